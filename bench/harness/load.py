@@ -1,0 +1,55 @@
+"""Runs wrk and reads what it counted."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import Any
+
+from harness.build import BENCH
+from harness.contestants import pinned
+from harness.model import Load, Workload
+
+MARK = "BENCH "
+NO_LOAD = Load(requests=0, duration_us=1, bytes=0, p50_us=0, p99_us=0, max_us=0, errors={}, cpu_seconds=0.0)
+
+
+def wrk_argv(wrk: str, port: int, workload: Workload, seconds: float) -> list[str]:
+    argv = [wrk, "-t1", f"-c{workload.connections}", f"-d{max(1, round(seconds))}s", "--latency", "--timeout", "5s"]
+    argv += ["-s", str(BENCH / "lua" / workload.script)]
+    if workload.close:
+        argv += ["-H", "Connection: close"]
+    argv.append(f"http://127.0.0.1:{port}{workload.path}")
+    return argv + (["--", *workload.script_args] if workload.script_args else [])
+
+
+def run_wrk(wrk: str, port: int, workload: Workload, seconds: float, cpus: frozenset[int]) -> Load:
+    """One run. RuntimeError with wrk's words when it did not finish."""
+    argv = wrk_argv(wrk, port, workload, seconds)
+    before = os.times()
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, preexec_fn=pinned(cpus), timeout=seconds + 30)
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(f"{' '.join(argv)} did not end") from error
+    after = os.times()
+    if done.returncode != 0 or MARK not in done.stdout:
+        raise RuntimeError(f"{' '.join(argv)} ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-400:]}")
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return parse_report(done.stdout, cpu)
+
+
+def parse_report(output: str, cpu_seconds: float) -> Load:
+    """Reads the line that lua/report.lua prints."""
+    line = next(line for line in output.splitlines() if line.startswith(MARK))
+    facts: dict[str, Any] = json.loads(line.removeprefix(MARK))
+    return Load(
+        requests=facts["requests"],
+        duration_us=facts["duration_us"],
+        bytes=facts["bytes"],
+        p50_us=facts["p50_us"],
+        p99_us=facts["p99_us"],
+        max_us=facts["max_us"],
+        errors=facts["errors"],
+        cpu_seconds=cpu_seconds,
+    )

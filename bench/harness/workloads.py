@@ -1,0 +1,39 @@
+"""The table of workloads. A new one is one row here; `--only` takes these names."""
+
+from __future__ import annotations
+
+from harness.model import Workload
+
+# nginx: `deferred`, HAProxy: `defer-accept`; a request a connection is what these are for.
+_CLOSE = {"nginx": ("", "deferred"), "haproxy": ("", "deferred"), "floor": ("close",)}
+# Copies in big pieces, or no buffering at all: which one is cheaper depends on the kernel, so both run.
+_BIG = {"nginx": ("", "unbuffered"), "haproxy": ("", "64k", "auto"), "floor": ("splice", "copy256k")}
+
+WORKLOADS: tuple[Workload, ...] = (
+    Workload("64b-c64", "64-byte answers, 64 connections", variants={"nginx": ("", "leanid")}),
+    Workload("64b-c1", "64-byte answers, 1 connection", connections=1),
+    Workload("64b-c256", "64-byte answers, 256 connections", connections=256),
+    Workload("10k", "10 KiB answers, 64 connections", path="/10k"),
+    Workload("1m", "1 MiB answers, 16 connections", path="/1m", connections=16, big=True, variants=_BIG),
+    Workload("post-10k", "POST of 10 KiB, 64 connections", path="/post", script="post.lua", variants={"nginx": ("", "unbuffered")}),
+    Workload("close", "64-byte answers, a new connection for every request, 64 at a time", close=True, variants=_CLOSE),
+    Workload("routes-1000", "64-byte answers, 64 connections, 1,000 routes", script="routes.lua", script_args=("1000",), routes=1000),
+    Workload("servers-100", "64-byte answers, 64 connections, 100 servers", servers=100),
+    Workload("log", "64-byte answers, 64 connections, JSON access log to a file", access_log=True),
+    Workload("memory-answer", "64-byte answers from the proxy's memory, 64 connections", from_memory=True, variants={"floor": ("answer",)}),
+    Workload("idle-10k", "memory of 10,000 idle keep-alive connections", idle_connections=10_000, variants={"floor": ()}),
+)
+
+QUICK = ("64b-c64", "1m", "close")
+
+
+def select(names: str | None, quick: bool) -> list[Workload]:
+    """The workloads named in a comma-separated list; all of them without one. ValueError names what does not exist."""
+    if names is None:
+        return [w for w in WORKLOADS if not quick or w.name in QUICK]
+    known = {w.name: w for w in WORKLOADS}
+    wanted = [n.strip() for n in names.split(",") if n.strip()]
+    unknown = [n for n in wanted if n not in known]
+    if unknown:
+        raise ValueError(f"no workload {', '.join(unknown)}; there are {', '.join(known)}")
+    return [known[n] for n in wanted]

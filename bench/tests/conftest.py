@@ -1,0 +1,46 @@
+"""The bench is a set of scripts, not a package that is installed: its folder goes on the path."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from harness.build import build
+from harness.contestants import Origin, origin_start
+
+EVERY_CPU = frozenset(range(1024))  # the kernel takes those that exist
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return build(tmp_path_factory.mktemp("bin"))
+
+
+@pytest.fixture
+def origin(programs: dict[str, Path]) -> Iterator[Origin]:
+    started = origin_start(programs["origin"], 2, EVERY_CPU)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def floor(programs: dict[str, Path]) -> Iterator[Callable[..., int]]:
+    """Starts floor with options; gives its port."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*options: str) -> int:
+        process = subprocess.Popen([programs["floor"], *options], stdout=subprocess.PIPE)
+        started.append(process)
+        assert process.stdout is not None
+        return int(process.stdout.readline())
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()

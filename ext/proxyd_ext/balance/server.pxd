@@ -1,0 +1,76 @@
+"""A server: one address of one upstream, with its counters and health. It outlives snapshots; what a snapshot says of it (weight, backup) is in its member."""
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from proxyd_ext.core.events cimport EventNode
+from proxyd_ext.core.slice cimport Slice
+from proxyd_ext.core.stats cimport CountTable, ENGINES_MAX, Histogram
+
+
+cdef enum:
+    DOWN_HEALTH = 1 << 0      # active checks say so
+    DOWN_MAINT = 1 << 1
+    DOWN_DRAIN = 1 << 2
+    DOWN_PENDING = 1 << 3     # new, and not yet checked
+
+
+ctypedef struct ServerLocal:
+    # One engine's part: written by that engine only.
+    void* idle                # idle origin connections, the last used first (conn/pool)
+    int64_t idle_count
+    int64_t active_count      # open connections that carry an exchange or are being opened
+    uint64_t opened
+    uint64_t bytes_in         # taken from the server
+    uint64_t bytes_out        # given to the server
+    uint64_t mark             # generation of the last snapshot that had this server as a member
+    CountTable responses      # by status code
+    CountTable errors         # by FAULT_*
+    EventNode ejected         # tells the control plane
+
+
+ctypedef struct ServerData:
+    int64_t refs              # the Python handle and every origin connection hold one
+    int64_t in_flight         # exchanges on it now, over all engines
+    int64_t idle_total        # idle connections, over all engines (pool.max)
+    int64_t ejected_until_ms  # engines' monotonic clock; 0: not ejected
+    uint64_t ejections
+    int down                  # DOWN_*: who set a bit clears it
+    int failures              # in a row
+    uint32_t address_size
+    uint8_t[128] address      # a sockaddr
+    uint8_t[192] label_text
+    Slice label               # what users read
+    uint8_t[128] upstream_text
+    Slice upstream            # name of the upstream
+    ServerLocal* local[ENGINES_MAX]
+
+
+cdef inline bint server_usable(const ServerData* server, int64_t now_ms) noexcept nogil:
+    return server.down == 0 and server.ejected_until_ms <= now_ms
+
+
+cdef ServerLocal* server_join(ServerData* server, int engine) noexcept nogil   # make this engine's part if there is none; NULL: no memory
+cdef void server_hold(ServerData* server) noexcept nogil
+cdef void server_drop(ServerData* server) noexcept nogil
+
+
+ctypedef struct UpstreamLocal:
+    Histogram response        # from sending the request to the first byte of the answer
+    Histogram connect
+    CountTable retries        # by the FAULT_* that caused them
+
+
+ctypedef struct UpstreamData:
+    # What of an upstream outlives snapshots.
+    uint64_t position         # of the round-robin sequence, over all engines
+    UpstreamLocal* local[ENGINES_MAX]
+
+
+cdef UpstreamLocal* upstream_join(UpstreamData* upstream, int engine) noexcept nogil
+
+
+cdef class Server:
+    cdef ServerData* data
+
+
+cdef class UpstreamState:
+    cdef UpstreamData* data
+    cdef readonly str name

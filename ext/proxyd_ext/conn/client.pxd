@@ -1,0 +1,16 @@
+"""A client's connection: how it comes, rests between requests, and ends. What happens during a request is the exchange's business."""
+from proxyd_ext.conn.model cimport ClientConn
+from proxyd_ext.io.sys cimport sockaddr_storage, socklen_t
+
+
+# An AcceptHandler: owner is the ListenerLocal.
+cdef void client_accept(void* owner, int fd, const sockaddr_storage* peer, socklen_t size) noexcept nogil
+# The exchange is over and the connection stays: wait for the next request, or go on with one that already came.
+cdef void client_rest(ClientConn* client) noexcept nogil
+# No further request: when everything given to it has left, say FIN, then read what still comes for a moment, then close.
+cdef void client_finish(ClientConn* client) noexcept nogil
+# The bytes are out (STREAM_DRAINED while CLIENT_CLOSING).
+cdef void client_finished(ClientConn* client) noexcept nogil
+# Throw away what came while lingering; closes when it is too much.
+cdef void client_discard(ClientConn* client) noexcept nogil
+cdef void client_close(ClientConn* client, bint reset) noexcept nogil

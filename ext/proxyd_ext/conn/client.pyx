@@ -1,0 +1,183 @@
+# cython: cdivision=True
+"""Clients' connections (see client.pxd)."""
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcmp, memcpy, memset
+from proxyd_ext.conn.clients cimport clients_enter, clients_leave
+from proxyd_ext.conn.model cimport (
+    CLIENT_BUSY, CLIENT_CLOSING, CLIENT_HEAD, CLIENT_IDLE, CLIENT_LINGER, Context, context_timers_needed,
+)
+from proxyd_ext.core.address cimport ADDRESS_UNIX, ADDRESS_V4, ADDRESS_V6, Address, address_write
+from proxyd_ext.core.buffer cimport buffer_class
+from proxyd_ext.core.shim cimport counter_add, store_i64
+from proxyd_ext.core.slab cimport slab_free, slab_new
+from proxyd_ext.core.stats cimport count_add
+from proxyd_ext.core.timer cimport timer_init, timer_off, timer_remove, timer_set, timers_reserve
+from proxyd_ext.io.listener cimport (
+    REJECT_CLIENT_LIMIT, REJECT_MEMORY, ListenerLocal, listener_drop, listener_hold,
+)
+from proxyd_ext.io.poller cimport STREAM_ENDED
+from proxyd_ext.io.stream cimport (
+    stream_again, stream_bury, stream_close, stream_consume, stream_finish, stream_open, stream_resume, stream_unsent,
+)
+from proxyd_ext.io.sys cimport AF_INET, AF_INET6, close, ntohs, sockaddr_in, sockaddr_in6
+from proxyd_ext.snapshot.compile cimport CompiledListener
+
+cdef enum:
+    LINGER_MS = 2000          # how long we read on after our FIN
+    LINGER_BYTES = 262144     # and how much
+    SEND_STALL_MS = 60000     # a client that takes nothing of its last answer for so long is cut off
+
+cdef const char* _MAPPED = b"\0\0\0\0\0\0\0\0\0\0\xff\xff"   # RFC 4291 §2.5.5.2
+
+
+cdef void _read_peer(const sockaddr_storage* peer, Address* out) noexcept nogil:
+    cdef const sockaddr_in* v4 = <const sockaddr_in*>peer
+    cdef const sockaddr_in6* v6 = <const sockaddr_in6*>peer
+    memset(out, 0, sizeof(Address))
+    if peer.ss_family == AF_INET:
+        out.family = ADDRESS_V4
+        out.port = ntohs(v4.sin_port)
+        memcpy(out.bytes, &v4.sin_addr, 4)
+    elif peer.ss_family == AF_INET6:
+        out.port = ntohs(v6.sin6_port)
+        if memcmp(&v6.sin6_addr, _MAPPED, 12) == 0:
+            out.family = ADDRESS_V4
+            memcpy(out.bytes, <const uint8_t*>&v6.sin6_addr + 12, 4)
+        else:
+            out.family = ADDRESS_V6
+            memcpy(out.bytes, &v6.sin6_addr, 16)
+    else:
+        out.family = ADDRESS_UNIX
+
+
+cdef void _reap(void* object) noexcept nogil:
+    cdef ClientConn* client = <ClientConn*>object
+    listener_drop(client.listener)
+    slab_free(&client.context.clients, client)
+
+
+cdef void _reject(ListenerLocal* local, int fd, int reason) noexcept nogil:
+    close(fd)
+    count_add(&local.rejected, reason, 1)
+
+
+cdef void client_accept(void* owner, int fd, const sockaddr_storage* peer, socklen_t size) noexcept nogil:
+    cdef ListenerLocal* local = <ListenerLocal*>owner
+    cdef Context* context = <Context*>local.context
+    cdef CompiledListener* settings = <CompiledListener*>local.settings
+    cdef ClientConn* client
+    counter_add(&local.accepted, 1)
+    client = <ClientConn*>slab_new(&context.clients)
+    if client == NULL or not timers_reserve(&context.timers, context_timers_needed(context)):
+        if client != NULL:
+            slab_free(&context.clients, client)
+        _reject(local, fd, REJECT_MEMORY)
+        return
+    _read_peer(peer, &client.address)
+    client.counted = NULL
+    if settings.per_client > 0 and client.address.family != ADDRESS_UNIX:
+        client.counted = clients_enter(&client.address, settings.per_client)
+        if client.counted == NULL:
+            slab_free(&context.clients, client)
+            _reject(local, fd, REJECT_CLIENT_LIMIT)
+            return
+    if stream_open(&client.stream, &context.poller, fd, context.on_client, client, _reap,
+                   buffer_class(settings.limits.head_size)) < 0:
+        if client.counted != NULL:
+            clients_leave(client.counted)
+        slab_free(&context.clients, client)
+        _reject(local, fd, REJECT_MEMORY)
+        return
+    timer_init(&client.timer, client, context.on_client_timer)
+    client.context = context
+    client.listener = local.listener
+    client.local = local
+    listener_hold(local.listener)
+    client.exchange = NULL
+    client.scanned = 0
+    client.head_us = 0
+    client.served = 0
+    client.state = CLIENT_IDLE
+    client.closing = False
+    client.ended = False
+    client.ip_size = <uint8_t>address_write(&client.address, client.ip)
+    client.previous = NULL
+    client.next = context.first_client
+    if client.next != NULL:
+        client.next.previous = client
+    context.first_client = client
+    context.client_count += 1
+    store_i64(&local.open_count, local.open_count + 1)
+    # The first request must arrive as a head does: within header_timeout, not idle_timeout.
+    timer_set(&context.timers, &client.timer, context.clock.now_ms + settings.header_ms)
+
+
+cdef void client_close(ClientConn* client, bint reset) noexcept nogil:
+    cdef Context* context = client.context
+    if client.stream.fd < 0:
+        return
+    stream_close(&client.stream, reset)
+    timer_remove(&context.timers, &client.timer)
+    if client.previous != NULL:
+        client.previous.next = client.next
+    else:
+        context.first_client = client.next
+    if client.next != NULL:
+        client.next.previous = client.previous
+    if client.counted != NULL:
+        clients_leave(client.counted)
+    context.client_count -= 1
+    store_i64(&client.local.open_count, client.local.open_count - 1)
+    stream_bury(&client.stream)
+
+
+cdef void client_rest(ClientConn* client) noexcept nogil:
+    cdef Context* context = client.context
+    cdef CompiledListener* settings = <CompiledListener*>client.local.settings
+    client.exchange = NULL
+    client.scanned = 0
+    if client.closing or context.draining or settings == NULL or (client.ended and client.stream.received == NULL):
+        client_finish(client)
+        return
+    client.state = CLIENT_IDLE
+    timer_set(&context.timers, &client.timer, context.clock.now_ms + settings.idle_ms)
+    stream_resume(&client.stream)
+    if client.stream.received != NULL:
+        stream_again(&client.stream)
+
+
+cdef void client_finish(ClientConn* client) noexcept nogil:
+    client.exchange = NULL
+    client.closing = True
+    client.state = CLIENT_CLOSING
+    timer_set(&client.context.timers, &client.timer, client.context.clock.now_ms + SEND_STALL_MS)
+    if stream_unsent(&client.stream) > 0:
+        client.stream.want_drained = True
+    else:
+        client_finished(client)
+
+
+cdef void client_finished(ClientConn* client) noexcept nogil:
+    """All is sent. Closing with unread bytes would make the kernel send a reset, which can destroy the answer on its way: so FIN, and read on."""
+    cdef Context* context = client.context
+    if client.stream.flags & STREAM_ENDED or (client.ended and client.stream.received == NULL):
+        client_close(client, False)
+        return
+    client.state = CLIENT_LINGER
+    client.scanned = 0
+    stream_finish(&client.stream)
+    timer_set(&context.timers, &client.timer, context.clock.now_ms + LINGER_MS)
+    stream_resume(&client.stream)
+    client_discard(client)
+
+
+cdef void client_discard(ClientConn* client) noexcept nogil:
+    cdef uint32_t size
+    if client.stream.received == NULL:
+        return
+    size = client.stream.received.end - client.stream.received.start
+    client.scanned += size
+    if client.scanned > LINGER_BYTES:
+        client_close(client, False)
+        return
+    stream_consume(&client.stream, size)

@@ -1,0 +1,1145 @@
+# cython: cdivision=True
+"""The life of one request, from its first byte to its log record (ext/README.md tells it in prose).
+
+Longer than other files on purpose: the order of phases stands here and nowhere else. Read it from `_read_head` down:
+
+    _read_head → _begin → _route → _filter → _pick → _connect → _send_request → _read_response → _begin_response → _deliver → _end → _log
+
+`_fail` is the one way out for every fault: before the first byte of the answer it retries or answers, after it only cuts off visibly and logs.
+Callbacks from streams (`_on_client`, `_on_origin`) and timers stand at the end.
+"""
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport memcmp, memcpy
+from proxyd_ext.balance.pick cimport TRIED_MAX, note_failure, note_success, pick
+from proxyd_ext.balance.server cimport server_drop, server_hold
+from proxyd_ext.balance.upstream cimport BALANCE_HASH
+from proxyd_ext.conn.answer cimport answer_fault, answer_fixed, answer_redirect, answer_with, wanted_form
+from proxyd_ext.conn.client cimport client_close, client_discard, client_finish, client_finished, client_rest
+from proxyd_ext.conn.consult cimport consult_ask, consult_end, consult_find
+from proxyd_ext.conn.key cimport real_client, request_key, trusted_peer
+from proxyd_ext.conn.model cimport (
+    CLIENT_BUSY, CLIENT_CLOSING, CLIENT_HEAD, CLIENT_IDLE, CLIENT_LINGER, CLIENT_TUNNEL, ClientConn, EX_CLIENT_CLOSE, EX_FRESH,
+    EX_IDEMPOTENT, EX_IN_FLIGHT, EX_NO_BODY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN,
+    EX_REUSED, EX_TRUSTED, EX_UPGRADE, Exchange, ORIGIN_BODY, ORIGIN_CONNECTING, ORIGIN_IDLE, ORIGIN_TUNNEL, ORIGIN_WAITING,
+    OriginConn, PATH_SCRATCH, context_timers_needed,
+)
+from proxyd_ext.conn.phases cimport (
+    PHASE_CACHE_LOOKUP, PHASE_CACHE_STORE, PHASE_CONNECT, PHASE_DELIVER, PHASE_DONE, PHASE_FILTER_ORIGIN_RESPONSE,
+    PHASE_FILTER_REQUEST, PHASE_FILTER_RESPONSE, PHASE_LOG, PHASE_PICK, PHASE_READ_HEAD, PHASE_READ_RESPONSE, PHASE_ROUTE,
+    PHASE_SEND_REQUEST, phase_next,
+)
+from proxyd_ext.conn.pool cimport connect_fault, origin_close, origin_connect, origin_park, origin_reuse
+from proxyd_ext.conn.record cimport record_exchange, record_try
+from proxyd_ext.conn.relay cimport RELAY_BLOCKED, RELAY_DONE, RELAY_MORE, RELAY_SPLICED, finish_until_close, relay_request, relay_response
+from proxyd_ext.conn.tunnel cimport (
+    tunnel_client_drained, tunnel_client_ended, tunnel_from_client, tunnel_from_origin, tunnel_origin_drained, tunnel_origin_ended,
+)
+from proxyd_ext.core.buffer cimport BUFFER_256K, BUFFER_4K, buffer_class, buffer_free, buffer_new
+from proxyd_ext.core.events cimport EVENT_EJECTED, EVENT_RETIRED, event_push
+from proxyd_ext.core.fault cimport (
+    FAULT_BODY_NOT_REPEATABLE, FAULT_BODY_TIMEOUT, FAULT_BODY_TOO_LARGE, FAULT_CLIENT_CLOSED, FAULT_CLIENT_STALLED, FAULT_CONNECT_TIMEOUT,
+    FAULT_CONSULT_FULL, FAULT_CONSULT_TIMEOUT, FAULT_DRAINING, FAULT_HEAD_REWRITE_TOO_LARGE, FAULT_HEAD_TIMEOUT, FAULT_HOST_INVALID,
+    FAULT_LOOP, FAULT_MEMORY, FAULT_METHOD_REFUSED, FAULT_NONE, FAULT_NO_ROUTE, FAULT_NO_SERVER, FAULT_PATH_INVALID,
+    FAULT_RETRY_IF_REUSED, FAULT_RETRY_NEVER, FAULT_RETRY_SAFE, FAULT_SOURCE_UPSTREAM, FAULT_TOTAL_TIMEOUT, FAULT_UPGRADE_UNEXPECTED,
+    FAULT_UPSTREAM_CLOSED, FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT, FAULT_UPSTREAM_HEAD_MALFORMED, FAULT_UPSTREAM_READ_TIMEOUT,
+    FAULT_UPSTREAM_RESET, FAULT_UPSTREAM_TRUNCATED, FAULT_UPSTREAM_WRITE_TIMEOUT, FAULT_URI_TOO_LONG, FaultInfo, fault_info,
+)
+from proxyd_ext.core.hash cimport random_below, random_next
+from proxyd_ext.core.shim cimport INVARIANT, PXD_UNLIKELY, counter_add, fetch_add_i64, store_i64
+from proxyd_ext.core.slab cimport slab_free, slab_new
+from proxyd_ext.core.slice cimport slice_empty, slice_of
+from proxyd_ext.core.stats cimport count_add, histogram_add
+from proxyd_ext.core.timer cimport timer_init, timer_off, timer_remove, timer_set, timers_reserve
+from proxyd_ext.filter.chain cimport CHAIN_CONTINUE, FilterState, chain_run
+from proxyd_ext.http1.chunk cimport chunk_start
+from proxyd_ext.http1.head cimport (
+    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, FIELD_ACCEPT, FIELD_REFERER, FIELD_TRACEPARENT, FIELD_USER_AGENT, FIELD_VIA,
+    FIELD_X_REQUEST_ID, HEAD_CONNECTION_CLOSE, HEAD_KEEP_ALIVE, HEAD_UPGRADE_WEBSOCKET, Head, HeadLimits, METHOD_CONNECT, METHOD_DELETE,
+    METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_PUT, METHOD_TRACE, TARGET_ASTERISK, head_field, parse_request_head,
+    parse_response_head, split_host,
+)
+from proxyd_ext.http1.path cimport normalize_path, path_is_normal
+from proxyd_ext.http1.rewrite cimport RequestEdits, ResponseEdits, write_request_head, write_response_head
+from proxyd_ext.io.listener cimport REJECT_HEAD_TIMEOUT
+from proxyd_ext.io.poller cimport (
+    STREAM_BYTES, STREAM_CONNECTED, STREAM_DRAINED, STREAM_ENDED, STREAM_EOF, STREAM_FAILED, STREAM_HUNG, STREAM_PAUSED, STREAM_SENT, STREAM_SPLICED,
+)
+from proxyd_ext.io.stream cimport (
+    stream_commit, stream_consume, stream_pause, stream_resume, stream_room, stream_salvage, stream_send_stable, stream_unsent,
+)
+from proxyd_ext.log.record cimport T_NONE
+from proxyd_ext.route.table cimport route_match
+from proxyd_ext.snapshot.compile cimport (
+    ACTION_CONSULT, ACTION_PROXY, ACTION_REDIRECT, ACTION_RESPOND, CompiledListener, CompiledRoute, SnapshotData,
+)
+
+cdef enum:
+    ORIGIN_HEAD_MAX = 65536       # bytes of an origin's answer head
+    BODY_GRACE_MS = 5000          # min_body_rate counts from then on
+    BODY_CHECK_MS = 1000
+    SEND_STALL_MS = 60000         # a client that takes nothing of its answer for so long is cut off
+    REQUEST_EXTRA = 1024          # bytes that rewriting may add to a head, beside the config's own lines
+    RESPONSE_EXTRA = 512
+    LOG_TEXT_MAX = 512            # bytes kept of User-Agent and of Referer for the log
+    DRAIN_QUIET_MS = 1000
+
+cdef HeadLimits _origin_limits
+_origin_limits.head_size = ORIGIN_HEAD_MAX
+_origin_limits.uri_length = 0
+_origin_limits.field_count = 256
+
+
+cdef inline void _enter(Exchange* exchange, int phase) noexcept nogil:
+    INVARIANT(phase_next(exchange.phase) >> phase & 1)
+    exchange.phase = phase
+
+
+# ---- READ_HEAD ----
+
+cdef void _read_head(ClientConn* client) noexcept nogil:
+    cdef Context* context = client.context
+    cdef CompiledListener* settings = <CompiledListener*>client.local.settings
+    cdef Head* head = &context.head
+    cdef int size
+    if settings == NULL:          # the listener is gone: only what had begun before is served
+        client_finish(client)
+        return
+    if client.state == CLIENT_IDLE:
+        client.state = CLIENT_HEAD
+        client.head_us = context.clock.now_us
+        timer_set(&context.timers, &client.timer, context.clock.now_ms + settings.header_ms)
+    size = parse_request_head(client.stream.received.data + client.stream.received.start,
+                              client.stream.received.end - client.stream.received.start, &client.scanned, &settings.limits, head)
+    if size == 0:
+        return
+    client.scanned = 0
+    _begin(client, settings, size)
+
+
+cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nogil:
+    cdef Context* context = client.context
+    cdef Exchange* exchange = <Exchange*>slab_new(&context.exchanges)
+    if exchange == NULL or not timers_reserve(&context.timers, context_timers_needed(context)):
+        if exchange != NULL:
+            slab_free(&context.exchanges, exchange)
+        return NULL
+    exchange.context = context
+    exchange.client = client
+    exchange.origin = NULL
+    exchange.snapshot = context.snapshot
+    exchange.snapshot.local[context.engine].exchanges += 1
+    exchange.listener = settings
+    exchange.route = NULL
+    exchange.upstream = NULL
+    exchange.server = NULL
+    exchange.route_number = settings.table.count
+    exchange.member = -1
+    exchange.tried.count = 0
+    exchange.phase = PHASE_READ_HEAD
+    exchange.method = METHOD_OTHER
+    exchange.minor = 1
+    exchange.attempts = 0
+    exchange.request_body = BODY_NONE
+    exchange.response_body = BODY_NONE
+    exchange.error_form = 0
+    exchange.status = 0
+    exchange.fault = 0
+    exchange.flags = EX_REPLAYABLE
+    exchange.id = random_next(&context.random)
+    exchange.request = NULL
+    exchange.request_start = 0
+    exchange.request_sent = 0
+    exchange.request_id = slice_empty()
+    exchange.client_ip = slice_of(client.ip, client.ip_size)
+    exchange.method_text = slice_empty()
+    exchange.host = slice_empty()
+    exchange.path = slice_empty()
+    exchange.query = slice_empty()
+    exchange.user_agent = slice_empty()
+    exchange.referer = slice_empty()
+    exchange.trace_id = slice_empty()
+    exchange.response_lines = slice_empty()
+    exchange.request_left = 0
+    exchange.response_left = 0
+    exchange.request_trailers = NULL
+    exchange.response_trailers = NULL
+    exchange.splice.active = False
+    exchange.splice.moved = 0
+    exchange.splice.held = 0
+    exchange.splice_is_request = False
+    exchange.client_mark = 0
+    exchange.bytes_in = 0
+    exchange.bytes_out = 0
+    exchange.key = 0
+    exchange.start_us = client.head_us
+    exchange.try_us = 0
+    exchange.sent_us = 0
+    exchange.connect_us = T_NONE
+    exchange.first_byte_us = T_NONE
+    exchange.ttfb_us = 0
+    exchange.body_ms = 0
+    exchange.consult = -1
+    timer_init(&exchange.total, exchange, _on_total_timeout)
+    client.exchange = exchange
+    client.state = CLIENT_BUSY
+    client.served += 1
+    timer_off(&client.timer)
+    store_i64(&client.local.in_flight, client.local.in_flight + 1)
+    context.exchange_count += 1
+    return exchange
+
+
+cdef void _begin(ClientConn* client, CompiledListener* settings, int size) noexcept nogil:
+    """A head has come (size > 0), or it was refused (size = -FAULT_*)."""
+    cdef Context* context = client.context
+    cdef Head* head = &context.head
+    cdef Exchange* exchange = _new(client, settings)
+    if exchange == NULL:
+        client_close(client, True)
+        return
+    stream_pause(&client.stream)
+    if size < 0:
+        exchange.flags |= EX_CLIENT_CLOSE
+        _answer_fault(exchange, -size)
+        return
+    exchange.method = head.method
+    exchange.minor = head.minor
+    exchange.request_body = head.body
+    if head.body == BODY_LENGTH:
+        exchange.request_left = head.content_length
+        if head.content_length == 0:
+            exchange.flags |= EX_REQUEST_DONE
+    elif head.body == BODY_CHUNKED:
+        chunk_start(&exchange.request_chunks)
+    else:
+        exchange.flags |= EX_REQUEST_DONE
+    if not head.flags & HEAD_KEEP_ALIVE or context.draining or client.closing:
+        exchange.flags |= EX_CLIENT_CLOSE
+    if head.method == METHOD_GET or head.method == METHOD_HEAD or head.method == METHOD_PUT or head.method == METHOD_DELETE or \
+            head.method == METHOD_OPTIONS:
+        exchange.flags |= EX_IDEMPOTENT
+    if head.flags & HEAD_UPGRADE_WEBSOCKET and head.method == METHOD_GET and head.body == BODY_NONE:
+        exchange.flags |= EX_UPGRADE
+    if head.first[FIELD_ACCEPT]:
+        exchange.error_form = wanted_form(head_field(head, FIELD_ACCEPT))
+    _route(exchange, head, size)
+
+
+# ---- ROUTE ----
+
+cdef int _keep_request(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
+    """Copy what the log and our own answers need out of the client's buffer; the head that goes upstream is written behind it later."""
+    cdef Context* context = exchange.context
+    cdef Slice agent = head_field(head, FIELD_USER_AGENT)
+    cdef Slice referer = head_field(head, FIELD_REFERER)
+    cdef Slice id = head_field(head, FIELD_X_REQUEST_ID)
+    cdef Slice trace = head_field(head, FIELD_TRACEPARENT)
+    cdef size_t need = size + exchange.path.size + exchange.query.size + exchange.host.size + 2 * LOG_TEXT_MAX + REQUEST_EXTRA + 256
+    if exchange.route != NULL and exchange.route.step_count:
+        need += exchange.response_lines.size + exchange.request_lines.size
+    if need > 262144:
+        return FAULT_HEAD_REWRITE_TOO_LARGE
+    exchange.request = buffer_new(&context.buffers, buffer_class(need))
+    if exchange.request == NULL:
+        return FAULT_MEMORY
+    exchange.method_text = _keep(exchange, head.method_text, 64)
+    exchange.host = _keep(exchange, exchange.host, 255)
+    exchange.path = _keep(exchange, exchange.path, exchange.path.size)
+    exchange.query = _keep(exchange, exchange.query, exchange.query.size)
+    if exchange.flags & EX_TRUSTED and id.data != NULL:
+        exchange.request_id = _keep(exchange, id, 128)
+    if exchange.client_ip.data != exchange.client.ip:
+        exchange.client_ip = _keep(exchange, exchange.client_ip, 46)
+    if context.log != NULL:
+        exchange.user_agent = _keep(exchange, agent, LOG_TEXT_MAX)
+        exchange.referer = _keep(exchange, referer, LOG_TEXT_MAX)
+        if trace.size >= 35:      # W3C: version "-" trace-id "-" parent-id "-" flags
+            exchange.trace_id = _keep(exchange, slice_of(trace.data + 3, 32), 32)
+    exchange.request_start = exchange.request.end
+    return FAULT_NONE
+
+
+cdef Slice _keep(Exchange* exchange, Slice s, size_t most) noexcept nogil:
+    cdef uint8_t* out = exchange.request.data + exchange.request.end
+    cdef size_t size = s.size if s.size < most else most
+    if s.data == NULL:
+        return s
+    memcpy(out, s.data, size)
+    exchange.request.end += <uint32_t>size
+    return slice_of(out, size)
+
+
+cdef void _route(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
+    cdef Context* context = exchange.context
+    cdef CompiledListener* listener = exchange.listener
+    cdef Slice host = slice_empty()
+    cdef int result, fault = FAULT_NONE
+    cdef int32_t number
+    _enter(exchange, PHASE_ROUTE)
+    if head.method == METHOD_TRACE or head.method == METHOD_CONNECT:
+        fault = FAULT_METHOD_REFUSED
+    elif listener.body_size and head.body == BODY_LENGTH and head.content_length > listener.body_size:
+        fault = FAULT_BODY_TOO_LARGE
+    elif head.first[FIELD_VIA] and _is_loop(context, head_field(head, FIELD_VIA)):
+        fault = FAULT_LOOP
+    if head.host.size and split_host(head.host, &host) < 0:
+        fault = FAULT_HOST_INVALID
+    exchange.host = host
+    exchange.path = head.path
+    exchange.query = head.query
+    if head.target_form != TARGET_ASTERISK and head.method != METHOD_CONNECT and not path_is_normal(head.path):
+        if 3 * head.path.size > PATH_SCRATCH:
+            fault = FAULT_URI_TOO_LONG
+        else:
+            result = normalize_path(head.path, context.path, PATH_SCRATCH)
+            if result < 0:
+                fault = FAULT_PATH_INVALID
+            else:
+                exchange.path = slice_of(context.path, result)
+    if listener.trust_count and trusted_peer(listener, &exchange.client.address):
+        exchange.flags |= EX_TRUSTED
+        exchange.client_address = exchange.client.address
+        exchange.client_ip = real_client(listener, head, &exchange.client_address, exchange.client_ip)
+    else:
+        exchange.client_address = exchange.client.address
+    if fault == FAULT_NONE:
+        number = route_match(listener.table.tree, host, exchange.path, head.method)
+        if number >= 0:
+            exchange.route_number = number
+            exchange.route = &listener.table.routes[number]
+        else:
+            fault = FAULT_NO_ROUTE
+    if fault == FAULT_NONE:
+        fault = _filter(exchange)
+    result = _keep_request(exchange, head, size)
+    if result != FAULT_NONE and fault == FAULT_NONE:
+        fault = result
+    if fault != FAULT_NONE:
+        stream_consume(&exchange.client.stream, size)
+        _answer_fault(exchange, fault)
+        return
+    if exchange.route.action != ACTION_PROXY:
+        stream_consume(&exchange.client.stream, size)
+        _own_answer(exchange)
+        return
+    _prepare(exchange, head, size)
+
+
+cdef bint _is_loop(Context* context, Slice via) noexcept nogil:
+    """Whether our own pseudonym stands in Via (RFC 9110 §7.6.3); it is made anew for each process."""
+    cdef size_t i
+    if via.size < context.via_size:
+        return False
+    for i in range(via.size - context.via_size + 1):
+        if via.data[i] == context.via[0] and memcmp(via.data + i, context.via, context.via_size) == 0:
+            return True
+    return False
+
+
+# ---- FILTER_REQUEST ----
+
+cdef int _filter(Exchange* exchange) noexcept nogil:
+    """Run the route's steps; FAULT_NONE or why the request is refused."""
+    cdef FilterState state
+    cdef int result
+    _enter(exchange, PHASE_FILTER_REQUEST)
+    exchange.request_lines = slice_empty()
+    if exchange.route.step_count == 0:
+        return FAULT_NONE
+    state.client = &exchange.client_address
+    state.request_lines = slice_empty()
+    state.response_lines = slice_empty()
+    state.at = 0
+    result = chain_run(exchange.route.steps, exchange.route.step_count, &state)
+    exchange.request_lines = state.request_lines
+    exchange.response_lines = state.response_lines
+    return -result if result < 0 else FAULT_NONE
+
+
+cdef void _own_answer(Exchange* exchange) noexcept nogil:
+    """respond, redirect, or ask the control plane."""
+    if exchange.route.action == ACTION_CONSULT:
+        if not consult_ask(exchange, exchange.route.consult):
+            _answer_fault(exchange, FAULT_CONSULT_FULL)
+            return
+        timer_set(&exchange.context.timers, &exchange.total, exchange.context.clock.now_ms + exchange.route.consult_ms)
+        return
+    _before_own_answer(exchange)
+    if exchange.route.action == ACTION_RESPOND:
+        answer_fixed(exchange)
+    else:
+        INVARIANT(exchange.route.action == ACTION_REDIRECT)
+        answer_redirect(exchange)
+    _enter(exchange, PHASE_DELIVER)
+    _end(exchange)
+
+
+cdef void _before_own_answer(Exchange* exchange) noexcept nogil:
+    """A request body that nobody will read: the connection cannot go on after the answer."""
+    if not exchange.flags & EX_REQUEST_DONE:
+        exchange.flags |= EX_CLIENT_CLOSE
+    _enter(exchange, PHASE_FILTER_RESPONSE)
+
+
+cdef void _answer_fault(Exchange* exchange, int fault) noexcept nogil:
+    exchange.fault = fault
+    _before_own_answer(exchange)
+    answer_fault(exchange, fault)
+    _enter(exchange, PHASE_DELIVER)
+    _end(exchange)
+
+
+cdef void exchange_answered(Context* context, int32_t slot, uint32_t generation, uint16_t status, Slice head, Slice body) noexcept nogil:
+    cdef Exchange* exchange = consult_find(context, slot, generation)
+    if exchange == NULL:
+        return
+    consult_end(exchange)
+    _before_own_answer(exchange)
+    answer_with(exchange, status, head, body)
+    _enter(exchange, PHASE_DELIVER)
+    _end(exchange)
+
+
+# ---- PICK ----
+
+cdef void _prepare(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
+    """Write the head that goes upstream, once for all tries, and choose the upstream."""
+    cdef Context* context = exchange.context
+    cdef CompiledRoute* route = exchange.route
+    cdef RequestEdits edits
+    cdef uint8_t[16] id_text
+    cdef uint64_t draw
+    cdef int written, i
+    edits.path = exchange.path
+    edits.query = exchange.query
+    edits.client_ip = exchange.client_ip
+    edits.proto = exchange.listener.scheme
+    draw = exchange.id
+    for i in range(16):
+        id_text[15 - i] = b"0123456789abcdef"[draw & 15]
+        draw >>= 4
+    edits.request_id = slice_of(id_text, 16)
+    edits.via = slice_of(context.via, context.via_size)
+    edits.host = slice_empty()
+    edits.extra = exchange.request_lines
+    edits.trusted = (exchange.flags & EX_TRUSTED) != 0
+    edits.upgrade = (exchange.flags & EX_UPGRADE) != 0
+    edits.body = head.body
+    edits.content_length = head.content_length
+    written = write_request_head(head, &edits, exchange.request.data + exchange.request.end, exchange.request.cap - exchange.request.end)
+    if written < 0:
+        stream_consume(&exchange.client.stream, size)
+        _answer_fault(exchange, -written)
+        return
+    exchange.request.end += written
+    i = 0
+    if route.target_count > 1:
+        draw = (<uint64_t>random_below(&context.random, 0xFFFFFFFF) * route.targets[route.target_count - 1].up_to) >> 32
+        while draw >= route.targets[i].up_to:
+            i += 1
+    exchange.upstream = route.targets[i].upstream
+    if exchange.upstream.pool.balance == BALANCE_HASH:
+        exchange.key = request_key(exchange, head)
+    stream_consume(&exchange.client.stream, size)
+    if route.total_ms:
+        timer_set(&context.timers, &exchange.total, context.clock.now_ms + route.total_ms)
+    _enter(exchange, PHASE_CACHE_LOOKUP)
+    _pick(exchange, FAULT_NO_SERVER)
+
+
+cdef void _pick(Exchange* exchange, int otherwise) noexcept nogil:
+    """Choose a server and go on to it; when there is none, answer `otherwise`: what the last try failed with."""
+    cdef Context* context = exchange.context
+    cdef int32_t member
+    _enter(exchange, PHASE_PICK)
+    member = pick(exchange.upstream.pool, &exchange.tried, exchange.key, &context.random, context.clock.now_ms)
+    if member < 0:
+        _answer_fault(exchange, otherwise)
+        return
+    exchange.member = member
+    exchange.server = exchange.upstream.pool.members[member].server
+    _try(exchange)
+
+
+cdef void _try(Exchange* exchange) noexcept nogil:
+    exchange.attempts += 1
+    exchange.try_us = exchange.context.clock.now_us
+    exchange.flags |= EX_IN_FLIGHT
+    fetch_add_i64(&exchange.server.in_flight, 1)
+    _connect(exchange)
+
+
+# ---- CONNECT ----
+
+cdef void _connect(Exchange* exchange) noexcept nogil:
+    cdef Context* context = exchange.context
+    cdef OriginConn* origin = NULL
+    cdef int fault = FAULT_NONE
+    exchange.flags &= ~<uint32_t>EX_REUSED
+    if not exchange.flags & EX_FRESH:
+        origin = origin_reuse(context, exchange.server)
+    if origin != NULL:
+        exchange.flags |= EX_REUSED
+        exchange.origin = origin
+        origin.exchange = exchange
+        _send_request(exchange)
+        return
+    exchange.flags &= ~<uint32_t>EX_FRESH
+    _enter(exchange, PHASE_CONNECT)
+    origin = origin_connect(context, exchange.server, &fault)
+    if origin == NULL:
+        _fail(exchange, fault)
+        return
+    exchange.origin = origin
+    origin.exchange = exchange
+    timer_set(&context.timers, &origin.timer, context.clock.now_ms + exchange.upstream.pool.connect_ms)
+
+
+cdef void _connected(Exchange* exchange) noexcept nogil:
+    cdef int64_t took_us = exchange.context.clock.now_us - exchange.try_us
+    exchange.connect_us = <uint32_t>took_us
+    histogram_add(&exchange.upstream.pool.state.local[exchange.context.engine].connect, took_us)
+    exchange.origin.state = ORIGIN_WAITING
+    _send_request(exchange)
+
+
+# ---- SEND_REQUEST ----
+
+cdef void _send_request(Exchange* exchange) noexcept nogil:
+    """Give the origin the head and whatever of the body has come, or, when it is a repeat, all that was given before."""
+    cdef OriginConn* origin = exchange.origin
+    cdef uint32_t size = exchange.request.end - exchange.request_start
+    _enter(exchange, PHASE_SEND_REQUEST)
+    origin.stream.flags &= ~<uint32_t>STREAM_SENT
+    exchange.sent_us = exchange.context.clock.now_us
+    counter_add(&origin.local.bytes_out, size)
+    stream_send_stable(&origin.stream, exchange.request.data + exchange.request_start, size)
+    _enter(exchange, PHASE_READ_RESPONSE)
+    if exchange.flags & EX_REQUEST_DONE:
+        timer_set(&exchange.context.timers, &origin.timer, exchange.context.clock.now_ms + exchange.route.first_byte_ms)
+        return
+    timer_set(&exchange.context.timers, &origin.timer, exchange.context.clock.now_ms + exchange.route.between_bytes_ms)
+    exchange.body_ms = exchange.context.clock.now_ms
+    _watch_body(exchange)
+    stream_resume(&exchange.client.stream)
+    if exchange.client.stream.received != NULL:
+        _move_request(exchange)
+
+
+cdef void _watch_body(Exchange* exchange) noexcept nogil:
+    if exchange.listener.min_body_rate:
+        timer_set(&exchange.context.timers, &exchange.client.timer, exchange.context.clock.now_ms + BODY_GRACE_MS)
+
+
+cdef void _move_request(Exchange* exchange) noexcept nogil:
+    """More of the request's body has come, or there is room for it."""
+    cdef int result
+    if exchange.splice.active:
+        return
+    result = relay_request(exchange)
+    if result == RELAY_DONE:
+        _request_sent(exchange)
+    elif result < 0:
+        _fail(exchange, -result)
+
+
+cdef void _request_sent(Exchange* exchange) noexcept nogil:
+    cdef Context* context = exchange.context
+    timer_off(&exchange.client.timer)
+    exchange.sent_us = context.clock.now_us
+    if exchange.origin.state == ORIGIN_WAITING:
+        timer_set(&context.timers, &exchange.origin.timer, context.clock.now_ms + exchange.route.first_byte_ms)
+
+
+# ---- READ_RESPONSE ----
+
+cdef void _read_response(Exchange* exchange) noexcept nogil:
+    """Heads of the answer: any number of 1xx, then the final one."""
+    cdef Context* context = exchange.context
+    cdef OriginConn* origin = exchange.origin
+    cdef Head* head = &context.head
+    cdef int size
+    while True:
+        size = parse_response_head(origin.stream.received.data + origin.stream.received.start,
+                                   origin.stream.received.end - origin.stream.received.start, &origin.scanned, &_origin_limits, head)
+        if size == 0:
+            return
+        origin.scanned = 0
+        if size < 0:
+            _fail(exchange, -size)
+            return
+        if head.status >= 200 or head.status == 101:
+            break
+        if exchange.minor == 1:
+            _forward_interim(exchange, head)
+        stream_consume(&origin.stream, size)
+        if origin.stream.received == NULL:
+            return
+    _begin_response(exchange, head, size)
+
+
+cdef void _forward_interim(Exchange* exchange, Head* head) noexcept nogil:
+    """1xx answers pass through to clients that know them (RFC 9110 §15.2)."""
+    cdef ResponseEdits edits
+    cdef uint8_t* out
+    cdef int written
+    edits.extra = slice_empty()
+    edits.date = slice_of(exchange.context.date, 0)
+    edits.close = False
+    edits.keep_alive = False
+    edits.upgrade = False
+    edits.body = BODY_NONE
+    edits.has_content_length = False
+    edits.content_length = 0
+    out = stream_room(&exchange.client.stream, head.size + RESPONSE_EXTRA)
+    written = write_response_head(head, &edits, out, head.size + RESPONSE_EXTRA)
+    if written > 0:
+        exchange.bytes_out += written
+        stream_commit(&exchange.client.stream, out, written)
+
+
+cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nogil:
+    """The final head: decide the framing towards the client, write our head, and let the body follow."""
+    cdef Context* context = exchange.context
+    cdef OriginConn* origin = exchange.origin
+    cdef ResponseEdits edits
+    cdef uint8_t* out
+    cdef uint32_t room
+    cdef int written
+    cdef bint tunnel = head.status == 101
+    if tunnel and not (exchange.flags & EX_UPGRADE and head.flags & HEAD_UPGRADE_WEBSOCKET):
+        _fail(exchange, FAULT_UPGRADE_UNEXPECTED)
+        return
+    _enter(exchange, PHASE_FILTER_ORIGIN_RESPONSE)
+    exchange.status = head.status
+    exchange.first_byte_us = <uint32_t>(context.clock.now_us - exchange.sent_us)
+    exchange.ttfb_us = context.clock.now_us - exchange.start_us
+    if head.flags & HEAD_KEEP_ALIVE and not tunnel:
+        exchange.flags |= EX_ORIGIN_KEEP
+    _enter(exchange, PHASE_CACHE_STORE)
+    _enter(exchange, PHASE_FILTER_RESPONSE)
+    edits.extra = exchange.response_lines
+    edits.date = slice_of(context.date, 29)
+    edits.has_content_length = head.has_content_length
+    edits.content_length = head.content_length
+    edits.upgrade = tunnel
+    edits.body = head.body
+    exchange.response_body = head.body
+    exchange.response_left = head.content_length
+    if exchange.method == METHOD_HEAD or head.status == 204 or head.status == 304 or tunnel:
+        exchange.flags |= EX_NO_BODY
+        exchange.response_body = BODY_NONE
+        if edits.body == BODY_CLOSE or exchange.minor == 0 and edits.body == BODY_CHUNKED:
+            edits.body = BODY_NONE
+    elif head.body == BODY_CHUNKED or head.body == BODY_CLOSE:
+        # HTTP/1.1 clients get chunks whatever the origin used, so that the connection lives on and a cut shows.
+        edits.body = BODY_CHUNKED if exchange.minor == 1 else BODY_CLOSE
+        if exchange.minor == 1:
+            exchange.flags |= EX_OUT_CHUNKED
+        else:
+            exchange.flags |= EX_CLIENT_CLOSE
+        if head.body == BODY_CHUNKED:
+            chunk_start(&exchange.response_chunks)
+        else:
+            exchange.flags &= ~<uint32_t>EX_ORIGIN_KEEP
+    if context.draining or exchange.client.closing or exchange.client.local.settings == NULL:
+        exchange.flags |= EX_CLIENT_CLOSE
+    if not exchange.flags & EX_REQUEST_DONE:
+        # The answer came before the whole request did: the rest of the request is not worth a connection.
+        exchange.flags |= EX_CLIENT_CLOSE
+        exchange.flags &= ~<uint32_t>EX_ORIGIN_KEEP
+    edits.close = (exchange.flags & EX_CLIENT_CLOSE) != 0 and not tunnel
+    edits.keep_alive = exchange.minor == 0 and not edits.close
+    room = <uint32_t>(head.size + exchange.response_lines.size + RESPONSE_EXTRA)
+    out = stream_room(&exchange.client.stream, room)
+    written = write_response_head(head, &edits, out, room)
+    if written < 0:
+        _fail(exchange, -written)
+        return
+    _enter(exchange, PHASE_DELIVER)
+    exchange.flags |= EX_RESPONSE_BEGUN
+    exchange.bytes_out += written
+    counter_add(&origin.local.bytes_in, size)
+    stream_commit(&exchange.client.stream, out, written)
+    stream_consume(&origin.stream, size)
+    _try_answered(exchange)
+    if tunnel:
+        _begin_tunnel(exchange)
+        return
+    origin.state = ORIGIN_BODY
+    timer_set(&context.timers, &origin.timer, context.clock.now_ms + exchange.route.between_bytes_ms)
+    if exchange.response_body == BODY_NONE or exchange.response_body == BODY_LENGTH and exchange.response_left == 0:
+        _end(exchange)
+        return
+    _move_response(exchange)
+
+
+# ---- DELIVER ----
+
+cdef void _move_response(Exchange* exchange) noexcept nogil:
+    """More of the answer's body has come, or there is room for it."""
+    cdef int result
+    if exchange.splice.active and exchange.splice.source == &exchange.origin.stream:
+        return
+    result = relay_response(exchange)
+    if result == RELAY_DONE:
+        _end(exchange)
+    elif result < 0:
+        _fail(exchange, -result)
+    elif result == RELAY_BLOCKED or result == RELAY_SPLICED:
+        timer_set(&exchange.context.timers, &exchange.client.timer, exchange.context.clock.now_ms + SEND_STALL_MS)
+
+
+cdef void _begin_tunnel(Exchange* exchange) noexcept nogil:
+    cdef Context* context = exchange.context
+    exchange.client.state = CLIENT_TUNNEL
+    exchange.origin.state = ORIGIN_TUNNEL
+    timer_off(&exchange.origin.timer)
+    timer_remove(&context.timers, &exchange.total)
+    timer_set(&context.timers, &exchange.client.timer, context.clock.now_ms + exchange.route.tunnel_idle_ms)
+    tunnel_from_origin(exchange)
+    stream_resume(&exchange.client.stream)
+    tunnel_from_client(exchange)
+
+
+# ---- LOG, DONE ----
+
+cdef void _try_answered(Exchange* exchange) noexcept nogil:
+    """The server answered: good for its health unless it is a 5xx."""
+    record_try(exchange, FAULT_NONE)
+    if exchange.status >= 500:
+        _count_failure(exchange)
+    else:
+        note_success(exchange.upstream.pool, exchange.member)
+
+
+cdef void _count_failure(Exchange* exchange) noexcept nogil:
+    cdef Context* context = exchange.context
+    if not note_failure(exchange.upstream.pool, exchange.member, context.clock.now_ms):
+        return
+    # The node is part of the server: it holds the server until the control plane has read it.
+    server_hold(exchange.server)
+    exchange.server.local[context.engine].ejected.kind = EVENT_EJECTED
+    exchange.server.local[context.engine].ejected.subject = exchange.server
+    if not event_push(context.events, &exchange.server.local[context.engine].ejected):
+        server_drop(exchange.server)
+
+
+cdef void _leave_server(Exchange* exchange) noexcept nogil:
+    if exchange.flags & EX_IN_FLIGHT:
+        exchange.flags &= ~<uint32_t>EX_IN_FLIGHT
+        fetch_add_i64(&exchange.server.in_flight, -1)
+
+
+cdef void _leave_origin(Exchange* exchange, bint keep) noexcept nogil:
+    """Part from the origin connection: back to the pool when it is clean, closed otherwise."""
+    cdef OriginConn* origin = exchange.origin
+    if exchange.splice.active or exchange.splice.moved:
+        splice_account(exchange)
+    if origin == NULL:
+        return
+    exchange.origin = NULL
+    origin.exchange = NULL
+    timer_off(&origin.timer)
+    if (keep and exchange.flags & EX_ORIGIN_KEEP and exchange.flags & EX_REQUEST_DONE and origin.stream.received == NULL
+            and not origin.stream.flags & STREAM_ENDED and stream_unsent(&origin.stream) == 0):
+        origin_park(origin, exchange.upstream.pool.pool_max, exchange.upstream.pool.pool_idle_ms)
+    else:
+        origin_close(origin, False)
+
+
+cdef void splice_account(Exchange* exchange) noexcept nogil:
+    """Bytes that a splice moved belong to the exchange's counters, whether it ended or was stopped."""
+    cdef uint64_t moved = exchange.splice.moved
+    exchange.splice.moved = 0
+    if exchange.splice_is_request:
+        exchange.bytes_in += moved
+        counter_add(&exchange.server.local[exchange.context.engine].bytes_out, moved)
+    else:
+        exchange.bytes_out += moved
+        counter_add(&exchange.server.local[exchange.context.engine].bytes_in, moved)
+
+
+cdef void _log(Exchange* exchange) noexcept nogil:
+    """Reached exactly once for every exchange; frees it."""
+    cdef Context* context = exchange.context
+    cdef ClientConn* client = exchange.client
+    cdef SnapshotData* snapshot = exchange.snapshot
+    _enter(exchange, PHASE_LOG)
+    record_exchange(exchange)
+    _enter(exchange, PHASE_DONE)
+    timer_remove(&context.timers, &exchange.total)
+    consult_end(exchange)
+    client.exchange = NULL
+    store_i64(&client.local.in_flight, client.local.in_flight - 1)
+    context.exchange_count -= 1
+    if exchange.request_trailers != NULL:
+        buffer_free(&context.buffers, exchange.request_trailers)
+    if exchange.response_trailers != NULL:
+        buffer_free(&context.buffers, exchange.response_trailers)
+    if exchange.request != NULL:
+        buffer_free(&context.buffers, exchange.request)
+    slab_free(&context.exchanges, exchange)
+    snapshot.local[context.engine].exchanges -= 1
+    if snapshot.local[context.engine].exchanges == 0 and snapshot.local[context.engine].superseded:
+        snapshot.local[context.engine].retired.kind = EVENT_RETIRED
+        snapshot.local[context.engine].retired.number = snapshot.generation
+        event_push(context.events, &snapshot.local[context.engine].retired)
+
+
+cdef void _end(Exchange* exchange) noexcept nogil:
+    """The answer is complete: everything of it has been given to the client's stream."""
+    cdef ClientConn* client = exchange.client
+    cdef bint close = (exchange.flags & EX_CLIENT_CLOSE) != 0
+    _leave_server(exchange)
+    _leave_origin(exchange, True)
+    _log(exchange)
+    if close:
+        client_finish(client)
+    else:
+        client_rest(client)
+
+
+# ---- faults ----
+
+cdef void _fail(Exchange* exchange, int fault) noexcept nogil:
+    """Something went wrong with the current try, or with the client's body. Retry, answer, or cut off."""
+    cdef const FaultInfo* info = fault_info(fault)
+    cdef bint stale, retry
+    if exchange.flags & EX_RESPONSE_BEGUN:
+        _cut_off(exchange, fault)
+        return
+    # A reused connection that died before any answer is nobody's failure: the origin closed it while our request was on its way.
+    stale = (exchange.flags & EX_REUSED) != 0 and info.retry == FAULT_RETRY_IF_REUSED
+    retry = _may_retry(exchange, info, stale)
+    if exchange.member >= 0:
+        if info.source == FAULT_SOURCE_UPSTREAM and not stale:
+            record_try(exchange, fault)
+            _count_failure(exchange)
+    _leave_server(exchange)
+    _leave_origin(exchange, False)
+    if not retry:
+        _answer_fault(exchange, fault)
+        return
+    count_add(&exchange.upstream.pool.state.local[exchange.context.engine].retries, fault, 1)
+    if stale:
+        exchange.flags |= EX_FRESH
+    elif exchange.tried.count < TRIED_MAX:
+        exchange.tried.member[exchange.tried.count] = exchange.member
+        exchange.tried.count += 1
+    stream_pause(&exchange.client.stream)
+    if not stale:
+        _pick(exchange, fault)
+        return
+    _enter(exchange, PHASE_PICK)
+    _try(exchange)
+
+
+cdef bint _may_retry(Exchange* exchange, const FaultInfo* info, bint stale) noexcept nogil:
+    if exchange.member < 0 or not exchange.flags & EX_REPLAYABLE or info.retry == FAULT_RETRY_NEVER:
+        return False
+    if not stale and exchange.attempts > exchange.upstream.pool.retry_attempts:
+        return False
+    if info.retry == FAULT_RETRY_SAFE or exchange.origin != NULL and not exchange.origin.stream.flags & STREAM_SENT:
+        return True           # not a byte of the request has left
+    return (exchange.flags & EX_IDEMPOTENT) != 0
+
+
+cdef void _cut_off(Exchange* exchange, int fault) noexcept nogil:
+    """The answer has begun and cannot be finished: end it so that the client sees that it is not whole."""
+    cdef ClientConn* client = exchange.client
+    # A body that only the end of the connection delimits would look complete after FIN: it needs a reset.
+    cdef bint until_close = exchange.response_body != BODY_LENGTH and not exchange.flags & EX_OUT_CHUNKED
+    exchange.fault = fault
+    if fault_info(fault).source == FAULT_SOURCE_UPSTREAM and exchange.server != NULL:
+        record_try(exchange, fault)
+        _count_failure(exchange)
+    _leave_server(exchange)
+    _leave_origin(exchange, False)
+    _log(exchange)
+    if until_close:
+        client_close(client, True)
+    else:
+        client_finish(client)
+
+
+cdef void _abandon(Exchange* exchange, int fault) noexcept nogil:
+    """The client is gone: nothing more can be told to it."""
+    cdef ClientConn* client = exchange.client
+    exchange.fault = fault
+    if not exchange.flags & EX_RESPONSE_BEGUN:
+        exchange.status = fault_info(fault).status
+    _leave_server(exchange)
+    _leave_origin(exchange, False)
+    _log(exchange)
+    client_close(client, False)
+
+
+cdef void _end_tunnel(Exchange* exchange) noexcept nogil:
+    cdef ClientConn* client = exchange.client
+    _leave_server(exchange)
+    _leave_origin(exchange, False)
+    _log(exchange)
+    client_finish(client)
+
+
+# ---- what streams tell ----
+
+cdef void _on_client(void* owner, int what) noexcept nogil:
+    cdef ClientConn* client = <ClientConn*>owner
+    cdef Exchange* exchange = client.exchange
+    cdef int state = client.state
+    if what == STREAM_BYTES:
+        if state == CLIENT_IDLE or state == CLIENT_HEAD:
+            _read_head(client)
+        elif state == CLIENT_LINGER:
+            client_discard(client)
+        elif state == CLIENT_TUNNEL:
+            tunnel_from_client(exchange)
+        elif state == CLIENT_BUSY and _takes_body(exchange):
+            _move_request(exchange)
+        else:
+            stream_pause(&client.stream)
+    elif what == STREAM_DRAINED:
+        if state == CLIENT_CLOSING:
+            client_finished(client)
+        elif state == CLIENT_TUNNEL:
+            if tunnel_client_drained(exchange):
+                _end_tunnel(exchange)
+        elif exchange != NULL and exchange.origin != NULL:
+            timer_off(&client.timer)
+            stream_resume(&exchange.origin.stream)
+            if exchange.origin.stream.received != NULL:
+                _move_response(exchange)
+    elif what == STREAM_EOF:
+        client.ended = True
+        if state == CLIENT_TUNNEL:
+            if tunnel_client_ended(exchange):
+                _end_tunnel(exchange)
+        elif exchange == NULL:
+            if state != CLIENT_CLOSING:
+                client_close(client, False)
+        elif not exchange.flags & EX_REQUEST_DONE:
+            _abandon(exchange, FAULT_CLIENT_CLOSED)
+        # Otherwise a half-close: the client asked, and still listens.
+    elif what == STREAM_SPLICED:
+        exchange.request_left = 0
+        exchange.flags |= EX_REQUEST_DONE
+        splice_account(exchange)
+        stream_pause(&client.stream)
+        _request_sent(exchange)
+    else:
+        INVARIANT(what == STREAM_FAILED or what == STREAM_HUNG)
+        if exchange != NULL:
+            _abandon(exchange, FAULT_CLIENT_CLOSED)
+        else:
+            client_close(client, False)
+
+
+cdef inline bint _takes_body(Exchange* exchange) noexcept nogil:
+    return (exchange.origin != NULL and exchange.origin.state != ORIGIN_CONNECTING and not exchange.flags & EX_REQUEST_DONE)
+
+
+cdef void _on_origin(void* owner, int what) noexcept nogil:
+    cdef OriginConn* origin = <OriginConn*>owner
+    cdef Exchange* exchange = origin.exchange
+    cdef int state = origin.state
+    if exchange == NULL:      # idle: an end, an error, or bytes that nobody asked for
+        origin_close(origin, False)
+        return
+    if what == STREAM_BYTES:
+        if state == ORIGIN_WAITING:
+            _read_response(exchange)
+        elif state == ORIGIN_BODY:
+            timer_set(&exchange.context.timers, &origin.timer, exchange.context.clock.now_ms + exchange.route.between_bytes_ms)
+            _move_response(exchange)
+        else:
+            INVARIANT(state == ORIGIN_TUNNEL)
+            tunnel_from_origin(exchange)
+    elif what == STREAM_DRAINED:
+        if state == ORIGIN_TUNNEL:
+            if tunnel_origin_drained(exchange):
+                _end_tunnel(exchange)
+        elif _takes_body(exchange):
+            stream_resume(&exchange.client.stream)
+            if exchange.client.stream.received != NULL:
+                _move_request(exchange)
+    elif what == STREAM_CONNECTED:
+        _connected(exchange)
+    elif what == STREAM_EOF:
+        _origin_ended(exchange, state)
+    elif what == STREAM_SPLICED:
+        exchange.response_left = 0
+        splice_account(exchange)
+        _end(exchange)
+    elif what == STREAM_FAILED:
+        _origin_failed(exchange, state)
+    else:
+        INVARIANT(what == STREAM_HUNG)   # paused for a slow client: what the origin sent before is still read when there is room
+
+
+cdef void _origin_ended(Exchange* exchange, int state) noexcept nogil:
+    if state == ORIGIN_TUNNEL:
+        if tunnel_origin_ended(exchange):
+            _end_tunnel(exchange)
+    elif state != ORIGIN_BODY:
+        if exchange.origin.stream.received != NULL:
+            exchange.flags &= ~<uint32_t>EX_REUSED   # part of an answer came: not the keep-alive race
+        _fail(exchange, FAULT_UPSTREAM_CLOSED)
+    elif exchange.response_body != BODY_CLOSE:
+        _fail(exchange, FAULT_UPSTREAM_TRUNCATED)
+    elif exchange.origin.stream.received != NULL:
+        return                # the client is slow; told again when the rest has been moved
+    else:
+        finish_until_close(exchange)
+        _end(exchange)
+
+
+cdef void _origin_failed(Exchange* exchange, int state) noexcept nogil:
+    cdef OriginConn* origin = exchange.origin
+    if state == ORIGIN_CONNECTING:
+        _fail(exchange, connect_fault(origin.stream.error))
+    elif state == ORIGIN_TUNNEL:
+        exchange.fault = FAULT_UPSTREAM_RESET
+        _end_tunnel(exchange)
+    elif state == ORIGIN_BODY:
+        _fail(exchange, FAULT_UPSTREAM_TRUNCATED)
+    else:
+        # An origin may answer a request that it does not want to read whole, and close: the answer is then in our buffer.
+        if stream_salvage(&origin.stream):
+            _read_response(exchange)
+            if origin.exchange == NULL:
+                return
+            exchange = origin.exchange
+            if not exchange.flags & EX_RESPONSE_BEGUN:
+                exchange.flags &= ~<uint32_t>EX_REUSED
+        _fail(exchange, FAULT_UPSTREAM_RESET if not exchange.flags & EX_RESPONSE_BEGUN else FAULT_UPSTREAM_TRUNCATED)
+
+
+# ---- what timers tell ----
+
+cdef void _on_client_timer(void* owner) noexcept nogil:
+    cdef ClientConn* client = <ClientConn*>owner
+    cdef Exchange* exchange = client.exchange
+    cdef CompiledListener* settings = <CompiledListener*>client.local.settings
+    cdef int state = client.state
+    if state == CLIENT_HEAD and settings != NULL:
+        count_add(&client.local.rejected, REJECT_HEAD_TIMEOUT, 1)
+        client.context.head.host = slice_empty()
+        _begin(client, settings, -FAULT_HEAD_TIMEOUT)
+    elif state == CLIENT_TUNNEL:
+        _end_tunnel(exchange)
+    elif state == CLIENT_BUSY:
+        _check_client(exchange)
+    else:
+        if state == CLIENT_IDLE and client.served == 0:
+            count_add(&client.local.rejected, REJECT_HEAD_TIMEOUT, 1)
+        client_close(client, state == CLIENT_CLOSING)
+
+
+cdef void _check_client(Exchange* exchange) noexcept nogil:
+    """The client owes us body bytes, or room for the answer."""
+    cdef Context* context = exchange.context
+    cdef ClientConn* client = exchange.client
+    cdef uint64_t given = exchange.bytes_out - stream_unsent(&client.stream)
+    cdef uint64_t taken = exchange.bytes_in
+    cdef int64_t waited_ms = context.clock.now_ms - exchange.body_ms
+    if exchange.splice_is_request:
+        taken += exchange.splice.moved + exchange.splice.held
+    else:
+        given += exchange.splice.moved
+    if exchange.flags & EX_RESPONSE_BEGUN:
+        if given == exchange.client_mark and (stream_unsent(&client.stream) > 0 or exchange.splice.held > 0):
+            _abandon(exchange, FAULT_CLIENT_STALLED)
+            return
+        exchange.client_mark = given
+        timer_set(&context.timers, &client.timer, context.clock.now_ms + SEND_STALL_MS)
+        return
+    if exchange.flags & EX_REQUEST_DONE:
+        return
+    if client.stream.flags & STREAM_PAUSED or (exchange.splice.active and exchange.splice.held > 0):
+        # The origin is what we wait for: the client's clock starts anew.
+        exchange.body_ms = context.clock.now_ms
+        exchange.client_mark = taken
+        timer_set(&context.timers, &client.timer, context.clock.now_ms + BODY_GRACE_MS)
+        return
+    if (taken - exchange.client_mark) * 1000 < <uint64_t>waited_ms * exchange.listener.min_body_rate:
+        exchange.flags |= EX_CLIENT_CLOSE
+        _fail(exchange, FAULT_BODY_TIMEOUT)
+        return
+    timer_set(&context.timers, &client.timer, context.clock.now_ms + BODY_CHECK_MS)
+
+
+cdef void _on_origin_timer(void* owner) noexcept nogil:
+    cdef OriginConn* origin = <OriginConn*>owner
+    cdef Exchange* exchange = origin.exchange
+    cdef Context* context = origin.context
+    cdef uint64_t progress
+    if exchange == NULL:
+        origin_close(origin, False)
+        return
+    if origin.state == ORIGIN_CONNECTING:
+        _fail(exchange, FAULT_CONNECT_TIMEOUT)
+        return
+    progress = exchange.bytes_in + exchange.bytes_out + exchange.splice.moved - stream_unsent(&origin.stream)
+    if origin.state == ORIGIN_WAITING:
+        if exchange.flags & EX_REQUEST_DONE and stream_unsent(&origin.stream) == 0:
+            _fail(exchange, FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT)
+            return
+        if progress == origin.progress and (stream_unsent(&origin.stream) > 0 or exchange.splice.held > 0):
+            _fail(exchange, FAULT_UPSTREAM_WRITE_TIMEOUT)
+            return
+    elif progress == origin.progress and not origin.stream.flags & STREAM_PAUSED and exchange.splice.held == 0:
+        _fail(exchange, FAULT_UPSTREAM_READ_TIMEOUT)
+        return
+    origin.progress = progress
+    timer_set(&context.timers, &origin.timer, context.clock.now_ms + exchange.route.between_bytes_ms)
+
+
+cdef void _on_total_timeout(void* owner) noexcept nogil:
+    cdef Exchange* exchange = <Exchange*>owner
+    if exchange.consult >= 0:
+        consult_end(exchange)
+        _answer_fault(exchange, FAULT_CONSULT_TIMEOUT)
+    else:
+        _fail(exchange, FAULT_TOTAL_TIMEOUT)
+
+
+# ---- for the engine ----
+
+cdef void exchange_install(Context* context) noexcept nogil:
+    context.on_client = _on_client
+    context.on_origin = _on_origin
+    context.on_client_timer = _on_client_timer
+    context.on_origin_timer = _on_origin_timer
+
+
+cdef void exchanges_drain(Context* context) noexcept nogil:
+    """A resting connection may just be sending its next request: it gets DRAIN_QUIET_MS to do so, and an answer with Connection: close."""
+    cdef ClientConn* client = context.first_client
+    while client != NULL:
+        if client.state == CLIENT_IDLE:
+            timer_set(&context.timers, &client.timer, context.clock.now_ms + DRAIN_QUIET_MS)
+        client = client.next
+
+
+cdef void exchanges_release_listeners(Context* context) noexcept nogil:
+    cdef ClientConn* client = context.first_client
+    cdef ClientConn* following
+    while client != NULL:
+        following = client.next
+        if client.local.settings == NULL:
+            client.closing = True
+            if client.state == CLIENT_IDLE or client.state == CLIENT_HEAD:
+                client_finish(client)
+        client = following
+
+
+cdef void exchanges_abort(Context* context) noexcept nogil:
+    while context.first_client != NULL:
+        if context.first_client.exchange != NULL:
+            _abandon(context.first_client.exchange, FAULT_DRAINING)
+        else:
+            client_close(context.first_client, True)
+    while context.first_origin != NULL:
+        origin_close(context.first_origin, False)

@@ -1,0 +1,215 @@
+"""The objects of the connection layer: what one engine owns (Context), a client's connection, an origin's connection, and the exchange between them.
+
+They refer to one another, so they are declared in one place; the functions that act on each live in the file of its name.
+"""
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from proxyd_ext.balance.pick cimport Tried
+from proxyd_ext.balance.server cimport ServerData, ServerLocal
+from proxyd_ext.core.address cimport Address
+from proxyd_ext.core.buffer cimport Buffer, BufferPool
+from proxyd_ext.core.clock cimport Clock
+from proxyd_ext.core.events cimport EventNode, EventQueue
+from proxyd_ext.core.hash cimport Random
+from proxyd_ext.core.slab cimport Slab
+from proxyd_ext.core.slice cimport Slice
+from proxyd_ext.core.timer cimport Timer, Timers
+from proxyd_ext.filter.chain cimport FilterState
+from proxyd_ext.http1.chunk cimport ChunkDecoder
+from proxyd_ext.http1.head cimport Head
+from proxyd_ext.io.listener cimport ListenerData, ListenerLocal
+from proxyd_ext.io.poller cimport Poller, Splice, Stream, StreamHandler
+from proxyd_ext.log.ring cimport LogRing
+from proxyd_ext.snapshot.compile cimport CompiledListener, CompiledRoute, CompiledUpstream, SnapshotData
+
+
+cdef enum:
+    CLIENT_IDLE = 0           # between requests; holds no buffer
+    CLIENT_HEAD = 1           # a request head has begun to arrive
+    CLIENT_BUSY = 2           # an exchange is under way
+    CLIENT_CLOSING = 3        # the last answer is being sent
+    CLIENT_LINGER = 4         # FIN sent; what still comes is thrown away, so that the answer is not lost to a reset (RFC 9112 §9.6)
+    CLIENT_TUNNEL = 5
+
+    ORIGIN_CONNECTING = 0
+    ORIGIN_WAITING = 1        # the request is being sent, or the answer's head awaited
+    ORIGIN_BODY = 2           # the answer's body is arriving
+    ORIGIN_IDLE = 3           # in the pool
+    ORIGIN_TUNNEL = 4
+
+    PATH_SCRATCH = 32768      # normal form of a path; request targets longer than a third of this are refused
+    CONSULTS_MAX = 1024       # exchanges of one engine that may wait for the control plane
+    IP_TEXT = 46
+
+    EX_UPGRADE = 1 << 0       # the client asked for a WebSocket
+    EX_TRUSTED = 1 << 1       # the peer is in client_ip.trust
+    EX_IDEMPOTENT = 1 << 2    # may be repeated (RFC 9110 §9.2.2)
+    EX_REPLAYABLE = 1 << 3    # everything sent so far still stands in `request`
+    EX_REQUEST_DONE = 1 << 4  # the whole request has been taken from the client
+    EX_RESPONSE_BEGUN = 1 << 5    # the first byte of a final answer has been given to the client
+    EX_CLIENT_CLOSE = 1 << 6  # the client's connection ends with this exchange
+    EX_ORIGIN_KEEP = 1 << 7   # the origin's connection may be reused
+    EX_OUT_CHUNKED = 1 << 8   # the answer goes out chunked
+    EX_REUSED = 1 << 9        # the origin connection had served before
+    EX_FRESH = 1 << 10        # use a new origin connection for the next try
+    EX_NO_BODY = 1 << 11      # the answer has no body (HEAD, 204, 304)
+    EX_OWN_ANSWER = 1 << 12   # proxyd made the answer
+    EX_IN_FLIGHT = 1 << 13    # counted at the member's server
+    EX_CONTINUE_DUE = 1 << 14 # the client waits for 100 Continue
+
+
+cdef struct ClientConn
+cdef struct OriginConn
+cdef struct Exchange
+cdef struct Context
+
+
+cdef struct ClientCount:      # connections of one client address, over all engines (conn/clients)
+    ClientCount* next
+    Address address
+    int32_t count
+
+
+cdef struct ClientConn:
+    Stream stream             # first: what is buried is the ClientConn
+    Timer timer
+    Context* context
+    ListenerData* listener
+    ListenerLocal* local
+    Exchange* exchange        # NULL unless busy
+    ClientConn* next          # all connections of the engine
+    ClientConn* previous
+    ClientCount* counted
+    size_t scanned            # how far the search for the end of the head came
+    int64_t head_us           # when the first byte of the current head came
+    uint32_t served           # requests so far
+    uint8_t state             # CLIENT_*
+    bint closing              # no further request on this connection
+    bint ended                # the client sent FIN
+    Address address           # the peer, or what PROXY said
+    uint8_t ip_size
+    uint8_t[IP_TEXT] ip       # text of the address
+
+
+cdef struct OriginConn:
+    Stream stream             # first
+    Timer timer
+    Context* context
+    ServerData* server
+    ServerLocal* local
+    Exchange* exchange        # NULL when idle
+    OriginConn* next          # in the server's idle list
+    OriginConn* previous
+    OriginConn* next_all      # all origin connections of the engine
+    OriginConn* previous_all
+    size_t scanned
+    uint64_t progress         # bytes moved when the timer was set
+    uint32_t served           # exchanges so far
+    uint8_t state             # ORIGIN_*
+
+
+cdef struct Exchange:
+    Context* context
+    ClientConn* client
+    OriginConn* origin        # NULL before a connection is taken, and after it is gone
+    SnapshotData* snapshot    # counted; stays valid until the exchange ends
+    CompiledListener* listener
+    CompiledRoute* route      # NULL: none matched
+    CompiledUpstream* upstream
+    ServerData* server        # of the last try; kept alive by the snapshot
+    int32_t route_number      # index of the route, or of "no route" behind the last
+    int32_t member            # of the current try; -1: none
+    Tried tried
+    uint8_t phase             # PHASE_*
+    uint8_t method            # METHOD_*
+    uint8_t minor             # HTTP/1.minor of the request
+    uint8_t attempts
+    uint8_t request_body      # BODY_*
+    uint8_t response_body     # BODY_*
+    uint8_t error_form        # WANT_*: how the client likes error bodies
+    uint16_t status
+    int fault                 # FAULT_*: why proxyd answered, or cut the answer off
+    uint32_t flags            # EX_*
+    uint64_t id
+    # The request as it is sent: log strings, head, and the beginning of the body, in one buffer that lives as long as the exchange.
+    Buffer* request
+    uint32_t request_start    # offset of the head in the buffer
+    uint32_t request_sent     # behind the last byte that was given to the current origin connection
+    Address client_address    # who asked: the peer, or whom a trusted peer names
+    Slice request_lines       # field lines to add to the request
+    Slice request_id          # kept from a trusted peer
+    Slice client_ip
+    Slice method_text
+    Slice host
+    Slice path
+    Slice query
+    Slice user_agent
+    Slice referer
+    Slice trace_id
+    Slice response_lines      # field lines to add to the answer
+    uint64_t request_left     # body bytes still to come (BODY_LENGTH)
+    uint64_t response_left
+    ChunkDecoder request_chunks
+    ChunkDecoder response_chunks
+    Buffer* request_trailers  # trailer lines, when a chunked body has some
+    Buffer* response_trailers
+    Splice splice             # the answer's body, or the request's
+    bint splice_is_request
+    uint64_t client_mark      # bytes moved when the client was last checked
+    uint64_t bytes_in         # body bytes taken from the client
+    uint64_t bytes_out        # bytes given to the client
+    uint64_t key              # hash for the balancer
+    int64_t start_us
+    int64_t try_us            # when the current try began
+    int64_t sent_us           # when the request was given to the origin
+    uint32_t connect_us       # T_NONE: no connection was opened
+    uint32_t first_byte_us    # of the last try, from the request given to the first byte of the answer; T_NONE: no answer
+    int64_t ttfb_us           # from the first byte of the request to the first byte of the answer
+    int64_t body_ms           # when the wait for the request body began
+    Timer total               # timeout.total
+    int32_t consult           # slot; -1: none
+
+
+cdef struct ConsultSlot:
+    Exchange* exchange        # NULL: free
+    EventNode node            # tells the control plane
+    uint32_t generation       # grows with each use, so that a late answer is recognised
+    int32_t next_free
+
+
+cdef struct Context:
+    Poller poller
+    Timers timers
+    BufferPool buffers
+    Clock clock
+    Random random
+    Slab clients
+    Slab origins
+    Slab exchanges
+    EventQueue* events
+    LogRing* log              # NULL: no access records
+    SnapshotData* snapshot    # the current one; NULL before the first
+    ClientConn* first_client
+    OriginConn* first_origin
+    StreamHandler on_client   # set by conn/exchange: who hears a client's stream
+    StreamHandler on_origin
+    void (*on_client_timer)(void*) noexcept nogil
+    void (*on_origin_timer)(void*) noexcept nogil
+    ConsultSlot* consults
+    int32_t consult_free      # first free slot, -1: none
+    uint64_t consults_refused
+    uint64_t consults_late
+    int64_t client_count
+    int64_t exchange_count
+    int64_t date_s            # the second that `date` shows
+    int engine                # index
+    bint draining
+    uint32_t via_size
+    uint8_t[32] via           # our pseudonym in Via
+    uint8_t[32] date          # IMF-fixdate
+    Head head                 # the head that is being looked at; nothing of it is kept over a turn
+    uint8_t[PATH_SCRATCH] path
+
+
+# Room for the timers of everything that may be alive: connections, and exchanges with a total timeout.
+cdef inline int32_t context_timers_needed(const Context* context) noexcept nogil:
+    return <int32_t>(2 * (context.clients.live + context.origins.live + context.exchanges.live) + 16)

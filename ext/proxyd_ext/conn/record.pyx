@@ -1,0 +1,73 @@
+# cython: cdivision=True
+"""Counting and logging an exchange (see record.pxd)."""
+from libc.stdint cimport int64_t, uint16_t, uint32_t
+from proxyd_ext.conn.model cimport ClientConn, Context, EX_OWN_ANSWER
+from proxyd_ext.core.shim cimport PXD_UNLIKELY, counter_add
+from proxyd_ext.core.slice cimport slice_empty
+from proxyd_ext.core.stats cimport count_add, histogram_add
+from proxyd_ext.log.record cimport AccessRecord, STATUS_BY_PROXYD, STATUS_BY_UPSTREAM, T_NONE
+from proxyd_ext.log.ring cimport log_submit
+from proxyd_ext.route.stats cimport RouteLocal, route_stats_join
+
+
+cdef void _submit(Exchange* exchange, int64_t total_us) noexcept nogil:
+    cdef AccessRecord record
+    cdef Context* context = exchange.context
+    cdef ClientConn* client = exchange.client
+    record.time_us = context.clock.wall_us
+    record.id = exchange.id
+    record.bytes_in = exchange.bytes_in
+    record.bytes_out = exchange.bytes_out
+    record.snapshot = exchange.snapshot.generation
+    record.t_total_us = <uint32_t>total_us if total_us < T_NONE else T_NONE - 1
+    record.t_queue_us = 0
+    record.t_connect_us = exchange.connect_us
+    record.t_first_byte_us = exchange.first_byte_us
+    record.status = exchange.status
+    record.engine = <uint16_t>context.engine
+    record.client_port = client.address.port
+    record.fault = <uint16_t>exchange.fault
+    record.attempts = exchange.attempts
+    record.status_by = STATUS_BY_PROXYD if exchange.flags & EX_OWN_ANSWER else STATUS_BY_UPSTREAM
+    record.minor = exchange.minor
+    record.tls = 0
+    record.request_id = exchange.request_id
+    record.client_ip = exchange.client_ip
+    record.listener = client.listener.name
+    record.route = exchange.route.name if exchange.route != NULL else slice_empty()
+    record.upstream = exchange.upstream.name if exchange.upstream != NULL else slice_empty()
+    record.server = exchange.server.label if exchange.server != NULL else slice_empty()
+    record.method = exchange.method_text
+    record.host = exchange.host
+    record.path = exchange.path
+    record.query = exchange.query
+    record.user_agent = exchange.user_agent
+    record.referer = exchange.referer
+    record.trace_id = exchange.trace_id
+    log_submit(context.log, &record)
+
+
+cdef void record_exchange(Exchange* exchange) noexcept nogil:
+    cdef Context* context = exchange.context
+    cdef int64_t total_us = context.clock.now_us - exchange.start_us
+    cdef RouteLocal* local = route_stats_join(exchange.listener.stats[exchange.route_number], context.engine)
+    if local != NULL:
+        count_add(&local.requests, <uint32_t>exchange.method << 16 | exchange.status, 1)
+        histogram_add(&local.duration, total_us)
+        if exchange.first_byte_us != T_NONE:
+            histogram_add(&local.ttfb, exchange.ttfb_us)
+        if PXD_UNLIKELY(exchange.fault != 0):
+            count_add(&local.errors, exchange.fault, 1)
+        counter_add(&local.bytes_in, exchange.bytes_in)
+        counter_add(&local.bytes_out, exchange.bytes_out)
+    if context.log != NULL:
+        _submit(exchange, total_us)
+
+
+cdef void record_try(Exchange* exchange, int fault) noexcept nogil:
+    cdef int engine = exchange.context.engine
+    if fault != 0:
+        count_add(&exchange.server.local[engine].errors, fault, 1)
+        return
+    count_add(&exchange.server.local[engine].responses, exchange.status, 1)
+    histogram_add(&exchange.upstream.pool.state.local[engine].response, exchange.first_byte_us)

@@ -1,0 +1,81 @@
+"""Faults: every expected failure is a code with a source and a retry class (design.md §2.6). No exception is raised for them.
+
+A function that may fail returns `-FAULT_X` or 0 (or a size). One table (`fault.pyx`) maps a code to its HTTP status, metric
+label, RFC 9209 error type and sentence.
+"""
+from libc.stdint cimport uint8_t, uint16_t
+
+
+cdef enum:
+    FAULT_NONE = 0
+    # The client's request is not acceptable.
+    FAULT_REQUEST_MALFORMED = 1          # 400: not HTTP, or ambiguous in a way RFC 9112 tells us to refuse
+    FAULT_REQUEST_LINE_MALFORMED = 2     # 400
+    FAULT_FIELD_MALFORMED = 3            # 400: bad name, space before the colon, obs-fold, NUL, bare CR or LF
+    FAULT_HOST_INVALID = 4               # 400: missing, repeated or malformed Host
+    FAULT_FRAMING_AMBIGUOUS = 5          # 400: CL with TE, differing CLs, TE not ending in chunked
+    FAULT_CHUNK_MALFORMED = 6            # 400
+    FAULT_PATH_INVALID = 7               # 400: bad escape, or a path above the root
+    FAULT_URI_TOO_LONG = 8               # 414
+    FAULT_HEAD_TOO_LARGE = 9             # 431: bytes or fields over the limit
+    FAULT_BODY_TOO_LARGE = 10            # 413
+    FAULT_VERSION_UNSUPPORTED = 11       # 505
+    FAULT_METHOD_REFUSED = 12            # 405: TRACE, CONNECT
+    FAULT_TRANSFER_CODING_UNKNOWN = 13   # 501
+    FAULT_EXPECTATION_FAILED = 14        # 417
+    FAULT_HEAD_TIMEOUT = 15              # 408: the head did not arrive in time
+    FAULT_BODY_TIMEOUT = 16              # 408: the body came slower than min_body_rate
+    FAULT_CLIENT_CLOSED = 17             # 499 in logs: the client went away
+    FAULT_CLIENT_STALLED = 18            # the client did not take the answer in time
+    FAULT_CLIENT_LIMIT = 19              # 503: connections per client
+    FAULT_LOOP = 20                      # 508: our own Via came back
+    # proxyd itself.
+    FAULT_NO_ROUTE = 30                  # 404
+    FAULT_NO_SERVER = 31                 # 503: no server of the upstream is usable
+    FAULT_MEMORY = 32                    # 503
+    FAULT_FD_EXHAUSTED = 33              # 503
+    FAULT_DRAINING = 34                  # 503
+    FAULT_CONSULT_TIMEOUT = 35           # 503: the control plane did not answer in time and the default is closed
+    FAULT_CONSULT_FULL = 36              # 503
+    FAULT_DENIED = 37                    # 403
+    FAULT_TOTAL_TIMEOUT = 38             # 504: timeout.total
+    FAULT_HEAD_REWRITE_TOO_LARGE = 39    # 431: the head with our fields added does not fit
+    FAULT_BODY_NOT_REPEATABLE = 40       # 502: a retry was wanted, but the body is gone
+    # The origin.
+    FAULT_CONNECT_REFUSED = 50           # 502
+    FAULT_CONNECT_TIMEOUT = 51           # 504
+    FAULT_CONNECT_UNREACHABLE = 52       # 502
+    FAULT_CONNECT_FAILED = 53            # 502: any other error of connect()
+    FAULT_UPSTREAM_CLOSED = 54           # 502: closed before a response began
+    FAULT_UPSTREAM_RESET = 55            # 502: reset before a response began
+    FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT = 56   # 504
+    FAULT_UPSTREAM_READ_TIMEOUT = 57     # between_bytes; the answer has begun, so it is cut off
+    FAULT_UPSTREAM_WRITE_TIMEOUT = 58    # 504: the origin does not take the request
+    FAULT_UPSTREAM_HEAD_MALFORMED = 59   # 502
+    FAULT_UPSTREAM_HEAD_TOO_LARGE = 60   # 502
+    FAULT_UPSTREAM_FRAMING = 61          # 502: ambiguous framing of the answer
+    FAULT_UPSTREAM_TRUNCATED = 62        # the answer ended before its declared length
+    FAULT_UPSTREAM_CHUNK = 63            # bad chunk framing in the answer
+    FAULT_UPGRADE_UNEXPECTED = 64        # 502: 101 that nobody asked for
+    FAULT_COUNT = 65
+
+    FAULT_SOURCE_CLIENT = 0
+    FAULT_SOURCE_SELF = 1
+    FAULT_SOURCE_UPSTREAM = 2
+
+    # When may the exchange be tried again on another connection?
+    FAULT_RETRY_NEVER = 0
+    FAULT_RETRY_IF_REUSED = 1   # only if the origin connection had served before (the keep-alive race, RFC 9112 §9.3.1)
+    FAULT_RETRY_SAFE = 2        # nothing was sent: always
+
+
+ctypedef struct FaultInfo:
+    uint16_t status          # HTTP status that we answer when the response has not begun
+    uint8_t source           # FAULT_SOURCE_*
+    uint8_t retry            # FAULT_RETRY_*
+    const char* word         # metric label and log word
+    const char* proxy_error  # RFC 9209 §2.3 proxy error type
+    const char* sentence     # plain words for the error body and the log's `why`
+
+
+cdef const FaultInfo* fault_info(int code) noexcept nogil

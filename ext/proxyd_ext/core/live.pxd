@@ -1,0 +1,18 @@
+"""Births and deaths of native objects. Counted in the debug build only (PROXYD_DEBUG=1); tests assert that they balance."""
+from libc.stdint cimport int64_t
+
+
+cdef enum:
+    LIVE_BUFFER = 0
+    LIVE_CLIENT = 1
+    LIVE_ORIGIN = 2
+    LIVE_EXCHANGE = 3
+    LIVE_SNAPSHOT = 4
+    LIVE_SERVER = 5
+    LIVE_LISTENER = 6
+    LIVE_PIPE = 7
+    LIVE_KINDS = 8
+
+
+cdef void live_born(int kind) noexcept nogil
+cdef void live_died(int kind) noexcept nogil

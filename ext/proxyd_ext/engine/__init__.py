@@ -1,0 +1,4 @@
+"""One thread's life: `Engine`."""
+from proxyd_ext.engine.engine import Engine
+
+__all__ = ["Engine"]

@@ -1,0 +1,54 @@
+"""One thread's life: its loop, its doors, drain; and the shell that Python sees."""
+from libc.stdint cimport int64_t, uint64_t
+from proxyd_ext.conn.model cimport Context
+from proxyd_ext.core.events cimport EventNode, EventQueue
+from proxyd_ext.core.ring cimport Ring
+from proxyd_ext.core.timer cimport Timer
+from proxyd_ext.io.poller cimport Pollable
+from proxyd_ext.log.writer cimport AccessLog
+
+
+cdef enum:
+    COMMAND_DRAIN = 1
+    COMMAND_CLOSE = 2
+    COMMAND_ANSWER = 3        # word: slot, generation, Answer*
+
+    COMMANDS = 2048           # more than CONSULTS_MAX answers fit
+
+
+ctypedef struct Answer:
+    # A consult's answer on its way to the engine; the head and body stand behind it in the same block.
+    unsigned short status
+    size_t head_size
+    size_t body_size
+
+
+cdef struct EngineCore:
+    Context context
+    EventQueue events         # the events door
+    Ring commands             # the commands door
+    Pollable door             # its eventfd in our poller
+    int door_fd
+    Pollable alarm            # inline mode: the timerfd that makes our descriptor readable at the next deadline
+    int alarm_fd
+    int64_t alarm_ms          # what it is set to
+    void* published           # SnapshotData*: the slot that publish writes and a turn empties
+    Timer tick                # heartbeat, resting acceptors
+    int64_t tick_due_us
+    EventNode drained
+    uint64_t heartbeat
+    uint64_t turns
+    int64_t lag_us            # how late the last tick was
+    int64_t cpu_us            # this engine's CPU time at the last tick
+    int state                 # ENGINE_* of engine.pyx
+    bint drained_told
+
+
+cdef class Engine:
+    cdef EngineCore* core
+    cdef readonly int index
+    cdef readonly bint inline
+    cdef AccessLog _log       # kept: the ring belongs to it
+    cdef list _published      # snapshots that this engine may still use
+    cdef bint _command(self, int kind, uint64_t first, uint64_t second, void* pointer)
+    cdef void _ring_door(self) noexcept

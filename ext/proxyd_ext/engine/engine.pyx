@@ -1,0 +1,504 @@
+# cython: cdivision=True
+"""The engine: a loop without the GIL around everything below it (see engine.pxd)."""
+import os
+
+from libc.stdint cimport int32_t, uint32_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from proxyd_ext.balance.server cimport ServerData, server_drop, server_join, upstream_join
+from proxyd_ext.conn.client cimport client_accept
+from proxyd_ext.conn.consult cimport consults_destroy, consults_init
+from proxyd_ext.conn.exchange cimport (
+    exchange_answered, exchange_install, exchanges_abort, exchanges_drain, exchanges_release_listeners,
+)
+from proxyd_ext.conn.model cimport ClientConn, Context, Exchange, OriginConn
+from proxyd_ext.conn.pool cimport origins_sweep
+from proxyd_ext.core.buffer cimport buffers_destroy, buffers_init
+from proxyd_ext.core.clock cimport clock_advance, clock_init, clock_read
+from proxyd_ext.core.events cimport (
+    EVENT_ACK, EVENT_CONSULT, EVENT_DRAINED, EVENT_EJECTED, EVENT_RETIRED, EventNode, event_done, event_push, events_destroy, events_init,
+    events_take,
+)
+from proxyd_ext.core.live cimport LIVE_CLIENT, LIVE_EXCHANGE, LIVE_ORIGIN
+from proxyd_ext.core.ring cimport RingItem, ring_destroy, ring_init, ring_pop, ring_push
+from proxyd_ext.core.shim cimport counter_add, exchange_ptr, load_acquire_ptr, load_i64, load_u64, store_i64
+from proxyd_ext.core.slab cimport slab_destroy, slab_init
+from proxyd_ext.core.slice cimport slice_of
+from proxyd_ext.core.stats cimport ENGINES_MAX
+from proxyd_ext.core.timer cimport (
+    TIMER_OFF_MS, timer_init, timer_set, timers_destroy, timers_init, timers_next, timers_reserve, timers_run,
+)
+from proxyd_ext.http1.rewrite cimport write_http_date
+from proxyd_ext.io.acceptor cimport acceptor_close, acceptor_open, acceptor_rouse
+from proxyd_ext.io.listener cimport ListenerData, ListenerLocal, listener_join
+from proxyd_ext.io.poller cimport poller_add, poller_destroy, poller_dispatch, poller_init, poller_reap, poller_wait
+from proxyd_ext.io.stream cimport poller_flush, poller_run_ready
+from proxyd_ext.io.sys cimport (
+    EFD_CLOEXEC, EFD_NONBLOCK, EPOLLIN, TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, close, eventfd, itimerspec, read, timerfd_create,
+    timerfd_settime, write,
+)
+from proxyd_ext.snapshot.compile cimport CONSULT_LIVE, CONSULT_READY, Snapshot, SnapshotData
+
+cdef extern from "<signal.h>" nogil:
+    ctypedef struct sigset_t:
+        pass
+    int sigfillset(sigset_t* set)
+    int pthread_sigmask(int how, const sigset_t* set, sigset_t* old)
+    enum:
+        SIG_SETMASK
+
+cdef extern from "<time.h>" nogil:
+    enum:
+        CLOCK_THREAD_CPUTIME_ID
+
+cdef enum:
+    ENGINE_NEW = 0
+    ENGINE_RUNNING = 1
+    ENGINE_DRAINING = 2
+    ENGINE_CLOSED = 3
+
+    TICK_MS = 1000
+    TICK_RESTING_MS = 100     # while an acceptor rests
+    WAIT_MS = 1000            # the longest sleep
+
+
+cdef int64_t _clock_us(int which) noexcept nogil:
+    cdef timespec t
+    clock_gettime(which, &t)
+    return <int64_t>t.tv_sec * 1000000 + t.tv_nsec // 1000
+
+
+# ---- the turn ----
+
+cdef void _show_date(EngineCore* core) noexcept nogil:
+    cdef int64_t seconds = core.context.clock.wall_us // 1000000
+    if seconds != core.context.date_s:
+        core.context.date_s = seconds
+        write_http_date(seconds, core.context.date)
+
+
+cdef void _turn(EngineCore* core, int timeout_ms) noexcept nogil:
+    cdef Context* context = &core.context
+    if load_acquire_ptr(&core.published) != NULL:
+        _take_snapshot(core)
+    poller_wait(&context.poller, timeout_ms)
+    clock_read(&context.clock)
+    _show_date(core)
+    core.turns += 1
+    poller_dispatch(&context.poller)
+    timers_run(&context.timers, context.clock.now_ms)
+    poller_run_ready(&context.poller)
+    poller_flush(&context.poller)
+    poller_reap(&context.poller)
+    if core.state == ENGINE_DRAINING and not core.drained_told and context.client_count == 0:
+        core.drained_told = True
+        event_push(&core.events, &core.drained)
+
+
+cdef int _timeout(EngineCore* core) noexcept nogil:
+    """Milliseconds that the loop may sleep."""
+    cdef int64_t left
+    if core.context.poller.ready_first != NULL or load_acquire_ptr(&core.published) != NULL:
+        return 0
+    left = timers_next(&core.context.timers)
+    if left == TIMER_OFF_MS:
+        return WAIT_MS
+    left -= core.context.clock.now_ms
+    return 0 if left < 0 else WAIT_MS if left > WAIT_MS else <int>left
+
+
+cdef void _run(EngineCore* core) noexcept nogil:
+    cdef sigset_t all_signals
+    sigfillset(&all_signals)
+    pthread_sigmask(SIG_SETMASK, &all_signals, NULL)   # signals are the main thread's
+    while core.state != ENGINE_CLOSED:
+        _turn(core, _timeout(core))
+
+
+cdef void _on_tick(void* owner) noexcept nogil:
+    cdef EngineCore* core = <EngineCore*>owner
+    cdef Context* context = &core.context
+    cdef ListenerLocal* local
+    cdef bint resting = False
+    cdef int i
+    counter_add(&core.heartbeat, 1)
+    store_i64(&core.lag_us, context.clock.now_us - core.tick_due_us)
+    store_i64(&core.cpu_us, _clock_us(CLOCK_THREAD_CPUTIME_ID))
+    if context.snapshot != NULL:
+        for i in range(context.snapshot.listener_count):
+            local = context.snapshot.listeners[i].listener.local[context.engine]
+            if local.acceptor.resting:
+                acceptor_rouse(&local.acceptor)
+                resting = True
+    _set_tick(core, TICK_RESTING_MS if resting else TICK_MS)
+
+
+cdef void _set_tick(EngineCore* core, int64_t ms) noexcept nogil:
+    core.tick_due_us = core.context.clock.now_us + ms * 1000
+    timer_set(&core.context.timers, &core.tick, core.context.clock.now_ms + ms)
+
+
+# ---- snapshots ----
+
+cdef void _listen(EngineCore* core, SnapshotData* snapshot) noexcept nogil:
+    cdef Context* context = &core.context
+    cdef ListenerData* listener
+    cdef ListenerLocal* local
+    cdef int i, fd
+    for i in range(snapshot.listener_count):
+        listener = snapshot.listeners[i].listener
+        local = listener_join(listener, context.engine)
+        local.context = context
+        local.settings = &snapshot.listeners[i]
+        local.mark = snapshot.generation
+        if local.acceptor.fd >= 0 or core.state != ENGINE_RUNNING:
+            continue
+        fd = listener.fds[0 if listener.shared else context.engine]
+        if fd >= 0 and acceptor_open(&local.acceptor, &context.poller, fd, listener.shared, client_accept, local, NULL) < 0:
+            local.acceptor.resting = True   # no kernel memory for the poller now: the next tick tries again
+
+
+cdef void _stop_listening(Context* context, SnapshotData* old, uint64_t generation) noexcept nogil:
+    """Leave the listeners of `old` that are not part of `generation`, after taking what waits in their queues."""
+    cdef ListenerData* listener
+    cdef ListenerLocal* local
+    cdef int i
+    cdef bint left = False
+    for i in range(old.listener_count):
+        listener = old.listeners[i].listener
+        local = listener.local[context.engine]
+        if local.mark == generation:
+            continue
+        if local.acceptor.fd >= 0:
+            acceptor_close(&local.acceptor)
+            if not listener.shared:
+                close(listener.fds[context.engine])
+                listener.fds[context.engine] = -1
+        local.settings = NULL
+        left = True
+    if left:
+        exchanges_release_listeners(context)
+
+
+cdef void _join_members(Context* context, SnapshotData* snapshot) noexcept nogil:
+    cdef int i, k
+    cdef ServerData* server
+    for i in range(snapshot.upstream_count):
+        upstream_join(snapshot.upstreams[i].pool.state, context.engine)
+        for k in range(snapshot.upstreams[i].pool.count):
+            server = snapshot.upstreams[i].pool.members[k].server
+            server_join(server, context.engine).mark = snapshot.generation
+
+
+cdef void _take_snapshot(EngineCore* core) noexcept nogil:
+    cdef Context* context = &core.context
+    cdef SnapshotData* snapshot = <SnapshotData*>exchange_ptr(&core.published, NULL)
+    cdef SnapshotData* old = context.snapshot
+    if snapshot == NULL:
+        return
+    _join_members(context, snapshot)
+    context.snapshot = snapshot
+    _listen(core, snapshot)
+    if old != NULL:
+        _stop_listening(context, old, snapshot.generation)
+        origins_sweep(context)
+        old.local[context.engine].superseded = True
+        if old.local[context.engine].exchanges == 0:
+            old.local[context.engine].retired.kind = EVENT_RETIRED
+            old.local[context.engine].retired.number = old.generation
+            event_push(&core.events, &old.local[context.engine].retired)
+    snapshot.local[context.engine].ack.kind = EVENT_ACK
+    snapshot.local[context.engine].ack.number = snapshot.generation
+    event_push(&core.events, &snapshot.local[context.engine].ack)
+
+
+# ---- commands ----
+
+cdef void _on_door(Pollable* pollable, uint32_t events) noexcept nogil:
+    cdef EngineCore* core = core_of_door(pollable)
+    cdef uint64_t drained
+    cdef RingItem item
+    cdef Answer* answer
+    cdef const unsigned char* text
+    read(core.door_fd, &drained, sizeof(drained))
+    while ring_pop(&core.commands, &item):
+        if item.kind == COMMAND_ANSWER:
+            answer = <Answer*>item.word[2]
+            text = <const unsigned char*>(answer + 1)
+            exchange_answered(&core.context, <int32_t>item.word[0], <uint32_t>item.word[1], answer.status,
+                              slice_of(text, answer.head_size), slice_of(text + answer.head_size, answer.body_size))
+            free(answer)
+        elif item.kind == COMMAND_DRAIN:
+            _drain(core)
+        elif item.kind == COMMAND_CLOSE:
+            _drain(core)
+            exchanges_abort(&core.context)
+            core.state = ENGINE_CLOSED
+
+
+cdef EngineCore* core_of_door(Pollable* pollable) noexcept nogil:
+    return <EngineCore*>(<char*>pollable - <size_t>&(<EngineCore*>NULL).door)
+
+
+cdef void _drain(EngineCore* core) noexcept nogil:
+    """No new connections; what is under way is finished."""
+    cdef Context* context = &core.context
+    if core.state == ENGINE_DRAINING or core.state == ENGINE_CLOSED:
+        return
+    core.state = ENGINE_DRAINING
+    if context.snapshot != NULL:
+        stop_all(context)
+    context.draining = True
+    exchanges_drain(context)
+    origins_sweep(context)
+
+
+cdef void stop_all(Context* context) noexcept nogil:
+    """Leave every listener. Connections keep their settings: what is under way is served under them."""
+    cdef ListenerLocal* local
+    cdef int i
+    for i in range(context.snapshot.listener_count):
+        local = context.snapshot.listeners[i].listener.local[context.engine]
+        if local.acceptor.fd >= 0:
+            acceptor_close(&local.acceptor)
+
+
+# ---- inline mode ----
+
+cdef void _on_alarm(Pollable* pollable, uint32_t events) noexcept nogil:
+    cdef EngineCore* core = <EngineCore*>(<char*>pollable - <size_t>&(<EngineCore*>NULL).alarm)
+    cdef uint64_t expirations
+    read(core.alarm_fd, &expirations, sizeof(expirations))
+    core.alarm_ms = TIMER_OFF_MS
+
+
+cdef void _set_alarm(EngineCore* core) noexcept nogil:
+    """Make the poller's descriptor readable at the next deadline: the outer loop sleeps on that descriptor."""
+    cdef itimerspec when
+    cdef int64_t due = timers_next(&core.context.timers)
+    if core.context.poller.ready_first != NULL:
+        due = core.context.clock.now_ms
+    if due == core.alarm_ms or due == TIMER_OFF_MS:
+        return
+    core.alarm_ms = due
+    when.it_interval.tv_sec = 0
+    when.it_interval.tv_nsec = 0
+    when.it_value.tv_sec = due // 1000
+    when.it_value.tv_nsec = (due % 1000) * 1000000 + 1   # never zero, which would disarm it
+    timerfd_settime(core.alarm_fd, TFD_TIMER_ABSTIME, &when, NULL)
+
+
+# ---- the shell ----
+
+cdef class Engine:
+    """One data-plane thread. `run` it in a thread, or, inline, give `fileno` to the event loop and call `poll` when it is readable."""
+
+    def __cinit__(self, int index, int engines, *, bint inline = False, AccessLog log = None, bint fake_clock = False):
+        cdef Context* context
+        cdef bytes pseudonym
+        if not 0 <= index < engines <= ENGINES_MAX:
+            raise ValueError(f"there can be at most {ENGINES_MAX} engines")
+        self.index = index
+        self.inline = inline
+        self._log = log
+        self._published = []
+        self.core = <EngineCore*>calloc(1, sizeof(EngineCore))
+        if self.core == NULL:
+            raise MemoryError
+        context = &self.core.context
+        context.engine = index
+        context.date_s = -1
+        buffers_init(&context.buffers)
+        timers_init(&context.timers)
+        clock_init(&context.clock, fake_clock)
+        slab_init(&context.clients, sizeof(ClientConn), LIVE_CLIENT)
+        slab_init(&context.origins, sizeof(OriginConn), LIVE_ORIGIN)
+        slab_init(&context.exchanges, sizeof(Exchange), LIVE_EXCHANGE)
+        context.random.state = <uint64_t>int.from_bytes(os.urandom(8), "little")
+        pseudonym = _PSEUDONYM
+        context.via_size = <uint32_t>len(pseudonym)
+        memcpy(context.via, <const char*>pseudonym, len(pseudonym))
+        context.events = &self.core.events
+        if log is not None:
+            context.log = log.ring(index)
+        exchange_install(context)
+        self.core.drained.kind = EVENT_DRAINED
+        self.core.alarm_fd = -1
+        self.core.alarm_ms = TIMER_OFF_MS
+        self.core.door_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+        self.core.door.on_ready = _on_door
+        if (poller_init(&context.poller, &context.buffers) < 0 or events_init(&self.core.events) < 0 or self.core.door_fd < 0
+                or not ring_init(&self.core.commands, COMMANDS) or not consults_init(context) or not timers_reserve(&context.timers, 16)
+                or poller_add(&context.poller, self.core.door_fd, EPOLLIN, &self.core.door) < 0):
+            raise OSError("an engine could not get its descriptors or memory")
+        if inline and not fake_clock:
+            self.core.alarm_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)
+            self.core.alarm.on_ready = _on_alarm
+            if self.core.alarm_fd < 0 or poller_add(&context.poller, self.core.alarm_fd, EPOLLIN, &self.core.alarm) < 0:
+                raise OSError("an engine could not get its timer")
+        self.core.state = ENGINE_RUNNING
+        timer_init(&self.core.tick, self.core, _on_tick)
+        _set_tick(self.core, TICK_MS)
+
+    def __dealloc__(self):
+        cdef RingItem item
+        cdef EventNode* node
+        if self.core == NULL:
+            return
+        exchanges_abort(&self.core.context)
+        poller_reap(&self.core.context.poller)
+        while ring_pop(&self.core.commands, &item):
+            if item.kind == COMMAND_ANSWER:
+                free(<Answer*>item.word[2])
+        node = events_take(&self.core.events)
+        while node != NULL:
+            if node.kind == EVENT_EJECTED:
+                server_drop(<ServerData*>node.subject)
+            node = node.next
+        poller_destroy(&self.core.context.poller)
+        close(self.core.door_fd)
+        if self.core.alarm_fd >= 0:
+            close(self.core.alarm_fd)
+        consults_destroy(&self.core.context)
+        ring_destroy(&self.core.commands)
+        events_destroy(&self.core.events)
+        timers_destroy(&self.core.context.timers)
+        slab_destroy(&self.core.context.clients)
+        slab_destroy(&self.core.context.origins)
+        slab_destroy(&self.core.context.exchanges)
+        buffers_destroy(&self.core.context.buffers)
+        free(self.core)
+
+    def run(self) -> None:
+        """Serve until closed. Blocks the calling thread, which holds no GIL and takes no signal meanwhile."""
+        cdef EngineCore* core = self.core
+        with nogil:
+            _run(core)
+
+    def fileno(self) -> int:
+        """The descriptor that is readable when `poll` has something to do (inline mode)."""
+        return self.core.context.poller.epfd
+
+    def poll(self) -> None:
+        """One turn, without sleeping (inline mode)."""
+        cdef EngineCore* core = self.core
+        with nogil:
+            _turn(core, 0)
+            if core.alarm_fd >= 0:
+                _set_alarm(core)
+
+    def next_deadline_ms(self) -> int:
+        """Milliseconds of the fake clock until the next timer; -1: none."""
+        cdef int64_t due = timers_next(&self.core.context.timers)
+        return -1 if due == TIMER_OFF_MS else max(0, due - self.core.context.clock.now_ms)
+
+    def advance(self, long long ms) -> None:
+        """Move the fake clock and run what is due."""
+        cdef EngineCore* core = self.core
+        if not core.context.clock.fake:
+            raise ValueError("only a fake clock can be moved")
+        with nogil:
+            clock_advance(&core.context.clock, ms)
+            _turn(core, 0)
+
+    def publish(self, Snapshot snapshot not None) -> None:
+        """Hand over a snapshot. The engine takes it at the top of its next turn and says ("ack", generation)."""
+        self._published.append(snapshot)
+        exchange_ptr(&self.core.published, snapshot.data)
+        self._ring_door()
+
+    def drain(self) -> None:
+        """Accept no more, finish what is under way; then ("drained",)."""
+        self._command(COMMAND_DRAIN, 0, 0, NULL)
+
+    def close(self) -> None:
+        """Abort everything and leave `run`."""
+        self._command(COMMAND_CLOSE, 0, 0, NULL)
+
+    def answer(self, int slot, long long generation, int status, bytes body, str content_type) -> None:
+        """Answer a consult; too late an answer is dropped and counted."""
+        cdef bytes head = f"Content-Type: {content_type}\r\n".encode()
+        cdef Answer* answer
+        cdef char* text
+        if not 200 <= status <= 599 or "\r" in content_type or "\n" in content_type:
+            raise ValueError("a consult is answered with a final status and a one-line content type")
+        answer = <Answer*>malloc(sizeof(Answer) + len(head) + len(body))
+        if answer == NULL:
+            raise MemoryError
+        answer.status = status
+        answer.head_size = len(head)
+        answer.body_size = len(body)
+        text = <char*>(answer + 1)
+        memcpy(text, <const char*>head, len(head))
+        memcpy(text + len(head), <const char*>body, len(body))
+        if not self._command(COMMAND_ANSWER, slot, generation, answer):
+            free(answer)
+
+    cdef bint _command(self, int kind, uint64_t first, uint64_t second, void* pointer):
+        cdef RingItem item
+        item.kind = kind
+        item.word[0] = first
+        item.word[1] = second
+        item.word[2] = <uint64_t>pointer
+        pushed = ring_push(&self.core.commands, &item)
+        self._ring_door()
+        return pushed
+
+    cdef void _ring_door(self) noexcept:
+        cdef uint64_t one = 1
+        write(self.core.door_fd, &one, sizeof(one))
+
+    def events_fileno(self) -> int:
+        """Readable when `take_events` has something."""
+        return self.core.events.fd
+
+    def take_events(self) -> list:
+        """What the engine has said since the last call, oldest first (see engine.pyi)."""
+        cdef EventNode* node = events_take(&self.core.events)
+        cdef EventNode* following
+        cdef ServerData* server
+        cdef uint64_t number
+        out = []
+        while node != NULL:
+            following = node.next
+            kind = node.kind
+            server = <ServerData*>node.subject
+            event_done(node)
+            number = load_u64(&node.number)
+            if kind == EVENT_ACK:
+                out.append(("ack", number))
+            elif kind == EVENT_RETIRED:
+                self._published = [s for s in self._published if s.generation != number]
+                out.append(("retired", number))
+            elif kind == EVENT_EJECTED:
+                out.append(("ejected", (<bytes>server.label.data[:server.label.size]).decode(),
+                            (<bytes>server.upstream.data[:server.upstream.size]).decode()))
+                server_drop(server)
+            elif kind == EVENT_CONSULT:
+                out.append(("consult", <int>(number & 0xFFFF), number >> 32, _CONSULT_WORDS[(number >> 16) & 0xFFFF]))
+            else:
+                out.append(("drained",))
+            node = following
+        return out
+
+    @property
+    def heartbeat(self) -> int:
+        """Grows about once a second while the engine's loop turns."""
+        return load_u64(&self.core.heartbeat)
+
+    def stats(self) -> dict:
+        cdef Context* context = &self.core.context
+        return {
+            "heartbeat": load_u64(&self.core.heartbeat), "turns": load_u64(&self.core.turns),
+            "loop_lag_seconds": load_i64(&self.core.lag_us) / 1e6, "cpu_seconds": load_i64(&self.core.cpu_us) / 1e6,
+            "connections": load_i64(&context.client_count), "exchanges": load_i64(&context.exchange_count),
+            "buffers_bytes": load_i64(&context.buffers.bytes_out), "consults_refused": load_u64(&context.consults_refused),
+            "consults_late": load_u64(&context.consults_late), "commands_refused": load_u64(&self.core.commands.refused),
+            "snapshot": context.snapshot.generation if context.snapshot != NULL else 0,
+        }
+
+
+_CONSULT_WORDS = {CONSULT_READY: "ready", CONSULT_LIVE: "live"}
+# Our name in Via, made anew for each process so that a request that comes back to this process is recognised (RFC 9110 §7.6.3).
+_PSEUDONYM = b"proxyd-" + os.urandom(4).hex().encode()

@@ -1,0 +1,35 @@
+"""The filter chain: a route's policies compiled into an array of steps that run in order. Each step continues, answers, or waits.
+
+To add a filter: a FILTER_* kind and its fields here, its case in `chain_run`, its spec in snapshot/spec.py and its row in snapshot/compile.pyx.
+"""
+from libc.stdint cimport uint8_t
+from proxyd_ext.core.address cimport Address, Network
+from proxyd_ext.core.slice cimport Slice
+
+
+cdef enum:
+    FILTER_ACCESS = 1
+    FILTER_HEADERS = 2
+
+    CHAIN_CONTINUE = 0        # all steps passed.  A refusal is -FAULT_*
+    CHAIN_WAIT = 1            # a step waits for the control plane; run on from `at` when it has answered
+
+
+ctypedef struct FilterStep:
+    int kind                  # FILTER_*
+    Network* networks         # FILTER_ACCESS: longest prefix first
+    int network_count
+    bint default_allow
+    Slice request_lines       # FILTER_HEADERS: field lines to add, with those of all steps before it
+    Slice response_lines
+
+
+ctypedef struct FilterState:
+    # What the steps know of an exchange, and what they want done to it.
+    const Address* client
+    Slice request_lines
+    Slice response_lines
+    int at                    # the next step
+
+
+cdef int chain_run(const FilterStep* steps, int count, FilterState* state) noexcept nogil

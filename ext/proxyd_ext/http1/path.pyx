@@ -1,0 +1,174 @@
+"""Path normalisation in one pass: escapes are settled byte by byte, dot segments at each segment's end, on what has been written."""
+from libc.stdint cimport uint8_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+from proxyd_ext.core.fault cimport FAULT_PATH_INVALID
+from proxyd_ext.core.slice cimport Slice, slice_of
+from proxyd_ext.http1.scan cimport PXD_ESCAPE, PXD_PATH, PXD_UNRESERVED, pxd_class
+
+
+cdef const char* _HEX = "0123456789ABCDEF"
+
+
+cdef inline int _hex_digit(uint8_t c) noexcept nogil:
+    """Value of a hex digit, or -1."""
+    if c'0' <= c <= c'9':
+        return c - c'0'
+    if c'A' <= c <= c'F':
+        return c - c'A' + 10
+    if c'a' <= c <= c'f':
+        return c - c'a' + 10
+    return -1
+
+
+cdef inline int _unescape(const uint8_t* p, const uint8_t* end) noexcept nogil:
+    """The byte that the escape at p stands for, or -1 when it is none (RFC 3986 §2.1) or %00."""
+    cdef int high, low
+    if end - p < 3:
+        return -1
+    high = _hex_digit(p[1])
+    low = _hex_digit(p[2])
+    if high < 0 or low < 0 or high + low == 0:
+        return -1
+    return high * 16 + low
+
+
+cdef inline int _dots(const uint8_t* segment, size_t size) noexcept nogil:
+    """1 for ".", 2 for "..", else 0."""
+    if size == 0 or size > 2 or segment[0] != c'.' or segment[size - 1] != c'.':
+        return 0
+    return <int>size
+
+
+cdef inline bint _is_asterisk(Slice path) noexcept nogil:
+    """The target of OPTIONS * is its own normal form."""
+    return path.size == 1 and path.data[0] == c'*'
+
+
+cdef int normalize_path(Slice path, uint8_t* out, size_t cap) noexcept nogil:
+    # `segment` is where the segment being written began, behind its '/'.  The path is read as if one more '/' ended it, which
+    # closes the last segment and is not written.
+    cdef const uint8_t* p = path.data
+    cdef const uint8_t* end = p + path.size
+    cdef uint8_t* at = out
+    cdef uint8_t* segment
+    cdef uint8_t c
+    cdef int dots, byte
+    if _is_asterisk(path) and cap > 0:
+        out[0] = c'*'
+        return 1
+    if path.size == 0 or p[0] != c'/' or cap < 3 * path.size or path.size > 0x10000000:
+        return -FAULT_PATH_INVALID
+    at[0] = c'/'
+    at += 1
+    p += 1
+    segment = at
+    while True:
+        c = p[0] if p < end else c'/'
+        if c == c'/':
+            dots = _dots(segment, at - segment)
+            if dots == 0:
+                if p == end:
+                    return <int>(at - out)
+                at[0] = c'/'
+                at += 1
+            else:
+                # ".": the segment goes.  "..": the one before goes, too; there must be one (RFC 3986 §5.2.4 would stay at the root,
+                # but a path that climbs above it is an attempt at something).
+                at = segment
+                if dots == 2:
+                    if segment == out + 1:
+                        return -FAULT_PATH_INVALID
+                    at -= 1
+                    while at[-1] != c'/':
+                        at -= 1
+                if p == end:
+                    return <int>(at - out)
+            segment = at
+            p += 1
+        elif pxd_class[c] & PXD_PATH:
+            at[0] = c
+            at += 1
+            p += 1
+        elif c == c'%':
+            byte = _unescape(p, end)
+            if byte < 0:
+                return -FAULT_PATH_INVALID
+            if pxd_class[byte] & PXD_UNRESERVED:
+                at[0] = <uint8_t>byte
+                at += 1
+            else:
+                at[0] = c'%'
+                at[1] = _HEX[byte >> 4]
+                at[2] = _HEX[byte & 15]
+                at += 3
+            p += 3
+        elif pxd_class[c] & PXD_ESCAPE:
+            at[0] = c'%'
+            at[1] = _HEX[c >> 4]
+            at[2] = _HEX[c & 15]
+            at += 3
+            p += 1
+        else:
+            return -FAULT_PATH_INVALID
+
+
+cdef bint path_is_normal(Slice path) noexcept nogil:
+    cdef const uint8_t* p = path.data
+    cdef const uint8_t* end = p + path.size
+    cdef const uint8_t* segment
+    cdef int byte
+    if path.size == 0 or p[0] != c'/':
+        return _is_asterisk(path)
+    p += 1
+    segment = p
+    while p < end:
+        if p[0] == c'/':
+            if _dots(segment, p - segment):
+                return False
+            p += 1
+            segment = p
+        elif pxd_class[p[0]] & PXD_PATH:
+            p += 1
+        elif p[0] == c'%':
+            byte = _unescape(p, end)
+            if byte < 0 or pxd_class[byte] & PXD_UNRESERVED or p[1] >= c'a' or p[2] >= c'a':
+                return False
+            p += 3
+        else:
+            return False
+    return not _dots(segment, p - segment)
+
+
+# ---- for tests and tools
+
+def normalize(path: bytes) -> bytes | int:
+    """normalize_path on a block of exactly the path's size: the normal form or -FAULT_PATH_INVALID."""
+    cdef size_t size = len(path)
+    cdef const uint8_t* source = path
+    cdef uint8_t* block = <uint8_t*>malloc(size)
+    cdef uint8_t* out = <uint8_t*>malloc(3 * size)
+    cdef int rc
+    try:
+        if block == NULL or out == NULL:
+            raise MemoryError
+        memcpy(block, source, size)
+        rc = normalize_path(slice_of(block, size), out, 3 * size)
+        return rc if rc < 0 else <bytes>out[:rc]
+    finally:
+        free(block)
+        free(out)
+
+
+def is_normal(path: bytes) -> bool:
+    """path_is_normal on a block of exactly the path's size."""
+    cdef size_t size = len(path)
+    cdef const uint8_t* source = path
+    cdef uint8_t* block = <uint8_t*>malloc(size)
+    if block == NULL:
+        raise MemoryError
+    try:
+        memcpy(block, source, size)
+        return bool(path_is_normal(slice_of(block, size)))
+    finally:
+        free(block)

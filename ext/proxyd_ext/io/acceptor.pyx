@@ -1,0 +1,106 @@
+"""Accepting connections (see acceptor.pxd).
+
+When descriptors run out, one is kept in reserve: it is given up for a moment so that the waiting client can be told 503 instead of hanging in the
+queue; every such refusal is counted. When the system itself is out of descriptors or memory, accepting rests until the engine's next tick.
+"""
+from libc.stdint cimport uint32_t
+from proxyd_ext.io.poller cimport poller_add
+from proxyd_ext.io.sys cimport (
+    ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLEXCLUSIVE, EPOLLIN, EPOLL_CTL_DEL, MSG_DONTWAIT, MSG_NOSIGNAL, O_CLOEXEC,
+    O_RDONLY, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close, epoll_ctl, errno, open_file, send, sockaddr,
+)
+
+cdef enum:
+    ACCEPTS_A_TURN = 64
+
+cdef const char* _REFUSAL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 41\r\nConnection: close\r\n"
+    b"Retry-After: 1\r\nProxy-Status: proxyd; error=connection_limit_reached\r\n\r\nthe proxy is out of file descriptors now\n"
+)
+
+
+cdef void _on_ready(Pollable* pollable, uint32_t events) noexcept nogil:
+    acceptor_poll(<Acceptor*>pollable)
+
+
+cdef int acceptor_open(Acceptor* acceptor, Poller* poller, int fd, bint shared, AcceptHandler handler, void* owner,
+                       void (*reap)(Pollable*) noexcept nogil) noexcept nogil:
+    acceptor.pollable.on_ready = _on_ready
+    acceptor.pollable.reap = reap
+    acceptor.fd = fd
+    acceptor.shared = shared
+    acceptor.resting = False
+    acceptor.poller = poller
+    acceptor.handler = handler
+    acceptor.owner = owner
+    acceptor.refused = 0
+    # Level-triggered: a storm is taken in portions, and what is left announces itself again.
+    return poller_add(poller, fd, EPOLLIN | (EPOLLEXCLUSIVE if shared else 0), &acceptor.pollable)
+
+
+cdef bint _refuse_one(Acceptor* acceptor) noexcept nogil:
+    """Use the reserve descriptor to take one waiting connection and say 503."""
+    cdef Poller* poller = acceptor.poller
+    cdef int fd
+    if poller.reserve_fd < 0:
+        return False
+    close(poller.reserve_fd)
+    fd = accept4(acceptor.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+    if fd >= 0:
+        send(fd, _REFUSAL, refusal_size(), MSG_NOSIGNAL | MSG_DONTWAIT)
+        close(fd)
+        acceptor.refused += 1
+    poller.reserve_fd = open_file(b"/dev/null", O_RDONLY | O_CLOEXEC)
+    return fd >= 0
+
+
+cdef inline size_t refusal_size() noexcept nogil:
+    cdef size_t n = 0
+    while _REFUSAL[n] != 0:
+        n += 1
+    return n
+
+
+cdef void _rest(Acceptor* acceptor) noexcept nogil:
+    epoll_ctl(acceptor.poller.epfd, EPOLL_CTL_DEL, acceptor.fd, NULL)
+    acceptor.resting = True
+
+
+cdef void acceptor_rouse(Acceptor* acceptor) noexcept nogil:
+    if acceptor.resting and acceptor.fd >= 0:
+        acceptor.resting = False
+        poller_add(acceptor.poller, acceptor.fd, EPOLLIN | (EPOLLEXCLUSIVE if acceptor.shared else 0), &acceptor.pollable)
+
+
+cdef int acceptor_poll(Acceptor* acceptor) noexcept nogil:
+    cdef sockaddr_storage peer
+    cdef socklen_t size
+    cdef int fd, count = 0
+    while acceptor.fd >= 0 and count < ACCEPTS_A_TURN:
+        size = sizeof(peer)
+        fd = accept4(acceptor.fd, <sockaddr*>&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        if fd >= 0:
+            count += 1
+            acceptor.handler(acceptor.owner, fd, &peer, size)
+            continue
+        if errno == ECONNABORTED or errno == EINTR:
+            continue
+        if errno == EMFILE:
+            if _refuse_one(acceptor):
+                count += 1
+                continue
+            _rest(acceptor)
+        elif errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+            _rest(acceptor)
+        break
+    return count
+
+
+cdef void acceptor_close(Acceptor* acceptor) noexcept nogil:
+    if acceptor.fd < 0:
+        return
+    while acceptor_poll(acceptor) == ACCEPTS_A_TURN:
+        pass
+    if not acceptor.resting:
+        epoll_ctl(acceptor.poller.epfd, EPOLL_CTL_DEL, acceptor.fd, NULL)
+    acceptor.fd = -1

@@ -1,0 +1,50 @@
+"""A listener's lasting part: its sockets and counters, which outlive snapshots."""
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from proxyd_ext.core.slice cimport Slice
+from proxyd_ext.core.stats cimport CountTable, ENGINES_MAX
+from proxyd_ext.io.acceptor cimport Acceptor
+
+
+cdef enum:
+    REJECT_CLIENT_LIMIT = 1   # limits.per_client
+    REJECT_MEMORY = 2
+    REJECT_FDS = 3
+    REJECT_HEAD_TIMEOUT = 4   # closed before a request head had come
+
+
+cdef struct ListenerData
+
+
+ctypedef struct ListenerLocal:
+    # One engine's part: written by that engine only.
+    ListenerData* listener
+    void* context             # the engine's Context
+    Acceptor acceptor
+    void* settings            # CompiledListener* of the engine's current snapshot; NULL: no longer listening
+    uint64_t mark             # generation of the last snapshot that had this listener
+    uint64_t accepted
+    int64_t open_count        # connections now
+    int64_t in_flight         # exchanges now
+    CountTable rejected       # by REJECT_*
+
+
+cdef struct ListenerData:
+    int64_t refs              # the Python handle and every connection hold one
+    int fd_count
+    bint shared               # one descriptor for all engines (unix sockets, passed descriptors)
+    bint is_unix
+    int[ENGINES_MAX] fds      # by engine; -1: closed
+    uint8_t[128] name_text
+    Slice name
+    ListenerLocal* local[ENGINES_MAX]
+
+
+cdef ListenerLocal* listener_join(ListenerData* listener, int engine) noexcept nogil   # NULL: no memory
+cdef void listener_hold(ListenerData* listener) noexcept nogil
+cdef void listener_drop(ListenerData* listener) noexcept nogil
+
+
+cdef class Listener:
+    cdef ListenerData* data
+    cdef readonly str name
+    cdef readonly str address

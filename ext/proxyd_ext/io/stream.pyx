@@ -1,0 +1,549 @@
+# cython: cdivision=True
+"""Streams (see stream.pxd), over edge-triggered epoll.
+
+What edge-triggering asks for: after an event one must go on until the kernel has no more. A read that returns less than it had room for proves
+that, so no read is made only to see EAGAIN; a FIN that the event already announced is then the next thing, so no read is made to see the 0.
+"""
+from libc.string cimport memcpy, memmove, memset
+from proxyd_ext.core.buffer cimport BUFFER_16K, BUFFER_64K, Buffer, buffer_class, buffer_free, buffer_new
+from proxyd_ext.core.shim cimport INVARIANT, PXD_LIKELY, PXD_UNLIKELY
+from proxyd_ext.io.poller cimport (
+    ARENA_BYTES, STREAM_BLOCKED, STREAM_BROKEN, STREAM_BYTES, STREAM_CONNECTED, STREAM_CONNECTING, STREAM_DRAINED, STREAM_ENDED,
+    STREAM_ENDING, STREAM_EOF, STREAM_ERRORED, STREAM_FAILED, STREAM_HELD, STREAM_HUNG, STREAM_QUEUED_FLUSH, STREAM_QUEUED_READY, STREAM_READABLE,
+    STREAM_SENT, STREAM_SPLICED, Pollable, poller_add, poller_bury, poller_give_pipe, poller_take_pipe,
+)
+from proxyd_ext.io.sys cimport (
+    EAGAIN, EINPROGRESS, EINTR, ENOMEM, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, IPPROTO_TCP, MSG_NOSIGNAL,
+    SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_ERROR, SO_LINGER, SPLICE_F_MORE, SPLICE_F_MOVE,
+    SPLICE_F_NONBLOCK, TCP_NODELAY, AF_UNIX, close, connect, errno, getsockopt, linger, recv, send, setsockopt, shutdown, socket, splice,
+)
+
+cdef enum:
+    DIRECT_BYTES = 16384      # longer sends go straight to the kernel instead of through the arena
+
+
+cdef void _setup(Stream* stream, Poller* poller, int fd, StreamHandler handler, void* owner, void (*reap)(void*) noexcept nogil,
+                 int receive_class) noexcept nogil:
+    memset(stream, 0, sizeof(Stream))
+    stream.pollable.on_ready = _on_ready
+    stream.pollable.reap = <void (*)(Pollable*) noexcept nogil>reap
+    stream.fd = fd
+    stream.poller = poller
+    stream.handler = handler
+    stream.owner = owner
+    stream.receive_class = receive_class
+
+
+cdef int stream_open(Stream* stream, Poller* poller, int fd, StreamHandler handler, void* owner,
+                     void (*reap)(void*) noexcept nogil, int receive_class) noexcept nogil:
+    _setup(stream, poller, fd, handler, owner, reap, receive_class)
+    return poller_add(poller, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &stream.pollable)
+
+
+cdef int stream_connect(Stream* stream, Poller* poller, const sockaddr* address, socklen_t size, StreamHandler handler, void* owner,
+                        void (*reap)(void*) noexcept nogil, int receive_class) noexcept nogil:
+    cdef int fd = socket(address.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    cdef int on = 1
+    cdef int result
+    _setup(stream, poller, fd, handler, owner, reap, receive_class)
+    if fd < 0:
+        return -errno
+    if address.sa_family != AF_UNIX:
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on))
+    stream.flags = STREAM_CONNECTING
+    if connect(fd, address, size) < 0 and errno != EINPROGRESS:
+        # A unix socket with a full queue says EAGAIN: for us that server refuses.
+        result = -errno
+    else:
+        result = poller_add(poller, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &stream.pollable)
+    if result < 0:
+        close(fd)
+        stream.fd = -1
+    return result
+
+
+cdef void _drop_backlog(Stream* stream) noexcept nogil:
+    cdef Buffer* buffer
+    while stream.backlog != NULL:
+        buffer = stream.backlog
+        stream.backlog = buffer.next
+        buffer_free(stream.poller.buffers, buffer)
+    stream.backlog_last = NULL
+    stream.backlog_bytes = 0
+
+
+cdef void stream_close(Stream* stream, bint reset) noexcept nogil:
+    cdef linger abort_now
+    if stream.fd < 0:
+        return
+    if stream.splice != NULL:
+        splice_stop(stream.splice)
+    if reset:
+        abort_now.l_onoff = 1
+        abort_now.l_linger = 0
+        setsockopt(stream.fd, SOL_SOCKET, SO_LINGER, &abort_now, sizeof(abort_now))
+    close(stream.fd)
+    stream.fd = -1
+    stream.run_size = 0
+    if stream.received != NULL:
+        buffer_free(stream.poller.buffers, stream.received)
+        stream.received = NULL
+    _drop_backlog(stream)
+
+
+cdef void stream_bury(Stream* stream) noexcept nogil:
+    INVARIANT(stream.fd < 0)
+    # It may stand in the flush or ready list; both are emptied, and skip closed streams, before the dead are reaped.
+    poller_bury(stream.poller, &stream.pollable)
+
+
+# ---- receiving ----
+
+cdef void _push_ready(Stream* stream) noexcept nogil:
+    cdef Poller* poller = stream.poller
+    if stream.flags & STREAM_QUEUED_READY:
+        return
+    stream.flags |= STREAM_QUEUED_READY
+    stream.next_ready = NULL
+    if poller.ready_last == NULL:
+        poller.ready_first = stream
+    else:
+        poller.ready_last.next_ready = stream
+    poller.ready_last = stream
+
+
+cdef void stream_pause(Stream* stream) noexcept nogil:
+    stream.flags |= STREAM_PAUSED
+
+
+cdef void stream_resume(Stream* stream) noexcept nogil:
+    stream.flags &= ~<uint32_t>STREAM_PAUSED
+    if stream.flags & STREAM_READABLE and stream.fd >= 0:
+        _push_ready(stream)
+
+
+cdef void stream_again(Stream* stream) noexcept nogil:
+    stream.flags |= STREAM_HELD
+    _push_ready(stream)
+
+
+cdef void stream_consume(Stream* stream, uint32_t size) noexcept nogil:
+    cdef Buffer* buffer = stream.received
+    buffer.start += size
+    INVARIANT(buffer.start <= buffer.end)
+    if buffer.start == buffer.end:
+        buffer_free(stream.poller.buffers, buffer)
+        stream.received = NULL
+
+
+cdef void _tell_end(Stream* stream) noexcept nogil:
+    stream.flags = (stream.flags | STREAM_ENDED) & ~<uint32_t>STREAM_READABLE
+    stream.handler(stream.owner, STREAM_EOF)
+
+
+cdef void _fail(Stream* stream, int error) noexcept nogil:
+    stream.error = error
+    stream.flags &= ~<uint32_t>STREAM_READABLE
+    stream.handler(stream.owner, STREAM_FAILED)
+
+
+cdef void _receive(Stream* stream) noexcept nogil:
+    """One read, and what follows from it."""
+    cdef Buffer* buffer = stream.received
+    cdef uint32_t room
+    cdef ssize_t n
+    if stream.flags & STREAM_ENDED:
+        stream.flags &= ~<uint32_t>STREAM_READABLE
+        return
+    if buffer == NULL:
+        buffer = buffer_new(stream.poller.buffers, stream.receive_class)
+        if buffer == NULL:
+            _fail(stream, ENOMEM)
+            return
+        stream.received = buffer
+    elif buffer.start > 0:
+        # Unconsumed bytes move to the front, so that a message never wraps.
+        memmove(buffer.data, buffer.data + buffer.start, buffer.end - buffer.start)
+        buffer.end -= buffer.start
+        buffer.start = 0
+    room = buffer.cap - buffer.end
+    INVARIANT(room > 0)       # an owner whose buffer is full consumes, pauses or closes
+    n = recv(stream.fd, buffer.data + buffer.end, room, 0)
+    if PXD_LIKELY(n > 0):
+        buffer.end += <uint32_t>n
+        if <uint32_t>n < room and not stream.flags & (STREAM_ENDING | STREAM_ERRORED):
+            stream.flags &= ~<uint32_t>STREAM_READABLE
+        stream.handler(stream.owner, STREAM_BYTES)
+        if stream.fd < 0:
+            return
+        if <uint32_t>n < room and stream.flags & (STREAM_ENDING | STREAM_PAUSED) == STREAM_ENDING and stream.splice == NULL:
+            _tell_end(stream)
+        elif stream.flags & STREAM_READABLE and not stream.flags & STREAM_PAUSED:
+            _push_ready(stream)
+        return
+    if buffer.start == buffer.end:
+        stream.received = NULL
+        buffer_free(stream.poller.buffers, buffer)
+    if n == 0:
+        _tell_end(stream)
+    elif errno == EAGAIN or errno == EINTR:
+        stream.flags &= ~<uint32_t>STREAM_READABLE
+    else:
+        _fail(stream, errno)
+
+
+cdef bint stream_salvage(Stream* stream) noexcept nogil:
+    cdef ssize_t n
+    if stream.received == NULL:
+        stream.received = buffer_new(stream.poller.buffers, stream.receive_class)
+        if stream.received == NULL:
+            return False
+    n = recv(stream.fd, stream.received.data + stream.received.end, stream.received.cap - stream.received.end, 0)
+    if n > 0:
+        stream.received.end += <uint32_t>n
+    if stream.received.end > stream.received.start:
+        return True
+    buffer_free(stream.poller.buffers, stream.received)
+    stream.received = NULL
+    return False
+
+
+cdef void poller_run_ready(Poller* poller) noexcept nogil:
+    """One pass over the streams that are ready now; those that become ready meanwhile wait for the next pass, so that none starves the others."""
+    cdef Stream* stream = poller.ready_first
+    cdef Stream* following
+    poller.ready_first = NULL
+    poller.ready_last = NULL
+    while stream != NULL:
+        following = stream.next_ready
+        stream.flags &= ~<uint32_t>STREAM_QUEUED_READY
+        if stream.fd >= 0:
+            if stream.flags & STREAM_HELD:
+                stream.flags &= ~<uint32_t>STREAM_HELD
+                if stream.received != NULL:
+                    stream.handler(stream.owner, STREAM_BYTES)
+                if stream.fd >= 0 and stream.flags & STREAM_READABLE and not stream.flags & STREAM_PAUSED:
+                    _push_ready(stream)
+            elif stream.flags & STREAM_READABLE:
+                if stream.splice != NULL:
+                    _splice_step(stream.splice)
+                elif not stream.flags & STREAM_PAUSED:
+                    _receive(stream)
+        stream = following
+
+
+# ---- sending ----
+
+cdef void _push_flush(Stream* stream) noexcept nogil:
+    cdef Poller* poller = stream.poller
+    if stream.flags & STREAM_QUEUED_FLUSH:
+        return
+    stream.flags |= STREAM_QUEUED_FLUSH
+    stream.next_flush = NULL
+    if poller.flush_last == NULL:
+        poller.flush_first = stream
+    else:
+        poller.flush_last.next_flush = stream
+    poller.flush_last = stream
+
+
+cdef void _break(Stream* stream, int error) noexcept nogil:
+    stream.error = error
+    stream.flags |= STREAM_BROKEN
+    stream.run_size = 0
+    _drop_backlog(stream)
+    _push_flush(stream)
+
+
+cdef void _keep(Stream* stream, const uint8_t* data, uint32_t size) noexcept nogil:
+    """Copy bytes that the kernel does not take now to the end of the backlog."""
+    cdef Buffer* last = stream.backlog_last
+    cdef uint32_t part
+    while size > 0:
+        if last == NULL or last.end == last.cap:
+            last = buffer_new(stream.poller.buffers, buffer_class(size if size < 65536 else 65536))
+            if last == NULL:
+                _break(stream, ENOMEM)
+                return
+            if stream.backlog_last == NULL:
+                stream.backlog = last
+            else:
+                stream.backlog_last.next = last
+            stream.backlog_last = last
+        part = last.cap - last.end
+        if part > size:
+            part = size
+        memcpy(last.data + last.end, data, part)
+        last.end += part
+        data += part
+        size -= part
+        stream.backlog_bytes += part
+
+
+cdef void _write(Stream* stream, const uint8_t* data, uint32_t size) noexcept nogil:
+    """Give bytes to the kernel now; what it does not take is kept."""
+    cdef ssize_t n
+    if stream.backlog != NULL or stream.flags & (STREAM_BLOCKED | STREAM_CONNECTING):
+        _keep(stream, data, size)
+        return
+    n = send(stream.fd, data, size, MSG_NOSIGNAL)
+    if PXD_LIKELY(n == <ssize_t>size):
+        stream.flags |= STREAM_SENT
+        return
+    if n < 0:
+        if errno != EAGAIN and errno != EINTR:
+            _break(stream, errno)
+            return
+        n = 0
+    stream.flags |= STREAM_BLOCKED | STREAM_SENT if n > 0 else STREAM_BLOCKED
+    _keep(stream, data + n, size - <uint32_t>n)
+
+
+cdef inline void _flush_run(Stream* stream) noexcept nogil:
+    cdef uint32_t size = stream.run_size
+    if size > 0:
+        stream.run_size = 0
+        _write(stream, stream.run, size)
+
+
+cdef void _write_backlog(Stream* stream) noexcept nogil:
+    cdef Buffer* buffer
+    cdef ssize_t n
+    stream.flags &= ~<uint32_t>STREAM_BLOCKED
+    while stream.backlog != NULL:
+        buffer = stream.backlog
+        n = send(stream.fd, buffer.data + buffer.start, buffer.end - buffer.start, MSG_NOSIGNAL)
+        if n < 0:
+            if errno == EAGAIN or errno == EINTR:
+                stream.flags |= STREAM_BLOCKED
+                return
+            _break(stream, errno)
+            return
+        buffer.start += <uint32_t>n
+        stream.backlog_bytes -= <uint32_t>n
+        if buffer.start < buffer.end:
+            stream.flags |= STREAM_BLOCKED
+            return
+        stream.backlog = buffer.next
+        if stream.backlog == NULL:
+            stream.backlog_last = NULL
+        buffer_free(stream.poller.buffers, buffer)
+
+
+cdef uint8_t* stream_room(Stream* stream, uint32_t size) noexcept nogil:
+    cdef Poller* poller = stream.poller
+    cdef Stream* other
+    INVARIANT(size <= ARENA_BYTES // 2)
+    if poller.arena_used + size > ARENA_BYTES:
+        # A rare turn with very many answers: send what is there; nothing is told to anybody yet.
+        other = poller.flush_first
+        while other != NULL:
+            if other.fd >= 0:
+                _flush_run(other)
+            other = other.next_flush
+        poller.arena_used = 0
+    return poller.arena + poller.arena_used
+
+
+cdef void stream_commit(Stream* stream, const uint8_t* data, uint32_t size) noexcept nogil:
+    stream.poller.arena_used += size
+    stream_send_stable(stream, data, size)
+
+
+cdef void stream_send_stable(Stream* stream, const uint8_t* data, uint32_t size) noexcept nogil:
+    if size == 0 or stream.fd < 0 or stream.flags & STREAM_BROKEN:
+        return
+    if stream.backlog != NULL or stream.flags & STREAM_CONNECTING:
+        _flush_run(stream)
+        _keep(stream, data, size)
+        return
+    if stream.run_size > 0:
+        if stream.run + stream.run_size == data:
+            stream.run_size += size
+            return
+        _flush_run(stream)
+        if stream.flags & STREAM_BROKEN:
+            return
+        if stream.backlog != NULL:
+            _keep(stream, data, size)
+            return
+    stream.run = data
+    stream.run_size = size
+    _push_flush(stream)
+
+
+cdef void stream_send(Stream* stream, const uint8_t* data, uint32_t size) noexcept nogil:
+    cdef uint8_t* out
+    if size == 0 or stream.fd < 0 or stream.flags & STREAM_BROKEN:
+        return
+    if size <= DIRECT_BYTES:
+        out = stream_room(stream, size)
+        memcpy(out, data, size)
+        stream_commit(stream, out, size)
+        return
+    _flush_run(stream)
+    if stream.flags & STREAM_BROKEN:
+        return
+    _write(stream, data, size)
+    if stream.want_drained and stream.backlog == NULL:
+        _push_flush(stream)
+
+
+cdef void stream_finish(Stream* stream) noexcept nogil:
+    if stream.fd >= 0:
+        shutdown(stream.fd, SHUT_WR)
+
+
+cdef void poller_flush(Poller* poller) noexcept nogil:
+    cdef Stream* stream
+    while poller.flush_first != NULL:
+        stream = poller.flush_first
+        poller.flush_first = stream.next_flush
+        if poller.flush_first == NULL:
+            poller.flush_last = NULL
+        stream.flags &= ~<uint32_t>STREAM_QUEUED_FLUSH
+        if stream.fd < 0:
+            continue
+        if stream.run_size > 0:
+            _flush_run(stream)
+        if PXD_UNLIKELY(stream.flags & STREAM_BROKEN):
+            stream.flags &= ~<uint32_t>STREAM_QUEUED_FLUSH
+            _fail(stream, stream.error)
+        elif stream.want_drained and stream.backlog == NULL and stream.run_size == 0:
+            stream.want_drained = False
+            stream.handler(stream.owner, STREAM_DRAINED)
+        elif stream.splice != NULL and stream.backlog == NULL:
+            _splice_step(stream.splice)
+    poller.arena_used = 0
+
+
+# ---- events ----
+
+cdef void _on_connecting(Stream* stream, uint32_t events) noexcept nogil:
+    cdef int error = 0
+    cdef socklen_t size = sizeof(error)
+    getsockopt(stream.fd, SOL_SOCKET, SO_ERROR, &error, &size)
+    if error != 0:
+        _fail(stream, error)
+        return
+    if not events & EPOLLOUT:
+        return
+    stream.flags &= ~<uint32_t>STREAM_CONNECTING
+    if events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP):
+        stream.flags |= STREAM_READABLE
+        if events & (EPOLLRDHUP | EPOLLHUP):
+            stream.flags |= STREAM_ENDING
+        _push_ready(stream)
+    stream.handler(stream.owner, STREAM_CONNECTED)
+
+
+cdef void _on_ready(Pollable* pollable, uint32_t events) noexcept nogil:
+    cdef Stream* stream = <Stream*>pollable
+    if stream.fd < 0:
+        return
+    if PXD_UNLIKELY(stream.flags & STREAM_CONNECTING):
+        _on_connecting(stream, events)
+        return
+    if events & EPOLLOUT and stream.flags & STREAM_BLOCKED:
+        _write_backlog(stream)
+        if stream.flags & STREAM_BROKEN:
+            return
+        if stream.backlog == NULL:
+            if stream.want_drained or stream.splice != NULL:
+                _push_flush(stream)
+    if events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
+        stream.flags |= STREAM_READABLE
+        if events & EPOLLERR:
+            stream.flags = (stream.flags | STREAM_ERRORED) & ~<uint32_t>STREAM_ENDING
+        elif events & (EPOLLRDHUP | EPOLLHUP):
+            stream.flags |= STREAM_ENDING
+        if stream.splice != NULL and stream.splice.source == stream:
+            _splice_step(stream.splice)
+        elif not stream.flags & STREAM_PAUSED:
+            _receive(stream)
+        elif events & (EPOLLERR | EPOLLHUP):
+            stream.handler(stream.owner, STREAM_HUNG)
+
+
+# ---- splice ----
+
+cdef bint splice_start(Splice* job, Stream* source, Stream* sink, uint64_t left, bint until_end,
+                       uint32_t limit) noexcept nogil:
+    INVARIANT(source.splice == NULL and sink.splice == NULL)
+    if not poller_take_pipe(source.poller, &job.pipe):
+        return False
+    job.source = source
+    job.sink = sink
+    job.left = left
+    job.moved = 0
+    job.held = 0
+    job.limit = limit if limit < job.pipe.cap else job.pipe.cap
+    job.until_end = until_end
+    job.active = True
+    source.splice = job
+    sink.splice = job
+    _push_flush(sink)         # what was composed for the sink goes first; the flush then takes the first step
+    return True
+
+
+cdef void splice_stop(Splice* job) noexcept nogil:
+    if not job.active:
+        return
+    job.active = False
+    job.source.splice = NULL
+    job.sink.splice = NULL
+    poller_give_pipe(job.source.poller, &job.pipe, job.held == 0)
+    job.held = 0
+
+
+cdef void _splice_step(Splice* job) noexcept nogil:
+    """Move what can be moved now: fill the pipe, drain the pipe, until one side has no more or takes no more."""
+    cdef Stream* source = job.source
+    cdef Stream* sink = job.sink
+    cdef ssize_t n
+    cdef size_t want
+    cdef bint moved = True
+    if sink.run_size > 0 or sink.backlog != NULL:
+        return
+    while moved:
+        moved = False
+        if job.held < job.limit and source.flags & STREAM_READABLE and (job.left > 0 or job.until_end):
+            want = job.limit - job.held
+            if not job.until_end and job.left < want:
+                want = job.left
+            n = splice(source.fd, NULL, job.pipe.write_fd, NULL, want, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
+            if n > 0:
+                job.held += <uint32_t>n
+                job.left -= 0 if job.until_end else <uint64_t>n
+                moved = True
+            elif n == 0:
+                source.flags = (source.flags | STREAM_ENDED) & ~<uint32_t>STREAM_READABLE
+            elif errno == EAGAIN:
+                if job.held == 0:
+                    source.flags &= ~<uint32_t>STREAM_READABLE
+            elif errno != EINTR:
+                n = errno
+                splice_stop(job)
+                _fail(source, <int>n)
+                return
+        if job.held > 0 and not sink.flags & STREAM_BLOCKED:
+            n = splice(job.pipe.read_fd, NULL, sink.fd, NULL, job.held,
+                       SPLICE_F_MOVE | SPLICE_F_NONBLOCK | (SPLICE_F_MORE if job.left > 0 else 0))
+            if n > 0:
+                job.held -= <uint32_t>n
+                job.moved += <uint64_t>n
+                moved = True
+            elif n < 0 and errno == EAGAIN:
+                sink.flags |= STREAM_BLOCKED
+            elif n < 0 and errno != EINTR:
+                n = errno
+                splice_stop(job)
+                _fail(sink, <int>n)
+                return
+    if job.held == 0:
+        if job.left == 0 and not job.until_end:
+            splice_stop(job)
+            source.handler(source.owner, STREAM_SPLICED)
+        elif source.flags & STREAM_ENDED:
+            splice_stop(job)
+            source.handler(source.owner, STREAM_EOF)

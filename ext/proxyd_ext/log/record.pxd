@@ -1,0 +1,44 @@
+"""The access record: what an engine hands to the log thread for each exchange (interface.md §6)."""
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uint8_t
+from proxyd_ext.core.slice cimport Slice
+
+
+cdef enum:
+    STATUS_BY_UPSTREAM = 0
+    STATUS_BY_PROXYD = 1
+    STATUS_BY_CACHE = 2
+
+    T_NONE = 0xFFFFFFFF       # a time that does not apply
+
+
+ctypedef struct AccessRecord:
+    int64_t time_us           # wall clock at the end of the exchange, microseconds since the epoch
+    uint64_t id               # X-Request-ID made by proxyd, 16 hex digits
+    uint64_t bytes_in         # request body bytes taken from the client
+    uint64_t bytes_out        # bytes given to the client, head included
+    uint64_t snapshot         # generation of the config that served it
+    uint32_t t_total_us       # from the first byte of the request head to the end
+    uint32_t t_queue_us
+    uint32_t t_connect_us     # T_NONE: a pooled connection was used, or none
+    uint32_t t_first_byte_us  # from sending the request to the first byte of the answer; T_NONE: no answer
+    uint16_t status           # as sent; 499 when the client went away first
+    uint16_t engine
+    uint16_t client_port
+    uint16_t fault            # FAULT_*; 0: none
+    uint8_t attempts          # tries; 1 = no retry
+    uint8_t status_by         # STATUS_BY_*
+    uint8_t minor             # HTTP/1.minor of the request
+    uint8_t tls               # 1: https
+    Slice request_id          # X-Request-ID kept from a trusted peer; empty: `id` counts
+    Slice client_ip           # text
+    Slice listener            # name
+    Slice route               # name; empty: none matched
+    Slice upstream            # name; empty: none
+    Slice server              # address; empty: none
+    Slice method
+    Slice host
+    Slice path                # normal form
+    Slice query               # data NULL: none
+    Slice user_agent
+    Slice referer
+    Slice trace_id            # of a W3C traceparent; empty: none

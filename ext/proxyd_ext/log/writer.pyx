@@ -1,0 +1,99 @@
+"""`AccessLog`, the Python face of the log thread; how that works stands in thread.pyx."""
+from proxyd_ext.log.fields cimport RecordFields
+from proxyd_ext.log.render cimport format_of
+from proxyd_ext.log.ring cimport LogRing, log_submit
+from proxyd_ext.log.thread cimport (
+    log_writer_dropped, log_writer_flush, log_writer_free, log_writer_new, log_writer_reopen, log_writer_ring, log_writer_sleeps,
+    log_writer_start, log_writer_stop, log_writer_written)
+
+import os
+
+
+cdef enum:
+    STATE_NEW = 0
+    STATE_RUNNING = 1
+    STATE_STOPPED = 2
+    STATE_ABANDONED = 3    # the thread did not come back: nothing that it uses may be freed
+
+
+cdef int _raise_for(int error) except -1:
+    if error:
+        raise OSError(error, os.strerror(error))
+    return 0
+
+
+cdef class AccessLog:
+    """Access records of `engines` engines, written to a duplicate of `fd` as lines of `format` (json, combined, pretty).
+
+    color: for pretty, whether status codes are coloured.  OSError: fd cannot be duplicated.  ValueError: no such format, no engines.
+    """
+
+    def __cinit__(self, int fd, str format not None, int engines, bint color=False):
+        self._state = STATE_NEW
+        if engines < 1:
+            raise ValueError("an access log needs at least one engine")
+        _raise_for(log_writer_new(&self._writer, fd, engines, format_of(format), color))
+
+    def __dealloc__(self):
+        if self._writer == NULL:
+            return
+        if self._state == STATE_RUNNING:
+            self._end()
+        if self._state != STATE_ABANDONED:
+            log_writer_free(self._writer)
+
+    cdef LogRing* ring(self, int engine) noexcept nogil:
+        return log_writer_ring(self._writer, engine)
+
+    cdef void _end(self) noexcept:
+        cdef int failed
+        self._state = STATE_STOPPED    # before the GIL goes: only one caller may join
+        with nogil:
+            failed = log_writer_stop(self._writer)
+        if failed:
+            self._state = STATE_ABANDONED
+
+    def start(self):
+        """Start the thread.  RuntimeError: it was started before; OSError: there can be no more threads."""
+        if self._state != STATE_NEW:
+            raise RuntimeError("an access log is started once")
+        _raise_for(log_writer_start(self._writer))
+        self._state = STATE_RUNNING
+
+    def stop(self):
+        """Write what is in the rings, for two seconds at most, and end the thread.  What could not be written counts as dropped."""
+        if self._state == STATE_RUNNING:
+            self._end()
+
+    def reopen(self, int fd):
+        """Go over to a duplicate of `fd` with the next batch; after a flush() that has happened.  OSError: fd cannot be duplicated."""
+        _raise_for(log_writer_reopen(self._writer, fd))
+
+    def flush(self):
+        """Wait, for two seconds at most, until everything submitted before is written.  Without a running thread: return at once."""
+        if self._state == STATE_RUNNING:
+            with nogil:
+                log_writer_flush(self._writer)
+
+    def submit(self, int engine, record):
+        """Give a record to an engine's ring, as that engine would; for tests and tools.  ValueError: there is no such engine."""
+        cdef RecordFields fields = RecordFields(record)
+        cdef LogRing* ring = self.ring(engine)
+        if ring == NULL:
+            raise ValueError(f"no engine {engine}")
+        log_submit(ring, &fields.record)
+
+    @property
+    def dropped(self):
+        """Records that were not written: their ring was full, or the sink failed."""
+        return log_writer_dropped(self._writer)
+
+    @property
+    def written(self):
+        """Records that the sink took."""
+        return log_writer_written(self._writer)
+
+    @property
+    def sleeping(self):
+        """Whether the thread waits for a record without looking by itself; for tests and tools."""
+        return log_writer_sleeps(self._writer)

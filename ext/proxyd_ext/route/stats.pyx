@@ -1,0 +1,60 @@
+"""Counters of one (listener, route) pair (see stats.pxd)."""
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+from proxyd_ext.core.fault cimport fault_info
+from proxyd_ext.core.shim cimport load_acquire_ptr, load_u64, store_release_ptr
+from proxyd_ext.core.stats cimport count_collect, histogram_dict, histogram_sum
+from proxyd_ext.http1.head cimport method_name
+
+
+cdef RouteLocal* route_stats_join(RouteStatsData* stats, int engine) noexcept nogil:
+    cdef RouteLocal* local = stats.local[engine]
+    if local == NULL:
+        local = <RouteLocal*>calloc(1, sizeof(RouteLocal))
+        if local != NULL:
+            store_release_ptr(<void**>&stats.local[engine], local)
+    return local
+
+
+cdef class RouteStats:
+    """Counters of one route on one listener."""
+
+    def __cinit__(self, str listener, str route):
+        self.listener = listener
+        self.route = route
+        memset(&self.data, 0, sizeof(self.data))
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(ENGINES_MAX):
+            free(self.data.local[i])
+
+    def stats(self) -> dict:
+        cdef RouteLocal* local
+        cdef Histogram duration, ttfb
+        cdef uint64_t bytes_in = 0, bytes_out = 0
+        cdef int i
+        requests = {}
+        errors = {}
+        memset(&duration, 0, sizeof(duration))
+        memset(&ttfb, 0, sizeof(ttfb))
+        for i in range(ENGINES_MAX):
+            local = <RouteLocal*>load_acquire_ptr(<void**>&self.data.local[i])
+            if local == NULL:
+                continue
+            count_collect(&local.requests, requests)
+            count_collect(&local.errors, errors)
+            histogram_sum(&local.duration, &duration)
+            histogram_sum(&local.ttfb, &ttfb)
+            bytes_in += load_u64(&local.bytes_in)
+            bytes_out += load_u64(&local.bytes_out)
+        return {
+            "requests": {_method_and_code(key): count for key, count in requests.items()},
+            "errors": {(<bytes>fault_info(code).word).decode() if code else "other": count for code, count in errors.items()},
+            "duration_seconds": histogram_dict(&duration), "ttfb_seconds": histogram_dict(&ttfb),
+            "bytes_in": bytes_in, "bytes_out": bytes_out,
+        }
+
+
+def _method_and_code(key: int) -> tuple[str, int]:
+    return (<bytes>method_name(key >> 16)).decode() if key else "OTHER", key & 0xFFFF

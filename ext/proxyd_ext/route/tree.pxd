@@ -1,0 +1,82 @@
+"""A compressed tree (radix tree) over paths: an edge carries as many bytes as have no branch between them.
+
+A node says, per method, the first route whose path ends there, once for prefixes and once for exact paths; so a look-up reads two words a
+node and never a list, however many routes share a node.  `lowest`, the first route number in a whole subtree, lets a walk stop as soon as
+nothing below can beat what has been found.
+
+All memory comes from an arena that goes as a whole: a build that fails half-way leaks nothing.
+"""
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
+from libc.string cimport memchr, memcmp
+from proxyd_ext.core.slice cimport Slice
+from proxyd_ext.http1.head cimport METHOD_COUNT
+
+
+cdef enum:
+    NO_ROUTE = 0x7FFFFFFF
+
+
+cdef struct Chunk
+
+
+cdef struct Arena:
+    Chunk* chunks             # the newest first
+
+
+cdef struct Node:
+    const uint8_t* label      # bytes of the edge to this node; they lie in the path of the route that made it
+    int32_t* prefix           # [METHOD_COUNT] first route whose prefix ends here, or NO_ROUTE; NULL: none at all
+    int32_t* exact            # [METHOD_COUNT] the same for exact paths
+    uint8_t* first_bytes      # first byte of each child's label
+    Node** children           # same order as first_bytes
+    uint32_t label_size       # bytes
+    int32_t lowest            # first route number at this node or below
+    uint16_t child_count
+    uint16_t child_room
+
+
+cdef void* arena_take(Arena* arena, size_t size) noexcept nogil    # bytes, aligned to 8, cleared; NULL: no memory
+cdef void arena_free(Arena* arena) noexcept nogil                  # all that was taken
+
+# A node without children; `label` must live as long as the arena.  NULL: no memory.
+cdef Node* node_new(Arena* arena, const uint8_t* label, size_t size, int32_t lowest) noexcept nogil
+
+# The node below `root` at which `path` ends, made if there is none, for route `number`; routes come in rising order.  NULL: no memory.
+cdef Node* node_reach(Arena* arena, Node* root, Slice path, int32_t number) noexcept nogil
+
+# Note route `number` in `firsts` (a node's prefix or exact) for each method that no earlier route of this node takes.  0, or -1: no memory.
+cdef int node_mark(Arena* arena, int32_t** firsts, uint32_t methods, int32_t number) noexcept nogil
+
+
+cdef inline Node** node_child(const Node* node, uint8_t first) noexcept nogil:
+    """The place of the child whose label begins with `first`, or NULL."""
+    cdef const void* hit
+    if node.child_count == 0:
+        return NULL
+    hit = memchr(node.first_bytes, first, node.child_count)
+    if hit == NULL:
+        return NULL
+    return &node.children[<const uint8_t*>hit - node.first_bytes]
+
+
+cdef inline int32_t node_walk(const Node* node, Slice path, uint8_t method, int32_t best) noexcept nogil:
+    """The lower of `best` and the first route of this tree that matches."""
+    cdef size_t at = 0
+    cdef Node** place
+    while node.lowest < best:
+        if node.label_size > path.size - at:
+            break
+        if node.label_size and memcmp(node.label, path.data + at, node.label_size) != 0:
+            break
+        at += node.label_size
+        if node.prefix != NULL and node.prefix[method] < best:
+            best = node.prefix[method]
+        if at == path.size:
+            if node.exact != NULL and node.exact[method] < best:
+                best = node.exact[method]
+            break
+        place = node_child(node, path.data[at])
+        if place == NULL:
+            break
+        node = place[0]
+    return best

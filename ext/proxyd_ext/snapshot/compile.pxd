@@ -1,0 +1,133 @@
+"""The immutable compiled config: what an engine reads while it serves. Built once by the control plane, freed when every engine has retired it.
+
+Slices point into Python bytes objects that the owning `Snapshot` keeps alive.
+"""
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from proxyd_ext.balance.upstream cimport Upstream
+from proxyd_ext.core.address cimport Address, Network
+from proxyd_ext.core.events cimport EventNode
+from proxyd_ext.core.slice cimport Slice
+from proxyd_ext.core.stats cimport ENGINES_MAX
+from proxyd_ext.filter.chain cimport FilterStep
+from proxyd_ext.http1.head cimport HeadLimits
+from proxyd_ext.io.listener cimport ListenerData
+from proxyd_ext.route.stats cimport RouteStatsData
+from proxyd_ext.route.table cimport RouteTable
+
+
+cdef enum:
+    ACTION_PROXY = 0
+    ACTION_RESPOND = 1
+    ACTION_REDIRECT = 2
+    ACTION_CONSULT = 3
+
+    CONSULT_READY = 0
+    CONSULT_LIVE = 1
+
+    KEY_CLIENT_IP = 0
+    KEY_HOST = 1
+    KEY_PATH = 2
+    KEY_URI = 3               # path and query
+    KEY_HEADER = 4
+    KEY_COOKIE = 5
+    KEY_QUERY = 6
+
+    PART_TEXT = 0
+    PART_SCHEME = 1
+    PART_HOST = 2
+    PART_PATH = 3
+    PART_QUERY = 4            # with its '?'
+    PARTS_MAX = 16
+
+
+ctypedef struct CompiledUpstream:
+    Upstream* pool            # members and tables
+    Slice name
+    int key                   # KEY_*: what a hash balancer hashes
+    Slice key_name            # field, cookie or parameter name, lower case for fields
+
+
+ctypedef struct Target:
+    CompiledUpstream* upstream
+    uint64_t up_to            # cumulative weight
+
+
+ctypedef struct LocationPart:
+    int kind                  # PART_*
+    Slice text                # PART_TEXT
+
+
+ctypedef struct CompiledRoute:
+    Slice name
+    int action                # ACTION_*
+    FilterStep* steps
+    int step_count
+    # ACTION_PROXY
+    Target* targets
+    int target_count
+    int32_t first_byte_ms
+    int32_t between_bytes_ms
+    int32_t total_ms          # 0: none
+    int32_t tunnel_idle_ms
+    # ACTION_RESPOND, ACTION_REDIRECT
+    uint16_t status
+    Slice head                # field lines: Content-Type and what the config adds
+    Slice body
+    LocationPart[PARTS_MAX] parts
+    int part_count
+    # ACTION_CONSULT
+    int consult               # CONSULT_*
+    int32_t consult_ms
+
+
+ctypedef struct CompiledTable:
+    RouteTable* tree
+    CompiledRoute* routes
+    int count
+
+
+ctypedef struct CompiledListener:
+    ListenerData* listener
+    CompiledTable* table
+    RouteStatsData** stats    # one a route, and one more for requests without a route
+    HeadLimits limits
+    Slice scheme              # "http" or "https"
+    Slice client_ip_header    # lower case; empty: none
+    Network* trust
+    int trust_count
+    uint32_t buffer           # bytes kept per direction of a connection
+    uint64_t body_size        # 0: no limit
+    int32_t header_ms
+    int32_t idle_ms
+    uint32_t min_body_rate    # bytes a second; 0: off
+    int32_t per_client        # 0: no limit
+
+
+ctypedef struct SnapshotLocal:
+    int64_t exchanges         # that use this snapshot on this engine; the engine's own
+    bint superseded           # the engine has taken a newer one
+    EventNode ack
+    EventNode retired
+
+
+ctypedef struct SnapshotData:
+    uint64_t generation
+    CompiledListener* listeners
+    int listener_count
+    CompiledTable* tables
+    int table_count
+    CompiledUpstream* upstreams
+    int upstream_count
+    SnapshotLocal[ENGINES_MAX] local
+
+
+cdef class Snapshot:
+    cdef SnapshotData* data
+    cdef list _keep           # Python objects that the compiled form points into
+    cdef readonly str config_hash
+    cdef void _free_route(self, CompiledRoute* route) noexcept
+    cdef Slice _slice(self, value) except *
+    cdef Network* _networks(self, allow, deny, int* count) except? NULL
+    cdef int _compile_route(self, spec, CompiledRoute* out) except -1
+    cdef int _compile_steps(self, filters, CompiledRoute* out) except -1
+    cdef int _listener(self, int listener) except -1

@@ -1,0 +1,339 @@
+# cython: cdivision=True
+"""Compiling a SnapshotSpec into C structs (see compile.pxd), and asking the result what it would do (`proxyd route`)."""
+import re
+
+from libc.stdlib cimport calloc, free, malloc
+from proxyd_ext.balance.server cimport Server, UpstreamState
+from proxyd_ext.balance.upstream cimport (
+    BALANCE_HASH, BALANCE_LEAST_CONN, BALANCE_P2C, BALANCE_RANDOM, BALANCE_ROUND_ROBIN, upstream_free, upstream_new, upstream_seal,
+)
+from proxyd_ext.core.address cimport Network, network_parse
+from proxyd_ext.core.live cimport LIVE_SNAPSHOT, live_born, live_died
+from proxyd_ext.core.slice cimport Slice
+from proxyd_ext.filter.chain cimport FILTER_ACCESS, FILTER_HEADERS, FilterStep
+from proxyd_ext.http1.head cimport MAX_FIELDS, method_of
+from proxyd_ext.http1.path cimport normalize_path
+from proxyd_ext.io.listener cimport Listener
+from proxyd_ext.route.stats cimport RouteStats
+from proxyd_ext.route.table cimport (
+    PATH_ANY, PATH_EXACT, PATH_PREFIX, ROUTE_MISS_HOST, ROUTE_MISS_METHOD, ROUTE_MISS_PATH, route_match, route_table_add, route_table_free,
+    route_table_new, route_table_seal, route_why,
+)
+
+from proxyd_ext.snapshot.spec import AccessFilter, ConsultAction, HeadersFilter, ProxyAction, RedirectAction, RespondAction
+
+_BALANCE = {"round_robin": BALANCE_ROUND_ROBIN, "least_conn": BALANCE_LEAST_CONN, "p2c": BALANCE_P2C, "random": BALANCE_RANDOM,
+            "hash": BALANCE_HASH}
+_KEYS = {"client.ip": KEY_CLIENT_IP, "host": KEY_HOST, "path": KEY_PATH, "uri": KEY_URI, "header": KEY_HEADER, "cookie": KEY_COOKIE,
+         "query": KEY_QUERY}
+_CONSULTS = {"ready": CONSULT_READY, "live": CONSULT_LIVE}
+_PARTS = {"{scheme}": PART_SCHEME, "{host}": PART_HOST, "{path}": PART_PATH, "{query}": PART_QUERY}
+_ANY_METHOD = 0xFFFFFFFF
+
+
+cdef void* _zeroed(size_t count, size_t size) except NULL:
+    cdef void* memory = calloc(count if count > 0 else 1, size)
+    if memory == NULL:
+        raise MemoryError
+    return memory
+
+
+cdef class Snapshot:
+    """The compiled form of a SnapshotSpec. The caller keeps it until every engine has retired it (or was closed)."""
+
+    def __cinit__(self, spec):
+        self._keep = [spec]
+        self.config_hash = spec.config_hash
+        self.data = <SnapshotData*>_zeroed(1, sizeof(SnapshotData))
+        live_born(LIVE_SNAPSHOT)
+        self.data.generation = spec.generation
+        self._compile_upstreams(spec.upstreams)
+        self._compile_tables(spec.tables)
+        self._compile_listeners(spec.listeners)
+
+    def __dealloc__(self):
+        cdef int i, k
+        if self.data == NULL:
+            return
+        for i in range(self.data.upstream_count):
+            upstream_free(self.data.upstreams[i].pool)
+        free(self.data.upstreams)
+        for i in range(self.data.table_count):
+            route_table_free(self.data.tables[i].tree)
+            for k in range(self.data.tables[i].count):
+                self._free_route(&self.data.tables[i].routes[k])
+            free(self.data.tables[i].routes)
+        free(self.data.tables)
+        for i in range(self.data.listener_count):
+            free(self.data.listeners[i].stats)
+            free(self.data.listeners[i].trust)
+        free(self.data.listeners)
+        free(self.data)
+        live_died(LIVE_SNAPSHOT)
+
+    cdef void _free_route(self, CompiledRoute* route) noexcept:
+        cdef int i
+        for i in range(route.step_count):
+            free(route.steps[i].networks)
+        free(route.steps)
+        free(route.targets)
+
+    cdef Slice _slice(self, value) except *:
+        """Bytes that live as long as the snapshot."""
+        cdef Slice s
+        cdef bytes data = value.encode() if isinstance(value, str) else bytes(value)
+        self._keep.append(data)
+        s.data = data
+        s.size = len(data)
+        return s
+
+    cdef Network* _networks(self, allow, deny, int* count) except? NULL:
+        cdef Network* networks
+        cdef int i = 0
+        count[0] = len(allow) + len(deny)
+        networks = <Network*>_zeroed(count[0], sizeof(Network))
+        try:
+            # Where the same prefix is both allowed and denied, deny must win: it stands first, and the sort below is by length only.
+            for text, verdict in [(t, False) for t in deny] + [(t, True) for t in allow]:
+                network_parse(text.encode(), &networks[i])
+                networks[i].allow = verdict
+                i += 1
+        except ValueError:
+            free(networks)
+            raise
+        _sort_stable(networks, count[0])
+        return networks
+
+    def _compile_upstreams(self, upstreams) -> None:
+        cdef CompiledUpstream* out
+        cdef int i
+        self.data.upstreams = <CompiledUpstream*>_zeroed(len(upstreams), sizeof(CompiledUpstream))
+        self.data.upstream_count = len(upstreams)
+        for i, spec in enumerate(upstreams):
+            out = &self.data.upstreams[i]
+            out.name = self._slice(spec.name)
+            out.key = _KEYS[spec.hash_key]
+            out.key_name = self._slice(spec.hash_name.lower() if spec.hash_key == "header" else spec.hash_name)
+            members = sorted(spec.members, key=_is_backup)
+            out.pool = upstream_new(len(members))
+            if out.pool == NULL:
+                raise MemoryError
+            out.pool.state = (<UpstreamState?>spec.state).data
+            out.pool.balance = _BALANCE[spec.balance]
+            out.pool.connect_ms = spec.connect_ms
+            out.pool.pool_idle_ms = spec.pool_idle_ms
+            out.pool.pool_max = spec.pool_max
+            out.pool.retry_attempts = spec.retry_attempts
+            out.pool.passive_failures = spec.passive_failures
+            out.pool.eject_ms = spec.eject_ms
+            # At least one server may go, and at least one stays: a lone server is never ejected.
+            out.pool.max_ejected = min(max(1, len(members) * spec.max_ejected_percent // 100), len(members) - 1)
+            for k, member in enumerate(members):
+                if not 0 < member.weight < 65536:
+                    raise ValueError(f"weight of {member.server.label}: {member.weight} is not in 1..65535")
+                out.pool.members[<int>k].server = (<Server?>member.server).data
+                out.pool.members[<int>k].weight = member.weight
+                out.pool.members[<int>k].backup = member.backup
+            if not upstream_seal(out.pool):
+                raise MemoryError
+
+    def _compile_tables(self, tables) -> None:
+        cdef CompiledTable* out
+        cdef int i, k
+        self.data.tables = <CompiledTable*>_zeroed(len(tables), sizeof(CompiledTable))
+        self.data.table_count = len(tables)
+        for i, routes in enumerate(tables):
+            out = &self.data.tables[i]
+            out.routes = <CompiledRoute*>_zeroed(len(routes), sizeof(CompiledRoute))
+            out.count = len(routes)
+            out.tree = route_table_new()
+            if out.tree == NULL:
+                raise MemoryError
+            for k, spec in enumerate(routes):
+                kind = PATH_ANY if not spec.path else PATH_EXACT if spec.path_exact else PATH_PREFIX
+                if route_table_add(out.tree, self._slice(spec.host.lower()), kind, self._slice(spec.path), _method_bits(spec.methods)) < 0:
+                    raise MemoryError
+                self._compile_route(spec, &out.routes[k])
+            if route_table_seal(out.tree) < 0:
+                raise MemoryError
+
+    cdef int _compile_route(self, spec, CompiledRoute* out) except -1:
+        cdef uint64_t total = 0
+        cdef int i = 0
+        action = spec.action
+        out.name = self._slice(spec.name)
+        self._compile_steps(spec.filters, out)
+        if isinstance(action, ProxyAction):
+            out.action = ACTION_PROXY
+            out.targets = <Target*>_zeroed(len(action.targets), sizeof(Target))
+            for target in action.targets:
+                if not 0 <= target.upstream < self.data.upstream_count:
+                    raise ValueError(f"route {spec.name}: no upstream number {target.upstream}")
+                if target.weight == 0:
+                    continue
+                total += target.weight
+                out.targets[i].upstream = &self.data.upstreams[<int>target.upstream]
+                out.targets[i].up_to = total
+                i += 1
+            out.target_count = i
+            if i == 0:
+                raise ValueError(f"route {spec.name}: the weights of its targets sum to 0")
+            out.first_byte_ms = action.first_byte_ms
+            out.between_bytes_ms = action.between_bytes_ms
+            out.total_ms = action.total_ms
+            out.tunnel_idle_ms = action.tunnel_idle_ms
+        elif isinstance(action, RespondAction):
+            out.action = ACTION_RESPOND
+            out.status = action.status
+            out.body = self._slice(action.body)
+            out.head = self._slice(f"Content-Type: {action.content_type}\r\n".encode() + action.head)
+        elif isinstance(action, RedirectAction):
+            out.action = ACTION_REDIRECT
+            out.status = action.status
+            for text in re.split(r"(\{scheme\}|\{host\}|\{path\}|\{query\})", action.location):
+                if not text:
+                    continue
+                if out.part_count == PARTS_MAX:
+                    raise ValueError(f"route {spec.name}: a redirect has at most {PARTS_MAX} parts")
+                out.parts[out.part_count].kind = _PARTS.get(text, PART_TEXT)
+                out.parts[out.part_count].text = self._slice(text)
+                out.part_count += 1
+        elif isinstance(action, ConsultAction):
+            out.action = ACTION_CONSULT
+            out.consult = _CONSULTS[action.kind]
+            out.consult_ms = action.timeout_ms
+        else:
+            raise ValueError(f"route {spec.name}: unknown action {action!r}")
+        return 0
+
+    cdef int _compile_steps(self, filters, CompiledRoute* out) except -1:
+        cdef FilterStep* step
+        request_lines = response_lines = b""
+        out.steps = <FilterStep*>_zeroed(len(filters), sizeof(FilterStep))
+        for spec in filters:
+            step = &out.steps[out.step_count]
+            if isinstance(spec, AccessFilter):
+                step.kind = FILTER_ACCESS
+                step.networks = self._networks(spec.allow, spec.deny, &step.network_count)
+                step.default_allow = spec.default_allow
+            elif isinstance(spec, HeadersFilter):
+                step.kind = FILTER_HEADERS
+                request_lines += spec.request_add
+                response_lines += spec.response_add
+                step.request_lines = self._slice(request_lines)
+                step.response_lines = self._slice(response_lines)
+            else:
+                raise ValueError(f"unknown filter {spec!r}")
+            out.step_count += 1
+        return 0
+
+    def _compile_listeners(self, listeners) -> None:
+        cdef CompiledListener* out
+        cdef int i, k
+        self.data.listeners = <CompiledListener*>_zeroed(len(listeners), sizeof(CompiledListener))
+        self.data.listener_count = len(listeners)
+        for i, spec in enumerate(listeners):
+            out = &self.data.listeners[i]
+            out.listener = (<Listener?>spec.listener).data
+            if not 0 <= spec.table < self.data.table_count:
+                raise ValueError(f"listener {spec.name}: no route table number {spec.table}")
+            out.table = &self.data.tables[<int>spec.table]
+            if len(spec.stats) != out.table.count + 1:
+                raise ValueError(f"listener {spec.name}: {out.table.count + 1} stats are needed, {len(spec.stats)} given")
+            out.stats = <RouteStatsData**>_zeroed(len(spec.stats), sizeof(RouteStatsData*))
+            for k, stats in enumerate(spec.stats):
+                out.stats[k] = &(<RouteStats?>stats).data
+            out.limits.head_size = spec.header_size
+            out.limits.uri_length = spec.uri_length
+            out.limits.field_count = min(spec.header_count, MAX_FIELDS)
+            out.scheme = self._slice(spec.scheme)
+            out.client_ip_header = self._slice(spec.client_ip_header.lower())
+            out.trust = self._networks(spec.trust, (), &out.trust_count)
+            out.buffer = spec.buffer
+            out.body_size = spec.body_size
+            out.header_ms = spec.header_ms
+            out.idle_ms = spec.idle_ms
+            out.min_body_rate = spec.min_body_rate
+            out.per_client = spec.per_client
+
+    @property
+    def generation(self) -> int:
+        return self.data.generation
+
+    def match(self, int listener, str method, str host, str path) -> tuple[int, str]:
+        """(number of the route that a request would take, or -1; its path in normal form). Raises ValueError for a path that is refused."""
+        cdef bytes normal = _normal_path(path)
+        cdef bytes name = host.encode()
+        cdef bytes token = method.encode()
+        cdef CompiledTable* table = self.data.listeners[self._listener(listener)].table
+        return route_match(table.tree, _view(name), _view(normal), method_of(_view(token))), normal.decode()
+
+    def why_not(self, int listener, int route, str method, str host, str path) -> list[str]:
+        """What keeps a route from matching: [] or some of "method", "host", "path"."""
+        cdef bytes normal = _normal_path(path)
+        cdef bytes name = host.encode()
+        cdef bytes token = method.encode()
+        cdef CompiledTable* table = self.data.listeners[self._listener(listener)].table
+        cdef int miss
+        if not 0 <= route < table.count:
+            raise ValueError(f"no route number {route}")
+        miss = route_why(table.tree, route, _view(name), _view(normal), method_of(_view(token)))
+        return [word for bit, word in ((ROUTE_MISS_METHOD, "method"), (ROUTE_MISS_HOST, "host"), (ROUTE_MISS_PATH, "path")) if miss & bit]
+
+    cdef int _listener(self, int listener) except -1:
+        if not 0 <= listener < self.data.listener_count:
+            raise ValueError(f"no listener number {listener}")
+        return listener
+
+
+def _is_backup(member) -> bool:
+    return member.backup
+
+
+cdef void _sort_stable(Network* networks, int count) noexcept:
+    """Insertion sort by prefix length, longest first; equal lengths keep their order."""
+    cdef int i, k
+    cdef Network held
+    for i in range(1, count):
+        held = networks[i]
+        k = i - 1
+        while k >= 0 and networks[k].bits < held.bits:
+            networks[k + 1] = networks[k]
+            k -= 1
+        networks[k + 1] = held
+
+
+def _method_bits(methods) -> int:
+    cdef bytes token
+    if not methods:
+        return _ANY_METHOD
+    bits = 0
+    for method in methods:
+        token = method.encode()
+        bits |= 1 << method_of(_view(token))
+    return bits
+
+
+cdef Slice _view(bytes data) except *:
+    cdef Slice s
+    s.data = data
+    s.size = len(data)
+    return s
+
+
+def _normal_path(path: str) -> bytes:
+    cdef bytes raw = path.encode()
+    cdef unsigned char* out
+    cdef int size
+    if raw == b"*":
+        return raw
+    out = <unsigned char*>malloc(3 * len(raw) + 1)
+    if out == NULL:
+        raise MemoryError
+    try:
+        size = normalize_path(_view(raw), out, 3 * len(raw) + 1)
+        if size < 0:
+            raise ValueError(f"the path {path!r} has a bad escape or points above the root")
+        return out[:size]
+    finally:
+        free(out)

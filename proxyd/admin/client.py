@@ -1,0 +1,145 @@
+"""A small client of the admin API for the command line: standard library only, because a command should start in milliseconds."""
+from __future__ import annotations
+
+import errno
+import http.client
+import json
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from proxyd.admin.address import AdminAddress, UnixAddress
+
+PREFIX = "/api/v1"
+
+
+class AdminError(Exception):
+    """No answer that could be used. The message is a sentence for the user."""
+
+
+class NotReachable(AdminError):
+    """Nothing answers at the address (or not in time)."""
+
+
+class NotPermitted(AdminError):
+    """The socket or the daemon refuses this user."""
+
+
+class Refused(AdminError):
+    """The daemon answered with a problem: `status`, `problem` is its problem+json object (empty if the answer held none)."""
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        super().__init__(str(problem.get("detail") or problem.get("title") or f"the daemon answered with status {status}"))
+        self.status = status
+        self.problem = problem
+        self.code = str(problem.get("code", ""))
+
+    @property
+    def diagnostics(self) -> list[dict[str, Any]]:
+        found = self.problem.get("diagnostics", [])
+        return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket. Python's client has no such connection; only `connect` differs."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    content_type: str
+    body: bytes
+
+    def json(self) -> Any:
+        """The JSON value of the body. Raises AdminError if it is none."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            raise AdminError("the answer is not JSON; is this proxyd's admin address?") from None
+
+
+class Client:
+    """One request, one connection. `timeout_s` bounds every single wait for the network."""
+
+    def __init__(self, address: AdminAddress, timeout_s: float = 10.0) -> None:
+        self.address = address
+        self.timeout_s = timeout_s
+
+    def get(self, path: str, query: Mapping[str, str] | None = None, *, accept: frozenset[int] = frozenset()) -> Any:
+        """The JSON value of a GET below /api/v1. A status in `accept` (503 of /ready) is an answer, too."""
+        return self.send("GET", path, query=query, accept=accept).json()
+
+    def post(self, path: str, value: object = None, query: Mapping[str, str] | None = None) -> Any:
+        body = b"" if value is None else json.dumps(value).encode()
+        return self.send("POST", path, query=query, body=body, content_type="application/json").json()
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        content_type: str = "",
+        accept: frozenset[int] = frozenset(),
+    ) -> Answer:
+        """Raises NotReachable, NotPermitted, Refused (any status of 400 and more that is not in `accept`) or AdminError."""
+        target = PREFIX + path + (f"?{urlencode(query)}" if query else "")
+        headers = {"X-Proxyd-Request": "1", "Connection": "close"} | ({"Content-Type": content_type} if content_type else {})
+        connection = self._connection()
+        try:
+            connection.request(method, target, body=body or None, headers=headers)
+            response = connection.getresponse()
+            payload = response.read()
+        except TimeoutError as error:
+            raise NotReachable(f"proxyd at {self.address} did not answer within {self.timeout_s:g} s") from error
+        except OSError as error:
+            raise self._explain(error) from None
+        except http.client.IncompleteRead:
+            raise NotReachable(f"the answer from {self.address} was cut short") from None
+        except http.client.HTTPException:
+            raise AdminError(f"what answers at {self.address} does not speak HTTP; is this proxyd's admin address?") from None
+        finally:
+            connection.close()
+        answer = Answer(response.status, response.headers.get_content_type(), payload)
+        if answer.status >= 400 and answer.status not in accept:
+            raise self._refusal(answer)
+        return answer
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if isinstance(self.address, UnixAddress):
+            return _UnixConnection(self.address.path, self.timeout_s)
+        return http.client.HTTPConnection(self.address.host, self.address.port, timeout=self.timeout_s)
+
+    def _explain(self, error: OSError) -> AdminError:
+        if error.errno in {errno.EACCES, errno.EPERM}:
+            return NotPermitted(f"you may not use the admin socket {self.address}; run as the user that runs proxyd, or as root")
+        reasons = {
+            errno.ENOENT: "there is no such socket",
+            errno.ECONNREFUSED: "nothing listens there",
+            errno.ECONNRESET: "the connection was reset",
+            errno.EPIPE: "the connection was closed",
+        }
+        reason = reasons.get(error.errno or 0, error.strerror or str(error))
+        return NotReachable(f"no proxyd answers at {self.address}: {reason}")
+
+    def _refusal(self, answer: Answer) -> AdminError:
+        problem: Mapping[str, Any] = {}
+        if answer.content_type in {"application/problem+json", "application/json"}:
+            found = answer.json()
+            problem = found if isinstance(found, dict) else {}
+        if not problem:
+            return AdminError(f"what answers at {self.address} (status {answer.status}) is not proxyd's admin API")
+        refused = Refused(answer.status, problem)
+        return NotPermitted(str(refused)) if refused.code == "PXD-246" else refused

@@ -1,0 +1,53 @@
+"""Configs as the admin API and `proxyd show config` tell them. Secrets are `***` in both forms."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from proxyd.config import Config, load, load_text
+from proxyd.config.canonical import canonical, canonical_text
+from proxyd.config.schema import schema
+from proxyd.diagnostics import Diagnostic
+
+
+def check_text(text: str | None, path: Path | None) -> list[Diagnostic]:
+    """What is wrong with `text`, whose relative paths start where `path` is; without a text, with the file itself."""
+    if text is not None:
+        return load_text(text, folder=str(path.parent if path else ".")).diagnostics
+    return load(path).diagnostics if path is not None else []
+
+
+def show(config: Config, *, full: bool) -> str:
+    """The canonical form as YAML; without `full` only what differs from the defaults."""
+    if full:
+        return canonical_text(config)
+    return yaml.safe_dump(sparse(config), sort_keys=False, allow_unicode=True, width=140)
+
+
+def sparse(config: BaseModel) -> dict[str, object]:
+    """The canonical form without what is the default anyway."""
+    shown = canonical(config)
+    found: dict[str, object] = {}
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if name in shown and (field.is_required() or value != field.get_default(call_default_factory=True)):
+            found[name] = _sparse(value, shown[name])
+    return found
+
+
+def _sparse(value: object, shown: object) -> object:
+    if isinstance(value, BaseModel):
+        return sparse(value)
+    if isinstance(value, Mapping) and isinstance(shown, dict):
+        return {name: _sparse(entry, shown[name]) for name, entry in value.items()}
+    if isinstance(value, tuple) and isinstance(shown, list):
+        return [_sparse(entry, part) for entry, part in zip(value, shown, strict=True)]
+    return shown
+
+
+def json_schema() -> dict[str, Any]:
+    return schema()

@@ -1,0 +1,72 @@
+"""Errors of the admin API: problem+json (RFC 9457) with a stable PXD code, and diagnostics where a config is to blame."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+CONTENT_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A sort of problem: `title` is the same for every occurrence (RFC 9457 §3.1.3), `help` is what `proxyd explain CODE` prints."""
+
+    code: str
+    status: int
+    title: str
+    help: str
+
+
+HOST_REFUSED = Kind("PXD-240", 403, "The Host field does not name this machine", (
+    "Over TCP the admin API answers only requests whose Host is localhost or a loopback address, so that a web page whose name was "
+    "pointed at 127.0.0.1 (DNS rebinding) cannot drive proxyd. Use http://127.0.0.1:PORT or http://localhost:PORT."))
+CROSS_SITE = Kind("PXD-241", 403, "The request could come from a web page", (
+    "A request that changes something must show that no web page made it: send `Content-Type: application/json` (or `application/yaml` "
+    "with a config as the body) or the field `X-Proxyd-Request: 1`. A page of another site cannot send these without being asked first."))
+NOT_FOUND = Kind("PXD-242", 404, "There is nothing at this path", "The paths of the admin API are listed at /api/v1.")
+METHOD_NOT_ALLOWED = Kind("PXD-243", 405, "The method is not allowed here", "The Allow field of the answer lists the methods of this path.")
+PARAMETER_INVALID = Kind("PXD-244", 400, "A parameter is missing or wrong", "The detail says which parameter, and what it may be.")
+BODY_TOO_LARGE = Kind("PXD-245", 413, "The request body is too large", "A config that is posted may be up to 16 MiB long.")
+PEER_REFUSED = Kind("PXD-246", 403, "This user may not use the admin socket", (
+    "The unix socket answers the user that runs proxyd, and root. Run the command as that user, or with sudo."))
+CONFIG_REFUSED = Kind("PXD-247", 422, "The config was refused; nothing was changed", "Each entry of `diagnostics` is one error or warning.")
+INTERNAL = Kind("PXD-248", 500, "proxyd met an error of its own", "The log of the daemon has the details. Please report it.")
+BIND_UNSAFE = Kind("PXD-071", 0, "The admin API would be open to others", (
+    "The admin API can stop and reconfigure proxyd and has no users yet, so it listens on unix sockets and loopback addresses only. "
+    "Bind 127.0.0.1:PORT, [::1]:PORT or unix:PATH, and reach it from elsewhere through ssh."))
+NOT_REACHABLE = Kind("PXD-249", 0, "The daemon is not reachable", (
+    "No proxyd answers at the admin address: it does not run, or listens elsewhere. Name the address with `--admin unix:PATH` or "
+    "`--admin HOST:PORT`, or in $PROXYD_ADMIN."))
+
+KINDS: dict[str, Kind] = {kind.code: kind for kind in (
+    HOST_REFUSED, CROSS_SITE, NOT_FOUND, METHOD_NOT_ALLOWED, PARAMETER_INVALID, BODY_TOO_LARGE, PEER_REFUSED, CONFIG_REFUSED, INTERNAL,
+    BIND_UNSAFE, NOT_REACHABLE,
+)}
+"""What `proxyd explain PXD-2xx` knows of the admin API."""
+
+
+class Problem(Exception):
+    """Raised in a handler, rendered by the guard. `diagnostics` are JSON objects as `proxyd check --format json` prints them."""
+
+    def __init__(self, kind: Kind, detail: str, diagnostics: Sequence[dict[str, Any]] = (), **members: Any) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.diagnostics = tuple(diagnostics)
+        self.members = members
+
+    def body(self, instance: str) -> dict[str, Any]:
+        """The JSON object of RFC 9457 §3; `code`, `help`, `diagnostics` and `members` are extension members."""
+        found: dict[str, Any] = {
+            "type": f"urn:proxyd:problem:{self.kind.code}",
+            "title": self.kind.title,
+            "status": self.kind.status,
+            "detail": self.detail,
+            "instance": instance,
+            "code": self.kind.code,
+            "help": self.kind.help,
+        }
+        if self.diagnostics:
+            found["diagnostics"] = list(self.diagnostics)
+        return found | self.members

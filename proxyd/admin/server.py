@@ -1,0 +1,125 @@
+"""The admin server: binds what the config names, keeps what did not change over a reload, serves the views behind the guard."""
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from aiohttp import web
+
+from proxyd.admin import problem
+from proxyd.admin.address import AddressError, default_bind
+from proxyd.admin.control import Control
+from proxyd.admin.guard import refuse_strangers, render_problems
+from proxyd.admin.views import BODY_LIMIT_BYTES, Views
+from proxyd.codes import BIND_FAILED
+from proxyd.config.address import BindAddress
+from proxyd.diagnostics import Diagnostic
+from proxyd.sockets import BindError, Bound, open_bound
+from proxyd.state import DaemonError
+
+if TYPE_CHECKING:
+    from proxyd.config.model import Config
+
+AdminBind = BindAddress | Literal["auto"]
+SOCKET_MODE = 0o600
+
+_log = logging.getLogger("proxyd.admin")
+
+
+@dataclass(slots=True)
+class _Open:
+    """One bound address and what serves it."""
+
+    bound: Bound
+    site: web.SockSite
+
+
+class AdminServer:
+    """A `Service` of the daemon. Requests that are under way finish when their address goes."""
+
+    def __init__(self, control: Control, binds: Sequence[AdminBind] | None = None) -> None:
+        """Nothing is opened before the first `apply`. `binds` stand for those of the config (`--admin` of a command that serves)."""
+        self._control = control
+        self._binds = binds
+        self._runner: web.AppRunner | None = None
+        self._open: dict[AdminBind, _Open] = {}      # by the address as the config spells it
+
+    @property
+    def addresses(self) -> list[str]:
+        """What is listened on, with real ports: `unix:/run/proxyd/admin.sock`, `127.0.0.1:2080`."""
+        return [entry.bound.address for entry in self._open.values()]
+
+    async def apply(self, config: Config) -> None:
+        """Listen where `config` says. Raises DaemonError, and then listens where it did before."""
+        wanted = config.admin.bind if self._binds is None else self._binds
+        for bind in wanted:
+            refuse_unsafe(bind)
+        added: dict[AdminBind, Bound] = {}
+        try:
+            for bind in wanted:
+                if bind not in self._open and bind not in added:
+                    added[bind] = bind_admin(bind)
+        except (BindError, AddressError) as error:
+            for bound in added.values():
+                bound.close()
+            raise DaemonError(*_cannot_bind(error)) from error
+        runner = await self._running()
+        for bind, bound in added.items():
+            self._open[bind] = await _serve(runner, bound)
+        await self._leave(set(self._open) - set(wanted))
+
+    async def close(self) -> None:
+        await self._leave(list(self._open))
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _running(self) -> web.AppRunner:
+        if self._runner is None:
+            application = web.Application(middlewares=[render_problems, refuse_strangers], client_max_size=BODY_LIMIT_BYTES)
+            Views(self._control).add_to(application)
+            self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0, handle_signals=False)
+            await self._runner.setup()
+        return self._runner
+
+    async def _leave(self, binds: Iterable[AdminBind]) -> None:
+        for bind in binds:
+            entry = self._open.pop(bind)
+            await entry.site.stop()
+            entry.bound.remove_file()
+
+
+def refuse_unsafe(bind: AdminBind) -> None:
+    """Raise DaemonError for an address that others could reach: there are no users yet who could prove who they are."""
+    if isinstance(bind, BindAddress) and not bind.is_loopback:
+        message = f"the admin API would be open to others at {bind}, and it has no users to ask for"
+        raise DaemonError(message, [Diagnostic(problem.BIND_UNSAFE.code, message, help=problem.BIND_UNSAFE.help, path="admin.bind")])
+
+
+def bind_admin(bind: AdminBind) -> Bound:
+    """Bind one address; `auto` is the default socket, or the one beside it when another daemon has that. Raises BindError, AddressError."""
+    if isinstance(bind, BindAddress):
+        return open_bound(bind, engines=1, mode=SOCKET_MODE)
+    address = default_bind()
+    try:
+        return open_bound(BindAddress(path=address.path), engines=1, mode=SOCKET_MODE)
+    except BindError:
+        beside = default_bind(taken=True)
+        bound = open_bound(BindAddress(path=beside.path), engines=1, mode=SOCKET_MODE)
+        _log.warning("another proxyd has the admin socket %s; this one uses %s", address, beside)
+        return bound
+
+
+async def _serve(runner: web.AppRunner, bound: Bound) -> _Open:
+    site = web.SockSite(runner, socket.socket(fileno=bound.fds[0]))    # the site owns the descriptor from here on
+    await site.start()
+    return _Open(bound, site)
+
+
+def _cannot_bind(error: BindError | AddressError) -> tuple[str, list[Diagnostic]]:
+    help_ = error.help if isinstance(error, BindError) else ""
+    message = f"the admin API {error}"
+    return message, [Diagnostic(BIND_FAILED.code, message, help=help_, path="admin.bind")]

@@ -1,0 +1,30 @@
+"""A request described by words: what `proxyd route` and POST /route/explain take."""
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+def request_parts(method: str, url: str, host: str = "") -> tuple[str, str, str]:
+    """Method, host (without port) and path (without query) of a request, which is what a route table looks at.
+
+    `url` is a path, `host/path` or a whole URL; `host`, a Host field, wins over the URL's. Raises ValueError.
+    """
+    if not TOKEN.fullmatch(method):
+        raise ValueError(f"`{method}` is not a method")
+    if not url.startswith("/"):
+        scheme, colon, _ = url.partition("://")
+        if colon and scheme.lower() not in {"http", "https"}:
+            raise ValueError(f"`{url}` is not an http URL")
+        parts = urlsplit(url if colon else f"//{url}")
+        host = host or parts.netloc.rpartition("@")[2]
+        url = parts.path or "/"
+    return method.upper(), without_port(host).lower(), url.partition("#")[0].partition("?")[0]
+
+
+def without_port(host: str) -> str:
+    """`[::1]:80` → `[::1]`, `example.com:80` → `example.com`."""
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isascii() and port.isdigit() and (":" not in name or name.endswith("]")) else host

@@ -1,0 +1,235 @@
+"""What each path of the admin API answers. Every view is a few lines over `Control`; `Views.table` is the whole API."""
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from proxyd.admin import problem
+from proxyd.admin.configs import check_text, json_schema, show
+from proxyd.admin.control import Control
+from proxyd.admin.guard import Handler, json_answer
+from proxyd.admin.problem import Problem
+from proxyd.admin.target import request_parts
+from proxyd.diagnostics import Diagnostic, render
+from proxyd.metrics.exposition import Exposition
+from proxyd.state import ReloadResult
+
+PREFIX = "/api/v1"
+BODY_LIMIT_BYTES = 16 * 1024 * 1024
+CONFIG_VIEWS = ("file", "running", "full")
+
+_log = logging.getLogger("proxyd.admin")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    at_root: bool = False      # also without /api/v1, where scrapers and probes look
+
+
+class Views:
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._exposition: Exposition | None = None
+        self.table: tuple[View, ...] = (
+            View("GET", "", self.index, "this list"),
+            View("GET", "/status", self.status, "the daemon, its listeners, upstreams and engines"),
+            View("GET", "/ready", self.ready, "200 when traffic may come, else 503 with the reasons", at_root=True),
+            View("GET", "/live", self.live, "200 while every engine moves, else 503", at_root=True),
+            View("GET", "/config", self.config, "the config; view=file (default), running, full"),
+            View("POST", "/config", self.reload, "take the config in the body, or the daemon's file again; dry_run=1, path=FILE"),
+            View("POST", "/check", self.check, "check the config in the body, or the daemon's file"),
+            View("GET", "/listeners", self.listeners, "the bound addresses"),
+            View("GET", "/routes", self.routes, "the routes of every listener, in order"),
+            View("GET", "/upstreams", self.upstreams, "the upstreams with the state of every server"),
+            View("POST", "/route/explain", self.explain, "what a request would meet: {url, method, host, listener}"),
+            View("POST", "/stop", self.stop, "drain and leave; {\"now\": true}: at once"),
+            View("GET", "/metrics", self.metrics, "Prometheus metrics", at_root=True),
+            View("GET", "/schema.json", self.schema, "the JSON Schema of the config"),
+        )
+
+    def add_to(self, application: web.Application) -> None:
+        for view in self.table:
+            application.router.add_route(view.method, PREFIX + view.path, view.handler)
+            if view.at_root:
+                application.router.add_route(view.method, view.path, view.handler)
+
+    # ------------------------------------------------------------------ facts
+    async def index(self, request: web.Request) -> web.Response:
+        return json_answer([{"method": view.method, "path": PREFIX + view.path, "summary": view.summary} for view in self.table])
+
+    async def status(self, request: web.Request) -> web.Response:
+        return json_answer(asdict(self._control.status()))
+
+    async def ready(self, request: web.Request) -> web.Response:
+        reasons = self._control.not_ready()
+        return json_answer({"ready": not reasons, "reasons": list(reasons)}, 503 if reasons else 200)
+
+    async def live(self, request: web.Request) -> web.Response:
+        dead = [engine.index for engine in self._control.status().engines if not engine.alive]
+        return json_answer({"live": not dead, "dead_engines": dead}, 503 if dead else 200)
+
+    async def listeners(self, request: web.Request) -> web.Response:
+        return json_answer([asdict(view) for view in self._control.status().listeners])
+
+    async def routes(self, request: web.Request) -> web.Response:
+        return json_answer([asdict(view) for view in self._control.routes()])
+
+    async def upstreams(self, request: web.Request) -> web.Response:
+        return json_answer([asdict(view) for view in self._control.upstreams()])
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        if self._exposition is None:
+            self._exposition = Exposition(self._control, self._control.status().version)
+        body, content_type = await self._exposition.render(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
+
+    async def schema(self, request: web.Request) -> web.Response:
+        return json_answer(json_schema(), content_type="application/schema+json")
+
+    # ------------------------------------------------------------------ config
+    async def config(self, request: web.Request) -> web.Response:
+        view = request.query.get("view", "file")
+        if view not in CONFIG_VIEWS:
+            raise Problem(problem.PARAMETER_INVALID, f"view is `{view}`; it may be {', '.join(CONFIG_VIEWS)}")
+        text = self._control.config_text if view == "file" else show(self._control.config, full=view == "full")
+        path = self._control.config_path
+        return json_answer({
+            "view": view,
+            "path": str(path) if path else "",
+            "hash": self._control.config_hash,
+            "generation": self._control.generation,
+            "text": text,
+        })
+
+    async def reload(self, request: web.Request) -> web.Response:
+        text, path = await body_text(request), request.query.get("path", "")
+        if text is not None and path:
+            raise Problem(problem.PARAMETER_INVALID, "give a config in the body or a path, not both")
+        if path and not path.startswith("/"):
+            raise Problem(problem.PARAMETER_INVALID, f"path is `{path}`; it must be absolute")
+        dry_run = flag(request, "dry_run")
+        result = await self._control.reload(text, path=Path(path) if path else None, dry_run=dry_run)
+        facts = reload_facts(result)
+        if not dry_run:
+            _log.info("reload asked for by %s: %s", asker(request), "refused" if not result.ok else f"{len(result.plan)} changes")
+        if not result.ok:
+            count = sum(1 for entry in result.diagnostics if entry.severity == "error")
+            diagnostics = facts.pop("diagnostics")
+            raise Problem(problem.CONFIG_REFUSED, f"{plural(count, 'error')}; the old config serves on", diagnostics, **facts)
+        return json_answer(facts)
+
+    async def check(self, request: web.Request) -> web.Response:
+        text = await body_text(request)
+        path = self._control.config_path
+        if text is None and path is None:
+            text = self._control.config_text
+        diagnostics = await asyncio.to_thread(check_text, text, path)
+        errors = sum(1 for entry in diagnostics if entry.severity == "error")
+        return json_answer({
+            "ok": not errors,
+            "errors": errors,
+            "warnings": len(diagnostics) - errors,
+            "diagnostics": diagnostic_facts(diagnostics),
+        })
+
+    # ------------------------------------------------------------------ questions and orders
+    async def explain(self, request: web.Request) -> web.Response:
+        value = await json_object(request)
+        url = text_member(value, "url", "")
+        if not url:
+            raise Problem(problem.PARAMETER_INVALID, "`url` is missing; it is a path or a whole URL")
+        listener = text_member(value, "listener", "")
+        try:
+            method, host, path = request_parts(text_member(value, "method", "GET"), url, text_member(value, "host", ""))
+        except ValueError as error:
+            raise Problem(problem.PARAMETER_INVALID, str(error)) from error
+        decisions = self._control.explain(method, host, path, listener=listener or None)
+        return json_answer([asdict(decision) for decision in decisions])
+
+    async def stop(self, request: web.Request) -> web.Response:
+        now = (await json_object(request)).get("now", False)
+        if not isinstance(now, bool):
+            raise Problem(problem.PARAMETER_INVALID, "`now` is true or false")
+        _log.info("stop asked for by %s%s", asker(request), ", at once" if now else "")
+        phase = self._control.status().phase
+        self._control.stop(now=now)                  # only begins: this server is closed last, and lets answers out first
+        return json_answer({"stopping": True, "now": now, "was": phase}, 202)
+
+
+def reload_facts(result: ReloadResult) -> dict[str, Any]:
+    return {
+        "ok": result.ok,
+        "changed": result.changed,
+        "dry_run": result.dry_run,
+        "generation": result.generation,
+        "config_hash": result.config_hash,
+        "seconds": round(result.seconds, 6),
+        "plan": [asdict(change) for change in result.plan],
+        "diagnostics": diagnostic_facts(result.diagnostics),
+    }
+
+
+def diagnostic_facts(diagnostics: Iterable[Diagnostic]) -> list[dict[str, Any]]:
+    """As `proxyd check --format json` prints them, and `rendered` for people: a client cannot read the lines of our files."""
+    return [entry.as_dict() | {"rendered": render(entry)} for entry in diagnostics]
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def asker(request: web.Request) -> str:
+    return f"{request.remote}" if request.remote else "the unix socket"
+
+
+def flag(request: web.Request, name: str) -> bool:
+    """A query parameter that is on or off; present without a value means on."""
+    if name not in request.query:
+        return False
+    value = request.query[name].lower()
+    if value in {"", "1", "true", "yes"}:
+        return True
+    if value in {"0", "false", "no"}:
+        return False
+    raise Problem(problem.PARAMETER_INVALID, f"{name} is `{value}`; it may be 1 or 0")
+
+
+async def body_text(request: web.Request) -> str | None:
+    """The body as UTF-8 text; None when there is none."""
+    body = await request.read()
+    if not body:
+        return None
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise Problem(problem.PARAMETER_INVALID, f"the body is not UTF-8: byte {error.start} is {body[error.start]:#04x}") from error
+
+
+async def json_object(request: web.Request) -> dict[str, Any]:
+    """The JSON object of the body; an empty body is an empty object."""
+    text = await body_text(request)
+    try:
+        value = json.loads(text) if text else {}
+    except ValueError as error:
+        raise Problem(problem.PARAMETER_INVALID, f"the body is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise Problem(problem.PARAMETER_INVALID, "the body must be a JSON object")
+    return value
+
+
+def text_member(value: dict[str, Any], name: str, default: str) -> str:
+    found = value.get(name, default)
+    if not isinstance(found, str):
+        raise Problem(problem.PARAMETER_INVALID, f"`{name}` must be text")
+    return found

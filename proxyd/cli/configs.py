@@ -1,0 +1,36 @@
+"""Configs of the command line: loaded, or the command ends with every error of the file."""
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from proxyd.cli.errors import CliError, Exit
+from proxyd.cli.output import colored
+from proxyd.config import Config, load
+from proxyd.diagnostics import Diagnostic, render_all, summary
+
+
+def load_or_fail(path: Path) -> Config:
+    """The config of a file. Raises CliError with all its errors."""
+    result = load(path)
+    if result.config is None:
+        raise invalid(path, result.diagnostics)
+    return result.config
+
+
+def invalid(path: Path | None, diagnostics: list[Diagnostic]) -> CliError:
+    where = f"{path}: " if path else ""
+    return CliError(
+        f"{where}{summary(diagnostics)}",
+        Exit.CONFIG_INVALID,
+        shown=render_all(diagnostics, color=colored(sys.stderr)).removesuffix(f"\n\n{summary(diagnostics)}\n"),
+        diagnostics=[entry.as_dict() for entry in diagnostics],
+    )
+
+
+def maybe_admin_address(path: Path) -> str:
+    """The first admin address that the config names; "" if it is broken or names none."""
+    config = load(path).config
+    if config is None:
+        return ""
+    return next((str(bind) for bind in config.admin.bind if str(bind) != "auto"), "") if "auto" not in config.admin.bind else ""

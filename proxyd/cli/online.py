@@ -1,0 +1,76 @@
+"""`proxyd check --online`: what only the network can tell. A listener that cannot be bound is an error; a dead server or a name without
+an address is a warning, as it is when proxyd starts."""
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterable
+
+from proxyd.codes import BIND_FAILED, UNRESOLVED
+from proxyd.config import Config
+from proxyd.config.address import Address, BindAddress
+from proxyd.diagnostics import Diagnostic
+from proxyd.sockets import BindError, open_bound
+
+CONNECT_TIMEOUT_S = 2.0
+AT_ONCE = 64
+SERVER_DEAD = "PXD-091"
+
+
+async def check_online(config: Config, served: frozenset[str]) -> list[Diagnostic]:
+    """`served`: addresses that a running proxyd listens on."""
+    found = [entry for name, bind in binds(config) if str(bind) not in served for entry in check_bind(name, bind)]
+    turns = asyncio.Semaphore(AT_ONCE)
+    found += [
+        entry
+        for result in await asyncio.gather(*(check_server(place, address, turns) for place, address in servers(config)))
+        for entry in result
+    ]
+    return found
+
+
+def binds(config: Config) -> Iterable[tuple[str, BindAddress]]:
+    for name, listener in config.listeners.items():
+        for bind in listener.bind:
+            yield name, bind
+
+
+def servers(config: Config) -> Iterable[tuple[str, Address]]:
+    for name, upstream in config.upstreams.items():
+        for index, server in enumerate(upstream.servers):
+            yield f"upstreams.{name}.servers[{index}]", server.address
+
+
+def check_bind(listener: str, bind: BindAddress) -> list[Diagnostic]:
+    """Bind and let go again. A unix socket is left alone: binding it would take the place of the file that is there."""
+    if bind.is_unix:
+        return []
+    try:
+        open_bound(bind, engines=1).close()
+    except BindError as error:
+        return [Diagnostic(BIND_FAILED.code, str(error), help=error.help, path=f"listeners.{listener}.bind")]
+    return []
+
+
+async def check_server(path: str, address: Address, turns: asyncio.Semaphore) -> list[Diagnostic]:
+    async with turns:
+        try:
+            await asyncio.wait_for(connect(address), CONNECT_TIMEOUT_S)
+        except socket.gaierror as error:
+            message = f"the name `{address.host}` does not resolve: {(error.strerror or str(error)).lower()}"
+            return [Diagnostic(UNRESOLVED.code, message, help=UNRESOLVED.help, severity="warning", path=path)]
+        except OSError as error:
+            reason = os.strerror(error.errno).lower() if error.errno else "no answer"    # a TimeoutError is an OSError without a number
+            help_ = "proxyd starts nevertheless, and uses the server when it answers"
+            return [Diagnostic(SERVER_DEAD, f"no connection to `{address}`: {reason}", help=help_, severity="warning", path=path)]
+    return []
+
+
+async def connect(address: Address) -> None:
+    if address.is_unix:
+        _, writer = await asyncio.open_unix_connection(address.path)
+    else:
+        _, writer = await asyncio.open_connection(address.host, address.port)
+    writer.close()
+    await writer.wait_closed()

@@ -1,0 +1,1 @@
+"""One file for each verb; `command` in it is the click command."""

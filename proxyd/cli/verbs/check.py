@@ -1,0 +1,65 @@
+"""`proxyd check`: every error of a config in one run."""
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from proxyd.cli.errors import Exit
+from proxyd.cli.online import check_online
+from proxyd.cli.output import colored, paint, plural
+from proxyd.cli.settings import Settings, common, pass_settings
+from proxyd.config import Config, load
+from proxyd.diagnostics import render_all, render_json
+
+
+@click.command("check", short_help="find every error in the config, without serving it")
+@common
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--online", is_flag=True, help="Also try the addresses: bind the listeners, look up names, connect to the servers.")
+@click.option("--strict", is_flag=True, help="Fail (exit code 4) on warnings, too.")
+@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True,
+              help="json: one object a line.")
+@pass_settings
+def command(settings: Settings, file: Path | None, online: bool, strict: bool, format_: str) -> None:
+    """Find every error in the config, without serving it.
+
+    Exit codes: 0 right, 3 errors, 4 warnings with --strict.
+    """
+    path = file or settings.config_path()
+    result = load(path)
+    diagnostics = list(result.diagnostics)
+    if online and result.config is not None:
+        diagnostics += asyncio.run(check_online(result.config, listening(settings)))
+    if settings.json or format_ == "json":
+        print(render_json(diagnostics), end="")
+    else:
+        print(render_all(diagnostics, color=colored()), end="")
+        if result.config is not None and not settings.quiet and not diagnostics:
+            print(f"{path}: {paint('ok', 'good')}, {contents(result.config)}")
+    errors = sum(1 for entry in diagnostics if entry.severity == "error")
+    if errors:
+        raise click.exceptions.Exit(Exit.CONFIG_INVALID)
+    if strict and diagnostics:
+        raise click.exceptions.Exit(Exit.WARNINGS)
+
+
+def contents(config: Config) -> str:
+    """`2 listeners, 3 routes, 1 upstream with 4 servers`."""
+    routes = {id(route) for listener in config.listeners.values() for route in config.routes_of(listener)}
+    servers = sum(len(upstream.servers) for upstream in config.upstreams.values())
+    parts = [plural(len(config.listeners), "listener"), plural(len(routes), "route")]
+    if config.upstreams:
+        parts.append(f"{plural(len(config.upstreams), 'upstream')} with {plural(servers, 'server')}")
+    return ", ".join(parts)
+
+
+def listening(settings: Settings) -> frozenset[str]:
+    """The addresses that a running daemon listens on: that they are taken is right."""
+    from proxyd.admin.client import AdminError
+
+    try:
+        return frozenset(str(listener["address"]) for listener in settings.client(timeout_s=2.0).get("/listeners"))
+    except AdminError:
+        return frozenset()

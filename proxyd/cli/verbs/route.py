@@ -1,0 +1,92 @@
+"""`proxyd route`: what a request would meet, told by the native route table, of the running daemon or of a file."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from proxyd.admin.client import NotReachable
+from proxyd.admin.target import request_parts
+from proxyd.cli.errors import CliError, Exit
+from proxyd.cli.output import paint, print_json
+from proxyd.cli.settings import Settings, common, pass_settings
+
+
+@click.command("route", short_help="what a request would meet, and why not the other routes")
+@common
+@click.argument("request", nargs=-1, required=True, metavar="[METHOD] URL")
+@click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'",
+              help="A field of the request; Host is what routes look at.")
+@click.option("--listener", default="", metavar="NAME", help="Only this listener.")
+@pass_settings
+def command(settings: Settings, request: tuple[str, ...], headers: tuple[str, ...], listener: str) -> None:
+    """What a request would meet: for each listener which route, and why not the ones before it.
+
+    Asks the running daemon; without one, or with -c FILE, the route table is made from the file. Exit code 7: no route matches.
+    """
+    words = " ".join(request).split()
+    if len(words) > 2:
+        raise click.UsageError(f"one method and one URL are needed, not {len(words)} words")
+    method, url = (words[0], words[1]) if len(words) == 2 else ("GET", words[0])
+    host = host_of(headers)
+    try:
+        parts = request_parts(method, url, host)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    source, decisions = decide(settings, parts, listener)
+    if not decisions:
+        raise CliError(f"there is no listener `{listener}`" if listener else "the config has no listener", Exit.NOT_FOUND)
+    matched = any(decision["route"] is not None for decision in decisions)
+    if settings.json:
+        print_json({"method": parts[0], "host": parts[1], "target": parts[2], "source": source, "decisions": decisions})
+    else:
+        print("\n".join(lines_of(parts, source, decisions)))
+    if not matched:
+        raise click.exceptions.Exit(Exit.NOT_FOUND)
+
+
+def host_of(headers: Sequence[str]) -> str:
+    found = ""
+    for header in headers:
+        name, colon, value = header.partition(":")
+        if not colon or not name.strip():
+            raise click.UsageError(f"`{header}` is not a field; write -H 'Name: value'")
+        if name.strip().lower() == "host":
+            found = value.strip()
+    return found
+
+
+def decide(settings: Settings, parts: tuple[str, str, str], listener: str) -> tuple[str, list[dict[str, Any]]]:
+    """The decisions as JSON objects, and who took them: the daemon, or the file that -c names, or the file when no daemon answers."""
+    if not settings.config:
+        client = settings.client()
+        try:
+            body = {"method": parts[0], "host": parts[1], "url": parts[2], "listener": listener}
+            return f"the daemon at {client.address}", client.post("/route/explain", body)
+        except NotReachable:
+            if settings.admin or settings.maybe_config_path() is None:
+                raise
+    from proxyd.cli.configs import load_or_fail
+    from proxyd.snapshot.explain import explain_config
+
+    path = settings.config_path()
+    config = load_or_fail(path)
+    return str(path), [asdict(decision) for decision in explain_config(config, *parts, listener=listener or None)]
+
+
+def lines_of(parts: tuple[str, str, str], source: str, decisions: list[dict[str, Any]]) -> list[str]:
+    method, host, target = parts
+    lines = [f"{method} {host}{target}  {paint(f'(by {source})', 'dim')}"]
+    for decision in decisions:
+        where = f"{decision['listener']} {decision['address']}"
+        if decision["route"] is None:
+            lines.append(f"  {where}: {paint(decision['action'], 'error')}")
+        else:
+            lines.append(f"  {where}: route {paint(decision['route'], 'good')}, {decision['action']}")
+        if decision["path"] != target.partition("?")[0] and decision["route"] is not None:
+            lines.append(f"      path as routed: {decision['path']}")
+        for name, differing in decision["why_not"]:
+            lines.append(f"      not {name}: {' and '.join(differing)} {'differs' if len(differing) == 1 else 'differ'}")
+    return lines

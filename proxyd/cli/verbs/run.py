@@ -1,0 +1,38 @@
+"""`proxyd run`: serve a config in the foreground."""
+from __future__ import annotations
+
+import json
+
+import click
+
+from proxyd.cli.serving import serve_in_foreground
+from proxyd.cli.settings import Settings, common, pass_settings
+from proxyd.demo import ADDRESSES, DemoOrigins
+
+DEMO_PATHS = (("/", "one of two origins, in turn"), ("/echo", "the request as the origin saw it"), ("/slow", "takes a second"))
+
+
+@click.command("run", short_help="serve the config in the foreground")
+@common
+@click.option("--watch", is_flag=True, help="Reload when a file of the config changes.")
+@click.option("--demo", is_flag=True,
+              help="Bring two small origins along (127.0.0.1:9001 and 9002); without -c, balance them on 127.0.0.1:8080.")
+@pass_settings
+def command(settings: Settings, watch: bool, demo: bool) -> None:
+    """Serve the config in the foreground.
+
+    TERM drains and leaves (a second one, or INT: at once), HUP reloads, USR1 reopens the logs. --admin says where the admin API listens.
+    """
+    if not demo:
+        serve_in_foreground(settings, path=settings.config_path(), watch=watch)
+        return
+    path = settings.maybe_config_path() if settings.config else None
+    serve_in_foreground(
+        settings, path=path, text=None if path else demo_config(), watch=watch and path is not None, services=[DemoOrigins],
+        more=[f"  try: curl http://localhost:8080{target:6} # {meaning}" for target, meaning in DEMO_PATHS] if path is None else [],
+    )
+
+
+def demo_config() -> str:
+    servers = json.dumps([f"{host}:{port}" for host, port in ADDRESSES])
+    return f'listen: "127.0.0.1:8080"\nupstreams:\n  demo: {{servers: {servers}, health: /healthz}}\nroutes:\n  - to: demo\n'

@@ -1,0 +1,142 @@
+"""`proxyd status`: one screen. Rates come from two looks at the daemon's counters, half a second apart."""
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from proxyd.admin.client import Client
+from proxyd.cli.output import ago, count, paint, plural, print_json, table
+from proxyd.cli.overview import headline
+from proxyd.cli.settings import Settings, common, pass_settings
+
+INTERVAL_S = 0.5
+STATE_STYLES = {"up": "good", "down": "error", "ejected": "error", "unresolved": "error"}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The daemon at one moment."""
+
+    at: float
+    status: dict[str, Any]
+    routes: list[dict[str, Any]]
+
+
+@click.command("status", short_help="listeners, upstreams and engines of the running daemon")
+@common
+@pass_settings
+def command(settings: Settings) -> None:
+    """Listeners, upstreams with the state of every server, and engines of the running daemon."""
+    client = settings.client()
+    if settings.json:
+        print_json(client.get("/status"))
+        return
+    before = look(client)
+    if settings.quiet:
+        print(headline(before.status))
+        return
+    time.sleep(INTERVAL_S)
+    print("\n".join(screen(before, look(client))))
+
+
+def look(client: Client) -> Look:
+    return Look(time.monotonic(), client.get("/status"), client.get("/routes"))
+
+
+def screen(before: Look, now: Look) -> list[str]:
+    """The lines of the screen. `before` is an earlier look, for the rates."""
+    status, seconds = now.status, max(now.at - before.at, 1e-3)
+    lines = [headline(status)]
+    if status["last_reload"] is not None:
+        reload = status["last_reload"]
+        word = paint("refused", "error") if not reload["ok"] else "taken"
+        serving = f"config {status['config_hash'][:12]}, generation {status['generation']}"
+        lines.append(f"{serving}; last reload {word} {ago(reload['at'])}: {reload['summary']}")
+    lines += [paint(f"warning: {text}", "warning") for text in status["warnings"]]
+    lines += ["", *listener_lines(before, now, seconds)]
+    lines += ["", *upstream_lines(before.status, status, seconds)]
+    lines += ["", *engine_lines(before.status, status, seconds)]
+    return lines
+
+
+def head(*names: str) -> list[str]:
+    return [paint(name, "dim") for name in names]
+
+
+def listener_lines(before: Look, now: Look, seconds: float) -> list[str]:
+    rows = [head("LISTENER", "ADDRESS", "REQ/S", "OPEN", "IN FLIGHT", "ACCEPTED", "REJECTED")]
+    shown: set[str] = set()
+    for listener in now.status["listeners"]:
+        name = listener["name"]
+        rate = ""                                    # requests are counted by listener name, which may have several addresses
+        if name not in shown:
+            rate = f"{max(requests_of(now, name) - requests_of(before, name), 0) / seconds:.0f}"
+            shown.add(name)
+        rejected = ", ".join(f"{reason} {count(times)}" for reason, times in listener["rejected"].items() if times) or "-"
+        figures = [count(listener[key]) for key in ("open", "in_flight", "accepted")]
+        rows.append([name, listener["address"], rate, *figures, rejected])
+    return table(rows, indent="")
+
+
+def requests_of(seen: Look, listener: str) -> int:
+    return sum(route["requests"] for route in seen.routes if route["listener"] == listener)
+
+
+def upstream_lines(before: dict[str, Any], status: dict[str, Any], seconds: float) -> list[str]:
+    if not status["upstreams"]:
+        return ["no upstreams"]
+    earlier = {(up["name"], server["label"]): server["requests"] for up in before["upstreams"] for server in up["servers"]}
+    rows = [head("UPSTREAM/SERVER", "STATE", "WEIGHT", "REQ/S", "IN FLIGHT", "CONNS", "REQUESTS", "ERRORS", "WHY")]
+    for upstream in status["upstreams"]:
+        servers = upstream["servers"]
+        usable = f"{upstream['usable']}/{len(servers)} up"
+        state = paint(usable, "good" if upstream["usable"] == len(servers) else "warning" if upstream["usable"] else "error")
+        rows.append([upstream["name"], state, upstream["balance"], "", "", "", "", "", upstream["warning"]])
+        for server in servers:
+            done = server["requests"] - earlier.get((upstream["name"], server["label"]), server["requests"])
+            name = server["label"] if server["source"] in {"", server["label"]} else f"{server['label']} ({server['source']})"
+            rows.append([
+                "  " + name,
+                paint(server["state"], STATE_STYLES.get(server["state"], "warning")),
+                f"{server['weight']}{' backup' if server['backup'] else ''}",
+                f"{max(done, 0) / seconds:.0f}",
+                count(server["in_flight"]),
+                f"{server['connections_active']}+{server['connections_idle']}",
+                count(server["requests"]),
+                count(sum(server["errors"].values())),
+                why(server),
+            ])
+    return table(rows, indent="")
+
+
+def why(server: dict[str, Any]) -> str:
+    """Why the server is not up and since when, or how its last check went."""
+    parts = [server["reason"]] if server["reason"] else []
+    if server.get("since") and server["state"] != "up":
+        parts.append(f"since {ago(server['since']).removesuffix(' ago')}")
+    if server["ejected_for_ms"]:
+        parts.append(f"back in {server['ejected_for_ms'] / 1000:.0f} s")
+    check = server["check"]
+    if check is not None and check["at"]:
+        parts.append(f"check {check['result']} {ago(check['at'])}")
+    return ", ".join(parts)
+
+
+def engine_lines(before: dict[str, Any], status: dict[str, Any], seconds: float) -> list[str]:
+    earlier = {engine["index"]: engine["cpu_seconds"] for engine in before["engines"]}
+    rows = [head("ENGINE", "CPU", "LAG", "CONNECTIONS", "EXCHANGES", "GENERATION")]
+    for engine in status["engines"]:
+        used = (engine["cpu_seconds"] - earlier.get(engine["index"], engine["cpu_seconds"])) / seconds
+        name = str(engine["index"]) if engine["alive"] else paint(f"{engine['index']} dead", "error")
+        rows.append([
+            name, f"{max(used, 0) * 100:.0f}%", f"{engine['loop_lag_seconds'] * 1000:.1f} ms", count(engine["connections"]),
+            count(engine["exchanges"]), str(engine["snapshot"]),
+        ])
+    lines = table(rows, indent="")
+    if status["threads"] == 0:
+        lines.append("runtime.threads is 0: the engine runs inside the event loop")
+    lag = [engine for engine in status["engines"] if not engine["alive"]]
+    return [*lines, paint(f"{plural(len(lag), 'engine')} without a heartbeat", "error")] if lag else lines

@@ -1,0 +1,34 @@
+"""The stable codes of what goes wrong while a config is taken, after it was read (reading has codes of its own in `proxyd.config`)."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    code: str
+    title: str
+    help: str
+
+
+BIND_FAILED = Code("PXD-070", "An address cannot be listened on", (
+    "Before a config is taken, every new address is bound once exclusively, so that two daemons never share a port by accident. Another "
+    "process listens there, the address is not this machine's, or the right to bind it is missing."))
+UNRESOLVED = Code("PXD-090", "A server's name does not resolve", (
+    "The name has no address now. Its servers count as down until it has one; it is looked up again by itself, and nothing waits for it."))
+NOT_LIVE = Code("PXD-210", "The setting cannot change in a running daemon", (
+    "Engines and their access log are born at start. The rest of the new config was taken; restart proxyd to let this one take effect."))
+COMPILE_FAILED = Code("PXD-211", "The engines refuse the config", (
+    "The config passed every check, and the native side still found something in it that it cannot do. Nothing was changed. Please report "
+    "it."))
+INTERNAL = Code("PXD-212", "proxyd met an error of its own while it took the config", (
+    "The log of the daemon has the details. Please report it."))
+LOG_FAILED = Code("PXD-213", "The access log cannot be opened", "Its folder is missing or not writable, or it is a pipe that nobody reads.")
+ENGINE_DIED = Code("PXD-214", "An engine ended unexpectedly", "The daemon leaves with exit code 1, so that its manager starts it anew.")
+SERVICE_FAILED = Code("PXD-215", "A part of the daemon cannot take the config", (
+    "The message names the part and its reason. Nothing was changed."))
+
+CODES: dict[str, Code] = {
+    code.code: code for code in (BIND_FAILED, UNRESOLVED, NOT_LIVE, COMPILE_FAILED, INTERNAL, LOG_FAILED, ENGINE_DIED, SERVICE_FAILED)
+}
+"""What `proxyd explain` knows of them."""

@@ -1,0 +1,61 @@
+"""What every class of the model shares, and how a shorthand stands beside its field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+
+class Model(BaseModel):
+    """Immutable; unknown keys are errors. `later` names the keys that the interface reserves for versions to come."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False, arbitrary_types_allowed=False)
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    def in_force(self) -> tuple[str, ...]:
+        """The fields that have an effect, which the canonical form shows."""
+        return tuple(type(self).model_fields)
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # eq=False: annotations must be hashable, and the schemas are not
+class Short:
+    """Annotation: `expand` turns a short form into the canonical one before validation, and leaves everything else alone.
+
+    `forms` are the JSON Schemas of the short forms, so that editors accept them.
+    """
+
+    expand: Callable[[object], object]
+    forms: tuple[dict[str, Any], ...]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.expand, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [*self.forms, handler(schema)]}
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """Annotation: bounds that a validator of its own holds, in words."""
+
+    bounds: str
+
+
+STRING: dict[str, Any] = {"type": "string"}
+NONE: dict[str, Any] = {"const": "none"}
+
+
+def listed(value: object) -> object:
+    """One thing where a list is expected stands for a list of one."""
+    return [value] if isinstance(value, str | int | float) and not isinstance(value, bool) else value
+
+
+ONE_OR_MORE = Short(listed, (STRING,))
+
+# Extra facts on a field: SHORT_FORM fields exist in the file only; loading lifts their content into the canonical fields.
+SHORT_FORM: dict[str, Any] = {"short_form": True}

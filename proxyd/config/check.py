@@ -1,0 +1,199 @@
+"""Checks that look across the whole config: references, things that are there twice or that exclude one another, and the linter.
+
+They also run on what is left of a broken config, so that one run tells everything; `data` knows what was refused, and nothing is held
+against those who refer to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from proxyd.config.model import BindAddress, Config, Route
+from proxyd.config.shadow import shadowed
+from proxyd.diagnostics.diagnostic import Diagnostic, Severity
+from proxyd.diagnostics.fail import shown
+from proxyd.diagnostics.marked import Map, Step, dotted, locate
+from proxyd.diagnostics.suggest import closest
+
+BUILT_IN_LATER = frozenset({"per-ip"})  # a policy that interface.md promises
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """Names that the file defines, rightly or wrongly; None where the whole section is unreadable, so that any name may be meant."""
+
+    upstreams: Collection[str] | None
+    policies: Collection[str] | None
+
+    @classmethod
+    def of(cls, data: Map) -> Declared:
+        misspelt = {closest(key, Config.model_fields) for key in data if key not in Config.model_fields}
+
+        def names(section: str) -> Collection[str] | None:
+            value = data.get(section)
+            if value is None:
+                return None if section in data.lost or section in misspelt else ()
+            return {*value, *value.lost} if isinstance(value, Map) else None
+
+        return cls(names("upstreams"), names("policies"))
+
+
+def check(config: Config, data: Map, declared: Declared, *, complete: bool) -> list[Diagnostic]:
+    """Everything that is wrong or suspicious about a config whose parts are right; suspicion needs a `complete` one."""
+    return _Check(config, data, declared, complete).run()
+
+
+class _Check:
+    def __init__(self, config: Config, data: Map, declared: Declared, complete: bool) -> None:
+        self.config, self.data, self.declared, self.complete = config, data, declared, complete
+        self.found: list[Diagnostic] = []
+        self.used: set[tuple[str, str]] = set()
+
+    def run(self) -> list[Diagnostic]:
+        self.listeners()
+        self.addresses()
+        for path, routes in self.tables():
+            self.table(path, routes)
+        self.policies(("defaults",), self.config.defaults.use)
+        self.servers()
+        self.unused()
+        return self.found
+
+    def tell(
+        self, code: str, message: str, path: tuple[Step, ...], help: str = "", *, key: bool = False, severity: Severity = "error"
+    ) -> None:
+        place = locate(self.data, path)
+        at_key = key and place.depth == len(path)
+        self.found.append(Diagnostic(code, message, place.key if at_key else place.value, help, severity, dotted(path)))
+
+    def tables(self) -> Iterator[tuple[tuple[Step, ...], tuple[Route, ...]]]:
+        """Every list of routes with its path."""
+        yield ("routes",), self.config.routes
+        for name, listener in self.config.listeners.items():
+            if listener.routes is not None:
+                yield ("listeners", name, "routes"), listener.routes
+
+    def listeners(self) -> None:
+        lost = self.data.lost & {"listen", "listeners"}
+        section = self.data.get("listeners")
+        if not self.config.listeners and not lost and not (isinstance(section, Map) and section.lost):
+            self.found.append(Diagnostic("PXD-022", "nothing to listen on", None, "add `listen: :8080`"))
+        if self.config.routes or not self.complete:
+            return
+        for name, listener in self.config.listeners.items():
+            if listener.routes is None:
+                self.tell(
+                    "PXD-022",
+                    f"the listener `{name}` has no routes, so it could only answer 404",
+                    ("listeners", name),
+                    "add `to: HOST:PORT`, or `routes`",
+                    key=True,
+                )
+
+    def addresses(self) -> None:
+        """Two sockets on one address; `:80` is every address, so it meets each other one of that port."""
+        seen: list[tuple[BindAddress, str]] = []
+        for path, bind in self.binds():
+            for other, where in seen:
+                if _meet(bind, other):
+                    what = f"`{where}` listens on `{bind}` already" if bind == other else f"`{bind}` and `{other}` of `{where}` overlap"
+                    self.tell("PXD-072", what, path, "an address belongs to one listener")
+                    break
+            seen.append((bind, dotted(path[:2] if path[0] == "listeners" else path[:1])))
+
+    def binds(self) -> Iterator[tuple[tuple[Step, ...], BindAddress]]:
+        for name, listener in self.config.listeners.items():
+            for index, bind in enumerate(listener.bind):
+                yield ("listeners", name, "bind", index), bind
+        for index, admin in enumerate(self.config.admin.bind):
+            if isinstance(admin, BindAddress):
+                yield ("admin", "bind", index), admin
+
+    def table(self, path: tuple[Step, ...], routes: tuple[Route, ...]) -> None:
+        first: dict[str, int] = {}
+        for index, route in enumerate(routes):
+            here = (*path, index)
+            if route.name and route.name in first:
+                self.tell(
+                    "PXD-026",
+                    f"the route name `{route.name}` is there twice",
+                    (*here, "name"),
+                    f"also of route {first[route.name] + 1}; names tell routes apart in logs and metrics",
+                )
+            first.setdefault(route.name, index)
+            self.targets(here, route)
+            self.policies(here, route.use)
+        if not self.complete:
+            return  # a match that was refused would seem to take everything
+        for index, by in shadowed([route.match for route in routes]).items():
+            names = " and ".join(f"`{routes[other].name}`" for other in by[:3]) + (" and others" if len(by) > 3 else "")
+            self.tell(
+                "PXD-103",
+                f"the route `{routes[index].name}` can never match: {names} before it take{'s' if len(by) == 1 else ''} all its requests",
+                (*path, index, "match") if "match" in self.entry((*path, index)) else (*path, index),
+                "the first route that matches wins; move it up, or remove it",
+                severity="warning",
+            )
+
+    def entry(self, path: tuple[Step, ...]) -> Collection[str]:
+        here = locate(self.data, path).here
+        return here if isinstance(here, Map) else ()
+
+    def targets(self, here: tuple[Step, ...], route: Route) -> None:
+        for name in route.to or {}:
+            self.used.add(("upstreams", name))
+            if self.declared.upstreams is None or name in self.declared.upstreams:
+                continue
+            near = closest(name, self.declared.upstreams)
+            known = ", ".join(sorted(self.declared.upstreams)[:20]) or "none"
+            help = (f"did you mean `{near}`? " if near else "") + f"defined: {known}; an address is written with its port, `{name}:80`"
+            self.tell(
+                "PXD-050", f"the route sends to the upstream {shown(name)}, which is not defined", (*here, "to", name), help, key=True
+            )
+
+    def policies(self, here: tuple[Step, ...], use: tuple[str, ...]) -> None:
+        for index, name in enumerate(use):
+            self.used.add(("policies", name))
+            if name in use[:index]:
+                self.tell("PXD-025", f"the policy {shown(name)} is used twice", (*here, "use", index))
+            if self.declared.policies is None or name in self.declared.policies:
+                continue
+            near = closest(name, self.declared.policies)
+            known = ", ".join(sorted(self.declared.policies)[:20]) or "none"
+            soon = "the built-in policy `per-ip` is not in this version yet; " if name in BUILT_IN_LATER else ""
+            help = soon + (f"did you mean `{near}`? " if near else "") + f"defined: {known}"
+            self.tell("PXD-051", f"the policy {shown(name)} is not defined", (*here, "use", index), help)
+
+    def servers(self) -> None:
+        for name, upstream in self.config.upstreams.items():
+            first: dict[str, int] = {}
+            for index, server in enumerate(upstream.servers):
+                text = str(server.address)
+                if text in first:
+                    self.tell(
+                        "PXD-025",
+                        f"the server `{text}` is in `upstreams.{name}` twice",
+                        ("upstreams", name, "servers", index, "address"),
+                        f"give `servers[{first[text]}]` a larger `weight` instead",
+                    )
+                first.setdefault(text, index)
+
+    def unused(self) -> None:
+        if not self.complete:
+            return  # who knows what the refused parts refer to
+        for section, code, verb in (("upstreams", "PXD-101", "no route sends to it"), ("policies", "PXD-102", "nothing uses it")):
+            for name in getattr(self.config, section):
+                if (section, name) not in self.used:
+                    self.tell(code, f"`{section}.{name}` is not used: {verb}", (section, name), key=True, severity="warning")
+
+
+def _meet(left: BindAddress, right: BindAddress) -> bool:
+    if left.is_unix or right.is_unix:
+        return left.path == right.path
+    if left.port != right.port or left.port == 0:
+        return False
+    hosts = {left.host, right.host}
+    if len(hosts) == 1 or "" in hosts or "::" in hosts:  # `[::]` takes IPv4 in as well
+        return True
+    return "0.0.0.0" in hosts and not any(":" in host for host in hosts)

@@ -1,0 +1,214 @@
+"""The stable codes of what can be wrong with a config, with what `proxyd explain CODE` says about each. Numbers are never given out again.
+
+00x YAML and files · 02x unknown, missing, there twice · 03x values and units · 05x references · 07x sockets · 08x policies · 1xx lint.
+(Codes of a running daemon stand in proxyd/codes.py.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    title: str
+    text: str
+    wrong: str = ""  # a line that has the mistake
+    right: str = ""  # and how it is meant
+
+
+CODES: dict[str, Code] = {
+    "PXD-001": Code(
+        "a file cannot be read",
+        "The config file, or one that it includes, does not exist, is a folder, or may not be read by this user. Without -c, proxyd "
+        "looks at $PROXYD_CONFIG, ./proxyd.yaml and /etc/proxyd/proxyd.yaml.",
+    ),
+    "PXD-002": Code(
+        "a character that cannot stand in YAML",
+        "Config files are UTF-8 text. Control characters are written as escapes in double quotes.",
+        wrong='body: "<a bell>"',
+        right='body: "\\a"',
+    ),
+    "PXD-003": Code(
+        "not YAML",
+        "The file's structure could not be read, so nothing behind this place was looked at. The usual reasons: a value that begins "
+        "with `*` or `@`, `${…}` or `:80` inside braces or brackets, a tab in the indentation, a quote that is never closed. Quotes "
+        "cure most of them.",
+        wrong="match: *.example.com/*",
+        right='match: "*.example.com/*"',
+    ),
+    "PXD-004": Code(
+        "too large",
+        "A config may be 8 MiB of text, 32 levels deep and 500,000 values, aliases written out; one secret file 64 KiB. A file beyond "
+        "that is either generated wrongly or made to harm.",
+    ),
+    "PXD-005": Code(
+        "a part of YAML that is not used here",
+        "Tags (`!!str`), several documents in one file and aliases of nothing are refused. Anchors and aliases as such are allowed.",
+        wrong="port: !!int 80",
+        right="port: 80",
+    ),
+    "PXD-006": Code(
+        "an include that does not work",
+        "`include` takes paths or globs, relative to the file that it stands in. A path without a wildcard must exist; a glob may "
+        "find nothing. Included files cannot include further ones.",
+        wrong="include: conf.d",
+        right="include: conf.d/*.yaml",
+    ),
+    "PXD-007": Code(
+        "a variable that cannot be put in",
+        "`${name}` is looked up in `vars`, `${env:NAME}` in the environment, `${file:PATH}` is a file's content. `$${` writes a "
+        "literal `${`.",
+        wrong="to: ${backend}",
+        right="vars: {backend: app}   # then: to: ${backend}",
+    ),
+    "PXD-008": Code(
+        "an environment variable is not set",
+        "`${env:NAME}` needs a value that is not empty. A default follows `:-`.",
+        wrong="listen: :${env:PORT}",
+        right="listen: :${env:PORT:-8080}",
+    ),
+    "PXD-009": Code(
+        "a secret file cannot be read",
+        "`${file:PATH}` is UTF-8 text of at most 64 KiB, readable by the user that proxyd runs as; one line end behind it is removed.",
+    ),
+    "PXD-021": Code(
+        "unknown option",
+        "No option has this name here. Options are never ignored: a misspelt one would silently not work.",
+        wrong="{address: 127.0.0.1:9001, wieght: 3}",
+        right="{address: 127.0.0.1:9001, weight: 3}",
+    ),
+    "PXD-022": Code(
+        "something is missing",
+        "An option that must be there is not, or has no value. In YAML a key with nothing behind it has the value null, which is "
+        "never meant here.",
+        wrong="upstreams: {app: {balance: p2c}}",
+        right="upstreams: {app: {servers: [127.0.0.1:9001], balance: p2c}}",
+    ),
+    "PXD-023": Code(
+        "the same key twice",
+        "A mapping has each key once, across included files too. Plain YAML would keep the last one and drop the others without a word.",
+    ),
+    "PXD-024": Code(
+        "options that exclude one another",
+        "A route has one action: `to`, `redirect` or `respond`. A listener has `routes` or one action of its own. A check has `path` "
+        "or `tcp`.",
+        wrong="{match: /old/*, to: app, redirect: /new}",
+        right="{match: /old/*, redirect: /new}",
+    ),
+    "PXD-025": Code(
+        "the same entry twice in a list",
+        "A server stands once in an upstream, with a weight if it is to get more; a policy stands once in a `use`.",
+        wrong="servers: [10.0.0.1:80, 10.0.0.1:80]",
+        right="servers: [{address: 10.0.0.1:80, weight: 2}]",
+    ),
+    "PXD-026": Code(
+        "two routes with one name",
+        "Names tell routes apart in logs, metrics and `proxyd status`, so each is given once in a table of routes.",
+    ),
+    "PXD-030": Code(
+        "a value of the wrong kind",
+        "A mapping, a list, text or a number stands where another of them is expected. `proxyd explain OPTION` shows what an option takes.",
+        wrong="servers: {a: 127.0.0.1:9001}",
+        right="servers: [127.0.0.1:9001]",
+    ),
+    "PXD-031": Code(
+        "a number without its unit",
+        "Durations, sizes, rates and percentages carry a unit, so that nobody has to know whether 10 is seconds or milliseconds.",
+        wrong="interval: 10",
+        right="interval: 10s",
+    ),
+    "PXD-032": Code(
+        "not a quantity",
+        "Durations are written with ms, s, m, h, d (also together: 1h30m); sizes with B, KiB, MiB, GiB, or kB, MB, GB for powers of "
+        "ten; rates of bytes as sizes with /s; percentages with %.",
+        wrong="header_size: 16k",
+        right="header_size: 16KiB",
+    ),
+    "PXD-033": Code(
+        "out of bounds",
+        "The value is understood, and too small or too large. `proxyd explain OPTION` shows the bounds.",
+    ),
+    "PXD-034": Code(
+        "not one of the allowed words",
+        "The option takes one of a few words; the help line lists them.",
+        wrong="balance: leastconn",
+        right="balance: least_conn",
+    ),
+    "PXD-035": Code(
+        "not an address",
+        "A server is `10.0.0.1:8080`, `[2001:db8::1]:8080`, `name:8080` or `unix:/path`. A listener binds an IP address: `:80` is "
+        "every address of the machine.",
+        wrong="to: http://10.0.0.1",
+        right="to: 10.0.0.1:80",
+    ),
+    "PXD-036": Code(
+        "not a name",
+        "Names of listeners, routes, policies and upstreams are letters, digits, `_`, `.` and `-`: they become labels of metrics.",
+    ),
+    "PXD-037": Code(
+        "not a match",
+        "A match is `[METHODS] [host]/path`. `*` at the end of the path stands for the rest; `*.example.com` for every name below "
+        "example.com. Paths are compared in their normal form, after `%41` became `A` and `/a/../b` became `/b`.",
+        wrong="match: /api/*/users",
+        right="match: /api/*",
+    ),
+    "PXD-038": Code(
+        "text that does not fit its purpose",
+        "A network, a status range, a path of a health check or the target of a redirect has a form of its own; the help line shows it.",
+        wrong="allow: [10.0.0.1/8]",
+        right="allow: [10.0.0.0/8]",
+    ),
+    "PXD-039": Code(
+        "values that contradict each other",
+        "Each is right alone, but not together: a check that may last longer than its interval, a URI that may be longer than the "
+        "head that holds it, weights that are all zero.",
+        wrong="to: {app: 0}",
+        right="to: {app: 100}",
+    ),
+    "PXD-050": Code(
+        "an upstream that is not defined",
+        "A word in `to` is the name of an upstream. An address is known by its port.",
+        wrong="to: localhost",
+        right="to: localhost:8080",
+    ),
+    "PXD-051": Code(
+        "a policy that is not defined",
+        "`use` names policies of the section `policies`.",
+    ),
+    "PXD-071": Code(
+        "an admin API that the network can reach",
+        "The admin API can stop and change proxyd. In this version it has no authentication, so it listens on loopback addresses and "
+        "unix sockets only.",
+        wrong="admin: {bind: :2080}",
+        right="admin: {bind: 127.0.0.1:2080}",
+    ),
+    "PXD-072": Code(
+        "one address for two listeners",
+        "Only one socket can have an address. `:80` is every address of the machine, so it overlaps with `127.0.0.1:80` too.",
+    ),
+    "PXD-080": Code(
+        "a policy that is not of one kind",
+        "A policy is `name: {kind: options}` with exactly one kind. For two behaviours, write two policies and name both in `use`.",
+    ),
+    "PXD-082": Code(
+        "a header field that cannot be set",
+        "Names are tokens of RFC 9110, values are one line. Fields that frame messages or belong to one connection (Content-Length, "
+        "Connection, …) are written by proxyd alone.",
+    ),
+    "PXD-101": Code(
+        "an upstream that nothing uses",
+        "No route sends to it. It is kept, its servers are checked, and it does nothing.",
+    ),
+    "PXD-102": Code(
+        "a policy that nothing uses",
+        "No route and no `defaults.use` names it, so it has no effect.",
+    ),
+    "PXD-103": Code(
+        "a route that can never match",
+        "The first route that matches wins, and earlier ones take every request that this one would. Usually the special case stands "
+        "below the general one.",
+        wrong="[{match: /*, to: app}, {match: /api/*, to: api}]",
+        right="[{match: /api/*, to: api}, {match: /*, to: app}]",
+    ),
+}

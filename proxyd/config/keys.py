@@ -1,0 +1,56 @@
+"""The small language that names a part of a request: `client.ip`, `host`, `path`, `uri`, `header:x`, `cookie:x`, `query:x`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+
+from proxyd.config.text import as_text
+from proxyd.diagnostics.fail import fail, shown
+from proxyd.diagnostics.suggest import closest
+
+KeyKind = Literal["client.ip", "host", "path", "uri", "header", "cookie", "query"]
+PLAIN_KEYS: tuple[KeyKind, ...] = ("client.ip", "host", "path", "uri")
+NAMED_KEYS: tuple[KeyKind, ...] = ("header", "cookie", "query")
+LATER_KEYS = ("method", "flow", "jwt.sub", "client.cert.san")
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")  # RFC 9110 §5.6.2
+_FORMS = "`client.ip`, `host`, `path`, `uri`, `header:NAME`, `cookie:NAME` or `query:NAME`"
+
+
+def split_key(key: str) -> tuple[KeyKind, str]:
+    """A valid key's kind, and the name of the field, cookie or query parameter (lower case for a field) where it has one."""
+    kind, _, name = key.partition(":")
+    for plain in PLAIN_KEYS:
+        if key == plain:
+            return plain, ""
+    for named in NAMED_KEYS:
+        if kind == named:
+            return named, name.lower() if named == "header" else name
+    raise ValueError(key)
+
+
+def check_key(key: str) -> str:
+    kind, colon, name = key.partition(":")
+    if key in PLAIN_KEYS:
+        return key
+    if kind in NAMED_KEYS and colon:
+        if "," in name:
+            raise fail("PXD-034", f"{shown(key)} names several: one is taken in this version", f"write `{kind}:{name.split(',')[0]}`")
+        if not _TOKEN.match(name):
+            raise fail("PXD-034", f"{shown(name)} cannot be the name in the key `{kind}:…`", f"write {_FORMS}")
+        return key
+    if key in LATER_KEYS:
+        raise fail("PXD-034", f"the key `{key}` is not in this version yet", f"write {_FORMS}")
+    near = closest(kind, (*PLAIN_KEYS, *NAMED_KEYS))
+    hint = f"did you mean `{near}{':' + (name or 'NAME') if near in NAMED_KEYS else ''}`? " if near else ""
+    raise fail("PXD-034", f"{shown(key)} is not a key", f"{hint}write {_FORMS}")
+
+
+Key = Annotated[
+    str,
+    BeforeValidator(as_text),
+    AfterValidator(check_key),
+    WithJsonSchema({"type": "string", "pattern": r"^(client\.ip|host|path|uri|(header|cookie|query):.+)$"}),
+]

@@ -1,0 +1,87 @@
+"""From a file, or a text, to a config or to findings; nothing in between is handed out, and no input raises."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from proxyd.config.check import Declared, check
+from proxyd.config.include import compose_mapping, include_files, read_source
+from proxyd.config.interpolate import Interpolator
+from proxyd.config.lift import lift
+from proxyd.config.model import Config
+from proxyd.diagnostics.diagnostic import Diagnostic, Source, by_position
+from proxyd.diagnostics.marked import Map, mark
+from proxyd.diagnostics.nodes import MappingNode
+from proxyd.diagnostics.validate import validate
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """`config` is None when an error is among the `diagnostics`, which are in reading order. `files`: all read ones, the main one first."""
+
+    config: Config | None
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return self.config is not None
+
+    @property
+    def errors(self) -> list[Diagnostic]:
+        return [item for item in self.diagnostics if item.severity == "error"]
+
+    @property
+    def warnings(self) -> list[Diagnostic]:
+        return [item for item in self.diagnostics if item.severity == "warning"]
+
+
+def load(path: str | os.PathLike[str], *, env: Mapping[str, str] | None = None) -> LoadResult:
+    """Load a config file with what it includes. `env` stands for the process's environment."""
+    found: list[Diagnostic] = []
+    source = read_source(Path(path), None, found)
+    if source is None:
+        return LoadResult(None, found, [Path(path)])
+    return _load(source, os.environ if env is None else env)
+
+
+def load_text(text: str, *, name: str = "<text>", folder: str = ".", env: Mapping[str, str] | None = None) -> LoadResult:
+    """Load a config that stands in memory; relative paths in it start at `folder`."""
+    return _load(Source(name, text.removeprefix("\ufeff"), folder), os.environ if env is None else env, files=[])
+
+
+def _load(source: Source, env: Mapping[str, str], files: list[Path] | None = None) -> LoadResult:
+    read = [Path(source.name)] if files is None else files
+    sources = [source]
+    found: list[Diagnostic] = []
+    root = compose_mapping(source, found)
+    if root is None:
+        return LoadResult(None, by_position(found, sources), read)
+    _, patterns = root.entries.pop("include", (None, None))
+    if patterns is not None:
+        Interpolator(None, env, found).replace(patterns)
+        included = include_files(root, patterns, found)
+        sources += included
+        read += [Path(part.name) for part in included]
+    config = _build(root, env, found)
+    found = by_position(found, sources)
+    return LoadResult(None if any(item.severity == "error" for item in found) else config, found, read)
+
+
+def _build(root: MappingNode, env: Mapping[str, str], found: list[Diagnostic]) -> Config | None:
+    entry = root.entries.get("vars")
+    variables = entry[1] if entry is not None else None
+    Interpolator(variables if isinstance(variables, MappingNode) else None, env, found).replace(root)
+    data = mark(root, found)
+    assert isinstance(data, Map)
+    lift(data, found)
+    declared = Declared.of(data)
+    result = validate(Config, data)
+    found += result.found
+    if result.value is None:
+        return None
+    found += check(result.value, data, declared, complete=not found)
+    return result.value.model_copy(update={"vars": None})

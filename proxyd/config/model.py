@@ -1,0 +1,194 @@
+"""The config as a whole, in its canonical form. Every field is type, default, bounds, unit and documentation of its setting at once.
+
+Shorthands are of two kinds. Those of one field stand beside it (`Short`). Those that move things about — `listen`, `to` with
+addresses, a listener's own `to`, missing names — are lifted by lift.py before validation; their fields are marked `SHORT_FORM`
+and are None in a loaded config.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
+
+from proxyd.config.address import Address, BindAddress
+from proxyd.config.base import NONE, ONE_OR_MORE, SHORT_FORM, STRING, Described, Model, Short
+from proxyd.config.listeners import ClientIp, Limits, Listener
+from proxyd.config.match import Match
+from proxyd.config.policies import Access, Defaults, HeaderChanges, Headers, Policy
+from proxyd.config.routes import Redirect, Respond, Retry, Route, RouteTimeout, TargetsField
+from proxyd.config.text import Name, Text, as_integer
+from proxyd.config.units import Duration, Percent, Rate, Size, Within
+from proxyd.config.upstreams import Active, Balance, Health, Passive, Pool, Server, StatusSet, Upstream, UpstreamTimeout, expand_upstream
+from proxyd.diagnostics.fail import fail, shown
+
+__all__ = [
+    "Access",
+    "AccessLog",
+    "Active",
+    "Address",
+    "Admin",
+    "Balance",
+    "BindAddress",
+    "ClientIp",
+    "Config",
+    "Defaults",
+    "Duration",
+    "HeaderChanges",
+    "Headers",
+    "Health",
+    "Limits",
+    "Listener",
+    "Log",
+    "Match",
+    "Passive",
+    "Percent",
+    "Policy",
+    "Pool",
+    "Rate",
+    "Redirect",
+    "Respond",
+    "Retry",
+    "Route",
+    "RouteTimeout",
+    "Runtime",
+    "Server",
+    "Shutdown",
+    "Size",
+    "StatusSet",
+    "Upstream",
+    "UpstreamTimeout",
+]
+
+
+MAX_THREADS = 64
+
+
+def check_threads(value: object) -> int | Literal["auto"]:
+    if isinstance(value, str) and value != "auto" and not re.match(r"[-+]?[0-9]{1,18}\Z", value):
+        raise fail("PXD-034", f"{shown(value)} is not a number of threads", "write `auto` (one a CPU) or 0 to 64")
+    if value == "auto":
+        return "auto"
+    number = as_integer(value)
+    if not isinstance(number, int | str) or not 0 <= int(number) <= MAX_THREADS:
+        raise fail("PXD-033", f"{shown(value)} is out of bounds", f"allowed: `auto`, or 0 to {MAX_THREADS}")
+    return int(number)
+
+
+class Shutdown(Model):
+    drain: Annotated[Duration, Within("0s", "1d")] = Field(
+        Duration("30s"), description="How long requests in flight may take to finish after TERM; what is left then is cut off."
+    )
+
+
+class Runtime(Model):
+    later: ClassVar[frozenset[str]] = frozenset({"user", "overload"})
+
+    threads: Annotated[
+        Literal["auto"] | int,
+        PlainValidator(check_threads),
+        Described(bounds=f"auto, or 0 to {MAX_THREADS}"),
+        WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 0, "maximum": MAX_THREADS}]}),
+    ] = Field(
+        "auto", description="Engine threads: `auto` is one a CPU, 0 runs inside the event loop. Read at start; a reload cannot change it."
+    )
+    shutdown: Shutdown = Field(Shutdown(), description="What TERM does.")
+
+
+def check_admin_bind(value: BindAddress | Literal["auto"]) -> BindAddress | Literal["auto"]:
+    if isinstance(value, BindAddress) and not value.is_loopback:
+        raise fail(
+            "PXD-071",
+            f"the admin API has no authentication in this version, so it cannot listen on `{value}`",
+            f"write `127.0.0.1:{value.port}` or `unix:/path`",
+        )
+    return value
+
+
+AdminBind = Annotated[
+    Annotated[Literal["auto"] | BindAddress, BeforeValidator(lambda value: value if value == "auto" else BindAddress.parse(value))],
+    AfterValidator(check_admin_bind),
+    WithJsonSchema(STRING),
+]
+
+
+class Admin(Model):
+    later: ClassVar[frozenset[str]] = frozenset({"users"})
+
+    bind: Annotated[tuple[AdminBind, ...], ONE_OR_MORE] = Field(
+        ("auto",),
+        min_length=1,
+        examples=[["auto", "127.0.0.1:2080"]],
+        description=(
+            "Where the admin API listens: loopback and unix sockets only. `auto` is the unix socket that the command line looks for "
+            "(/run/proxyd/admin.sock for root, else $XDG_RUNTIME_DIR/proxyd/admin.sock)."
+        ),
+    )
+
+
+def expand_access(value: object) -> object:
+    if value == "none":
+        return None
+    return {"to": value} if isinstance(value, str) else value
+
+
+class AccessLog(Model):
+    later: ClassVar[frozenset[str]] = frozenset({"sample", "redact"})
+
+    to: Text = Field("stdout", description="`stdout`, `stderr`, or a file, which USR1 opens anew.", examples=["/var/log/proxyd/access.log"])
+    format: Literal["auto", "json", "combined", "pretty"] = Field(
+        "auto", description="`auto` is `pretty` on a terminal and `json` elsewhere."
+    )
+
+
+class Log(Model):
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="What proxyd tells about itself, on stderr.")
+    access: Annotated[AccessLog | None, Short(expand_access, (NONE, STRING))] = Field(
+        AccessLog(), description="One record for each request; or `none`.", examples=[{"to": "stdout", "format": "json"}]
+    )
+
+
+class Config(Model):
+    later: ClassVar[frozenset[str]] = frozenset({"tls", "cache", "tests", "metrics", "providers", "autoscaling"})
+
+    version: Annotated[Literal[1], BeforeValidator(as_integer)] = Field(1, description="Version of this format.")
+    include: Annotated[tuple[Text, ...], ONE_OR_MORE] | None = Field(
+        None,
+        description="Further files, merged by key; globs, relative to this file. The same key in two files is an error.",
+        examples=["conf.d/*.yaml"],
+        json_schema_extra=SHORT_FORM,
+    )
+    vars: dict[Name, Text] | None = Field(
+        None,
+        description="Texts to put in as `${name}`. `${env:NAME}`, `${env:NAME:-default}` and `${file:PATH}` need none.",
+        examples=[{"domain": "example.com"}],
+        json_schema_extra=SHORT_FORM,
+    )
+    listen: Annotated[tuple[BindAddress, ...], ONE_OR_MORE] | None = Field(
+        None, description="Short form of `listeners: {default: {bind: …}}`.", examples=[":8080"], json_schema_extra=SHORT_FORM
+    )
+    to: TargetsField | None = Field(
+        None,
+        description="Short form of a last route for all that no other matches.",
+        examples=[["127.0.0.1:9001", "127.0.0.1:9002"]],
+        json_schema_extra=SHORT_FORM,
+    )
+    runtime: Runtime = Field(Runtime(), description="The process.")
+    listeners: dict[Name, Listener] = Field({}, description="Where clients are accepted, by name.")
+    routes: tuple[Route, ...] = Field((), description="What becomes of a request; the first route that matches wins.")
+    policies: dict[Name, Policy] = Field({}, description="Reusable behaviour, by name; routes attach it with `use`.")
+    defaults: Defaults = Field(Defaults(), description="What holds for every route.")
+    upstreams: dict[Name, Annotated[Upstream, Short(expand_upstream, (STRING, {"type": "array", "items": {}}))]] = Field(
+        {}, description="Services that requests are sent to, by name."
+    )
+    admin: Admin = Field(Admin(), description="The admin API, which the command line and Prometheus use.")
+    log: Log = Field(Log(), description="What is written down.")
+
+    def routes_of(self, listener: Listener) -> tuple[Route, ...]:
+        """The routes that hold on a listener: its own, or the top-level ones."""
+        return self.routes if listener.routes is None else listener.routes
+
+    def policies_of(self, route: Route) -> tuple[tuple[str, Policy], ...]:
+        """The policies of a route in the order in which they act, each once."""
+        return tuple((name, self.policies[name]) for name in dict.fromkeys((*self.defaults.use, *route.use)))

@@ -1,0 +1,172 @@
+"""Every option of the model as plain facts, in the order of the file; `explain` and the reference are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal, get_args, get_origin
+
+from annotated_types import Ge, Le
+from pydantic import AfterValidator, BaseModel, BeforeValidator
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from proxyd.config.address import Address, BindAddress, check_network
+from proxyd.config.base import Described, Model, Short
+from proxyd.config.canonical import canonical
+from proxyd.config.headers import check_header_name, check_header_value, check_settable
+from proxyd.config.keys import check_key
+from proxyd.config.listeners import check_peer, count_or_none
+from proxyd.config.match import check_host, check_path
+from proxyd.config.model import Config, StatusSet
+from proxyd.config.policies import check_client
+from proxyd.config.text import as_flag, check_name
+from proxyd.config.units import Quantity, Within
+from proxyd.diagnostics.shape import Shape, field_shape, shape_of
+
+NAME = "NAME"  # stands for a key that the user chooses
+_WORDS: dict[Callable[..., object], str] = {
+    check_name: "name",
+    check_key: "key",
+    check_network: "network",
+    check_peer: "network or `unix`",
+    check_client: "network or `all`",
+    check_host: "host",
+    check_path: "path pattern",
+    check_header_name: "field name",
+    check_settable: "field name",
+    check_header_value: "field value",
+    as_flag: "true or false",
+    count_or_none: "whole number or `none`",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One setting. `default` is as in the canonical form, None where there is none; `children` are the options inside it."""
+
+    path: str  # `upstreams.NAME.servers[].address`
+    type: str
+    doc: str
+    default: object = None
+    required: bool = False
+    bounds: str = ""
+    unit: str = ""
+    example: object = None
+    short_forms: list[str] = field(default_factory=list)
+    is_short_form: bool = False
+    children: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Only what is known, for machines."""
+        facts = {name: getattr(self, name) for name in self.__slots__}
+        return {name: value for name, value in facts.items() if value not in (None, "", [], False)}
+
+
+@cache
+def options() -> tuple[Option, ...]:
+    """All of them."""
+    return tuple(_options(Config, ""))
+
+
+def _options(model: type[BaseModel], prefix: str) -> Iterator[Option]:
+    for name, info in model.model_fields.items():
+        path = f"{prefix}{name}"
+        yield option_of(path, info)
+        yield from _inside(field_shape(info), path)
+
+
+def _inside(shape: Shape, path: str) -> Iterator[Option]:
+    if shape.model is not None:
+        # short forms at the top repeat what the canonical fields say
+        yield from _options(shape.model, f"{path}.")
+    elif shape.kind == "map":
+        yield from _inside(shape_of(shape.item), f"{path}.{NAME}")
+    elif shape.kind == "list":
+        yield from _inside(shape_of(shape.item), f"{path}[]")
+
+
+def option_of(path: str, info: FieldInfo) -> Option:
+    shape = field_shape(info)
+    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    return Option(
+        path=path,
+        type=type_words(shape),
+        doc=info.description or "",
+        default=default_of(info),
+        required=info.is_required(),
+        bounds=_bounds(shape),
+        unit=shape.annotation.spelling() if isinstance(shape.annotation, type) and issubclass(shape.annotation, Quantity) else "",
+        example=plain_example(info),
+        short_forms=[words for short in shape.meta(Short) for form in short.forms if (words := _form(form))],
+        is_short_form=bool(extra.get("short_form")),
+        children=list(_below(shape)),
+    )
+
+
+def default_of(info: FieldInfo) -> object:
+    """As the canonical form writes it; None when there is none."""
+    if info.is_required() or info.default is PydanticUndefined or info.default is None:
+        return None
+    if isinstance(info.default, Model):
+        return canonical(info.default)
+    if isinstance(info.default, tuple):
+        return [str(item) for item in info.default]
+    return info.default if isinstance(info.default, bool) or type(info.default) in (int, str, dict) else str(info.default)
+
+
+def plain_example(info: FieldInfo) -> object:
+    return info.examples[0] if info.examples else None
+
+
+def type_words(shape: Shape) -> str:
+    """`duration`, `list of address`, `mapping of name to upstream`, `round_robin | least_conn | …`."""
+    if shape.kind == "list":
+        return f"list of {type_words(shape_of(shape.item))}"
+    if shape.kind == "map":
+        return f"mapping of names, each to: {type_words(shape_of(shape.item))}"
+    if shape.model is not None:
+        return "mapping"
+    plain = [word for entry in shape.metadata if get_origin(entry) is Literal for word in get_args(entry)]
+    return " | ".join([*map(str, plain), _leaf(shape)])
+
+
+def _leaf(shape: Shape) -> str:
+    for entry in shape.metadata:
+        word = _WORDS.get(entry.func) if isinstance(entry, AfterValidator | BeforeValidator) else None
+        if word:
+            return word
+    kind = shape.annotation
+    if get_origin(kind) is Literal:
+        return " | ".join(str(word) for word in get_args(kind))
+    if isinstance(kind, type) and issubclass(kind, Quantity):
+        return kind.noun.split(" ", 1)[1]
+    if isinstance(kind, type) and issubclass(kind, Address):
+        return "address to listen on" if issubclass(kind, BindAddress) else "address"
+    return {StatusSet: "statuses", bool: "true or false", int: "whole number"}.get(kind, "text")
+
+
+def _bounds(shape: Shape) -> str:
+    for entry in shape.meta(Within):
+        return f"{entry.low} to {entry.high}" + (", or none" if entry.off else "")
+    for described in shape.meta(Described):
+        return str(described.bounds)
+    low, high = [entry.ge for entry in shape.meta(Ge)], [entry.le for entry in shape.meta(Le)]
+    return f"{low[0]} to {high[0]}" if low and high else ""
+
+
+def _form(schema: dict[str, Any]) -> str:
+    """A short form in words."""
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "enum" in schema:
+        return " | ".join(str(word) for word in schema["enum"])
+    return {"string": "text", "integer": "a number", "array": "a list", "object": "a mapping"}.get(str(schema.get("type")), "")
+
+
+def _below(shape: Shape) -> Iterator[str]:
+    while shape.kind in ("map", "list"):
+        shape = shape_of(shape.item)
+    if shape.model is not None:
+        yield from shape.model.model_fields

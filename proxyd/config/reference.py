@@ -1,0 +1,161 @@
+"""Writes config/reference.yaml: every option with its documentation, type, bounds and default, as a file that loads.
+
+What has a default stands there with it. What would exclude something else that is shown, and every short form, stands there commented.
+`python -m proxyd.config.reference` prints it; a test holds the file in the repository against it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from proxyd.config.model import Config
+from proxyd.config.options import NAME, Option, default_of, option_of, plain_example
+from proxyd.diagnostics.flow import flow
+from proxyd.diagnostics.shape import Shape, field_shape, shape_of
+
+WIDTH = 132
+HEAD = """\
+Every option of proxyd with its documentation and its default. This file is made from the model, proxyd/config/model.py, by
+`python -m proxyd.config.reference`. It loads as a config, but is there to look things up in; to start from, take quickstart.yaml or one of
+examples/.
+
+Below each description: what the option takes · its bounds · its default. Options that are commented out have no default, or say in short
+what others say in full. Durations, sizes, rates and percentages carry units: 500ms, 30s, 1h30m · 16KiB, 10MiB · 240B/s · 50%.
+Values may hold ${name} (from `vars`), ${env:NAME}, ${env:NAME:-default} and ${file:PATH}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One sample entry of a named section or of a list of mappings: which options it shows, and with what values."""
+
+    name: str = ""
+    only: tuple[str, ...] = ()  # else all of them
+    without: tuple[str, ...] = ()  # shown as comments, since they exclude others
+    values: dict[str, object] = field(default_factory=dict)
+    brief: object = None  # the whole entry, in short
+    comment: str = ""
+
+
+SAMPLES: dict[str, tuple[Entry, ...]] = {
+    "listeners": (Entry("web", without=("routes",)),),
+    "routes": (
+        Entry(without=("redirect", "respond"), values={"name": "api", "use": ["marked"], "to": {"app": 95, "canary": 5}}),
+        Entry(only=("match", "redirect"), values={"match": "old.example.com/*"}, comment="a redirect"),
+        Entry(only=("match", "respond"), values={"match": "/robots.txt"}, comment="an answer from the config"),
+        Entry(brief={"to": "app"}, comment="everything else"),
+    ),
+    "policies": (Entry("office", only=("access",)), Entry("marked", only=("headers",))),
+    "upstreams": (Entry("app"), Entry("canary", brief=["127.0.0.1:9003"], comment="in short")),
+}
+
+
+# Options without a default of their own that stand there with their example, because the whole around them would be empty without.
+LIVE = re.compile(
+    r"routes\[\]\.match\.\w+|policies\.NAME\.access\.\w+|policies\.NAME\.headers\.\w+\.set|defaults\.use|upstreams\.NAME\.health\.active\.path"
+)
+
+
+def reference() -> str:
+    """The text of the file."""
+    head = [f"# {line}".rstrip() for line in HEAD.splitlines()]
+    return "\n".join([*head, "", *_Writer().model(Config, "", 0, Entry())]) + "\n"
+
+
+class _Writer:
+    """Writes the lines; what an option is for is told once, where it stands first."""
+
+    def __init__(self) -> None:
+        self.told: set[str] = set()
+
+    def model(self, model: type[BaseModel], path: str, depth: int, entry: Entry) -> Iterator[str]:
+        block = first = True
+        for name, info in model.model_fields.items():
+            if entry.only and name not in entry.only:
+                continue
+            option = option_of(f"{path}{name}", info)
+            body = list(self.value(name, info, option, depth, entry))
+            if not first and (depth < 2 or block or len(body) > 1):
+                yield ""
+            block, first = len(body) > 1, False
+            if option.path not in self.told:
+                self.told.add(option.path)
+                yield from _words(option, "  " * depth)
+            yield from body
+
+    def value(self, name: str, info: FieldInfo, option: Option, depth: int, entry: Entry) -> Iterator[str]:
+        pad, shape = "  " * depth, field_shape(info)
+        example, default = plain_example(info), default_of(info)
+        if name in entry.values:
+            yield f"{pad}{name}: {flow(entry.values[name])}"
+        elif option.is_short_form or name in entry.without:
+            yield f"{pad}# {name}: {flow(example)}"
+        elif name in SAMPLES and depth == 0:
+            yield f"{pad}{name}:"
+            yield from self.samples(name, shape, depth + 1)
+        elif shape.model is not None:
+            yield f"{pad}{name}:"
+            yield from self.model(shape.model, f"{option.path}.", depth + 1, Entry())
+        elif option.required or LIVE.fullmatch(option.path):
+            yield f"{pad}{name}: {flow(example)}"
+        elif default is None or (default in ("", [], {}) and example is not None):
+            yield f"{pad}# {name}: {flow(example)}"
+        else:
+            yield f"{pad}{name}: {flow(default)}"
+
+    def samples(self, section: str, shape: Shape, depth: int) -> Iterator[str]:
+        pad, item = "  " * depth, shape_of(shape.item)
+        path = f"{section}.{NAME}." if shape.kind == "map" else f"{section}[]."
+        for number, entry in enumerate(SAMPLES[section]):
+            if number:
+                yield ""
+            if entry.comment:
+                yield f"{pad}# {entry.comment}"
+            lead = f"{pad}{entry.name}:" if shape.kind == "map" else f"{pad}-"
+            if entry.brief is not None or item.model is None:
+                yield f"{lead} {flow(entry.brief)}"
+            elif shape.kind == "map":
+                yield lead
+                yield from self.model(item.model, path, depth + 1, entry)
+            else:
+                yield from _dashed(list(self.model(item.model, path, depth + 1, entry)), pad)
+
+
+def _words(option: Option, pad: str) -> Iterator[str]:
+    """Description, and a line of facts."""
+    facts = [option.type]
+    if option.short_forms:
+        facts[0] += f" (in short: {' or '.join(option.short_forms)})"
+    if option.bounds:
+        facts.append(option.bounds)
+    if option.required:
+        facts.append("required")
+    elif option.default not in (None, "", [], {}) and not isinstance(option.default, dict):
+        facts.append(f"default {flow(option.default)}")
+    for line in (option.doc, " · ".join(facts) if facts != ["mapping"] else ""):
+        yield from textwrap.wrap(
+            line, WIDTH, initial_indent=f"{pad}# ", subsequent_indent=f"{pad}# ", break_long_words=False, break_on_hyphens=False
+        )
+
+
+def _dashed(body: list[str], pad: str) -> Iterator[str]:
+    """The lines of a list's item: the dash goes before its first key, the comments above that stand at the dash."""
+    start = next(number for number, line in enumerate(body) if not line.lstrip().startswith("#"))
+    for line in body[:start]:
+        yield pad + line.lstrip()
+    yield f"{pad}- {body[start].lstrip()}"
+    yield from body[start + 1 :]
+
+
+def main() -> None:
+    sys.stdout.write(reference())
+
+
+if __name__ == "__main__":
+    main()

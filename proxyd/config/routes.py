@@ -1,0 +1,188 @@
+"""Routes: what becomes of a request. The first that matches wins; each has exactly one action: `to`, `redirect` or `respond`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from proxyd.config.base import ONE_OR_MORE, STRING, Model, Short
+from proxyd.config.headers import HeaderValue, SettableName
+from proxyd.config.match import Match, MatchField
+from proxyd.config.text import Integer, Name, Text
+from proxyd.config.units import Duration, Within
+from proxyd.diagnostics.fail import fail, shown
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_PLACEHOLDERS = ("scheme", "host", "path", "query")
+FULL_WEIGHT = 100
+MAX_BODY = 1024 * 1024
+MAX_PARTS = 16  # of a redirect: the pieces of text and the placeholders between them
+
+
+def expand_targets(value: object) -> object:
+    """`to: app` is `to: {app: 100}`. Addresses have become upstreams of their own before (lift.py)."""
+    return {value: FULL_WEIGHT} if isinstance(value, str) else value
+
+
+def check_targets(value: dict[str, int]) -> dict[str, int]:
+    if not value:
+        raise fail("PXD-022", "`to` names no upstream", "write `to: NAME`, or a list of addresses")
+    if not any(value.values()):
+        raise fail("PXD-039", "the weights of `to` add up to 0, so no request could be sent", "give at least one a weight above 0")
+    return value
+
+
+Weight = Annotated[Integer, Field(ge=0, le=10_000_000)]
+TargetsField = Annotated[
+    dict[Name, Weight],
+    AfterValidator(check_targets),
+    Short(expand_targets, (STRING, {"type": "array", "items": {}})),
+]
+
+
+def expand_redirect(value: object) -> object:
+    """`redirect: https` is the usual move to the encrypted site; other text is the place to go to."""
+    if value == "https":
+        return {"to": "https://{host}{path}{query}"}
+    return {"to": value} if isinstance(value, str) else value
+
+
+def check_location(text: str) -> str:
+    for name in _PLACEHOLDER.findall(text):
+        if name not in _PLACEHOLDERS:
+            allowed = ", ".join(f"`{{{known}}}`" for known in _PLACEHOLDERS)
+            raise fail("PXD-038", f"`{{{name[:40]}}}` is not a part of the request that can be put in", f"allowed: {allowed}")
+    if re.search(r"[{}]", _PLACEHOLDER.sub("", text)):
+        raise fail("PXD-038", f"a brace without its partner in {shown(text)}")
+    if not re.match(r"(https?://|\{scheme\}://|/|\{path\})", text):
+        raise fail("PXD-038", f"{shown(text)} is not a place to redirect to", "begin with `https://`, `http://` or `/`")
+    if len([part for part in _PLACEHOLDER.split(text) if part]) > MAX_PARTS:
+        raise fail("PXD-038", f"more than {MAX_PARTS} parts in {shown(text)}")
+    if not re.match(r"[\x21-\x7e]+\Z", text) or len(text) > 4096:
+        raise fail("PXD-038", f"{shown(text)} has characters that a URL cannot have", "write them as `%XX`")
+    return text
+
+
+class Redirect(Model):
+    to: Annotated[Text, AfterValidator(check_location)] = Field(
+        description="Where to: a URL in which `{scheme}`, `{host}`, `{path}` and `{query}` (with its `?`) are replaced.",
+        examples=["https://{host}{path}{query}"],
+    )
+    status: Annotated[Integer, Field(json_schema_extra={"enum": [301, 302, 303, 307, 308]})] = Field(
+        308, description="301, 302, 303, 307 or 308; 307 and 308 keep the method."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.status not in (301, 302, 303, 307, 308):
+            raise fail("PXD-034", f"{self.status} is not a redirect's status", "allowed: 301, 302, 303, 307, 308", at=("status",))
+        return self
+
+
+def expand_respond(value: object) -> object:
+    return {"status": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def check_body(text: str) -> str:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise fail("PXD-038", "the body is not valid Unicode") from None
+    if size > MAX_BODY:
+        raise fail("PXD-033", f"the body is {size} bytes long", "allowed: up to 1 MiB")
+    return text
+
+
+class Respond(Model):
+    status: Annotated[Integer, Field(ge=200, le=599)] = Field(200, description="Status of the answer.")
+    body: Annotated[Text, AfterValidator(check_body)] = Field("", description="Body of the answer, up to 1 MiB.", examples=["hello\n"])
+    content_type: HeaderValue = Field("text/plain; charset=utf-8", description="Content-Type of the answer.")
+    headers: dict[SettableName, HeaderValue] = Field(
+        {}, description="Further fields of the answer.", examples=[{"Cache-Control": "no-store"}]
+    )
+    probe: Literal["ready", "live"] | None = Field(
+        None, description="Instead of all this: proxyd's own readiness or liveness, 200 or 503.", examples=["ready"]
+    )
+
+    def in_force(self) -> tuple[str, ...]:
+        return ("probe",) if self.probe else super().in_force()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        others = sorted(self.model_fields_set - {"probe"})
+        if self.probe and others:
+            raise fail("PXD-024", f"`probe` makes the whole answer: `{others[0]}` cannot stand beside it", at=(others[0],), key=True)
+        if self.body and self.status in (204, 205, 304):
+            raise fail("PXD-039", f"an answer with status {self.status} has no body", "leave `body` out", at=("body",))
+        for name in self.headers:
+            if name.lower() == "content-type":
+                raise fail("PXD-024", "the content type has an option of its own", "write `content_type`", at=("headers", name), key=True)
+        return self
+
+
+class RouteTimeout(Model):
+    connect: Annotated[Duration, Within("1ms", "10m")] | None = Field(
+        None, description="Opening a connection to a server; unset: the upstream's `timeout.connect`.", examples=["3s"]
+    )
+    first_byte: Annotated[Duration, Within("1ms", "1d", off=True)] = Field(
+        Duration("30s"), description="From the request sent to the first byte of the answer; `none`: no bound."
+    )
+    between_bytes: Annotated[Duration, Within("1ms", "1d", off=True)] = Field(
+        Duration("60s"), description="Between two reads from, or writes to, the server; `none`: no bound."
+    )
+    total: Annotated[Duration, Within("1ms", "1d", off=True)] = Field(
+        Duration(0), description="The whole exchange, tries included; `none`: no bound.", examples=["30s"]
+    )
+    tunnel_idle: Annotated[Duration, Within("1s", "30d", off=True)] = Field(
+        Duration("1h"), description="Silence on an upgraded connection (WebSocket); `none`: no bound."
+    )
+
+
+class Retry(Model):
+    later: ClassVar[frozenset[str]] = frozenset({"when", "budget", "backoff"})
+
+    attempts: Annotated[Integer, Field(ge=0, le=10)] = Field(
+        2, description="Further tries after the first, each on another server; only what may be repeated is (RFC 9110 §9.2.2)."
+    )
+
+
+class Route(Model):
+    later: ClassVar[frozenset[str]] = frozenset({"cache", "rewrite", "sticky", "hedge", "concurrency", "mirror"})
+
+    name: Name = Field("", description="Name in logs, metrics and `status`; made from `match` where it is missing.", examples=["shop-api"])
+    match: MatchField = Field(
+        Match(), description="Which requests; unset: every one. Also as text: `GET,HEAD example.com/api/*`.", examples=["/api/*"]
+    )
+    use: Annotated[tuple[Name, ...], ONE_OR_MORE] = Field(
+        (), description="Policies, in order, after those of `defaults.use`.", examples=[["office"]]
+    )
+    to: TargetsField | None = Field(
+        None,
+        description="Upstream, upstreams with weights, or addresses (which make an upstream of their own).",
+        examples=[{"app": 95, "canary": 5}],
+    )
+    redirect: Annotated[Redirect, Short(expand_redirect, (STRING,))] | None = Field(
+        None, description="Answer with a redirect.", examples=["https"]
+    )
+    respond: Annotated[Respond, Short(expand_respond, ({"type": "integer"},))] | None = Field(
+        None, description="Answer from the config.", examples=[{"status": 404}]
+    )
+    timeout: RouteTimeout = Field(RouteTimeout(), description="How long to wait; a timeout that passes is a 504.")
+    retry: Retry | None = Field(None, description="Unset: the upstream's `retry`.")
+
+    @model_validator(mode="after")
+    def _one_action(self) -> Self:
+        actions = [name for name in ("to", "redirect", "respond") if getattr(self, name) is not None]
+        if not actions:
+            raise fail("PXD-022", "the route has no action", "add `to`, `redirect` or `respond`")
+        if len(actions) > 1:
+            raise fail(
+                "PXD-024", f"the route has both `{actions[0]}` and `{actions[1]}`", "a route has one action", at=(actions[1],), key=True
+            )
+        return self
+
+
+RedirectField = Annotated[Redirect, Short(expand_redirect, (STRING,))]
+RespondField = Annotated[Respond, Short(expand_respond, ({"type": "integer"},))]

@@ -1,0 +1,492 @@
+"""The daemon: one config, its engines, and everything that follows it, from start to the last drained connection.
+
+    daemon = Daemon(path=Path("proxyd.yaml"), services=[AdminServer])
+    await daemon.start()          # DaemonError when it cannot
+    await daemon.wait()           # until stop() or a signal
+
+The steps of taking a config are in `proxyd.serving`; here is the life around them.
+"""
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import uvloop
+
+from proxyd import codes, logs
+from proxyd.clock import Clock, SystemClock
+from proxyd.diagnostics import Diagnostic
+from proxyd.discovery.names import Names
+from proxyd.discovery.resolver import AresResolver, Resolver
+from proxyd.ejections import Ejections
+from proxyd.engines import Callbacks, EngineSet
+from proxyd.health.monitor import HealthMonitor
+from proxyd.loading import Loaded, load_given, load_path
+from proxyd.logs import AccessSink
+from proxyd.notify import Notifier
+from proxyd.passed import PassedFds
+from proxyd.serving import Serving
+from proxyd.snapshot.explain import explain
+from proxyd.snapshot.plan import plan
+from proxyd.state import (
+    Change,
+    DaemonError,
+    EngineEntry,
+    LastReload,
+    ListenerEntry,
+    LogEntry,
+    Phase,
+    ReloadResult,
+    RouteDecision,
+    RouteEntry,
+    RouteView,
+    Service,
+    StatusView,
+    UpstreamEntry,
+    UpstreamView,
+)
+from proxyd.tasks import Tasks
+from proxyd.watch import watch
+
+if TYPE_CHECKING:
+    from proxyd.config.model import Config
+
+ServiceFactory = Callable[["Daemon"], Service]
+
+HEARTBEAT_PATIENCE = 2.5   # seconds: an engine's heart beats once a second
+
+log = logging.getLogger("proxyd.daemon")
+
+
+class Daemon:
+    def __init__(
+        self,
+        *,
+        path: Path | None = None,
+        text: str | None = None,
+        services: Sequence[ServiceFactory] = (),
+        watch: bool = False,
+        clock: Clock | None = None,
+        resolver: Callable[[], Resolver] = AresResolver,
+    ) -> None:
+        """One of `path` and `text` is given. Nothing happens before `start()`."""
+        if (path is None) == (text is None):
+            raise ValueError("a daemon is started from a file or from a text")
+        self._path, self._text = path, text
+        self._factories, self._watch = tuple(services), watch
+        self._clock: Clock = clock or SystemClock()
+        self._make_resolver = resolver
+        self._notifier = Notifier()
+        self._phase: Phase = "starting"
+        self._lock = asyncio.Lock()              # one reload or republish at a time
+        self._moved = asyncio.Event()            # addresses of some name changed
+        self._stop, self._stop_now = asyncio.Event(), asyncio.Event()
+        self._exit_code = 0
+        self._started_at = self._loaded_at = 0.0
+        self._last: LastReload | None = None
+        self._reloads = {"ok": 0, "unchanged": 0, "failed": 0}
+        self._warnings: tuple[Diagnostic, ...] = ()
+
+    # ------------------------------------------------------------------ life
+    async def start(self) -> None:
+        """Load, bind, start the engines, publish, wait for their acknowledgements, tell the service manager READY.
+
+        Raises DaemonError; then everything that was opened is closed again.
+        """
+        self._started_at = self._clock.wall()
+        loaded = self._load()
+        config = loaded.config
+        if config is None:
+            raise DaemonError("the config is not valid", loaded.diagnostics)
+        logging.getLogger("proxyd").setLevel(config.log.level.upper())
+        self._tasks = Tasks(self._clock)
+        threads = len(os.sched_getaffinity(0)) if config.runtime.threads == "auto" else config.runtime.threads
+        self._threads = threads
+        sink = AccessSink.open(config.log.access, max(threads, 1))
+        self._resolver = self._make_resolver()
+        self._engines = EngineSet(threads, sink.log if sink else None, Callbacks(
+            self._on_ejected, self._on_consult, lambda: self._serving.sweep(), self._on_engine_death,
+        ))
+        self._serving = Serving(
+            clock=self._clock,
+            engines=self._engines,
+            sink=sink,
+            names=Names(self._tasks, self._clock, self._resolver, self._moved.set),
+            health=HealthMonitor(self._tasks, self._clock),
+            ejections=Ejections(),
+            services=[factory(self) for factory in self._factories],
+            passed=PassedFds(),
+        )
+        self._engines.start()
+        try:
+            await self._serving.take(config, loaded.hash)
+        except BaseException:
+            await self._close()
+            raise
+        self._accept(loaded)
+        self._born = config            # what engines and logs were made from: some of it cannot change any more
+        self._phase = "serving"
+        self._tasks.keep("republish", self._republish)
+        if self._watch and self._path is not None:
+            self._tasks.keep("watch", self._watch_files)
+        if self._notifier.watchdog_seconds:
+            self._tasks.keep("watchdog", self._feed_watchdog)
+        if self._serving.passed.left():
+            log.warning("passed descriptors that no listener has the address of: %s", ", ".join(map(str, self._serving.passed.left())))
+        self._notifier.send("READY=1", f"STATUS=serving config {self.config_hash}")
+
+    async def wait(self) -> int:
+        """Serve until stopped. Returns the exit code: 0, or 1 when an engine died."""
+        await self._stop.wait()
+        self._phase = "draining"
+        self._notifier.send("STOPPING=1", "STATUS=draining")
+        if not self._stop_now.is_set():
+            await self._drain()
+        await self._close()
+        return self._exit_code
+
+    def stop(self, *, now: bool = False) -> None:
+        """Begin to leave: drain up to `runtime.shutdown.drain`, or at once. `wait()` returns when it is done.
+
+        May be called again with `now`, to cut a drain short.
+        """
+        if now:
+            self._stop_now.set()
+        self._stop.set()
+
+    def install_signals(self) -> None:
+        """TERM drains (a second one, or INT: at once), HUP reloads, USR1 reopens the logs. Main thread only, after the loop runs."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, lambda: self.stop(now=self._stop.is_set()))
+        loop.add_signal_handler(signal.SIGINT, lambda: self.stop(now=True))
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn("reload by SIGHUP", self._reload_and_log))
+        loop.add_signal_handler(signal.SIGUSR1, self.reopen_logs)
+
+    async def _drain(self) -> None:
+        seconds = self.config.runtime.shutdown.drain.seconds
+        log.info("draining: requests in flight have %g s", seconds)
+        self._serving.store.remove_files()       # a client of a unix socket is told at once that nobody serves there
+        drain = asyncio.ensure_future(self._engines.drain(seconds))
+        cut = asyncio.ensure_future(self._stop_now.wait())
+        await asyncio.wait({drain, cut}, return_when=asyncio.FIRST_COMPLETED)
+        if not drain.done():
+            log.warning("leaving at once: %s", self._left())
+        elif not drain.result():
+            log.warning("the time to drain is over: %s", self._left())
+        for future in (drain, cut):
+            future.cancel()
+        await asyncio.gather(drain, cut, return_exceptions=True)
+
+    def _left(self) -> str:
+        exchanges = sum(view.exchanges for view in self._engines.views())
+        return f"{exchanges} request{'' if exchanges == 1 else 's'} cut off"
+
+    async def _close(self) -> None:
+        await self._tasks.close()
+        await self._engines.close()
+        for service in self._serving.services:
+            try:
+                await service.close()
+            except Exception:
+                log.exception("%s did not close", type(service).__name__)
+        self._serving.close()
+        await self._resolver.close()
+        self._phase = "stopped"
+
+    # ------------------------------------------------------------------ reload
+    async def reload(self, text: str | None = None, *, path: Path | None = None, dry_run: bool = False) -> ReloadResult:
+        """Take a new config: `text`, else the file `path`, else the daemon's own file again (its own text, if started from text).
+
+        Never raises for a bad config: `ok` False, the diagnostics in the result, nothing changed. Answers after the last engine took it.
+        Concurrent calls take turns.
+        """
+        async with self._lock:
+            began = self._clock.monotonic()
+            result = await self._reload(text, path, dry_run)
+            if not dry_run:
+                self._note(result)
+            return replace(result, seconds=self._clock.monotonic() - began)
+
+    async def _reload(self, text: str | None, path: Path | None, dry_run: bool) -> ReloadResult:
+        if self._phase != "serving":
+            return self._refused([Diagnostic(codes.INTERNAL.code, f"proxyd is {self._phase}: it takes no config any more")], dry_run)
+        try:
+            loaded = self._load(text, path)
+            if loaded.config is None:
+                return self._refused(loaded.diagnostics, dry_run)
+            changes = plan(self.config, loaded.config)
+            warnings = [*loaded.diagnostics, *not_live(plan(self._born, loaded.config))]
+            changed = loaded.hash != self.config_hash
+            if changed and dry_run:
+                await self._serving.try_out(loaded.config, loaded.hash)
+            elif changed:
+                await self._serving.take(loaded.config, loaded.hash)
+                self._accept(loaded)
+        except DaemonError as error:
+            return self._refused(error.diagnostics, dry_run)
+        except Exception as error:
+            log.exception("reload")
+            return self._refused([Diagnostic(codes.INTERNAL.code, f"{type(error).__name__}: {error}", help=codes.INTERNAL.help)], dry_run)
+        shown_hash = loaded.hash if dry_run else self.config_hash
+        return ReloadResult(True, changed, dry_run, self.generation, shown_hash, tuple(warnings), changes)
+
+    def _load(self, text: str | None = None, path: Path | None = None) -> Loaded:
+        """`text`, else the file `path`, else what the daemon was started from."""
+        if text is None and path is None:
+            text, path = self._text, self._path
+        if text is not None:
+            return load_given(text, self._path.parent if self._path is not None else None)
+        if path is None:
+            raise ValueError("neither a text nor a path")
+        return load_path(path)
+
+    def _accept(self, loaded: Loaded) -> None:
+        """The config serves now."""
+        self._loaded, self._loaded_at, self._warnings = loaded, self._clock.wall(), tuple(loaded.diagnostics)
+        logging.getLogger("proxyd").setLevel(self.config.log.level.upper())
+
+    def _refused(self, diagnostics: Sequence[Diagnostic], dry_run: bool) -> ReloadResult:
+        return ReloadResult(False, False, dry_run, self.generation, self.config_hash, tuple(diagnostics))
+
+    def _note(self, result: ReloadResult) -> None:
+        """Count a reload and write its line in the log."""
+        self._reloads["failed" if not result.ok else "ok" if result.changed else "unchanged"] += 1
+        self._last = LastReload(result.ok, self._clock.wall(), summary(result))
+        if not result.ok:
+            log.error("reload refused, the old config serves on: %s", self._last.summary)
+        elif result.changed:
+            log.info("reload: config %s, generation %d: %s", result.config_hash, result.generation, self._last.summary)
+            for change in result.plan:
+                log.info("  %s%s", change.text, "" if change.live else " (takes effect at the next start)")
+            self._notifier.send(f"STATUS=serving config {result.config_hash}")
+        else:
+            log.info("reload: nothing has changed")
+
+    async def _reload_and_log(self) -> None:
+        self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.monotonic() * 1e6)}")
+        result = await self.reload()
+        for diagnostic in result.diagnostics:
+            log.log(logging.ERROR if diagnostic.severity == "error" else logging.WARNING, "%s", one_line(diagnostic))
+        self._notifier.send("READY=1")
+
+    async def _watch_files(self) -> None:
+        async for _ in watch(lambda: self._loaded.files):
+            await self._reload_and_log()
+
+    async def _republish(self) -> None:
+        while True:
+            await self._moved.wait()
+            self._moved.clear()
+            async with self._lock:
+                if await self._serving.republish():
+                    log.info("new addresses serve, generation %d", self.generation)
+
+    def reopen_logs(self) -> None:
+        """Open log files by their names again (after a rotation)."""
+        if self._serving.sink is not None:
+            try:
+                self._serving.sink.point_to(self._serving.sink.to)
+            except DaemonError as error:
+                log.error("%s; records go on into the old file", error)
+
+    # ------------------------------------------------------------------ what engines tell
+    def _on_ejected(self, upstream: str, label: str) -> None:
+        server = self._serving.store.servers.get((upstream, label))
+        if server is not None:
+            self._serving.ejections.on_ejected(upstream, label, server)
+            self._serving.health.on_ejected(upstream, label)
+
+    def _on_consult(self, kind: str) -> tuple[int, bytes, str]:
+        """The answer of a route with `respond: {probe: ...}`."""
+        reasons = list(self.not_ready()) if kind == "ready" else []
+        facts = {"status": kind} if not reasons else {"status": "not ready", "reasons": reasons}
+        return (503 if reasons else 200), json.dumps(facts).encode() + b"\n", "application/json"
+
+    def _on_engine_death(self, index: int, error: BaseException | None) -> None:
+        log.critical("engine %d ended unexpectedly; proxyd leaves", index, exc_info=error)
+        self._exit_code = 1
+        self.stop(now=True)
+
+    async def _feed_watchdog(self) -> None:
+        """Tell the service manager that we live, but only while every engine turns."""
+        period = self._notifier.watchdog_seconds / 2
+        patience = max(period, HEARTBEAT_PATIENCE)
+        moved = [(-1, self._clock.monotonic())] * len(self._engines.engines)     # last heartbeat seen, and since when
+        while True:
+            now = self._clock.monotonic()
+            moved = [old if old[0] == beat else (beat, now) for old, beat in zip(moved, self._engines.heartbeats(), strict=True)]
+            stuck = [str(index) for index, (_, since) in enumerate(moved) if now - since > patience]
+            if stuck:
+                log.error("engine %s does not turn; the watchdog is not fed", ", ".join(stuck))
+            else:
+                self._notifier.send("WATCHDOG=1")
+            await self._clock.sleep(period)
+
+    def _spawn(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if self._phase == "serving":
+            self._tasks.spawn(name, work())
+
+    # ------------------------------------------------------------------ facts
+    @property
+    def phase(self) -> Phase:
+        return self._phase
+
+    @property
+    def config(self) -> Config:
+        """The config that serves now (canonical form)."""
+        return self._serving.compiled.config
+
+    @property
+    def config_text(self) -> str:
+        """The text that the running config was loaded from (main file only)."""
+        return self._loaded.text
+
+    @property
+    def config_path(self) -> Path | None:
+        return self._path
+
+    @property
+    def config_hash(self) -> str:
+        return self._serving.compiled.config_hash
+
+    @property
+    def generation(self) -> int:
+        return self._serving.compiled.generation
+
+    def status(self) -> StatusView:
+        views, not_ready = self._serving.views, self.not_ready()
+        now = self._clock.wall()
+        return StatusView(
+            version=own_version(),
+            pid=os.getpid(),
+            phase=self._phase,
+            started_at=self._started_at,
+            uptime_seconds=now - self._started_at,
+            config_path=str(self._path or ""),
+            config_hash=self.config_hash,
+            generation=self.generation,
+            threads=self._threads,
+            ready=not not_ready,
+            not_ready=not_ready,
+            last_reload=self._last,
+            listeners=views.listeners(),
+            upstreams=views.upstreams(),
+            engines=self._engines.views(),
+            warnings=tuple(one_line(diagnostic) for diagnostic in self._warnings),
+        )
+
+    def upstreams(self) -> tuple[UpstreamView, ...]:
+        return self._serving.views.upstreams()
+
+    def routes(self) -> tuple[RouteView, ...]:
+        return self._serving.views.routes()
+
+    def not_ready(self) -> tuple[str, ...]:
+        """What keeps the daemon from being ready, as sentences; empty = ready (`/ready`)."""
+        if self._phase != "serving":
+            return (f"proxyd is {self._phase}",)
+        return tuple(self._serving.views.not_ready())
+
+    def explain(self, method: str, host: str, path: str, *, listener: str | None = None) -> tuple[RouteDecision, ...]:
+        """What a request would meet, one decision for every listener address (or those of one listener).
+
+        For a dry run without a daemon: `proxyd.snapshot.explain.explain_config(config, method, host, path, listener=)` gives the same.
+        """
+        return explain(self._serving.compiled, method, host, path, listener=listener)
+
+    # ------------------------------------------------------------------ native handles, for the metrics collector
+    def listener_entries(self) -> tuple[ListenerEntry, ...]:
+        return self._serving.views.listener_entries()
+
+    def route_entries(self) -> tuple[RouteEntry, ...]:
+        return self._serving.views.route_entries()
+
+    def upstream_entries(self) -> tuple[UpstreamEntry, ...]:
+        return self._serving.views.upstream_entries()
+
+    def engine_entries(self) -> tuple[EngineEntry, ...]:
+        return tuple(EngineEntry(index, engine) for index, engine in enumerate(self._engines.engines))
+
+    def log_entries(self) -> tuple[LogEntry, ...]:
+        return (self._serving.sink.entry(),) if self._serving.sink is not None else ()
+
+    @property
+    def reloads(self) -> dict[str, int]:
+        """Count of reloads by result: "ok", "unchanged", "failed". Dry runs are not counted."""
+        return dict(self._reloads)
+
+    @property
+    def last_reload_at(self) -> float:
+        """Wall time of the last config that was taken (the start counts)."""
+        return self._loaded_at
+
+    @property
+    def last_reload_ok(self) -> bool:
+        return self._last is None or self._last.ok
+
+
+def serve(
+    *,
+    path: Path | None = None,
+    text: str | None = None,
+    services: Sequence[ServiceFactory] = (),
+    watch: bool = False,
+    on_ready: Callable[[Daemon], None] | None = None,
+) -> int:
+    """Run a daemon on a uvloop loop until a signal stops it; returns the exit code. Raises DaemonError if it cannot start.
+
+    `on_ready` is called once when it serves (the CLI prints its banner there).
+    """
+
+    async def main() -> int:
+        daemon = Daemon(path=path, text=text, services=services, watch=watch)
+        logs.set_up("info")
+        await daemon.start()
+        daemon.install_signals()
+        if on_ready is not None:
+            on_ready(daemon)
+        return await daemon.wait()
+
+    return uvloop.run(main())
+
+
+def own_version() -> str:
+    """The installed version; "unknown" in a tree that was built in place and never installed."""
+    try:
+        return version("proxyd")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def not_live(changes: Sequence[Change]) -> list[Diagnostic]:
+    """A warning for every change that a running daemon cannot make."""
+    return [
+        Diagnostic(codes.NOT_LIVE.code, f"{change.text}: takes effect at the next start", help=codes.NOT_LIVE.help, severity="warning")
+        for change in changes
+        if not change.live
+    ]
+
+
+def summary(result: ReloadResult) -> str:
+    """`3 changes`, `nothing has changed`, or the first error and how many more there are."""
+    if result.ok:
+        number = len(result.plan)
+        return "nothing has changed" if not result.changed else f"{number} change{'' if number == 1 else 's'}"
+    errors = [diagnostic for diagnostic in result.diagnostics if diagnostic.severity == "error"]
+    rest = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return (one_line(errors[0]) if errors else "refused") + rest
+
+
+def one_line(diagnostic: Diagnostic) -> str:
+    """`proxyd.yaml:5:35: unknown option ... [PXD-021]`."""
+    span = diagnostic.span
+    where = f"{span.source.name}:{span.line + 1}:{span.column + 1}: " if span is not None else ""
+    return f"{where}{diagnostic.message} [{diagnostic.code}]"

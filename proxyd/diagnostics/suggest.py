@@ -1,0 +1,37 @@
+"""Did-you-mean: the known word that a misspelt one most likely stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def distance(left: str, right: str, limit: int) -> int:
+    """Optimal string alignment distance (Damerau 1964: insert, delete, replace, swap neighbours); more than `limit` is cut to limit + 1."""
+    if abs(len(left) - len(right)) > limit:
+        return limit + 1
+    before: list[int] = []
+    previous = list(range(len(right) + 1))
+    for row, a in enumerate(left, 1):
+        current = [row]
+        for column, b in enumerate(right, 1):
+            cost = min(previous[column] + 1, current[column - 1] + 1, previous[column - 1] + (a != b))
+            if row > 1 and column > 1 and a == right[column - 2] and left[row - 2] == b:
+                cost = min(cost, before[column - 2] + 1)
+            current.append(cost)
+        before, previous = previous, current
+    return min(previous[-1], limit + 1)
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """The nearest of `known`, when it is near enough to be meant; the first one of equals."""
+    if len(word) > 64:
+        return None
+    folded = word.lower().replace("-", "_")
+    limit = 1 if len(folded) <= 4 else 2 if len(folded) <= 8 else 3
+    best: tuple[int, str] | None = None
+    for candidate in known:
+        plain = candidate.lower().replace("-", "_")
+        apart = distance(folded, plain, limit)
+        if apart <= limit and apart < len(plain) and (best is None or apart < best[0]):
+            best = (apart, candidate)
+    return best[1] if best else None

@@ -1,0 +1,208 @@
+"""The engines as the control plane sees them: their threads, their doors, and which snapshot each of them still uses.
+
+With threads, every engine runs on a thread of its own and never returns to Python until it is closed. Without (`threads: 0`), one engine
+is polled by the event loop. Either way its events come through one descriptor that the loop watches.
+"""
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from proxyd_ext.engine import Engine
+from proxyd_ext.snapshot import Snapshot
+
+from proxyd.state import DaemonError, EngineView
+
+if TYPE_CHECKING:
+    from proxyd_ext.log import AccessLog
+    from proxyd_ext.snapshot.spec import SnapshotSpec
+
+SLOW_ACK = 10.0        # seconds after which a missing acknowledgement is worth a line in the log
+JOIN_TIMEOUT = 10.0    # seconds that a closed engine has to leave its thread
+
+log = logging.getLogger("proxyd.engines")
+
+
+@dataclass(slots=True)
+class _Held:
+    """A snapshot that some engine may use: it must not be freed."""
+
+    spec: SnapshotSpec
+    snapshot: Snapshot
+    waiting: set[int]                  # engines that have not acknowledged it
+    using: set[int]                    # engines that have not retired it
+    taken: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(slots=True)
+class Callbacks:
+    """Who hears of what the engines tell. All are called on the loop."""
+
+    on_ejected: Callable[[str, str], None]              # (upstream, server label)
+    on_consult: Callable[[str], tuple[int, bytes, str]]  # kind -> status, body, content type
+    on_released: Callable[[], None]                     # a snapshot is used by no engine any more
+    on_death: Callable[[int, BaseException | None], None]   # an engine left its thread unasked
+
+
+class EngineSet:
+    """All engines of the daemon. `threads` 0: one, inline."""
+
+    def __init__(self, threads: int, access_log: AccessLog | None, callbacks: Callbacks) -> None:
+        self.inline = threads == 0
+        self.engines = [Engine(index, max(threads, 1), inline=self.inline, log=access_log) for index in range(max(threads, 1))]
+        self._callbacks = callbacks
+        self._held: dict[int, _Held] = {}
+        self._threads: list[threading.Thread] = []
+        self._alive: set[int] = set()
+        self._leaving: set[int] = set()
+        self._drained = [asyncio.Event() for _ in self.engines]
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+
+    # ------------------------------------------------------------------ life
+    def start(self) -> None:
+        """Let them run. They serve nothing before the first `publish`."""
+        for index, engine in enumerate(self.engines):
+            self._alive.add(index)
+            self._loop.add_reader(engine.events_fileno(), self._on_events, index)
+            if self.inline:
+                self._loop.add_reader(engine.fileno(), engine.poll)
+                continue
+            thread = threading.Thread(target=self._run, args=(index,), name=f"proxyd-engine-{index}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _run(self, index: int) -> None:
+        """Body of an engine thread."""
+        error: BaseException | None = None
+        try:
+            self.engines[index].run()
+        except BaseException as caught:
+            error = caught
+        # The loop is gone only when the process leaves without having closed us: then nobody is left to tell.
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._on_left, index, error)
+
+    def _on_left(self, index: int, error: BaseException | None) -> None:
+        self._on_events(index)
+        self._alive.discard(index)
+        self._drained[index].set()
+        if index not in self._leaving:
+            self._callbacks.on_death(index, error)
+
+    async def drain(self, seconds: float) -> bool:
+        """Stop accepting and let exchanges finish. False when some were still there at the deadline."""
+        self._leaving.update(range(len(self.engines)))
+        for engine in self.engines:
+            engine.drain()
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*(event.wait() for event in self._drained))
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Abort what is left, wait for the threads, forget every snapshot."""
+        if self._closed:
+            return
+        self._closed = True
+        self._leaving.update(range(len(self.engines)))
+        for engine in self.engines:
+            engine.close()
+            if self.inline:
+                engine.poll()
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join, JOIN_TIMEOUT)
+            if thread.is_alive():
+                log.error("%s does not leave", thread.name)
+        for index, engine in enumerate(self.engines):
+            if self.inline:
+                self._loop.remove_reader(engine.fileno())
+            self._on_events(index)
+            self._loop.remove_reader(engine.events_fileno())
+        self._alive.clear()
+        self._held.clear()
+
+    # ------------------------------------------------------------------ snapshots
+    async def publish(self, spec: SnapshotSpec, snapshot: Snapshot) -> None:
+        """Hand a snapshot to every engine; returns when the last one has taken it. DaemonError when an engine died instead."""
+        everyone = set(range(len(self.engines)))
+        held = self._held[spec.generation] = _Held(spec, snapshot, waiting=set(everyone), using=everyone)
+        for engine in self.engines:
+            engine.publish(snapshot)
+        while not held.taken.is_set():
+            if not held.waiting <= self._alive:
+                raise DaemonError("an engine died before it took the new config")
+            try:
+                async with asyncio.timeout(SLOW_ACK):
+                    await held.taken.wait()
+            except TimeoutError:
+                missing = ", ".join(map(str, sorted(held.waiting)))
+                log.warning("engine %s has not taken config generation %d for %.0f s", missing, spec.generation, SLOW_ACK)
+
+    def specs(self) -> Iterator[SnapshotSpec]:
+        """What some engine may still use."""
+        for held in self._held.values():
+            yield held.spec
+
+    # ------------------------------------------------------------------ events
+    def _on_events(self, index: int) -> None:
+        released = False
+        for event in self.engines[index].take_events():
+            try:
+                released |= self._on_event(index, event)
+            except Exception:
+                log.exception("event %r of engine %d", event, index)
+        if released:
+            self._callbacks.on_released()
+
+    def _on_event(self, index: int, event: tuple[Any, ...]) -> bool:
+        """True when it released a snapshot."""
+        match event:
+            case ("ack", generation):
+                held = self._held[generation]
+                held.waiting.discard(index)
+                if not held.waiting:
+                    held.taken.set()
+            case ("retired", generation):
+                held = self._held[generation]
+                held.using.discard(index)
+                if not held.using:
+                    del self._held[generation]
+                    return True
+            case ("ejected", label, upstream):
+                self._callbacks.on_ejected(upstream, label)
+            case ("consult", slot, generation, kind):
+                self.engines[index].answer(slot, generation, *self._callbacks.on_consult(kind))
+            case ("drained",):
+                self._drained[index].set()
+            case _:
+                raise ValueError("unknown event")
+        return False
+
+    # ------------------------------------------------------------------ facts
+    def heartbeats(self) -> list[int]:
+        """Each engine's count of turns. An inline engine is turned once for it: it has no turns of its own while nothing happens."""
+        if self.inline:
+            self.engines[0].poll()
+        return [engine.heartbeat for engine in self.engines]
+
+    def views(self) -> tuple[EngineView, ...]:
+        return tuple(self._view(index, engine.stats()) for index, engine in enumerate(self.engines))
+
+    def _view(self, index: int, stats: dict[str, Any]) -> EngineView:
+        return EngineView(
+            index=index,
+            heartbeat=stats["heartbeat"],
+            loop_lag_seconds=stats["loop_lag_seconds"],
+            cpu_seconds=stats["cpu_seconds"],
+            connections=stats["connections"],
+            exchanges=stats["exchanges"],
+            snapshot=stats["snapshot"],
+            alive=index in self._alive,
+        )

@@ -1,0 +1,45 @@
+"""A loaded config with what the daemon wants to know beside it: the hash that tells whether anything changed, the text, the files."""
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxyd.config import Config, LoadResult, load, load_text
+from proxyd.diagnostics import Diagnostic
+
+HASH_LENGTH = 12    # hex digits: enough to tell configs apart, short enough for a log line
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """`config` is None when there are errors among `diagnostics`; then `hash` is ""."""
+
+    config: Config | None
+    diagnostics: tuple[Diagnostic, ...]
+    files: tuple[Path, ...]       # everything that was read, the main file first; () for a text that names no other
+    text: str                     # of the main file
+    hash: str
+
+
+def load_path(path: Path) -> Loaded:
+    result = load(path)
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        text = ""                 # then the result says so, too
+    return _loaded(result, text)
+
+
+def load_given(text: str, folder: Path | None) -> Loaded:
+    """A config that came as text; relative paths in it start at `folder` (the working directory)."""
+    return _loaded(load_text(text, folder=str(folder or ".")), text)
+
+
+def _loaded(result: LoadResult, text: str) -> Loaded:
+    return Loaded(result.config, tuple(result.diagnostics), tuple(result.files), text, config_hash(result.config) if result.config else "")
+
+
+def config_hash(config: Config) -> str:
+    """Equal for configs that mean the same, however they are spelt."""
+    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:HASH_LENGTH]

@@ -1,0 +1,1 @@
+"""Prometheus metrics: native counters, read when somebody scrapes."""

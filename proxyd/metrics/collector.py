@@ -1,0 +1,208 @@
+"""The metric families of interface.md §5, made from native counters at the moment of a scrape.
+
+Nothing is counted here; what the engines count is read, summed over what has left (`retained`) and named. Labels come from the config, from
+status codes, from methods as the engine normalises them and from fixed words, so that clients cannot grow the number of series. A route or
+server that nobody has used yet shows no histogram: a thousand routes would be forty thousand lines of zeros.
+"""
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from proxyd_ext.core.fault import faults
+from proxyd_ext.core.stats import BUCKETS_SECONDS
+
+from proxyd.metrics.retained import Ratchet, Retained, Stats
+from proxyd.metrics.source import Capture
+from proxyd.state import ServerState
+
+SERVER_STATES: tuple[ServerState, ...] = ("up", "down", "pending", "ejected", "maint", "drain", "unresolved")
+BOUNDS = (*(str(float(bound)) for bound in BUCKETS_SECONDS), "+Inf")
+ERROR_WORDS: Mapping[str, str] = {word: str(facts["proxy_error"]) or word for word, facts in faults().items()}
+"""Fault word → the error type of RFC 9209 §2.3 that stands in `Proxy-Status`."""
+
+Labels = tuple[str, ...]
+
+
+def counter(name: str, text: str, labels: Labels = ()) -> CounterMetricFamily:
+    return CounterMetricFamily(f"proxyd_{name}", text, labels=labels)
+
+
+def gauge(name: str, text: str, labels: Labels = ()) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"proxyd_{name}", text, labels=labels)
+
+
+def histogram(name: str, text: str, labels: Labels) -> HistogramMetricFamily:
+    return HistogramMetricFamily(f"proxyd_{name}", text, labels=labels)
+
+
+def put(family: HistogramMetricFamily, labels: Labels, value: Mapping[str, Any]) -> None:
+    """Add a native histogram, whose buckets are counted singly, in the exposition's cumulative form; nothing if it is empty."""
+    if not value["count"]:
+        return
+    running, buckets = 0, []
+    for bound, count in zip(BOUNDS, value["buckets"], strict=True):
+        running += count
+        buckets.append((bound, float(running)))
+    family.add_metric(labels, buckets, sum_value=value["sum"])
+
+
+class Collector:
+    """The families of one capture; remembers what must not be forgotten between scrapes. One scrape at a time."""
+
+    def __init__(self, version: str) -> None:
+        self._version = version
+        self._listeners: Retained[str] = Retained(frozenset({"accepted", "rejected"}))
+        self._routes: Retained[Labels] = Retained(
+            frozenset({"requests", "errors", "duration_seconds", "ttfb_seconds", "bytes_in", "bytes_out"}))
+        self._upstreams: Retained[str] = Retained(frozenset({"response_seconds", "connect_seconds", "retries"}))
+        self._servers: Retained[Labels] = Retained(frozenset({"requests", "errors", "ejections"}))
+        self._numbers = Ratchet()
+
+    def collect(self, now: Capture) -> Iterator[Metric]:
+        yield from self._collect_listeners(now)
+        yield from self._collect_routes(now)
+        yield from self._collect_upstreams(now)
+        yield from self._collect_servers(now)
+        yield from self._collect_config(now)
+        yield from self._collect_engines(now)
+
+    def _collect_listeners(self, now: Capture) -> Iterable[Metric]:
+        accepted = counter("connections_accepted_total", "Client connections accepted.", ("listener",))
+        rejected = counter("connections_rejected_total", "Client connections closed unserved, by reason.", ("listener", "reason"))
+        is_open = gauge("connections_open", "Client connections open now.", ("listener",))
+        in_flight = gauge("http_requests_in_flight", "Requests that are being served now.", ("listener",))
+        for name, total in self._listeners.totals((entry.name, entry.listener) for entry in now.listeners).items():
+            accepted.add_metric((name,), total["accepted"])
+            for reason, count in total["rejected"].items():
+                rejected.add_metric((name, reason), count)
+        gauges: dict[str, list[int]] = {}
+        for entry in now.listeners:
+            stats, sums = entry.listener.stats(), gauges.setdefault(entry.name, [0, 0])
+            sums[0] += stats["open"]
+            sums[1] += stats["in_flight"]
+        for name, (opened, flying) in gauges.items():
+            is_open.add_metric((name,), opened)
+            in_flight.add_metric((name,), flying)
+        return accepted, rejected, is_open, in_flight
+
+    def _collect_routes(self, now: Capture) -> Iterable[Metric]:
+        labels = ("listener", "route")
+        requests = counter("http_requests_total", "Requests answered, by route, method and status code.", (*labels, "method", "code"))
+        errors = counter("http_errors_total", "Answers that proxyd made of a failure, by error type (RFC 9209).", (*labels, "error"))
+        duration = histogram("http_request_duration_seconds", "From the first byte of the request to the last of the answer.", labels)
+        ttfb = histogram("http_response_ttfb_seconds", "From the first byte of the request to the first of the answer.", labels)
+        bytes_in = counter("http_request_bytes_total", "Bytes of requests received from clients.", labels)
+        bytes_out = counter("http_response_bytes_total", "Bytes of answers sent to clients.", labels)
+        for names, total in self._routes.totals(((entry.listener, entry.route), entry.stats) for entry in now.routes).items():
+            for (method, code), count in total["requests"].items():
+                requests.add_metric((*names, method, code_label(code)), count)
+            for error, count in by_error_type(total["errors"]).items():
+                errors.add_metric((*names, error), count)
+            put(duration, names, total["duration_seconds"])
+            put(ttfb, names, total["ttfb_seconds"])
+            bytes_in.add_metric(names, total["bytes_in"])
+            bytes_out.add_metric(names, total["bytes_out"])
+        return requests, errors, duration, ttfb, bytes_in, bytes_out
+
+    def _collect_upstreams(self, now: Capture) -> Iterable[Metric]:
+        retries = counter("http_retries_total", "Requests that were tried again on a server, by reason.", ("upstream", "reason"))
+        response = histogram("upstream_response_duration_seconds", "From the request sent to the answer's last byte.", ("upstream",))
+        connect = histogram("upstream_connect_duration_seconds", "Time to open a connection to a server.", ("upstream",))
+        connections = gauge("upstream_connections", "Connections to servers, by state.", ("upstream", "state"))
+        opened = counter("upstream_connections_opened_total", "Connections opened to servers.", ("upstream",))
+        for name, total in self._upstreams.totals((entry.name, entry.state) for entry in now.upstreams).items():
+            for reason, count in total["retries"].items():
+                retries.add_metric((name, reason), count)
+            put(response, (name,), total["response_seconds"])
+            put(connect, (name,), total["connect_seconds"])
+        for entry in now.upstreams:
+            count = entry.departed_opened + sum(member.server.stats()["opened"] for member in entry.servers)
+            opened.add_metric((entry.name,), self._numbers.total(("opened", entry.name), count))
+        for view in now.upstream_views:
+            connections.add_metric((view.name, "active"), sum(server.connections_active for server in view.servers))
+            connections.add_metric((view.name, "idle"), sum(server.connections_idle for server in view.servers))
+        return retries, response, connect, connections, opened
+
+    def _collect_servers(self, now: Capture) -> Iterable[Metric]:
+        labels = ("upstream", "server")
+        requests = counter("upstream_requests_total", "Answers of servers, by status code.", (*labels, "code"))
+        errors = counter("upstream_errors_total", "Failures of servers, by proxyd's word for them.", (*labels, "error"))
+        ejections = counter("upstream_ejections_total", "Times a server was taken out after failures.", (*labels, "reason"))
+        checks = counter("upstream_health_checks_total", "Active health checks, by result.", (*labels, "result"))
+        entries = [entry for upstream in now.upstreams for entry in upstream.servers]
+        for names, total in self._servers.totals(((entry.upstream, entry.label), entry.server) for entry in entries).items():
+            for code, count in total["requests"].items():
+                requests.add_metric((*names, code_label(code)), count)
+            for error, count in total["errors"].items():
+                errors.add_metric((*names, error), count)
+            ejections.add_metric((*names, "consecutive_failures"), total["ejections"])
+        for entry in entries:
+            for result, count in entry.check_results.items():
+                key = (entry.upstream, entry.label, result)
+                checks.add_metric(key, self._numbers.total(("check", *key), count))
+        return requests, errors, ejections, checks, *server_gauges(now)
+
+    def _collect_config(self, now: Capture) -> Iterable[Metric]:
+        success = gauge("config_last_reload_successful", "Whether the last reload was taken (1) or refused (0).")
+        success.add_metric((), float(now.last_reload_ok))
+        at = gauge("config_last_reload_success_timestamp_seconds", "When the config that serves was taken (epoch).")
+        at.add_metric((), now.last_reload_at)
+        reloads = counter("config_reloads_total", "Reloads, by result.", ("result",))
+        for result, count in now.reloads.items():
+            reloads.add_metric((result,), count)
+        info = gauge("config_info", "The config that serves; always 1.", ("hash",))
+        info.add_metric((now.config_hash,), 1)
+        build = gauge("build_info", "The program; always 1.", ("version", "python", "implementation"))
+        build.add_metric((self._version, platform.python_version(), platform.python_implementation()), 1)
+        return success, at, reloads, info, build
+
+    def _collect_engines(self, now: Capture) -> Iterable[Metric]:
+        cpu = counter("engine_cpu_seconds_total", "CPU time of the engine's thread.", ("engine",))
+        lag = gauge("engine_loop_lag_seconds", "How long the engine's last turn kept events waiting.", ("engine",))
+        refused = counter("engine_door_refused_total", "What a full door of the engine refused.", ("engine", "door"))
+        late = counter("engine_consults_late_total", "Answers that came after their request had been decided.", ("engine",))
+        for entry in now.engines:
+            stats, index = entry.engine.stats(), (str(entry.index),)
+            cpu.add_metric(index, stats["cpu_seconds"])
+            lag.add_metric(index, stats["loop_lag_seconds"])
+            refused.add_metric((*index, "commands"), stats["commands_refused"])
+            refused.add_metric((*index, "consults"), stats["consults_refused"])
+            late.add_metric(index, stats["consults_late"])
+        dropped = counter("log_dropped_total", "Records that a slow sink made proxyd drop.", ("sink",))
+        for log in now.logs:
+            dropped.add_metric((log.sink,), self._numbers.total(("dropped", log.sink), log.dropped))
+        return cpu, lag, refused, late, dropped
+
+
+def code_label(code: int) -> str:
+    """A status code; "other" for what did not fit the engine's table of codes."""
+    return str(code) if code else "other"
+
+
+def by_error_type(errors: Stats) -> dict[str, int]:
+    """Counts by fault word as counts by RFC 9209 error type; several words share a type."""
+    found: dict[str, int] = {}
+    for word, count in errors.items():
+        kind = ERROR_WORDS.get(word, word)
+        found[kind] = found.get(kind, 0) + count
+    return found
+
+
+def server_gauges(now: Capture) -> Iterable[Metric]:
+    labels = ("upstream", "server")
+    up = gauge("upstream_server_up", "Whether the balancer may choose the server.", labels)
+    weight = gauge("upstream_server_weight", "The server's share.", labels)
+    in_flight = gauge("upstream_server_requests_in_flight", "Requests that the server is working on.", labels)
+    state = gauge("upstream_server_state", "1 for the state that the server is in, else 0.", (*labels, "state"))
+    for view in now.upstream_views:
+        for server in view.servers:
+            names = (view.name, server.label)
+            up.add_metric(names, float(server.usable))
+            weight.add_metric(names, server.weight)
+            in_flight.add_metric(names, server.in_flight)
+            for word in SERVER_STATES:
+                state.add_metric((*names, word), float(server.state == word))
+    return up, weight, in_flight, state

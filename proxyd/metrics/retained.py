@@ -1,0 +1,117 @@
+"""Counters that never go backwards, although the things they count come and go with reloads.
+
+A series belongs to a *group*: the label values that it is shown under. The handles of one group may change: an address leaves a
+listener, a server is removed and returns as a new object. Their counts must stay in the sum, or the series would fall. So what every handle
+last told is remembered, and what left stays in the sum of its group.
+
+The handles themselves are not kept: a listener closes its sockets when the last reference goes. They are told apart by identity. An
+identity may be given again, to a new object; its counts are then lower than those remembered, which tells them apart. What a handle counted
+between the last scrape and its end is not shown.
+
+The obvious other way, remembering the last value shown and adding it whenever a value falls, counts twice when one of several handles
+leaves: the others are still in the new value.
+"""
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from proxyd.metrics.source import Handle
+
+GROUPS_LIMIT = 4_096
+"""How many groups without a handle are remembered; the one that left first is forgotten first, and begins at zero should it return."""
+PAST_LIMIT = 64
+"""How many past handles of a group may return and be known again; older ones are only a sum."""
+
+Group = TypeVar("Group", bound=Hashable)
+Stats = dict[str, Any]
+
+
+def add(into: Stats, more: Mapping[Any, Any]) -> None:
+    """Add counters of `more` to `into`: numbers, lists of numbers (element by element), mappings (key by key)."""
+    for key, value in more.items():
+        have = into.get(key)
+        if isinstance(value, Mapping):
+            add(into.setdefault(key, {}), value)
+        elif isinstance(value, list):
+            into[key] = list(value) if have is None else [a + b for a, b in zip(have, value, strict=True)]
+        else:
+            into[key] = value if have is None else have + value
+
+
+def amount(value: Any) -> float:
+    """Everything that is counted in `value`, summed: of two readings of one handle, the later has the greater or the same amount."""
+    if isinstance(value, Mapping):
+        return sum(amount(part) for part in value.values())
+    return sum(value) if isinstance(value, list) else float(value)
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is remembered of one group, by the identity of the handle."""
+
+    serving: dict[int, Stats] = field(default_factory=dict)
+    past: dict[int, Stats] = field(default_factory=dict)
+    sum: Stats = field(default_factory=dict)         # of handles too old to return
+
+
+class Retained(Generic[Group]):
+    """Sums over the handles of each group, past ones included, of the `counters` of their stats."""
+
+    def __init__(self, counters: frozenset[str], groups_limit: int = GROUPS_LIMIT) -> None:
+        self._counters = counters
+        self._limit = groups_limit
+        self._groups: dict[Group, _Known] = {}
+
+    def totals(self, serving: Iterable[tuple[Group, Handle]]) -> dict[Group, Stats]:
+        """Take note of what serves now; the sums of its groups."""
+        now: dict[Group, dict[int, Stats]] = {}
+        for group, handle in serving:
+            now.setdefault(group, {})[id(handle)] = {key: value for key, value in handle.stats().items() if key in self._counters}
+        for group in now.keys() | self._groups.keys():
+            _take_note(self._groups.setdefault(group, _Known()), now.get(group, {}))
+        self._forget()
+        return {group: _total(self._groups[group]) for group in now}
+
+    def _forget(self) -> None:
+        idle = [group for group, known in self._groups.items() if not known.serving]
+        for group in idle[: max(0, len(idle) - self._limit)]:
+            del self._groups[group]
+
+
+def _take_note(known: _Known, now: dict[int, Stats]) -> None:
+    for identity, before in known.serving.items():
+        if identity not in now:
+            known.past[identity] = before
+        elif amount(now[identity]) < amount(before):
+            add(known.sum, before)                   # another object at the same address
+    for identity, stats in now.items():
+        before = known.past.pop(identity, {})
+        if amount(stats) < amount(before):
+            add(known.sum, before)
+    known.serving = now
+    while len(known.past) > PAST_LIMIT:
+        add(known.sum, known.past.pop(next(iter(known.past))))
+
+
+def _total(known: _Known) -> Stats:
+    found: Stats = {}
+    for stats in (known.sum, *known.past.values(), *known.serving.values()):
+        add(found, stats)
+    return found
+
+
+class Ratchet:
+    """The same for plain numbers that are no handle's: a value that falls has begun again, so what it had reached is added from then on."""
+
+    def __init__(self) -> None:
+        self._last: dict[Hashable, float] = {}
+        self._base: dict[Hashable, float] = {}
+
+    def total(self, key: Hashable, value: float) -> float:
+        last = self._last.get(key, 0)
+        if value < last:
+            self._base[key] = self._base.get(key, 0) + last
+        self._last[key] = value
+        return self._base.get(key, 0) + value

@@ -1,0 +1,73 @@
+"""What the collector reads. `capture` takes it on the main thread; the numbers behind the handles may then be read on any thread."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from proxyd.state import EngineEntry, ListenerEntry, LogEntry, RouteEntry, UpstreamEntry, UpstreamView
+
+
+class Handle(Protocol):
+    """A native object with counters (`Server`, `RouteStats`, ...)."""
+
+    def stats(self) -> dict[str, Any]: ...
+
+
+class MetricsSource(Protocol):
+    """The part of the daemon that metrics are made of."""
+
+    @property
+    def config_hash(self) -> str: ...
+
+    @property
+    def reloads(self) -> dict[str, int]: ...
+
+    @property
+    def last_reload_at(self) -> float: ...
+
+    @property
+    def last_reload_ok(self) -> bool: ...
+
+    def upstreams(self) -> tuple[UpstreamView, ...]: ...
+
+    def listener_entries(self) -> tuple[ListenerEntry, ...]: ...
+
+    def route_entries(self) -> tuple[RouteEntry, ...]: ...
+
+    def upstream_entries(self) -> tuple[UpstreamEntry, ...]: ...
+
+    def engine_entries(self) -> tuple[EngineEntry, ...]: ...
+
+    def log_entries(self) -> tuple[LogEntry, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """One moment of the daemon: which handles serve, and the facts that only the main thread may look up."""
+
+    config_hash: str
+    reloads: Mapping[str, int]
+    last_reload_at: float
+    last_reload_ok: bool
+    upstream_views: tuple[UpstreamView, ...]
+    listeners: tuple[ListenerEntry, ...]
+    routes: tuple[RouteEntry, ...]
+    upstreams: tuple[UpstreamEntry, ...]
+    engines: tuple[EngineEntry, ...]
+    logs: tuple[LogEntry, ...]
+
+
+def capture(source: MetricsSource) -> Capture:
+    return Capture(
+        config_hash=source.config_hash,
+        reloads=dict(source.reloads),
+        last_reload_at=source.last_reload_at,
+        last_reload_ok=source.last_reload_ok,
+        upstream_views=source.upstreams(),
+        listeners=source.listener_entries(),
+        routes=source.route_entries(),
+        upstreams=source.upstream_entries(),
+        engines=source.engine_entries(),
+        logs=source.log_entries(),
+    )

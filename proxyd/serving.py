@@ -1,0 +1,225 @@
+"""From a loaded config to the last engine's acknowledgement, in an order in which everything that can fail comes before the hand-over.
+
+    prepare       look up new names (bounded), bind new addresses, compile the snapshot            | all of this can fail, and then
+    follow        let the services and the access log take the config                              | what it did is taken back
+    hand over     new servers are checked first; publish; wait for every acknowledgement           | cannot fail
+    let go        forget names, checks and listeners that left; handles, when the last engine says so
+
+A *republish* is the same without a new config: the addresses of a name have changed.
+"""
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from proxyd_ext.io.listener import Listener
+from proxyd_ext.snapshot import Snapshot
+
+from proxyd import codes
+from proxyd.clock import Clock
+from proxyd.config.address import BindAddress
+from proxyd.diagnostics import Diagnostic
+from proxyd.discovery.names import Names
+from proxyd.ejections import Ejections
+from proxyd.engines import EngineSet
+from proxyd.health.check import Check, HttpCheck, TcpCheck
+from proxyd.health.monitor import HealthMonitor, Wanted
+from proxyd.logs import AccessSink
+from proxyd.passed import PassedFds
+from proxyd.snapshot.build import build_spec
+from proxyd.snapshot.compiled import Compiled
+from proxyd.snapshot.members import Members, members_of, names_of
+from proxyd.snapshot.store import ListenerKey, Store
+from proxyd.sockets import BindError, Bound, close_all, open_bound
+from proxyd.state import DaemonError, Service
+from proxyd.views import Views
+
+if TYPE_CHECKING:
+    from proxyd.config.model import Active, Config
+
+NAMES_WAIT = 2.0    # seconds that a start or a reload waits for the first answers of new names
+
+log = logging.getLogger("proxyd.serving")
+
+
+@dataclass(slots=True)
+class Serving:
+    """What serves, and the steps that change it. One caller at a time."""
+
+    clock: Clock
+    engines: EngineSet
+    sink: AccessSink | None
+    names: Names
+    health: HealthMonitor
+    ejections: Ejections
+    services: Sequence[Service]
+    passed: PassedFds
+    store: Store = field(default_factory=Store)
+    current: Compiled | None = None
+    _candidate: Compiled | None = None       # compiled, not handed over yet: its handles must not be let go meanwhile
+
+    @property
+    def compiled(self) -> Compiled:
+        if self.current is None:
+            raise RuntimeError("nothing serves yet")
+        return self.current
+
+    @property
+    def views(self) -> Views:
+        return Views(self.compiled, self.store, self.health, self.ejections, self.names)
+
+    async def take(self, config: Config, config_hash: str) -> None:
+        """Serve this config. DaemonError: it cannot be done, and what served before serves on."""
+        try:
+            candidate = await self._prepare(config, config_hash)
+            await self._follow(config)
+        except BaseException:
+            await self._abandon()
+            raise
+        await self._hand_over(candidate)
+
+    async def try_out(self, config: Config, config_hash: str) -> None:
+        """Do what can fail, and take it back: the answer to a dry run. DaemonError as `take` would raise it (but for the services)."""
+        try:
+            await self._prepare(config, config_hash)
+        finally:
+            await self._abandon()
+
+    async def republish(self) -> bool:
+        """Bring new addresses of names to the engines. False when nothing has changed."""
+        before = self.compiled
+        members = members_of(before.config, self.names.addresses())
+        if members == before.members:
+            return False
+        await self._hand_over(self._compile(before.config, members, before.config_hash))
+        return True
+
+    def sweep(self) -> None:
+        """Let go of handles that no engine can use any more."""
+        kept = [compiled.spec for compiled in (self.current, self._candidate) if compiled is not None]
+        self.store.sweep([*self.engines.specs(), *kept])
+        self.ejections.forget_others(set(self.store.servers))
+
+    def close(self) -> None:
+        """After the engines have closed."""
+        self.store.remove_files()
+        if self.sink is not None:
+            self.sink.close()
+
+    # ------------------------------------------------------------------ the steps
+    async def _prepare(self, config: Config, config_hash: str) -> Compiled:
+        await self.names.ensure(names_of(config), wait=NAMES_WAIT)
+        self._bind(config)
+        try:
+            return self._compile(config, members_of(config, self.names.addresses()), config_hash)
+        except ValueError as error:
+            raise _failed(codes.COMPILE_FAILED, f"the engines refuse the config: {error}") from error
+
+    def _bind(self, config: Config) -> None:
+        """Bind every address that is not bound yet, and report all that cannot be."""
+        wanted = dict(_binds(config))
+        bounds: list[tuple[ListenerKey, Bound]] = []
+        errors: list[Diagnostic] = []
+        engines = len(self.engines.engines)
+        for key, (bind, path) in wanted.items():
+            if key in self.store.listeners:
+                continue
+            try:
+                exclusive = not self.store.is_leaving(bind, wanted.keys())
+                bounds.append((key, open_bound(bind, engines=engines, exclusive=exclusive, passed=self.passed, place=False)))
+            except BindError as error:
+                errors.append(Diagnostic(codes.BIND_FAILED.code, f"listener {key[0]}: {error}", help=error.help, path=path))
+        if errors:
+            close_all([bound for _, bound in bounds])
+            raise DaemonError(errors[0].message, errors)
+        for (name, text), bound in bounds:
+            self.store.adopt(name, text, bound)
+
+    def _compile(self, config: Config, members: Members, config_hash: str) -> Compiled:
+        def listen(name: str, bind: BindAddress) -> Listener:
+            return self.store.listeners[(name, str(bind))].listener
+
+        generation = self.current.generation + 1 if self.current is not None else 1
+        spec = build_spec(config, members, listen, self.store, generation=generation, config_hash=config_hash)
+        self._candidate = Compiled(config, members, spec, Snapshot(spec))
+        return self._candidate
+
+    async def _follow(self, config: Config) -> None:
+        followed: list[Service] = []
+        try:
+            for service in self.services:
+                followed.append(service)
+                await service.apply(config)
+            self._point_log(config)
+            self.store.place_files()
+        except (DaemonError, OSError) as error:
+            if self.current is not None:
+                await _go_back(followed, self.current.config)
+            if isinstance(error, DaemonError):
+                raise
+            raise _failed(codes.SERVICE_FAILED, str(error)) from error
+
+    def _point_log(self, config: Config) -> None:
+        access = config.log.access
+        if self.sink is None or access is None or access.to == self.sink.to:
+            return
+        try:
+            self.sink.point_to(access.to)
+        except DaemonError as error:
+            raise _failed(codes.LOG_FAILED, str(error), "log.access.to") from error
+
+    async def _hand_over(self, candidate: Compiled) -> None:
+        wanted = list(self._checks(candidate))
+        await self.health.apply(wanted, keep_others=True)
+        await self.engines.publish(candidate.spec, candidate.native)
+        self.current, self._candidate = candidate, None
+        self.store.depart_others(dict(_binds(candidate.config)).keys())
+        await self._forget_names()
+        await self.health.apply(wanted)
+        self.sweep()
+
+    async def _abandon(self) -> None:
+        self._candidate = None
+        self.sweep()
+        await self._forget_names()
+
+    async def _forget_names(self) -> None:
+        await self.names.only(names_of(self.current.config) if self.current is not None else ())
+
+    def _checks(self, compiled: Compiled) -> Iterator[Wanted]:
+        for name, upstream in compiled.config.upstreams.items():
+            if upstream.health.active is None:
+                continue
+            check = build_check(upstream.health.active)
+            for member in compiled.members[name]:
+                if member.address is not None:
+                    yield Wanted(name, member.label, member.address, self.store.server(name, member.label, member.address), check)
+
+
+def build_check(active: Active) -> Check:
+    interval, timeout = active.interval.seconds, active.timeout.seconds
+    if active.path is None:
+        return TcpCheck(interval, timeout, active.rise, active.fall)
+    return HttpCheck(active.path, interval, timeout, active.rise, active.fall, active.expect.ranges, active.host or "")
+
+
+def _binds(config: Config) -> Iterator[tuple[ListenerKey, tuple[BindAddress, str]]]:
+    """(listener, address as spelt) -> the address and its path in the config."""
+    for name, listener in config.listeners.items():
+        for index, bind in enumerate(listener.bind):
+            yield (name, str(bind)), (bind, f"listeners.{name}.bind[{index}]")
+
+
+async def _go_back(services: Sequence[Service], config: Config) -> None:
+    """The reload failed: the services that may have taken the new config take the old one again."""
+    for service in services:
+        try:
+            await service.apply(config)
+        except (DaemonError, OSError) as error:
+            log.error("%s cannot go back to the running config: %s", type(service).__name__, error)
+
+
+def _failed(code: codes.Code, message: str, path: str = "") -> DaemonError:
+    return DaemonError(message, [Diagnostic(code.code, message, path=path)])

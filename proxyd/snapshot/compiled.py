@@ -1,0 +1,30 @@
+"""A config together with everything that was made from it: what serves, or is about to."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from proxyd_ext.snapshot import Snapshot
+
+from proxyd.snapshot.members import Members
+
+if TYPE_CHECKING:
+    from proxyd_ext.snapshot.spec import SnapshotSpec
+
+    from proxyd.config.model import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    config: Config
+    members: Members
+    spec: SnapshotSpec
+    native: Snapshot
+
+    @property
+    def generation(self) -> int:
+        return self.spec.generation
+
+    @property
+    def config_hash(self) -> str:
+        return self.spec.config_hash

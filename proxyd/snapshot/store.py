@@ -1,0 +1,122 @@
+"""The handles that outlive snapshots, each under its full identity, so that a reload meets the same counters, health and connections.
+
+    server      (upstream, address)         upstream    its name
+    listener    (name, bind address)        route       (listener, route)
+
+A handle is made when a snapshot first needs it and let go when no engine can use it any more: the daemon calls `sweep` with every
+snapshot that still serves somewhere.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from proxyd_ext.balance.server import Server, UpstreamState
+from proxyd_ext.io.listener import Listener
+from proxyd_ext.route.stats import RouteStats
+
+from proxyd.config.address import BindAddress
+from proxyd.sockets import Bound
+
+if TYPE_CHECKING:
+    from proxyd_ext.snapshot.spec import SnapshotSpec
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+ServerKey = tuple[str, str]      # (upstream, label)
+ListenerKey = tuple[str, str]    # (listener, bind address as the config spells it)
+RouteKey = tuple[str, str]       # (listener, route)
+
+
+@dataclass(slots=True)
+class HeldListener:
+    listener: Listener
+    bound: Bound                 # its fds belong to the listener; the socket file is still ours to remove
+
+
+@dataclass(slots=True)
+class Store:
+    servers: dict[ServerKey, Server] = field(default_factory=dict)
+    upstreams: dict[str, UpstreamState] = field(default_factory=dict)
+    listeners: dict[ListenerKey, HeldListener] = field(default_factory=dict)
+    routes: dict[RouteKey, RouteStats] = field(default_factory=dict)
+    _departing: list[HeldListener] = field(default_factory=list)     # no longer in the config; some engine may still close them
+    _departed_opened: dict[str, int] = field(default_factory=dict)   # upstream -> connections opened to servers that were let go
+
+    def server(self, upstream: str, label: str, address: tuple[str, int] | str) -> Server:
+        return _held(self.servers, (upstream, label), lambda: Server(upstream, label, address))
+
+    def upstream(self, name: str) -> UpstreamState:
+        return _held(self.upstreams, name, lambda: UpstreamState(name))
+
+    def route(self, listener: str, route: str) -> RouteStats:
+        return _held(self.routes, (listener, route), lambda: RouteStats(listener, route))
+
+    def adopt(self, name: str, bind: str, bound: Bound) -> Listener:
+        """Make a listener of bound sockets; from here on it owns them."""
+        listener = Listener(name, bound.address, bound.fds, bound.shared)
+        self.listeners[(name, bind)] = HeldListener(listener, bound)
+        return listener
+
+    def depart_others(self, kept: Collection[ListenerKey]) -> None:
+        """Only these listeners serve from now on. One that left never returns: its engines close its sockets."""
+        for key in self.listeners.keys() - set(kept):
+            self._departing.append(self.listeners.pop(key))
+
+    def is_leaving(self, bind: BindAddress, kept: Collection[ListenerKey]) -> bool:
+        """Whether `bind` is still held by a listener of ours that is not among `kept`."""
+        leaving = [held.bound for key, held in self.listeners.items() if key not in kept] + [held.bound for held in self._departing]
+        path = bind.path if bind.is_unix else None
+        return any(bound.file[0] == path if bound.file else bound.port == bind.port for bound in leaving)
+
+    def place_files(self) -> None:
+        """Put every unix socket's file where clients look for it."""
+        for held in self.listeners.values():
+            held.bound.place()
+
+    def remove_files(self) -> None:
+        """Remove every unix socket's file: nobody serves there any more."""
+        for held in (*self.listeners.values(), *self._departing):
+            held.bound.remove_file()
+
+    def departed_opened(self, upstream: str, members: Iterable[Server]) -> int:
+        """Connections opened to servers that are not among the upstream's members (any more)."""
+        present = {id(server) for server in members}
+        left = [server for key, server in self.servers.items() if key[0] == upstream and id(server) not in present]
+        return self._departed_opened.get(upstream, 0) + sum(int(server.stats()["opened"]) for server in left)
+
+    def sweep(self, specs: Iterable[SnapshotSpec]) -> None:
+        """Let go of every handle that none of these snapshots names."""
+        listeners, routes, servers, upstreams = set[int](), set[int](), set[int](), set[int]()
+        for spec in specs:
+            for item in spec.listeners:
+                listeners.add(id(item.listener))
+                routes.update(id(stats) for stats in item.stats)
+            for upstream in spec.upstreams:
+                upstreams.add(id(upstream.state))
+                servers.update(id(member.server) for member in upstream.members)
+        for key, server in _unnamed(self.servers, servers):
+            self._departed_opened[key[0]] = self._departed_opened.get(key[0], 0) + server.stats()["opened"]
+            del self.servers[key]
+        for name, _ in _unnamed(self.upstreams, upstreams):
+            del self.upstreams[name]
+            self._departed_opened.pop(name, None)
+        for route_key, _ in _unnamed(self.routes, routes):
+            del self.routes[route_key]
+        for listener_key, held in list(self.listeners.items()):
+            if id(held.listener) not in listeners:
+                held.bound.remove_file()
+                del self.listeners[listener_key]
+        for held in [held for held in self._departing if id(held.listener) not in listeners]:
+            held.bound.remove_file()
+            self._departing.remove(held)
+
+
+def _held(handles: dict[K, V], key: K, new: Callable[[], V]) -> V:
+    return handles[key] if key in handles else handles.setdefault(key, new())
+
+
+def _unnamed(handles: dict[K, V], named: set[int]) -> list[tuple[K, V]]:
+    return [(key, handle) for key, handle in handles.items() if id(handle) not in named]

@@ -1,0 +1,239 @@
+"""What the parts of the control plane tell one another: plain values, read-only for everybody but the daemon.
+
+Two families. *Views* (`ServerView`, `UpstreamView`, ...) are computed when asked, hold plain values only and turn into JSON with
+`dataclasses.asdict`. *Entries* (`ServerEntry`, `RouteEntry`, ...) name the native handles themselves, for a reader of counters that
+wants every number (the metrics collector).
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from proxyd_ext.balance.server import Server, UpstreamState
+    from proxyd_ext.engine import Engine
+    from proxyd_ext.io.listener import Listener
+    from proxyd_ext.route.stats import RouteStats
+
+    from proxyd.config.model import Config
+    from proxyd.diagnostics import Diagnostic
+
+Phase = Literal["starting", "serving", "draining", "stopped"]
+CheckResult = Literal["unknown", "passed", "failed"]
+ServerState = Literal["up", "down", "pending", "ejected", "maint", "drain", "unresolved"]
+
+NO_ROUTE = "-"
+"""The route name under which requests are counted that no route matched."""
+
+
+# ------------------------------------------------------------------ reload
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference between two configs: `kind` of `thing` called `name`; `text` is the sentence for people."""
+
+    kind: Literal["added", "removed", "changed"]
+    thing: Literal["listener", "route", "upstream", "server", "runtime", "log", "admin"]
+    name: str                      # "web 127.0.0.1:8080", "web/shop-api", "api", "api/10.0.1.12:8000"
+    text: str                      # "server api/10.0.1.12:8000: weight 1 -> 2"
+    live: bool = True              # False: cannot change in a running daemon; takes effect at the next start
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadResult:
+    """The answer to a reload. `ok` False: nothing was changed and `diagnostics` holds the errors."""
+
+    ok: bool
+    changed: bool                  # False with ok: same config, nothing to do
+    dry_run: bool
+    generation: int                # of the snapshot that serves now
+    config_hash: str               # of the config that serves now (of the candidate, when dry_run)
+    diagnostics: tuple[Diagnostic, ...] = ()     # errors, or warnings of an accepted config
+    plan: tuple[Change, ...] = ()
+    seconds: float = 0.0           # from the call to the last engine's acknowledgement
+
+
+# ------------------------------------------------------------------ views
+@dataclass(frozen=True, slots=True)
+class CheckView:
+    """An active check of one server."""
+
+    kind: Literal["http", "tcp"]
+    result: CheckResult
+    reason: str                    # "connection refused", "status 503, expected 200-299"; "" when passed
+    at: float                      # wall time (epoch seconds) of the last result; 0.0 before the first
+    duration_seconds: float
+    passed: int                    # results since the check exists
+    failed: int
+    streak: int                    # equal results in a row, the last one counted
+
+
+@dataclass(frozen=True, slots=True)
+class ServerView:
+    label: str                     # "10.0.1.12:8000"
+    source: str                    # as the config spells it: "app.internal:8000"
+    state: ServerState
+    reason: str                    # why it is not up, in plain words; "" when up
+    usable: bool
+    weight: int
+    backup: bool
+    down: tuple[str, ...]          # native reasons: "health", "maint", "drain", "pending"
+    ejected_for_ms: int
+    ejections: int
+    consecutive_failures: int
+    in_flight: int
+    connections_active: int
+    connections_idle: int
+    requests: int                  # all codes
+    errors: Mapping[str, int]      # fault word -> count
+    check: CheckView | None
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamView:
+    name: str
+    balance: str
+    servers: tuple[ServerView, ...]
+    usable: int                    # how many servers are
+    warning: str                   # "" or a sentence: "no server is usable", "app.internal does not resolve: ..."
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerView:
+    name: str
+    address: str                   # "127.0.0.1:8080", "[::]:8080", "unix:/run/x.sock"
+    accepted: int
+    open: int
+    in_flight: int
+    rejected: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteView:
+    listener: str
+    route: str
+    index: int                     # position in the listener's table; -1 for NO_ROUTE
+    match: str                     # "GET,HEAD media.example.com/*", "*" for any
+    action: str                    # "to api", "to api 95, api-canary 5", "respond 200", "redirect 308"
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineView:
+    index: int
+    heartbeat: int
+    loop_lag_seconds: float
+    cpu_seconds: float
+    connections: int
+    exchanges: int
+    snapshot: int                  # generation that it serves
+    alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LastReload:
+    ok: bool
+    at: float                      # epoch seconds
+    summary: str                   # "3 changes", "unchanged", "2 errors: proxyd.yaml:5:3 ..."
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    version: str
+    pid: int
+    phase: Phase
+    started_at: float              # epoch seconds
+    uptime_seconds: float
+    config_path: str               # "" when the config was given as text
+    config_hash: str
+    generation: int
+    threads: int
+    ready: bool
+    not_ready: tuple[str, ...]     # sentences: "upstream api has no usable server"
+    last_reload: LastReload | None
+    listeners: tuple[ListenerView, ...]
+    upstreams: tuple[UpstreamView, ...]
+    engines: tuple[EngineView, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RouteDecision:
+    """What a request would meet, told by the native route table itself (`proxyd route`, `/route/explain`)."""
+
+    listener: str
+    address: str
+    path: str                      # normalised; as given when it cannot be
+    route: str | None              # None: no route matches (404), or the path is refused (400)
+    action: str                    # as in RouteView; "404 no route", "400 <why>"
+    upstreams: tuple[str, ...]     # empty unless the action proxies
+    why_not: tuple[tuple[str, tuple[str, ...]], ...] = ()   # earlier routes, each with the parts that did not match: ("shop", ("host",))
+
+
+# ------------------------------------------------------------------ entries (native handles)
+@dataclass(frozen=True, slots=True)
+class ServerEntry:
+    upstream: str
+    label: str
+    weight: int
+    backup: bool
+    server: Server
+    check_results: Mapping[str, int] = field(default_factory=dict)   # "passed" / "failed" -> count of active checks
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamEntry:
+    name: str
+    state: UpstreamState
+    servers: tuple[ServerEntry, ...]
+    departed_opened: int           # connections opened to servers that have left, so that the upstream's total never goes back
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerEntry:
+    name: str
+    address: str
+    listener: Listener
+
+
+@dataclass(frozen=True, slots=True)
+class RouteEntry:
+    listener: str
+    route: str
+    stats: RouteStats
+
+
+@dataclass(frozen=True, slots=True)
+class EngineEntry:
+    index: int
+    engine: Engine
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    sink: str                      # "access"
+    written: int
+    dropped: int
+
+
+# ------------------------------------------------------------------ parts that the daemon starts but does not know
+class Service(Protocol):
+    """A part that lives beside the engines and follows the config (the admin API)."""
+
+    async def apply(self, config: Config) -> None:
+        """Take this config. Called before READY at start and, at a reload, before the engines get the snapshot.
+
+        Raises `DaemonError` (or OSError) if it cannot, and then still serves as before: the start or the reload fails as a whole.
+        When a later step of the reload fails, it is called once more with the old config.
+        """
+
+    async def close(self) -> None:
+        """Stop. Called after the engines have drained; must not raise."""
+
+
+class DaemonError(Exception):
+    """The daemon cannot start (or take a config). `diagnostics` says why, each with a position where there is one."""
+
+    def __init__(self, message: str, diagnostics: Sequence[Diagnostic] = ()) -> None:
+        super().__init__(message)
+        self.diagnostics = tuple(diagnostics)

@@ -1,0 +1,173 @@
+"""The daemon's facts as plain values (`proxyd.state` says what each field means), put together when somebody asks."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from proxyd.discovery.names import Names
+from proxyd.ejections import Ejections
+from proxyd.health.monitor import HealthMonitor
+from proxyd.snapshot.build import used_upstreams
+from proxyd.snapshot.compiled import Compiled
+from proxyd.snapshot.describe import action_text, match_text
+from proxyd.snapshot.members import Member
+from proxyd.snapshot.store import Store
+from proxyd.state import (
+    NO_ROUTE,
+    CheckView,
+    ListenerEntry,
+    ListenerView,
+    RouteEntry,
+    RouteView,
+    ServerEntry,
+    ServerState,
+    ServerView,
+    UpstreamEntry,
+    UpstreamView,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """Of one compiled config, with the parts that know the rest."""
+
+    compiled: Compiled
+    store: Store
+    health: HealthMonitor
+    ejections: Ejections
+    names: Names
+
+    # ------------------------------------------------------------------ views
+    def listeners(self) -> tuple[ListenerView, ...]:
+        return tuple(self._listener(entry) for entry in self.listener_entries())
+
+    def _listener(self, entry: ListenerEntry) -> ListenerView:
+        stats = entry.listener.stats()
+        return ListenerView(entry.name, entry.address, stats["accepted"], stats["open"], stats["in_flight"], stats["rejected"])
+
+    def routes(self) -> tuple[RouteView, ...]:
+        return tuple(self._routes())
+
+    def _routes(self) -> Iterator[RouteView]:
+        config = self.compiled.config
+        for name, listener in config.listeners.items():
+            for index, route in enumerate(config.routes_of(listener)):
+                yield RouteView(name, route.name, index, match_text(route), action_text(route), self._requests(name, route.name))
+            yield RouteView(name, NO_ROUTE, -1, "*", "404 no route", self._requests(name, NO_ROUTE))
+
+    def _requests(self, listener: str, route: str) -> int:
+        return sum(self.store.route(listener, route).stats()["requests"].values())
+
+    def upstreams(self) -> tuple[UpstreamView, ...]:
+        return tuple(self._upstream(name) for name in self.compiled.config.upstreams)
+
+    def _upstream(self, name: str) -> UpstreamView:
+        servers = tuple(self._server(name, member) for member in self.compiled.members[name])
+        usable = sum(server.usable for server in servers)
+        warnings = [f"{server.source} does not resolve: {server.reason}" for server in servers if server.state == "unresolved"]
+        if not usable:
+            warnings.insert(0, "no server is usable")
+        return UpstreamView(name, self.compiled.config.upstreams[name].balance.kind, servers, usable, "; ".join(warnings))
+
+    def _server(self, upstream: str, member: Member) -> ServerView:
+        if member.address is None:
+            return _unresolved(member, self.names.error(member.source.rpartition(":")[0]))
+        server = self.store.server(upstream, member.label, member.address)
+        state, stats, check = server.state(), server.stats(), self.health.view(upstream, member.label)
+        word = server_state(state)
+        return ServerView(
+            label=member.label,
+            source=member.source,
+            state=word,
+            reason=_reason(word, state, check, self.ejections.reason(upstream, member.label)),
+            usable=state["usable"],
+            weight=member.weight,
+            backup=member.backup,
+            down=tuple(state["down"]),
+            ejected_for_ms=state["ejected_for_ms"],
+            ejections=state["ejections"],
+            consecutive_failures=state["consecutive_failures"],
+            in_flight=stats["in_flight"],
+            connections_active=stats["connections_active"],
+            connections_idle=stats["connections_idle"],
+            requests=sum(stats["requests"].values()),
+            errors=stats["errors"],
+            check=check,
+        )
+
+    def not_ready(self) -> Iterator[str]:
+        """A sentence for every upstream in use that has no usable server."""
+        used = set(used_upstreams(self.compiled.config))
+        for view in self.upstreams():
+            if view.name in used and not view.usable:
+                yield f"upstream {view.name} has no usable server: {', '.join(map(_plight, view.servers))}"
+
+    # ------------------------------------------------------------------ entries
+    def listener_entries(self) -> tuple[ListenerEntry, ...]:
+        return tuple(ListenerEntry(item.name, item.listener.address, item.listener) for item in self.compiled.spec.listeners)
+
+    def route_entries(self) -> tuple[RouteEntry, ...]:
+        seen = {(stats.listener, stats.route): stats for item in self.compiled.spec.listeners for stats in item.stats}
+        return tuple(RouteEntry(listener, route, stats) for (listener, route), stats in seen.items())
+
+    def upstream_entries(self) -> tuple[UpstreamEntry, ...]:
+        return tuple(self._upstream_entry(name) for name in self.compiled.config.upstreams)
+
+    def _upstream_entry(self, name: str) -> UpstreamEntry:
+        servers = tuple(
+            ServerEntry(
+                name, member.label, member.weight, member.backup, self.store.server(name, member.label, member.address),
+                _check_results(self.health.view(name, member.label)),
+            )
+            for member in self.compiled.members[name]
+            if member.address is not None
+        )
+        departed = self.store.departed_opened(name, (entry.server for entry in servers))
+        return UpstreamEntry(name, self.store.upstream(name), servers, departed)
+
+
+def server_state(state: dict[str, Any]) -> ServerState:
+    """One word for a native state: what an operator set comes before what was found out."""
+    down = state["down"]
+    if "maint" in down:
+        return "maint"
+    if "drain" in down:
+        return "drain"
+    if "health" in down:
+        return "down"
+    if state["ejected_for_ms"] > 0:
+        return "ejected"
+    return "pending" if "pending" in down else "up"
+
+
+def _reason(word: ServerState, state: dict[str, Any], check: CheckView | None, ejection: str) -> str:
+    match word:
+        case "down":
+            return f"check failed: {check.reason}" if check is not None and check.reason else "check failed"
+        case "ejected":
+            return f"{ejection or 'failures in a row'}; back in {max(round(state['ejected_for_ms'] / 1000), 1)} s"
+        case "pending":
+            return "has not passed its first check yet"
+        case "maint":
+            return "in maintenance"
+        case "drain":
+            return "draining"
+        case _:
+            return ""
+
+
+def _check_results(check: CheckView | None) -> dict[str, int]:
+    return {} if check is None else {"passed": check.passed, "failed": check.failed}
+
+
+def _plight(server: ServerView) -> str:
+    return f"{server.label} is {server.state}" + (f" ({server.reason})" if server.reason else "")
+
+
+def _unresolved(member: Member, error: str) -> ServerView:
+    return ServerView(
+        label=member.label, source=member.source, state="unresolved", reason=error, usable=False,
+        weight=member.weight, backup=member.backup, down=(), ejected_for_ms=0, ejections=0, consecutive_failures=0, in_flight=0,
+        connections_active=0, connections_idle=0, requests=0, errors={}, check=None,
+    )

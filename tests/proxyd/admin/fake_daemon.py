@@ -1,0 +1,108 @@
+"""A small daemon that has no engines: it keeps what it was asked, and answers from plain values."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from proxyd.config import Config, load_text
+from proxyd.diagnostics import Diagnostic, Source, Span
+from proxyd.state import (
+    Change,
+    CheckView,
+    EngineEntry,
+    EngineView,
+    ListenerEntry,
+    ListenerView,
+    LogEntry,
+    ReloadResult,
+    RouteDecision,
+    RouteEntry,
+    RouteView,
+    ServerState,
+    ServerView,
+    StatusView,
+    UpstreamEntry,
+    UpstreamView,
+)
+
+BROKEN = Source("proxyd.yaml", "listen: :8080\ntoo: x\n")
+UNKNOWN_KEY = Diagnostic("PXD-021", "unknown option `too`", Span(BROKEN, 1, 0, 1, 3), "did you mean `to`?")
+
+
+def server_view(label: str, *, state: ServerState = "up", reason: str = "", requests: int = 0) -> ServerView:
+    return ServerView(
+        label=label, source=label, state=state, reason=reason, usable=state == "up", weight=1, backup=False, down=(), ejected_for_ms=0,
+        ejections=0, consecutive_failures=0, in_flight=0, connections_active=0, connections_idle=0, requests=requests, errors={},
+        check=CheckView("http", "passed", "", 1_000.0, 0.002, 3, 0, 3),
+    )
+
+
+@dataclass
+class FakeDaemon:
+    """A `proxyd.admin.control.Control`."""
+
+    reasons: tuple[str, ...] = ()
+    engine_alive: bool = True
+    refusal: tuple[Diagnostic, ...] = ()
+    asked: list[tuple[Any, ...]] = field(default_factory=list)
+    config_text: str = "listen: :8080\nto: [127.0.0.1:9001]\n"
+    config_path: Path | None = Path("/etc/proxyd/proxyd.yaml")
+    config_hash: str = "abc123"
+    generation: int = 4
+    reloads: dict[str, int] = field(default_factory=lambda: {"ok": 1, "unchanged": 0, "failed": 2})
+    last_reload_at: float = 1_000.0
+    last_reload_ok: bool = True
+    config: Config = field(default_factory=lambda: loaded("listen: :8080\nto: [127.0.0.1:9001]\n"))
+
+    def status(self) -> StatusView:
+        return StatusView(
+            version="0.1.0", pid=4242, phase="serving", started_at=900.0, uptime_seconds=100.0, config_path=str(self.config_path or ""),
+            config_hash=self.config_hash, generation=self.generation, threads=1, ready=not self.reasons, not_ready=self.reasons,
+            last_reload=None, listeners=(ListenerView("web", "127.0.0.1:8080", 7, 2, 1, {"per_client": 3}),), upstreams=self.upstreams(),
+            engines=(EngineView(0, 99, 0.001, 1.5, 2, 1, self.generation, self.engine_alive),),
+        )
+
+    def upstreams(self) -> tuple[UpstreamView, ...]:
+        down = server_view("10.0.0.2:80", state="down", reason="connection refused")
+        return (UpstreamView("app", "p2c", (server_view("10.0.0.1:80"), down), 1, ""),)
+
+    def routes(self) -> tuple[RouteView, ...]:
+        return (RouteView("web", "api", 0, "/api/*", "to app", 12),)
+
+    def not_ready(self) -> tuple[str, ...]:
+        return self.reasons
+
+    def explain(self, method: str, host: str, path: str, *, listener: str | None = None) -> tuple[RouteDecision, ...]:
+        self.asked.append(("explain", method, host, path, listener))
+        return (RouteDecision("web", "127.0.0.1:8080", path, "api", "to app", ("app",), (("shop", ("host",)),)),)
+
+    async def reload(self, text: str | None = None, *, path: Path | None = None, dry_run: bool = False) -> ReloadResult:
+        self.asked.append(("reload", text, path, dry_run))
+        if self.refusal:
+            return ReloadResult(False, False, dry_run, self.generation, self.config_hash, self.refusal)
+        return ReloadResult(True, True, dry_run, 5, "def456", (), (Change("added", "route", "web/new", "route web/new"),), 0.012)
+
+    def stop(self, *, now: bool = False) -> None:
+        self.asked.append(("stop", now))
+
+    def listener_entries(self) -> tuple[ListenerEntry, ...]:
+        return ()
+
+    def route_entries(self) -> tuple[RouteEntry, ...]:
+        return ()
+
+    def upstream_entries(self) -> tuple[UpstreamEntry, ...]:
+        return ()
+
+    def engine_entries(self) -> tuple[EngineEntry, ...]:
+        return ()
+
+    def log_entries(self) -> tuple[LogEntry, ...]:
+        return (LogEntry("access", 10, 0),)
+
+
+def loaded(text: str) -> Config:
+    config = load_text(text).config
+    assert config is not None
+    return config

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from proxyd.admin.address import (
+    AddressError,
+    TcpAddress,
+    UnixAddress,
+    default_bind,
+    default_target,
+    is_loopback_host,
+    maybe_private_folder,
+    parse_address,
+    socket_folders,
+)
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("unix:/run/x.sock", UnixAddress("/run/x.sock")),
+    ("unix:///run/x.sock", UnixAddress("/run/x.sock")),
+    ("/run/x.sock", UnixAddress("/run/x.sock")),
+    ("./x.sock", UnixAddress("./x.sock")),
+    ("127.0.0.1:2080", TcpAddress("127.0.0.1", 2080)),
+    (":2080", TcpAddress("127.0.0.1", 2080)),
+    ("[::1]:2080", TcpAddress("::1", 2080)),
+    ("http://localhost:2080/", TcpAddress("localhost", 2080)),
+])
+def test_spellings(text: str, expected: object) -> None:
+    assert parse_address(text) == expected
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("unix:", "names no path"),
+    ("127.0.0.1", "has no port"),
+    ("127.0.0.1:http", "has no port"),
+    ("127.0.0.1:²", "has no port"),
+    ("127.0.0.1:70000", "not a port"),
+    ("::1:2080", "[::1]:2080"),
+    ("https://127.0.0.1:2080", "TLS"),
+    ("http://user@127.0.0.1:1", "not an admin address"),
+])
+def test_a_wrong_spelling_says_the_right_one(text: str, words: str) -> None:
+    with pytest.raises(AddressError, match=words.replace("[", r"\[")):
+        parse_address(text)
+
+
+@pytest.mark.parametrize(("host", "expected"), [
+    ("127.0.0.1", True), ("127.8.9.1", True), ("::1", True), ("::ffff:127.0.0.1", True), ("localhost", True), ("LOCALHOST", True),
+    ("0.0.0.0", False), ("::", False), ("10.0.0.1", False), ("::ffff:10.0.0.1", False), ("localhost.evil.example", False), ("", False),
+])
+def test_loopback(host: str, expected: bool) -> None:
+    assert is_loopback_host(host) is expected
+
+
+def test_folders_of_the_default_socket() -> None:
+    temporary = Path(tempfile.gettempdir())
+    assert socket_folders({"XDG_RUNTIME_DIR": "/run/user/7"}, uid=0) == [Path("/run/proxyd"), temporary / "proxyd-0"]
+    user = [Path("/run/user/7/proxyd"), Path("/run/proxyd"), temporary / "proxyd-7"]
+    assert socket_folders({"XDG_RUNTIME_DIR": "/run/user/7"}, uid=7) == user
+    assert socket_folders({"XDG_RUNTIME_DIR": "relative"}, uid=7) == [Path("/run/proxyd"), temporary / "proxyd-7"]
+
+
+def test_a_folder_that_others_may_write_is_not_used(tmp_path: Path) -> None:
+    folder = tmp_path / "open"
+    folder.mkdir()
+    folder.chmod(0o777)
+    assert maybe_private_folder(folder) is None
+    folder.chmod(0o755)
+    assert maybe_private_folder(folder) == folder
+
+
+def test_a_link_is_not_followed_to_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert maybe_private_folder(tmp_path / "link") is None
+
+
+def test_daemon_and_command_line_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = [tmp_path / "nosuch" / "deep", tmp_path / "p"]
+    monkeypatch.setattr("proxyd.admin.address.socket_folders", lambda environ=None, uid=None: folders)
+    bind = default_bind({})
+    assert bind == UnixAddress(str(tmp_path / "p" / "admin.sock"))
+    assert (tmp_path / "p").stat().st_mode & 0o777 == 0o700
+    assert default_target({}) == UnixAddress(str(tmp_path / "nosuch" / "deep" / "admin.sock"))
+    Path(bind.path).touch()
+    assert default_target({}) == bind
+
+
+def test_the_only_second_daemon_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxyd.admin.address.socket_folders", lambda environ=None, uid=None: [tmp_path])
+    beside = default_bind({}, taken=True)
+    assert beside == UnixAddress(str(tmp_path / f"admin-{os.getpid()}.sock"))
+    Path(beside.path).touch()
+    assert default_target({}) == beside
+    (tmp_path / "admin-1.sock").touch()
+    assert default_target({}) == UnixAddress(str(tmp_path / "admin.sock")), "two of them: neither is meant"

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from proxyd.admin.target import request_parts, without_port
+
+
+@pytest.mark.parametrize(("url", "host", "expected"), [
+    ("/a/b?x=1", "", ("GET", "", "/a/b")),
+    ("/a", "Shop.example:8080", ("GET", "shop.example", "/a")),
+    ("http://shop.example:8080/a?b#c", "", ("GET", "shop.example", "/a")),
+    ("https://user:pw@shop.example", "", ("GET", "shop.example", "/")),
+    ("shop.example/a", "", ("GET", "shop.example", "/a")),
+    ("http://shop.example/a", "other.example", ("GET", "other.example", "/a")),
+    ("http://[::1]:80/%2e/", "", ("GET", "[::1]", "/%2e/")),
+    ("/a#b", "", ("GET", "", "/a")),
+])
+def test_parts(url: str, host: str, expected: tuple[str, str, str]) -> None:
+    assert request_parts("get", url, host) == expected
+
+
+@pytest.mark.parametrize(("method", "url", "words"), [
+    ("G T", "/", "not a method"),
+    ("", "/", "not a method"),
+    ("GET", "ftp://x/", "not an http URL"),
+    ("GET", "http://[::1/", "Invalid IPv6"),
+])
+def test_what_is_no_request(method: str, url: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        request_parts(method, url)
+
+
+def test_a_bare_ipv6_address_keeps_its_end() -> None:
+    assert without_port("::1") == "::1"
+    assert without_port("[::1]") == "[::1]"
+    assert without_port("[::1]:80") == "[::1]"

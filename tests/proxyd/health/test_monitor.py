@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from proxyd.health.check import Address, Check, CheckFailed, TcpCheck
+from proxyd.health.monitor import HealthMonitor, Wanted
+from proxyd.tasks import Tasks
+from tests.support.clock import FakeClock, settle
+
+CHECK = TcpCheck(interval=5, timeout=1, rise=2, fall=3)
+
+
+@dataclass
+class Server:
+    """Stands in for the native handle: remembers what it was told."""
+
+    down: set[str] = field(default_factory=set)
+    told: list[str] = field(default_factory=list)
+
+    def set_down(self, reason: str, on: bool) -> None:
+        assert on != (reason in self.down), "told what it knew"
+        (self.down.add if on else self.down.discard)(reason)
+        self.told.append(f"{reason} {'on' if on else 'off'}")
+
+    def readmit(self) -> None:
+        self.told.append("readmit")
+
+
+class World:
+    """Servers that answer checks as the test says, and a clock that it moves."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.tasks = Tasks(self.clock)
+        self.answers: dict[str, str] = {}          # host -> "" passes, else why not; absent: the check hangs
+        self.asked: list[tuple[str, float]] = []
+        self.servers: dict[str, Server] = {}
+        self.monitor = HealthMonitor(self.tasks, self.clock, self.probe, jitter=lambda: 0.5)
+
+    async def probe(self, check: Check, address: Address) -> None:
+        host = address[0]
+        self.asked.append((host, self.clock.monotonic()))
+        if host not in self.answers:
+            await asyncio.Event().wait()
+        if self.answers[host]:
+            raise CheckFailed(self.answers[host])
+
+    def wanted(self, *hosts: str, check: Check = CHECK) -> list[Wanted]:
+        return [Wanted("api", host, (host, 80), self.servers.setdefault(host, Server()), check) for host in hosts]
+
+    async def apply(self, *hosts: str, check: Check = CHECK, keep_others: bool = False) -> None:
+        await self.monitor.apply(self.wanted(*hosts, check=check), keep_others=keep_others)
+        await settle()
+
+    def down(self) -> dict[str, set[str]]:
+        return {host: server.down for host, server in self.servers.items() if server.down}
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    world = World()
+    yield world
+    await world.tasks.close()
+
+
+async def test_all_are_asked_at_once_at_start(world: World) -> None:
+    world.answers = {"a": "", "b": "", "c": "no"}
+    await world.apply("a", "b", "c")
+    assert world.asked == [("a", 1000.0), ("b", 1000.0), ("c", 1000.0)]
+    assert world.down() == {"c": {"health"}}
+
+
+async def test_before_the_first_result_all_are_used_and_with_one_good_the_others_wait(world: World) -> None:
+    await world.apply("a", "b")
+    assert world.down() == {}
+    world.answers = {"b": ""}
+    await world.apply("b", check=TcpCheck(interval=7), keep_others=True)   # a new check of b is run at once
+    assert world.down() == {"a": {"pending"}}
+
+
+async def test_a_failed_sibling_does_not_hold_back_the_unknown(world: World) -> None:
+    world.answers = {"b": "status 500"}
+    await world.apply("a", "b")
+    assert world.down() == {"b": {"health"}}
+
+
+async def test_a_server_added_later_waits_for_its_first_pass(world: World) -> None:
+    world.answers = {"a": ""}
+    await world.apply("a")
+    await world.apply("a", "new", keep_others=True)
+    assert world.down() == {"new": {"pending"}}
+    world.answers["new"] = ""
+    await world.apply("a", "new", check=TcpCheck(interval=6))
+    assert world.down() == {}
+
+
+async def test_it_takes_fall_failures_and_rise_passes(world: World) -> None:
+    world.answers = {"a": ""}
+    await world.apply("a")
+    world.answers["a"] = "connection refused"
+    await world.clock.advance(10)
+    assert world.down() == {}
+    await world.clock.advance(5)
+    assert world.down() == {"a": {"health"}}
+    view = world.monitor.view("api", "a")
+    assert view is not None
+    assert (view.result, view.reason, view.passed, view.failed, view.streak, view.at) == ("failed", "connection refused", 1, 3, 3, 1015.0)
+    world.answers["a"] = ""
+    await world.clock.advance(5)
+    assert world.down() == {"a": {"health"}}
+    await world.clock.advance(5)
+    assert world.down() == {}
+
+
+async def test_the_next_check_comes_an_interval_after_the_last_began_with_jitter(world: World) -> None:
+    world.answers = {"a": ""}
+    jitter = iter([0.0, 1.0, 0.5])
+    world.monitor.jitter = lambda: next(jitter)
+    await world.apply("a")
+    await world.clock.advance(15)
+    assert [at for _, at in world.asked] == [1000.0, 1004.5, 1010.0, 1015.0]
+
+
+async def test_an_unchanged_server_is_not_disturbed_by_a_reload(world: World) -> None:
+    world.answers = {"a": "no", "b": ""}
+    await world.apply("a", "b")
+    await world.clock.advance(3)
+    await world.apply("a", "b", "c", keep_others=True)
+    await world.apply("a", "c")
+    assert [host for host, _ in world.asked] == ["a", "b", "c"]
+    assert world.servers["a"].told == ["health on"]
+    assert world.monitor.view("api", "b") is None
+
+
+async def test_a_changed_check_keeps_the_verdict_until_it_has_its_own(world: World) -> None:
+    world.answers = {"a": "no"}
+    await world.apply("a")
+    del world.answers["a"]
+    await world.apply("a", check=TcpCheck(interval=9))
+    assert world.down() == {"a": {"health"}}
+    assert world.servers["a"].told == ["health on"]
+
+
+async def test_a_check_that_ends_takes_its_word_back(world: World) -> None:
+    world.answers = {"a": "no", "b": ""}
+    await world.apply("a", "b", "c")
+    assert world.down() == {"a": {"health"}, "c": {"pending"}}
+    await world.apply()
+    assert world.down() == {}
+
+
+async def test_an_ejected_server_returns_after_rise_passes(world: World) -> None:
+    world.answers = {"a": ""}
+    await world.apply("a")
+    await world.clock.advance(5)
+    world.monitor.on_ejected("api", "a")
+    world.answers["a"] = "no"
+    await world.clock.advance(5)
+    world.answers["a"] = ""
+    await world.clock.advance(5)
+    assert world.servers["a"].told == []
+    await world.clock.advance(5)
+    assert world.servers["a"].told == ["readmit"]
+    await world.clock.advance(50)
+    assert world.servers["a"].told == ["readmit"]
+
+
+async def test_a_verdict_is_told_in_plain_words(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.answers = {"a": ""}
+    with caplog.at_level("INFO", logger="proxyd.health"):
+        await world.apply("a")
+        world.answers["a"] = "status 503, expected 200-299"
+        await world.clock.advance(20)
+        world.answers["a"] = ""
+        await world.clock.advance(10)
+    assert [record.getMessage() for record in caplog.records] == [
+        "api: a is down: check failed 3 times: status 503, expected 200-299",
+        "api: a is up: 2 checks passed",
+    ]

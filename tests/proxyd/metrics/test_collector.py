@@ -1,0 +1,292 @@
+"""The exposition, read back with prometheus-client's own parser."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from proxyd_ext.core.stats import BUCKETS_SECONDS
+
+from proxyd.metrics.exposition import Exposition
+from proxyd.metrics.source import Capture
+from proxyd.state import ServerView, UpstreamView
+
+EMPTY = {"buckets": [0] * (len(BUCKETS_SECONDS) + 1), "sum": 0.0, "count": 0}
+
+
+def histogram(sum: float, **buckets: int) -> dict[str, Any]:
+    """`b3=2`: two observations in the fourth bucket."""
+    counts = [buckets.get(f"b{index}", 0) for index in range(len(BUCKETS_SECONDS) + 1)]
+    return {"buckets": counts, "sum": sum, "count": sum_of(counts)}
+
+
+def sum_of(counts: list[int]) -> int:
+    return sum(counts)
+
+
+def handle(**stats: Any) -> Any:
+    return SimpleNamespace(stats=lambda: stats)
+
+
+def listener(name: str, address: str, **stats: Any) -> Any:
+    zero = {"accepted": 0, "open": 0, "rejected": {}, "in_flight": 0}
+    return SimpleNamespace(name=name, address=address, listener=handle(**(zero | stats)))
+
+
+def route(name: str, **stats: Any) -> Any:
+    empty = {"requests": {}, "errors": {}, "duration_seconds": EMPTY, "ttfb_seconds": EMPTY, "bytes_in": 0, "bytes_out": 0}
+    return SimpleNamespace(listener="web", route=name, stats=handle(**(empty | stats)))
+
+
+def server(label: str, checks: Mapping[str, int] | None = None, **stats: Any) -> Any:
+    empty = {"requests": {}, "errors": {}, "opened": 0, "ejections": 0}
+    return SimpleNamespace(upstream="app", label=label, server=handle(**(empty | stats)), check_results=checks or {})
+
+
+def upstream(*servers: Any, departed: int = 0, **stats: Any) -> Any:
+    state = handle(**({"response_seconds": EMPTY, "connect_seconds": EMPTY, "retries": {}} | stats))
+    return SimpleNamespace(name="app", state=state, servers=servers, departed_opened=departed)
+
+
+def engine(index: int, **stats: Any) -> Any:
+    zero = {"cpu_seconds": 0.0, "loop_lag_seconds": 0.0, "commands_refused": 0, "consults_refused": 0, "consults_late": 0}
+    return SimpleNamespace(index=index, engine=handle(**(zero | stats)))
+
+
+UP = ServerView(
+    label="", source="", state="up", reason="", usable=True, weight=1, backup=False, down=(), ejected_for_ms=0, ejections=0,
+    consecutive_failures=0, in_flight=0, connections_active=0, connections_idle=0, requests=0, errors={}, check=None,
+)
+
+
+def server_view(label: str, **changes: Any) -> ServerView:
+    return replace(UP, label=label, source=label, **changes)
+
+
+class Source:
+    """A `MetricsSource` whose capture a test sets."""
+
+    def __init__(self) -> None:
+        self.now = Capture("abc", {"ok": 1, "failed": 0}, 1_000.0, True, (), (), (), (), (), ())
+
+    def set(self, **changes: Any) -> None:
+        self.now = replace(self.now, **changes)
+
+    @property
+    def config_hash(self) -> str:
+        return self.now.config_hash
+
+    @property
+    def reloads(self) -> dict[str, int]:
+        return dict(self.now.reloads)
+
+    @property
+    def last_reload_at(self) -> float:
+        return self.now.last_reload_at
+
+    @property
+    def last_reload_ok(self) -> bool:
+        return self.now.last_reload_ok
+
+    def upstreams(self) -> tuple[UpstreamView, ...]:
+        return self.now.upstream_views
+
+    def listener_entries(self) -> Any:
+        return self.now.listeners
+
+    def route_entries(self) -> Any:
+        return self.now.routes
+
+    def upstream_entries(self) -> Any:
+        return self.now.upstreams
+
+    def engine_entries(self) -> Any:
+        return self.now.engines
+
+    def log_entries(self) -> Any:
+        return self.now.logs
+
+
+class Page:
+    """A scraped page, asked by sample."""
+
+    def __init__(self, text: str) -> None:
+        self.families: dict[str, Metric] = {family.name: family for family in text_string_to_metric_families(text)}
+        self.samples = {
+            (sample.name, frozenset(sample.labels.items())): sample.value for family in self.families.values() for sample in family.samples
+        }
+
+    def value(self, name: str, **labels: str) -> float:
+        return self.samples[(name, frozenset(labels.items()))]
+
+    def of(self, name: str, *labels: str) -> dict[tuple[str, ...], float]:
+        """Every sample of a family, by the values of its labels in this order."""
+        assert all(set(sample.labels) == set(labels) for sample in self.families[name].samples)
+        return {tuple(sample.labels[label] for label in labels): sample.value for sample in self.families[name].samples}
+
+
+@pytest.fixture
+def source() -> Source:
+    return Source()
+
+
+@pytest.fixture
+def exposition(source: Source) -> Exposition:
+    return Exposition(source, "9.9.9")
+
+
+async def scrape(exposition: Exposition) -> Page:
+    body, content_type = await exposition.render("")
+    assert content_type.startswith("text/plain")
+    return Page(body.decode())
+
+
+async def test_listeners_are_summed_by_name(source: Source, exposition: Exposition) -> None:
+    source.set(listeners=(
+        listener("web", "127.0.0.1:80", accepted=5, open=2, in_flight=1, rejected={"per_client": 1}),
+        listener("web", "[::1]:80", accepted=3, open=1, in_flight=1, rejected={"per_client": 2, "fd_exhausted": 4}),
+    ))
+    page = await scrape(exposition)
+    assert page.value("proxyd_connections_accepted_total", listener="web") == 8
+    assert page.value("proxyd_connections_open", listener="web") == 3
+    assert page.value("proxyd_http_requests_in_flight", listener="web") == 2
+    assert page.of("proxyd_connections_rejected", "listener", "reason") == {("web", "per_client"): 3, ("web", "fd_exhausted"): 4}
+
+
+async def test_an_address_that_leaves_takes_its_gauge_but_not_its_count(source: Source, exposition: Exposition) -> None:
+    first, second = listener("web", "a", accepted=5, open=2), listener("web", "b", accepted=3, open=1)
+    source.set(listeners=(first, second))
+    await scrape(exposition)
+    source.set(listeners=(second,))
+    page = await scrape(exposition)
+    assert page.value("proxyd_connections_accepted_total", listener="web") == 8
+    assert page.value("proxyd_connections_open", listener="web") == 1
+
+
+async def test_requests_by_method_and_code(source: Source, exposition: Exposition) -> None:
+    source.set(routes=(route("api", requests={("GET", 200): 7, ("OTHER", 0): 1}, bytes_in=10, bytes_out=20),))
+    page = await scrape(exposition)
+    assert page.of("proxyd_http_requests", "listener", "route", "method", "code") == {
+        ("web", "api", "GET", "200"): 7, ("web", "api", "OTHER", "other"): 1}
+    assert page.value("proxyd_http_request_bytes_total", listener="web", route="api") == 10
+    assert page.value("proxyd_http_response_bytes_total", listener="web", route="api") == 20
+
+
+async def test_errors_carry_the_types_of_rfc_9209(source: Source, exposition: Exposition) -> None:
+    errors = {"connect_refused": 2, "upstream_reset": 1, "upstream_closed": 4, "word_of_tomorrow": 1}
+    source.set(routes=(route("api", errors=errors),), upstreams=(upstream(server("s:1", errors=errors)),))
+    page = await scrape(exposition)
+    assert page.of("proxyd_http_errors", "listener", "route", "error") == {
+        ("web", "api", "connection_refused"): 2, ("web", "api", "connection_terminated"): 5, ("web", "api", "word_of_tomorrow"): 1}
+    assert page.of("proxyd_upstream_errors", "upstream", "server", "error") == {
+        ("app", "s:1", word): count for word, count in errors.items()}
+
+
+async def test_histograms_are_cumulative(source: Source, exposition: Exposition) -> None:
+    source.set(routes=(route("api", duration_seconds=histogram(1.5, b0=2, b3=3, b16=1)), route("unused")))
+    page = await scrape(exposition)
+    labels = {"listener": "web", "route": "api"}
+    name = "proxyd_http_request_duration_seconds"
+    values = [page.value(f"{name}_bucket", le=bound, **labels) for bound in ("0.0005", "0.001", "0.005", "60.0", "+Inf")]
+    assert values == [2, 2, 5, 5, 6]
+    assert page.value(f"{name}_count", **labels) == 6
+    assert page.value(f"{name}_sum", **labels) == 1.5
+    assert {sample.labels["route"] for sample in page.families[name].samples} == {"api"}, "no lines of zeros for a route without requests"
+    assert page.families[name].type == "histogram"
+
+
+async def test_upstreams(source: Source, exposition: Exposition) -> None:
+    source.set(
+        upstreams=(upstream(server("s:1", opened=4), server("s:2", opened=1), departed=10, retries={"connect_refused": 3},
+                            connect_seconds=histogram(0.1, b1=5)),),
+        upstream_views=(UpstreamView("app", "p2c", (
+            server_view("s:1", connections_active=2, connections_idle=3, in_flight=2, weight=5),
+            server_view("s:2", state="down", usable=False, connections_idle=1),
+        ), 1, ""),),
+    )
+    page = await scrape(exposition)
+    assert page.value("proxyd_upstream_connections_opened_total", upstream="app") == 15
+    assert page.of("proxyd_upstream_connections", "upstream", "state") == {("app", "active"): 2, ("app", "idle"): 4}
+    assert page.value("proxyd_http_retries_total", upstream="app", reason="connect_refused") == 3
+    assert page.value("proxyd_upstream_connect_duration_seconds_count", upstream="app") == 5
+    assert page.of("proxyd_upstream_server_up", "upstream", "server") == {("app", "s:1"): 1, ("app", "s:2"): 0}
+    assert page.value("proxyd_upstream_server_weight", upstream="app", server="s:1") == 5
+    assert page.value("proxyd_upstream_server_requests_in_flight", upstream="app", server="s:1") == 2
+    states = {labels: value for labels, value in page.of("proxyd_upstream_server_state", "upstream", "server", "state").items() if value}
+    assert states == {("app", "s:1", "up"): 1, ("app", "s:2", "down"): 1}
+
+
+async def test_servers(source: Source, exposition: Exposition) -> None:
+    source.set(upstreams=(upstream(server("s:1", {"passed": 8, "failed": 2}, requests={200: 9, 503: 1}, ejections=2)),))
+    page = await scrape(exposition)
+    assert page.of("proxyd_upstream_requests", "upstream", "server", "code") == {("app", "s:1", "200"): 9, ("app", "s:1", "503"): 1}
+    assert page.value("proxyd_upstream_ejections_total", upstream="app", server="s:1", reason="consecutive_failures") == 2
+    assert page.of("proxyd_upstream_health_checks", "upstream", "server", "result") == {
+        ("app", "s:1", "passed"): 8, ("app", "s:1", "failed"): 2}
+
+
+async def test_counters_never_fall_over_a_reload(source: Source, exposition: Exposition) -> None:
+    one = server("s:1", {"passed": 8}, requests={200: 9}, opened=4)
+    source.set(upstreams=(upstream(one, retries={"connect_refused": 1}),), routes=(route("api", requests={("GET", 200): 7}),))
+    await scrape(exposition)
+    source.set(upstreams=(), routes=())
+    page = await scrape(exposition)
+    assert page.of("proxyd_upstream_requests", "upstream", "server", "code") == {}
+    again = server("s:1", {"passed": 1}, requests={200: 1}, opened=1)
+    source.set(upstreams=(upstream(again, retries={"connect_refused": 1}),), routes=(route("api", requests={("GET", 200): 1}),))
+    page = await scrape(exposition)
+    assert page.value("proxyd_upstream_requests_total", upstream="app", server="s:1", code="200") == 10
+    assert page.value("proxyd_upstream_connections_opened_total", upstream="app") == 5
+    assert page.value("proxyd_upstream_health_checks_total", upstream="app", server="s:1", result="passed") == 9
+    assert page.value("proxyd_http_retries_total", upstream="app", reason="connect_refused") == 2
+    assert page.value("proxyd_http_requests_total", listener="web", route="api", method="GET", code="200") == 8
+
+
+async def test_config_and_engines(source: Source, exposition: Exposition) -> None:
+    source.set(
+        last_reload_ok=False, reloads={"ok": 3, "failed": 1}, logs=(SimpleNamespace(sink="access", written=5, dropped=2),),
+        engines=(engine(0, cpu_seconds=1.25, loop_lag_seconds=0.003), engine(1, consults_refused=4, commands_refused=1, consults_late=2)),
+    )
+    page = await scrape(exposition)
+    assert page.value("proxyd_config_last_reload_successful") == 0
+    assert page.value("proxyd_config_last_reload_success_timestamp_seconds") == 1_000
+    assert page.of("proxyd_config_reloads", "result") == {("ok",): 3, ("failed",): 1}
+    assert page.of("proxyd_config_info", "hash") == {("abc",): 1}
+    assert {sample.labels["version"] for sample in page.families["proxyd_build_info"].samples} == {"9.9.9"}
+    assert page.value("proxyd_engine_cpu_seconds_total", engine="0") == 1.25
+    assert page.value("proxyd_engine_loop_lag_seconds", engine="0") == 0.003
+    assert page.value("proxyd_engine_door_refused_total", engine="1", door="consults") == 4
+    assert page.value("proxyd_engine_door_refused_total", engine="1", door="commands") == 1
+    assert page.value("proxyd_engine_consults_late_total", engine="1") == 2
+    assert page.value("proxyd_log_dropped_total", sink="access") == 2
+
+
+async def test_openmetrics_for_those_who_ask(source: Source, exposition: Exposition) -> None:
+    body, content_type = await exposition.render("application/openmetrics-text; version=1.0.0")
+    assert content_type.startswith("application/openmetrics-text")
+    assert body.endswith(b"# EOF\n")
+
+
+async def test_no_handle_outlives_the_page(source: Source, exposition: Exposition) -> None:
+    """A listener closes its sockets with its last reference, so a scrape must not keep one."""
+    alive: list[str] = []
+
+    class Listener:
+        def __init__(self) -> None:
+            alive.append("listener")
+
+        def __del__(self) -> None:
+            alive.remove("listener")
+
+        def stats(self) -> dict[str, Any]:
+            return {"accepted": 1, "open": 0, "rejected": {}, "in_flight": 0}
+
+    source.set(listeners=(SimpleNamespace(name="web", address="a", listener=Listener()),))
+    await scrape(exposition)
+    assert alive == ["listener"]
+    source.set(listeners=())
+    assert alive == []

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import pytest
+
+from proxyd.config import load_text
+from proxyd.snapshot.plan import plan
+from tests.support.config import config_of
+
+BASE = """
+    listeners:
+      web: {bind: ["127.0.0.1:8080", "unix:/run/web.sock"]}
+      own: {bind: ["127.0.0.1:8081"], routes: [{name: only, respond: 404}]}
+    routes:
+      - {name: api, match: /api/*, to: {app: 90, canary: 10}, use: [office]}
+      - {name: rest, to: app}
+    policies: {office: {access: {allow: [10.0.0.0/8]}}}
+    upstreams:
+      app: {servers: [10.0.0.1:80, {address: "10.0.0.2:80", weight: 2}], health: /healthz}
+      canary: {servers: [10.0.0.9:80]}
+"""
+
+
+def texts(*edits: tuple[str, str]) -> list[str]:
+    """The plan's sentences from BASE to BASE with these replacements."""
+    after = BASE
+    for old, new in edits:
+        assert old in after
+        after = after.replace(old, new)
+    return [change.text for change in plan(config_of(BASE), config_of(after))]
+
+
+def test_the_same_config_in_other_words_is_no_change() -> None:
+    assert texts(("health: /healthz", "health: {active: {path: /healthz}}"), ("respond: 404", "respond: {status: 404}")) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("weight: 2", "weight: 5", ["server app/10.0.0.2:80: weight: 2 -> 5"]),
+        ("weight: 2", "backup: true", ["server app/10.0.0.2:80: weight: 2 -> 1", "server app/10.0.0.2:80: backup: false -> true"]),
+        ("[10.0.0.9:80]", "[10.0.0.8:80]", ["server canary/10.0.0.9:80 removed", "server canary/10.0.0.8:80 added"]),
+        ("health: /healthz", "health: {active: {path: /healthz, interval: 9s}}",
+         ["upstream app: health.active.interval: 5s -> 9s"]),
+        ("health: /healthz", "health: none",
+         ["upstream app: health.active: {path: /healthz, tcp: false, interval: 5s, timeout: 1s, e... -> none"]),
+        ("{app: 90, canary: 10}", "{app: 80, canary: 20}", ["route api: to.app: 90 -> 80", "route api: to.canary: 10 -> 20"]),
+        ("match: /api/*", "match: GET /api/*", ["route api: match.method: [] -> [GET]"]),
+        ("{name: rest, to: app}", "{name: rest, respond: 503}",
+         ["route rest: to: {app: 100} -> none",
+          "route rest: respond: none -> {status: 503, body: '', content_type: text/plain; charset..."]),
+        ("name: rest", "name: all", ["route rest (/*) removed", "route all (/*) added"]),
+        ("respond: 404", "respond: 410", ["route own/only: respond.status: 404 -> 410"]),
+        ("10.0.0.0/8", "10.0.0.0/9", ["route api: policy office: access.allow: [10.0.0.0/8] -> [10.0.0.0/9]"]),
+        (', "unix:/run/web.sock"', ', ":80"', ["listener web: no longer on unix:/run/web.sock", "listener web: now on :80"]),
+        ("own: {bind:", "own: {limits: {idle_timeout: 60s}, bind:", ["listener own: limits.idle_timeout: 75s -> 1m"]),
+        ("    listeners:", "    log: {access: none}\n    listeners:", ["log.access: {to: stdout, format: auto} -> none"]),
+    ],
+)
+def test_each_difference_has_a_sentence(old: str, new: str, said: list[str]) -> None:
+    assert texts((old, new)) == said
+
+
+def test_the_order_of_routes_matters() -> None:
+    first = config_of("{listen: ':80', routes: [{name: a, match: /a, respond: 200}, {name: b, match: /b, respond: 200}]}")
+    second = config_of("{listen: ':80', routes: [{name: b, match: /b, respond: 200}, {name: a, match: /a, respond: 200}]}")
+    assert [change.text for change in plan(first, second)] == ["routes (top level): new order: b, a"]
+
+
+def test_an_upstream_comes_and_goes_as_one() -> None:
+    without = BASE.replace("{app: 90, canary: 10}", "app").replace("      canary: {servers: [10.0.0.9:80]}\n", "")
+    there = [change.text for change in plan(config_of(without), config_of(BASE))]
+    back = [change.text for change in plan(config_of(BASE), config_of(without))]
+    assert there[-1] == "upstream canary added, 1 server"
+    assert "upstream canary removed" in back
+
+
+@pytest.mark.parametrize(
+    ("text", "live"),
+    [
+        ("runtime: {threads: 3}", False),
+        ("runtime: {shutdown: {drain: 5s}}", True),
+        ("log: {access: none}", False),
+        ("log: {access: {format: combined}}", False),
+        ("log: {access: {to: stderr}}", True),
+        ("log: {level: debug}", True),
+    ],
+)
+def test_what_cannot_change_live_says_so(text: str, live: bool) -> None:
+    base = "listen: ':80'\nroutes: [{respond: 200}]\n"
+    assert [change.live for change in plan(config_of(base), config_of(base + text))] == [live]
+
+
+def test_a_secret_is_not_shown() -> None:
+    text = "{listen: ':80', routes: [{name: a, respond: {body: '${env:SECRET}'}}]}"
+    old, new = (load_text(text, env={"SECRET": secret}).config for secret in ("hunter1", "hunter2"))
+    assert old is not None
+    assert new is not None
+    assert [change.text for change in plan(old, new)] == ["route a: respond.body: *** -> ***"]
