@@ -54,7 +54,7 @@ from proxyd.state import (
     UpstreamView,
 )
 from proxyd.tasks import Tasks
-from proxyd.watch import watch
+from proxyd.watch import fingerprint, watch
 
 if TYPE_CHECKING:
     from proxyd.config.model import Config
@@ -103,6 +103,7 @@ class Daemon:
         """
         self._started_at = self._clock.wall()
         loaded = self._load()
+        self._seen = fingerprint(loaded.files)
         config = loaded.config
         if config is None:
             raise DaemonError("the config is not valid", loaded.diagnostics)
@@ -250,7 +251,7 @@ class Daemon:
 
     def _accept(self, loaded: Loaded) -> None:
         """The config serves now."""
-        self._loaded, self._loaded_at, self._warnings = loaded, self._clock.wall(), tuple(loaded.diagnostics)
+        self._loaded, self._loaded_at, self._warnings = loaded, self._clock.wall(), loaded.diagnostics
         logging.getLogger("proxyd").setLevel(self.config.log.level.upper())
 
     def _refused(self, diagnostics: Sequence[Diagnostic], dry_run: bool) -> ReloadResult:
@@ -278,7 +279,7 @@ class Daemon:
         self._notifier.send("READY=1")
 
     async def _watch_files(self) -> None:
-        async for _ in watch(lambda: self._loaded.files):
+        async for _ in watch(lambda: self._loaded.files, self._seen):
             await self._reload_and_log()
 
     async def _republish(self) -> None:

@@ -6,6 +6,21 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+WORDS: dict[str, str] = {
+    "connect_refused": "connection refused",
+    "connect_timeout": "connecting timed out",
+    "connect_unreachable": "address unreachable",
+    "connect_failed": "connecting failed",
+    "upstream_closed": "connection closed without an answer",
+    "upstream_reset": "connection reset",
+    "first_byte_timeout": "no answer in time",
+    "read_timeout": "answer stalled",
+    "write_timeout": "request not taken",
+    "upstream_truncated": "answer cut short",
+    "upstream_head_malformed": "not an HTTP answer",
+}
+"""The native fault words (core/fault.pyx) that eject, as people say them; one that is missing here is shown with its underscores as spaces."""
+
 log = logging.getLogger("proxyd.health")
 
 
@@ -48,7 +63,7 @@ class Ejections:
 
 
 def _failures(stats: dict[str, Any]) -> Counter[str]:
-    found = Counter({word.replace("_", " "): count for word, count in stats["errors"].items()})
+    found = Counter({WORDS.get(word, word.replace("_", " ")): count for word, count in stats["errors"].items()})
     for code, count in stats["requests"].items():
         if code >= 500:
             found[f"status {code}"] += count

@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from proxyd.state import DaemonError, EngineView
 from proxyd_ext.engine import Engine
 from proxyd_ext.snapshot import Snapshot
-
-from proxyd.state import DaemonError, EngineView
 
 if TYPE_CHECKING:
     from proxyd_ext.log import AccessLog

@@ -7,9 +7,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TextIO
 
-from proxyd_ext.log import AccessLog
-
 from proxyd.state import DaemonError, LogEntry
+from proxyd_ext.log import AccessLog
 
 if TYPE_CHECKING:
     from proxyd.config.model import AccessLog as AccessConfig

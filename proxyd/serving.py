@@ -14,9 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from proxyd_ext.io.listener import Listener
-from proxyd_ext.snapshot import Snapshot
-
 from proxyd import codes
 from proxyd.clock import Clock
 from proxyd.config.address import BindAddress
@@ -35,6 +32,8 @@ from proxyd.snapshot.store import ListenerKey, Store
 from proxyd.sockets import BindError, Bound, close_all, open_bound
 from proxyd.state import DaemonError, Service
 from proxyd.views import Views
+from proxyd_ext.io.listener import Listener
+from proxyd_ext.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from proxyd.config.model import Active, Config

@@ -14,11 +14,11 @@ from watchfiles import awatch
 DEBOUNCE_MS = 300    # an editor's several steps are one change
 
 Print = dict[str, tuple[str, int, int, int] | None]
+"""Path -> what its content hangs on (None: there is no such file)."""
 
 
-async def watch(files: Callable[[], Sequence[Path]]) -> AsyncIterator[None]:
-    """Yields after each change. `files()`: the main file, and those that it includes now."""
-    before = fingerprint(files())
+async def watch(files: Callable[[], Sequence[Path]], before: Print) -> AsyncIterator[None]:
+    """Yields after each change. `files()`: the main file, and those that it includes now; `before`: their fingerprint when they were read."""
     while True:
         folders = folders_of(files())
         # A config that includes from another folder than before ends the inner loop, so that the new folder is watched.

@@ -20,7 +20,11 @@ class AdminError(Exception):
 
 
 class NotReachable(AdminError):
-    """Nothing answers at the address (or not in time)."""
+    """Nothing answers at the address."""
+
+
+class TimedOut(NotReachable):
+    """Something is there, but gave no answer in time."""
 
 
 class NotPermitted(AdminError):
@@ -94,7 +98,7 @@ class Client:
         content_type: str = "",
         accept: frozenset[int] = frozenset(),
     ) -> Answer:
-        """Raises NotReachable, NotPermitted, Refused (any status of 400 and more that is not in `accept`) or AdminError."""
+        """Raises TimedOut, NotReachable, NotPermitted, Refused (any status of 400 and more that is not in `accept`) or AdminError."""
         target = PREFIX + path + (f"?{urlencode(query)}" if query else "")
         headers = {"X-Proxyd-Request": "1", "Connection": "close"} | ({"Content-Type": content_type} if content_type else {})
         connection = self._connection()
@@ -102,8 +106,8 @@ class Client:
             connection.request(method, target, body=body or None, headers=headers)
             response = connection.getresponse()
             payload = response.read()
-        except TimeoutError as error:
-            raise NotReachable(f"proxyd at {self.address} did not answer within {self.timeout_s:g} s") from error
+        except TimeoutError:
+            raise TimedOut(f"proxyd at {self.address} did not answer within {self.timeout_s:g} s") from None
         except OSError as error:
             raise self._explain(error) from None
         except http.client.IncompleteRead:

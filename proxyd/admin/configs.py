@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel
 
 from proxyd.config import Config, load, load_text
+from proxyd.config.base import Model
 from proxyd.config.canonical import canonical, canonical_text
 from proxyd.config.schema import schema
 from proxyd.diagnostics import Diagnostic
@@ -28,7 +28,7 @@ def show(config: Config, *, full: bool) -> str:
     return yaml.safe_dump(sparse(config), sort_keys=False, allow_unicode=True, width=140)
 
 
-def sparse(config: BaseModel) -> dict[str, object]:
+def sparse(config: Model) -> dict[str, object]:
     """The canonical form without what is the default anyway."""
     shown = canonical(config)
     found: dict[str, object] = {}
@@ -40,7 +40,7 @@ def sparse(config: BaseModel) -> dict[str, object]:
 
 
 def _sparse(value: object, shown: object) -> object:
-    if isinstance(value, BaseModel):
+    if isinstance(value, Model):
         return sparse(value)
     if isinstance(value, Mapping) and isinstance(shown, dict):
         return {name: _sparse(entry, shown[name]) for name, entry in value.items()}

@@ -1,6 +1,7 @@
 """The admin server: binds what the config names, keeps what did not change over a reload, serves the views behind the guard."""
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 from collections.abc import Iterable, Sequence
@@ -73,6 +74,8 @@ class AdminServer:
 
     async def close(self) -> None:
         await self._leave(list(self._open))
+        # A connection that was accepted in this turn is made known to aiohttp in the next one, and would be left open without an answer.
+        await asyncio.sleep(0)
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

@@ -5,6 +5,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from proxyd.config.keys import split_key
+from proxyd.snapshot.members import Member, Members
+from proxyd.snapshot.store import Store
+from proxyd.state import NO_ROUTE
 from proxyd_ext.snapshot.spec import (
     AccessFilter,
     Action,
@@ -22,17 +26,11 @@ from proxyd_ext.snapshot.spec import (
     UpstreamSpec,
 )
 
-from proxyd.config.keys import split_key
-from proxyd.snapshot.members import Member, Members
-from proxyd.snapshot.store import Store
-from proxyd.state import NO_ROUTE
-
 if TYPE_CHECKING:
-    from proxyd_ext.io.listener import Listener as NativeListener
-    from proxyd_ext.route.stats import RouteStats
-
     from proxyd.config.address import BindAddress
     from proxyd.config.model import Config, Headers, Listener, Policy, Respond, Route, Upstream
+    from proxyd_ext.io.listener import Listener as NativeListener
+    from proxyd_ext.route.stats import RouteStats
 
 Listen = Callable[[str, "BindAddress"], "NativeListener"]
 """(listener name, address) -> the bound native listener."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from proxyd.snapshot.members import Members
 from proxyd_ext.snapshot import Snapshot
 
-from proxyd.snapshot.members import Members
-
 if TYPE_CHECKING:
-    from proxyd_ext.snapshot.spec import SnapshotSpec
-
     from proxyd.config.model import Config
+    from proxyd_ext.snapshot.spec import SnapshotSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,8 @@
 """What a request would meet: asked of the native route table itself, so that the dry run cannot differ from the traffic."""
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
-
-from proxyd_ext.io.listener import Listener
-from proxyd_ext.snapshot import Snapshot
 
 from proxyd.config.address import BindAddress
 from proxyd.snapshot.build import build_spec
@@ -13,6 +11,8 @@ from proxyd.snapshot.describe import action_text, targets
 from proxyd.snapshot.members import members_of
 from proxyd.snapshot.store import Store
 from proxyd.state import RouteDecision
+from proxyd_ext.io.listener import Listener
+from proxyd_ext.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from proxyd.config.model import Config
@@ -37,7 +37,8 @@ def compile_unbound(config: Config) -> Compiled:
     members = members_of(config, {})
 
     def listen(name: str, bind: BindAddress) -> Listener:
-        return Listener(name, str(bind), (), True)
+        # A listener owns at least one descriptor; this one is nothing that anybody could connect to.
+        return Listener(name, str(bind), [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)], True)
 
     spec = build_spec(config, members, listen, Store(), generation=0, config_hash="")
     return Compiled(config, members, spec, Snapshot(spec))

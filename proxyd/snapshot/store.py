@@ -12,12 +12,11 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from proxyd.config.address import BindAddress
+from proxyd.sockets import Bound
 from proxyd_ext.balance.server import Server, UpstreamState
 from proxyd_ext.io.listener import Listener
 from proxyd_ext.route.stats import RouteStats
-
-from proxyd.config.address import BindAddress
-from proxyd.sockets import Bound
 
 if TYPE_CHECKING:
     from proxyd_ext.snapshot.spec import SnapshotSpec

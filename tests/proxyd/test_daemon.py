@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -44,10 +45,11 @@ async def test_a_port_in_use_refuses_the_start_and_leaves_nothing_behind(tmp_pat
         port = other.getsockname()[1]
         before = len(os.listdir("/proc/self/fd"))
         text = f"{{listen: ['unix:{tmp_path}/a.sock', '127.0.0.1:{port}'], routes: [{{respond: 200}}], log: {{access: none}}}}"
-        with pytest.raises(DaemonError) as caught:
+        with pytest.raises(DaemonError, match=f"127.0.0.1:{port}") as caught:
             await Daemon(text=text).start()
-    assert [(item.code, item.path) for item in caught.value.diagnostics] == [("PXD-070", "listeners.default.bind[1]")]
-    assert f"127.0.0.1:{port}" in str(caught.value)
+        assert [(item.code, item.path) for item in caught.value.diagnostics] == [("PXD-070", "listeners.default.bind[1]")]
+        del caught       # its traceback holds the engines
+        gc.collect()
     assert os.listdir(tmp_path) == []
     assert len(os.listdir("/proc/self/fd")) <= before
 
@@ -382,7 +384,6 @@ async def test_hup_reloads_the_file_and_term_drains(tmp_path: Path) -> None:
 async def test_watch_follows_the_file(tmp_path: Path) -> None:
     path = tmp_path / "proxyd.yaml"
     async with Origin("one") as one, Origin("two") as two, running(config(one), path=path, watch=True) as daemon:
-        await until(lambda: "watch" in daemon._tasks.names())
         path.write_text(whole_config(config(two)))
         await until(lambda: daemon.generation == 2)
         assert (await get(port_of(daemon))).body == b"two"

@@ -11,20 +11,15 @@ from proxyd.watch import fingerprint, folders_of, watch
 
 @contextlib.asynccontextmanager
 async def watching(*files: Path) -> AsyncIterator[asyncio.Queue[None]]:
-    """Changes arrive in the queue; entered once the first fingerprint is taken."""
+    """Changes since now arrive in the queue."""
     changes: asyncio.Queue[None] = asyncio.Queue()
-    begun = asyncio.Event()
-
-    def known() -> list[Path]:
-        begun.set()
-        return list(files)
+    before = fingerprint(files)
 
     async def run() -> None:
-        async for _ in watch(known):
+        async for _ in watch(lambda: files, before):
             changes.put_nowait(None)
 
     task = asyncio.create_task(run())
-    await begun.wait()
     try:
         yield changes
     finally:

@@ -148,7 +148,6 @@ cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nog
     exchange.id = random_next(&context.random)
     exchange.request = NULL
     exchange.request_start = 0
-    exchange.request_sent = 0
     exchange.request_id = slice_empty()
     exchange.client_ip = slice_of(client.ip, client.ip_size)
     exchange.method_text = slice_empty()
@@ -158,7 +157,9 @@ cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nog
     exchange.user_agent = slice_empty()
     exchange.referer = slice_empty()
     exchange.trace_id = slice_empty()
+    exchange.request_lines = slice_empty()
     exchange.response_lines = slice_empty()
+    exchange.client_address = client.address
     exchange.request_left = 0
     exchange.response_left = 0
     exchange.request_trailers = NULL
@@ -298,10 +299,7 @@ cdef void _route(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
                 exchange.path = slice_of(context.path, result)
     if listener.trust_count and trusted_peer(listener, &exchange.client.address):
         exchange.flags |= EX_TRUSTED
-        exchange.client_address = exchange.client.address
         exchange.client_ip = real_client(listener, head, &exchange.client_address, exchange.client_ip)
-    else:
-        exchange.client_address = exchange.client.address
     if fault == FAULT_NONE:
         number = route_match(listener.table.tree, host, exchange.path, head.method)
         if number >= 0:
@@ -312,8 +310,11 @@ cdef void _route(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
     if fault == FAULT_NONE:
         fault = _filter(exchange)
     result = _keep_request(exchange, head, size)
-    if result != FAULT_NONE and fault == FAULT_NONE:
-        fault = result
+    if result != FAULT_NONE:
+        # Nothing could be kept: the log does without.
+        fault = result if fault == FAULT_NONE else fault
+        exchange.host = exchange.path = exchange.query = slice_empty()
+        exchange.client_ip = slice_of(exchange.client.ip, exchange.client.ip_size)
     if fault != FAULT_NONE:
         stream_consume(&exchange.client.stream, size)
         _answer_fault(exchange, fault)
@@ -343,7 +344,6 @@ cdef int _filter(Exchange* exchange) noexcept nogil:
     cdef FilterState state
     cdef int result
     _enter(exchange, PHASE_FILTER_REQUEST)
-    exchange.request_lines = slice_empty()
     if exchange.route.step_count == 0:
         return FAULT_NONE
     state.client = &exchange.client_address
@@ -988,9 +988,8 @@ cdef void _origin_ended(Exchange* exchange, int state) noexcept nogil:
         _fail(exchange, FAULT_UPSTREAM_CLOSED)
     elif exchange.response_body != BODY_CLOSE:
         _fail(exchange, FAULT_UPSTREAM_TRUNCATED)
-    elif exchange.origin.stream.received != NULL:
-        return                # the client is slow; told again when the rest has been moved
     else:
+        INVARIANT(exchange.origin.stream.received == NULL)   # the end is told only after all bytes were taken
         finish_until_close(exchange)
         _end(exchange)
 

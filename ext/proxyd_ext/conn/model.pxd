@@ -133,7 +133,6 @@ cdef struct Exchange:
     # The request as it is sent: log strings, head, and the beginning of the body, in one buffer that lives as long as the exchange.
     Buffer* request
     uint32_t request_start    # offset of the head in the buffer
-    uint32_t request_sent     # behind the last byte that was given to the current origin connection
     Address client_address    # who asked: the peer, or whom a trusted peer names
     Slice request_lines       # field lines to add to the request
     Slice request_id          # kept from a trusted peer

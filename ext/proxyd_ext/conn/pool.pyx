@@ -13,7 +13,7 @@ from proxyd_ext.core.fault cimport (
 from proxyd_ext.core.shim cimport counter_add, fetch_add_i64, load_i64, store_i64
 from proxyd_ext.core.slab cimport slab_free, slab_new
 from proxyd_ext.core.timer cimport timer_init, timer_remove, timer_set, timers_reserve
-from proxyd_ext.io.poller cimport STREAM_ENDED, STREAM_ENDING, STREAM_PAUSED, STREAM_READABLE
+from proxyd_ext.io.poller cimport STREAM_ENDED, STREAM_ENDING, STREAM_READABLE
 from proxyd_ext.io.stream cimport stream_bury, stream_close, stream_connect, stream_resume
 from proxyd_ext.io.sys cimport (
     EADDRNOTAVAIL, EAGAIN, ECONNREFUSED, EHOSTUNREACH, EMFILE, ENFILE, ENETUNREACH, ENOBUFS, ENOENT, ENOMEM, ETIMEDOUT, sockaddr,
@@ -121,8 +121,8 @@ cdef void origin_park(OriginConn* origin, int64_t most, int32_t idle_ms) noexcep
         origin.next.previous = origin
     origin.local.idle = origin
     timer_set(&context.timers, &origin.timer, context.clock.now_ms + idle_ms)
-    if origin.stream.flags & STREAM_PAUSED:
-        stream_resume(&origin.stream)
+    # If the kernel may hold more (after a splice we do not know), it is looked at before the connection is used again.
+    stream_resume(&origin.stream)
 
 
 cdef void origin_close(OriginConn* origin, bint reset) noexcept nogil:

@@ -84,7 +84,6 @@ cdef void _give_request(Exchange* exchange, const uint8_t* data, uint32_t size, 
                 out[1] = c'\n'
                 out += 2
             kept.end = <uint32_t>(out - kept.data)
-            exchange.request_sent = kept.end
             stream_send_stable(stream, kept.data + begin, kept.end - begin)
             return
         exchange.flags &= ~<uint32_t>EX_REPLAYABLE
@@ -141,7 +140,6 @@ cdef int relay_request(Exchange* exchange) noexcept nogil:
                 memcpy(exchange.request.data + exchange.request.end, b"0\r\n\r\n", 5)
                 stream_send_stable(&origin.stream, exchange.request.data + exchange.request.end, 5)
                 exchange.request.end += 5
-                exchange.request_sent = exchange.request.end
             else:
                 exchange.flags &= ~<uint32_t>EX_REPLAYABLE
                 _send_last_chunk(&origin.stream, exchange.request_trailers, &exchange.request_chunks)

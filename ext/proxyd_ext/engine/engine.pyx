@@ -2,6 +2,7 @@
 """The engine: a loop without the GIL around everything below it (see engine.pxd)."""
 import os
 
+cimport cython
 from libc.stdint cimport int32_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
@@ -205,12 +206,17 @@ cdef void _take_snapshot(EngineCore* core) noexcept nogil:
         origins_sweep(context)
         old.local[context.engine].superseded = True
         if old.local[context.engine].exchanges == 0:
-            old.local[context.engine].retired.kind = EVENT_RETIRED
-            old.local[context.engine].retired.number = old.generation
-            event_push(&core.events, &old.local[context.engine].retired)
-    snapshot.local[context.engine].ack.kind = EVENT_ACK
-    snapshot.local[context.engine].ack.number = snapshot.generation
-    event_push(&core.events, &snapshot.local[context.engine].ack)
+            _say(core, old, EVENT_RETIRED)
+    _say(core, snapshot, EVENT_ACK)
+
+
+cdef void _say(EngineCore* core, SnapshotData* snapshot, int kind) noexcept nogil:
+    cdef EventNode* node = &snapshot.local[core.context.engine].ack
+    if kind == EVENT_RETIRED:
+        node = &snapshot.local[core.context.engine].retired
+    node.kind = kind
+    node.number = snapshot.generation
+    event_push(&core.events, node)
 
 
 # ---- commands ----
@@ -291,6 +297,7 @@ cdef void _set_alarm(EngineCore* core) noexcept nogil:
 
 # ---- the shell ----
 
+@cython.no_gc_clear   # __dealloc__ ends exchanges, which still look into the snapshots that `_published` keeps
 cdef class Engine:
     """One data-plane thread. `run` it in a thread, or, inline, give `fileno` to the event loop and call `poll` when it is readable."""
 
@@ -404,9 +411,14 @@ cdef class Engine:
 
     def publish(self, Snapshot snapshot not None) -> None:
         """Hand over a snapshot. The engine takes it at the top of its next turn and says ("ack", generation)."""
+        cdef SnapshotData* passed_over
         self._published.append(snapshot)
-        exchange_ptr(&self.core.published, snapshot.data)
+        passed_over = <SnapshotData*>exchange_ptr(&self.core.published, snapshot.data)
         self._ring_door()
+        if passed_over != NULL:
+            # A newer one came before the engine's next turn: this one was never used, and is done with at once.
+            _say(self.core, passed_over, EVENT_ACK)
+            _say(self.core, passed_over, EVENT_RETIRED)
 
     def drain(self) -> None:
         """Accept no more, finish what is under way; then ("drained",)."""

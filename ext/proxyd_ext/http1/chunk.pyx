@@ -3,7 +3,7 @@
 Strict: sizes are hex digits and nothing else, lines end in CRLF only, extensions hold no control bytes and are dropped (RFC 9112 §7.1.1
 lets a recipient do so), trailer lines follow the same rules as the fields of a head.  What is sent on is framed anew.
 """
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcpy, memmove
 from proxyd_ext.core.fault cimport FAULT_CHUNK_MALFORMED

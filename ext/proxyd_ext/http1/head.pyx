@@ -2,55 +2,32 @@
 """The head parser: a start line, then one walk over the field lines, then what the known fields mean taken together.
 
 The walk only finds boundaries, refuses bytes that may not stand where they stand, and notes which known fields there are; meaning
-(host, framing, connection) is settled once the head is complete, from `Head.first` and a set of the ids that came more than once.
+(target.pxd, framing.pxd, connection.pxd) is settled once the head is complete, from `Head.first` and the ids that came more than once.
 That keeps the walk tight, and makes a fault depend on the bytes in front of it alone, never on how they were cut into reads.
 
 A head that has not come whole is not parsed again at each read: `_worth_parsing` looks only at what is new, and asks for a parse when an
 empty line or a byte that no head holds has come, when the limit is reached, or when the bytes have doubled (so that nonsense is refused
 early, at a cost that stays O(n)).
 """
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memchr, memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 from proxyd_ext.core.fault cimport (
-    FAULT_EXPECTATION_FAILED, FAULT_FIELD_MALFORMED, FAULT_FRAMING_AMBIGUOUS, FAULT_HEAD_TOO_LARGE, FAULT_HOST_INVALID, FAULT_MEMORY,
-    FAULT_REQUEST_LINE_MALFORMED, FAULT_TRANSFER_CODING_UNKNOWN, FAULT_UPSTREAM_FRAMING, FAULT_UPSTREAM_HEAD_MALFORMED,
+    FAULT_FIELD_MALFORMED, FAULT_HEAD_TOO_LARGE, FAULT_REQUEST_LINE_MALFORMED, FAULT_UPSTREAM_HEAD_MALFORMED,
     FAULT_UPSTREAM_HEAD_TOO_LARGE, FAULT_URI_TOO_LONG, FAULT_VERSION_UNSUPPORTED,
 )
 from proxyd_ext.core.shim cimport PXD_LIKELY, PXD_UNLIKELY
-from proxyd_ext.core.slice cimport Slice, slice_empty, slice_equals_nocase, slice_of
+from proxyd_ext.core.slice cimport Slice, slice_of
+from proxyd_ext.http1.connection cimport OPTION_MALFORMED, OPTION_TOO_MANY, read_connection, read_expectation
+from proxyd_ext.http1.framing cimport read_request_framing, read_response_framing
 from proxyd_ext.http1.names cimport field_bit, field_id, is_hop_by_hop, method_id
-from proxyd_ext.http1.scan cimport PXD_HOST, PXD_TARGET, PXD_TOKEN, is_blank, pxd_class, span_target, span_value, word_is
-
-
-cdef extern from "<arpa/inet.h>" nogil:
-    enum:
-        AF_INET6
-    int inet_pton(int family, const char* text, void* address)
+from proxyd_ext.http1.scan cimport PXD_TOKEN, is_blank, pxd_class, span_target, span_value
+from proxyd_ext.http1.target cimport read_authority, read_host, read_target
 
 
 cdef enum:
     EMPTY_LINES_MAX = 4          # in front of a request line (RFC 9112 §2.2)
-    CONNECTION_NAMES_MAX = 64    # fields named by Connection: marking them costs names x fields
     HEAD_SIZE_MAX = 0x7FFFFFFF   # offsets and results are 32 bits
-    LENGTH_MAX_TENTH = 922337203685477580  # INT64_MAX / 10: Content-Length stays below INT64_MAX, so sums of sizes cannot wrap
-    IPV6_TEXT_MAX = 45
-
-    CODING_NONE = 0              # no Transfer-Encoding
-    CODING_CHUNKED = 1           # chunked alone
-    CODING_UNKNOWN = 2           # codings, none of them chunked
-    CODING_UNKNOWN_CHUNKED = 3   # unknown codings, then chunked
-    CODING_AMBIGUOUS = 4         # chunked not last or not once, or not the grammar of codings
-
-    OPTION_CLOSE = 1
-    OPTION_KEEP_ALIVE = 2
-    OPTION_UPGRADE = 4
-    OPTION_NAMES = 8
-    OPTION_MALFORMED = 16
-    OPTION_TOO_MANY = 32
-
-cdef const uint8_t* _ROOT = <const uint8_t*>b"/"
-cdef const uint8_t* _ASTERISK = <const uint8_t*>b"*"
 
 
 # ---- what comes before the first field
@@ -194,6 +171,7 @@ cdef inline int _read_fields(const uint8_t* p, const uint8_t* end, uint32_t fiel
             # Spaces before the colon are removed (RFC 9112 §5.1): the colon moves to the end of the name, in place.
             mend = <uint8_t*>p
             while p < end and is_blank(p[0]):
+                (<uint8_t*>p)[0] = c' '
                 p += 1
             if p == end:
                 return 0
@@ -257,377 +235,6 @@ cdef inline int _read_fields(const uint8_t* p, const uint8_t* end, uint32_t fiel
     return <int>out.size
 
 
-# ---- what the fields mean
-
-cdef inline Slice _value(const Head* head, uint32_t i) noexcept nogil:
-    return slice_of(head.base + head.fields[i].value, head.fields[i].value_size)
-
-
-cdef inline bint _value_is(Slice value, const char* word, size_t n) noexcept nogil:
-    """Is the value this lower-case word (letters, digits, '-') in any case?"""
-    return value.size == n and word_is(value.data, word, n)
-
-
-cdef int _mark_named(Head* head, Slice name) noexcept nogil:
-    """Fields named by Connection belong to the connection (RFC 9110 §7.6.1); framing and Host are always written anew, so they stay."""
-    cdef uint32_t i
-    cdef Field* field
-    for i in range(head.field_count):
-        field = &head.fields[i]
-        if (field.name_size == name.size and field.id != FIELD_HOST and field.id != FIELD_CONTENT_LENGTH
-                and slice_equals_nocase(slice_of(head.base + field.name, field.name_size), name)):
-            field.hop = 1
-    return 0
-
-
-cdef int _read_options(Head* head) noexcept nogil:
-    """Read all Connection fields (RFC 9110 §7.6.1) and mark what they name.  Returns OPTION_* bits."""
-    cdef uint32_t i, names = 0
-    cdef int options = 0
-    cdef const uint8_t* p
-    cdef const uint8_t* end
-    cdef const uint8_t* start
-    cdef Slice value
-    cdef size_t n
-    for i in range(head.first[FIELD_CONNECTION] - 1, head.field_count):
-        if head.fields[i].id != FIELD_CONNECTION:
-            continue
-        value = _value(head, i)
-        p = value.data
-        end = p + value.size
-        while p < end:
-            if p[0] == c',' or is_blank(p[0]):
-                p += 1
-                continue
-            start = p
-            while p < end and pxd_class[p[0]] & PXD_TOKEN:
-                p += 1
-            n = p - start
-            while p < end and is_blank(p[0]):
-                p += 1
-            if n == 0 or (p < end and p[0] != c','):
-                options |= OPTION_MALFORMED
-                while p < end and p[0] != c',':
-                    p += 1
-                continue
-            if n == 5 and word_is(start, "close", 5):
-                options |= OPTION_CLOSE
-            elif n == 10 and word_is(start, "keep-alive", 10):
-                options |= OPTION_KEEP_ALIVE
-            elif n == 7 and word_is(start, "upgrade", 7):
-                options |= OPTION_UPGRADE
-            elif n != 2 or not word_is(start, "te", 2):
-                options |= OPTION_NAMES
-                names += 1
-                if names > CONNECTION_NAMES_MAX:
-                    return options | OPTION_TOO_MANY
-                _mark_named(head, slice_of(start, n))
-    return options
-
-
-cdef inline int _read_connection(Head* out, bint may_upgrade) noexcept nogil:
-    """Set the flags that come from version, Connection, Upgrade and Trailer.  Returns OPTION_* bits."""
-    cdef int options = 0
-    cdef uint32_t flags = 0
-    if out.first[FIELD_CONNECTION]:
-        options = _read_options(out)
-    if options & OPTION_CLOSE:
-        flags |= HEAD_CONNECTION_CLOSE
-    elif out.minor == 1 or options & OPTION_KEEP_ALIVE:
-        flags |= HEAD_KEEP_ALIVE
-    if options & OPTION_NAMES:
-        flags |= HEAD_CONNECTION_NAMES
-    if out.first[FIELD_TRAILER]:
-        flags |= HEAD_TRAILERS_ANNOUNCED
-    if out.first[FIELD_UPGRADE]:
-        # An Upgrade in HTTP/1.0, or one that Connection does not name, counts for nothing (RFC 9110 §7.8).
-        if (may_upgrade and out.minor == 1 and options & OPTION_UPGRADE
-                and _value_is(head_field(out, FIELD_UPGRADE), "websocket", 9)):
-            flags |= HEAD_UPGRADE_WEBSOCKET
-        else:
-            flags |= HEAD_UPGRADE_OTHER
-    out.flags = flags
-    return options
-
-
-cdef int _add_coding(int coding, Slice value) noexcept nogil:
-    """Go on from CODING_* `coding` over one more Transfer-Encoding value (RFC 9112 §6.1).
-
-    Strict: no empty list element, chunked without parameters, no quoted string (whose commas a careless reader counts).
-    """
-    cdef const uint8_t* p = value.data
-    cdef const uint8_t* end = p + value.size
-    cdef const uint8_t* start
-    cdef bint chunked
-    while True:
-        while p < end and is_blank(p[0]):
-            p += 1
-        start = p
-        while p < end and pxd_class[p[0]] & PXD_TOKEN:
-            p += 1
-        if p == start:
-            return CODING_AMBIGUOUS
-        chunked = p - start == 7 and word_is(start, "chunked", 7)
-        while p < end and p[0] != c',':
-            if p[0] == c'"' or (chunked and not is_blank(p[0])) or not (is_blank(p[0]) or p[0] == c';' or p[0] == c'='
-                                                                       or pxd_class[p[0]] & PXD_TOKEN):
-                return CODING_AMBIGUOUS
-            p += 1
-        if coding == CODING_NONE:
-            coding = CODING_CHUNKED if chunked else CODING_UNKNOWN
-        elif coding == CODING_UNKNOWN:
-            coding = CODING_UNKNOWN_CHUNKED if chunked else CODING_UNKNOWN
-        else:
-            return CODING_AMBIGUOUS
-        if p == end:
-            return coding
-        p += 1
-
-
-cdef int _read_coding(const Head* head) noexcept nogil:
-    """CODING_* of all Transfer-Encoding fields taken as one list."""
-    cdef uint32_t i
-    cdef int coding = CODING_NONE
-    for i in range(head.first[FIELD_TRANSFER_ENCODING] - 1, head.field_count):
-        if head.fields[i].id == FIELD_TRANSFER_ENCODING and coding != CODING_AMBIGUOUS:
-            coding = _add_coding(coding, _value(head, i))
-    return coding
-
-
-cdef inline bint _read_digits(const uint8_t** at, const uint8_t* end, uint64_t* number) noexcept nogil:
-    """Read 1*DIGIT at *at and move *at behind it; false if there is none or the number is over INT64_MAX."""
-    cdef const uint8_t* p = at[0]
-    cdef uint64_t n = 0
-    if p == end or not c'0' <= p[0] <= c'9':
-        return False
-    while p < end and c'0' <= p[0] <= c'9':
-        if n > LENGTH_MAX_TENTH or (n == LENGTH_MAX_TENTH and p[0] > c'7'):
-            return False
-        n = n * 10 + (p[0] - c'0')
-        p += 1
-    at[0] = p
-    number[0] = n
-    return True
-
-
-cdef inline bint _read_length(Slice value, uint64_t* number) noexcept nogil:
-    """Content-Length as one number and nothing else (RFC 9110 §8.6)."""
-    cdef const uint8_t* p = value.data
-    return _read_digits(&p, value.data + value.size, number) and p == value.data + value.size
-
-
-cdef bint _read_lengths(const Head* head, uint64_t* number) noexcept nogil:
-    """All Content-Length values of a response: repeats and lists of one and the same number count as that number (RFC 9110 §8.6)."""
-    cdef uint32_t i
-    cdef uint64_t n = 0
-    cdef bint any = False
-    cdef const uint8_t* p
-    cdef const uint8_t* end
-    cdef Slice value
-    for i in range(head.first[FIELD_CONTENT_LENGTH] - 1, head.field_count):
-        if head.fields[i].id != FIELD_CONTENT_LENGTH:
-            continue
-        value = _value(head, i)
-        p = value.data
-        end = p + value.size
-        while True:
-            while p < end and is_blank(p[0]):
-                p += 1
-            if not _read_digits(&p, end, &n) or (any and n != number[0]):
-                return False
-            number[0] = n
-            any = True
-            while p < end and is_blank(p[0]):
-                p += 1
-            if p == end:
-                break
-            if p[0] != c',':
-                return False
-            p += 1
-    return True
-
-
-cdef inline int _read_request_framing(Head* out, uint64_t repeated) noexcept nogil:
-    """How long is the body (RFC 9112 §6.3)?  Returns 0 or -FAULT_*: what two readers could read in two ways is refused."""
-    cdef int coding
-    out.body = BODY_NONE
-    out.content_length = 0
-    out.has_content_length = False
-    if out.first[FIELD_TRANSFER_ENCODING]:
-        coding = _read_coding(out)
-        if out.first[FIELD_CONTENT_LENGTH] or out.minor == 0 or coding == CODING_UNKNOWN or coding == CODING_AMBIGUOUS:
-            return -FAULT_FRAMING_AMBIGUOUS
-        if coding == CODING_UNKNOWN_CHUNKED:
-            return -FAULT_TRANSFER_CODING_UNKNOWN
-        out.body = BODY_CHUNKED
-    elif out.first[FIELD_CONTENT_LENGTH]:
-        if repeated & field_bit(FIELD_CONTENT_LENGTH) or not _read_length(head_field(out, FIELD_CONTENT_LENGTH), &out.content_length):
-            return -FAULT_FRAMING_AMBIGUOUS
-        out.body = BODY_LENGTH
-        out.has_content_length = True
-    return 0
-
-
-cdef inline int _read_response_framing(Head* out) noexcept nogil:
-    """The same for a response, without regard to the request's method.  Returns 0 or -FAULT_UPSTREAM_FRAMING.
-
-    Only chunked alone is taken: we never say TE, so any other coding would be forwarded as if it were the content.
-    """
-    out.body = BODY_CLOSE
-    out.content_length = 0
-    out.has_content_length = False
-    if out.first[FIELD_TRANSFER_ENCODING]:
-        if out.first[FIELD_CONTENT_LENGTH] or out.minor == 0 or _read_coding(out) != CODING_CHUNKED:
-            return -FAULT_UPSTREAM_FRAMING
-        out.body = BODY_CHUNKED
-    elif out.first[FIELD_CONTENT_LENGTH]:
-        if not _read_lengths(out, &out.content_length):
-            return -FAULT_UPSTREAM_FRAMING
-        out.body = BODY_LENGTH
-        out.has_content_length = True
-    if out.status < 200 or out.status == 204 or out.status == 304:
-        out.body = BODY_NONE
-    return 0
-
-
-cdef int split_host(Slice authority, Slice* name) noexcept nogil:
-    # Escapes and commas are left out of RFC 3986's reg-name: no host that answers HTTP has either, "%2e" would give one name two
-    # spellings, and a comma is what joining two Host fields leaves behind.  An empty host is refused (RFC 9110 §4.2.1).
-    cdef const uint8_t* p = authority.data
-    cdef const uint8_t* end = p + authority.size
-    cdef const uint8_t* start = p
-    cdef const uint8_t* digits
-    cdef char[IPV6_TEXT_MAX + 1] text
-    cdef uint8_t[16] address
-    cdef uint32_t port = 0
-    cdef size_t size
-    if authority.size == 0:
-        return -FAULT_HOST_INVALID
-    if p[0] == c'[':
-        start += 1
-        while p < end and p[0] != c']':
-            p += 1
-        size = p - start
-        if p == end or size > IPV6_TEXT_MAX:
-            return -FAULT_HOST_INVALID
-        memcpy(text, start, size)
-        text[size] = 0
-        if inet_pton(AF_INET6, text, address) != 1:
-            return -FAULT_HOST_INVALID
-        p += 1
-    else:
-        while p < end and pxd_class[p[0]] & PXD_HOST:
-            p += 1
-        size = p - start
-        if size and start[size - 1] == c'.':
-            size -= 1
-        if size == 0:
-            return -FAULT_HOST_INVALID
-    name[0] = slice_of(start, size)
-    if p == end:
-        return 0
-    if p[0] != c':':
-        return -FAULT_HOST_INVALID
-    p += 1
-    digits = p
-    while p < end and c'0' <= p[0] <= c'9' and port <= 0xFFFF:
-        port = port * 10 + (p[0] - c'0')
-        p += 1
-    if p != end or port > 0xFFFF or (port == 0 and p != digits):
-        return -FAULT_HOST_INVALID
-    return <int>port
-
-
-cdef inline void _split_query(Slice target, Head* out) noexcept nogil:
-    """Cut an origin-form target into path and query."""
-    cdef const uint8_t* mark = <const uint8_t*>memchr(target.data, c'?', target.size)
-    out.path = target
-    if mark != NULL:
-        out.path.size = mark - target.data
-        out.query = slice_of(mark + 1, target.size - out.path.size - 1)
-
-
-cdef int _read_absolute(Slice target, Head* out) noexcept nogil:
-    """http://authority[/path][?query] (RFC 9112 §3.2.2).  Returns 0 or -FAULT_*; userinfo and other schemes are refused."""
-    cdef const uint8_t* p = target.data
-    cdef const uint8_t* end = p + target.size
-    cdef const uint8_t* start
-    cdef Slice name
-    if target.size >= 7 and word_is(p, "http", 4) and memcmp(p + 4, <const char*>b"://", 3) == 0:
-        p += 7
-    elif target.size >= 8 and word_is(p, "https", 5) and memcmp(p + 5, <const char*>b"://", 3) == 0:
-        p += 8
-    else:
-        return -FAULT_REQUEST_LINE_MALFORMED
-    start = p
-    while p < end and p[0] != c'/' and p[0] != c'?':
-        p += 1
-    out.target_form = TARGET_ABSOLUTE
-    out.host = slice_of(start, p - start)
-    if split_host(out.host, &name) < 0:
-        return -FAULT_HOST_INVALID
-    if p < end:
-        _split_query(slice_of(p, end - p), out)
-        if out.path.size == 0:
-            out.path = slice_of(_ROOT, 1)
-    elif out.method == METHOD_OPTIONS:   # no path and no query: the last proxy sends "*" (RFC 9112 §3.2.4)
-        out.target_form = TARGET_ASTERISK
-        out.path = slice_of(_ASTERISK, 1)
-    else:
-        out.path = slice_of(_ROOT, 1)
-    return 0
-
-
-cdef inline int _read_target(Slice target, Head* out) noexcept nogil:
-    """Which of the four forms is it (RFC 9112 §3.2)?  Sets target_form, path, query, and host where the target names one.  0 or -FAULT_*."""
-    cdef Slice name
-    cdef int port
-    out.query = slice_empty()
-    out.host = slice_empty()
-    if PXD_LIKELY(target.data[0] == c'/' and out.method != METHOD_CONNECT):
-        out.target_form = TARGET_ORIGIN
-        _split_query(target, out)
-        return 0
-    if out.method == METHOD_CONNECT:
-        out.target_form = TARGET_AUTHORITY
-        out.path = slice_empty()
-        out.host = target
-        port = split_host(target, &name)
-        return 0 if port > 0 else -FAULT_REQUEST_LINE_MALFORMED
-    if target.size == 1 and target.data[0] == c'*' and out.method == METHOD_OPTIONS:
-        out.target_form = TARGET_ASTERISK
-        out.path = target
-        return 0
-    return _read_absolute(target, out)
-
-
-cdef inline int _read_host(Head* out, uint64_t repeated) noexcept nogil:
-    """Exactly one valid Host (RFC 9112 §3.2), also beside an absolute target; HTTP/1.0 may lack it.  0 or -FAULT_HOST_INVALID."""
-    cdef Slice name, host = head_field(out, FIELD_HOST)
-    if host.data == NULL:
-        return 0 if out.minor == 0 else -FAULT_HOST_INVALID
-    if repeated & field_bit(FIELD_HOST) or split_host(host, &name) < 0:
-        return -FAULT_HOST_INVALID
-    if out.host.data == NULL:
-        out.host = host
-    return 0
-
-
-cdef int _read_expectation(Head* out) noexcept nogil:
-    """Expect (RFC 9110 §10.1.1): 100-continue is the only one there is.  From HTTP/1.0 it is ignored, and not forwarded either."""
-    cdef uint32_t i
-    for i in range(out.first[FIELD_EXPECT] - 1, out.field_count):
-        if out.fields[i].id != FIELD_EXPECT:
-            continue
-        if out.minor == 0:
-            out.fields[i].hop = 1
-        elif _value_is(_value(out, i), "100-continue", 12):
-            out.flags |= HEAD_EXPECT_CONTINUE
-        else:
-            return -FAULT_EXPECTATION_FAILED
-    return 0
-
-
 # ---- the two parsers
 
 cdef bint _worth_parsing(const uint8_t* data, size_t size, size_t head_size, size_t* scanned) noexcept nogil:
@@ -661,6 +268,7 @@ cdef int _parse_request(const uint8_t* data, size_t size, const HeadLimits* limi
     cdef uint64_t repeated = 0
     cdef uint32_t empty = 0, field_limit = limits.field_count
     cdef int rc, options
+    cdef bint may_upgrade
     if field_limit > MAX_FIELDS:
         field_limit = MAX_FIELDS
     out.base = data
@@ -679,24 +287,24 @@ cdef int _parse_request(const uint8_t* data, size_t size, const HeadLimits* limi
     rc = _read_fields(p, end, field_limit, False, &repeated, out)
     if rc <= 0:
         return rc
-    rc = _read_target(target, out)
+    rc = read_target(target, out)
     if rc < 0:
         return rc
-    rc = _read_host(out, repeated)
+    rc = read_host(out, repeated)
     if rc < 0:
         return rc
-    rc = _read_request_framing(out, repeated)
+    rc = read_request_framing(out, repeated)
     if rc < 0:
         return rc
     # RFC 6455 §4.1: GET.  A body would have to be read from the same bytes as the tunnel: such an upgrade is not passed on.
-    options = _read_connection(out, out.method == METHOD_GET and out.body != BODY_CHUNKED and out.content_length == 0
-                               and not repeated & field_bit(FIELD_UPGRADE))
+    may_upgrade = out.method == METHOD_GET and out.body != BODY_CHUNKED and out.content_length == 0
+    options = read_connection(out, may_upgrade and not repeated & field_bit(FIELD_UPGRADE))
     if options & OPTION_MALFORMED:
         return -FAULT_FIELD_MALFORMED
     if options & OPTION_TOO_MANY:
         return -FAULT_HEAD_TOO_LARGE
     if out.first[FIELD_EXPECT]:
-        rc = _read_expectation(out)
+        rc = read_expectation(out)
         if rc < 0:
             return rc
     return <int>out.size
@@ -718,10 +326,10 @@ cdef int _parse_response(uint8_t* data, size_t size, const HeadLimits* limits, H
     rc = _read_fields(p, data + size, field_limit, True, &repeated, out)
     if rc <= 0:
         return rc
-    rc = _read_response_framing(out)
+    rc = read_response_framing(out)
     if rc < 0:
         return rc
-    if _read_connection(out, out.status == 101 and not repeated & field_bit(FIELD_UPGRADE)) & OPTION_TOO_MANY:
+    if read_connection(out, out.status == 101 and not repeated & field_bit(FIELD_UPGRADE)) & OPTION_TOO_MANY:
         return -FAULT_UPSTREAM_HEAD_TOO_LARGE
     return <int>out.size
 
@@ -754,6 +362,10 @@ cdef int parse_response_head(uint8_t* data, size_t size, size_t* scanned, const 
     if rc != 0:
         scanned[0] = 0
     return rc
+
+
+cdef int split_host(Slice authority, Slice* name) noexcept nogil:
+    return read_authority(authority, name)
 
 
 cdef uint8_t method_of(Slice token) noexcept nogil:
@@ -794,7 +406,9 @@ cdef object _describe(const Head* head, bint response):
     fields = []
     for i in range(head.field_count):
         f = &head.fields[i]
-        fields.append((<bytes>head.base[f.name:f.name + f.name_size], <bytes>head.base[f.value:f.value + f.value_size], f.id, bool(f.hop)))
+        fields.append((
+            <bytes>head.base[f.name:f.name + f.name_size], <bytes>head.base[f.value:f.value + f.value_size], f.id, bool(f.hop),
+        ))
     out = {
         "size": head.size, "flags": head.flags, "minor": head.minor, "body": head.body,
         "content_length": head.content_length if head.has_content_length else None, "fields": fields,

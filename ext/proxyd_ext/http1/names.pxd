@@ -1,6 +1,7 @@
 """Known field names and methods: by length first, then one comparison of whole words."""
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
+from proxyd_ext.core.slice cimport Slice, slice_of
 from proxyd_ext.http1.head cimport (
     FIELD_ACCEPT, FIELD_AUTHORIZATION, FIELD_CACHE_CONTROL, FIELD_CONNECTION, FIELD_CONTENT_LENGTH, FIELD_CONTENT_TYPE, FIELD_COOKIE,
     FIELD_DATE, FIELD_ETAG, FIELD_EXPECT, FIELD_FORWARDED, FIELD_HOST, FIELD_KEEP_ALIVE, FIELD_OTHER, FIELD_PROXY_AUTHENTICATE,
@@ -8,7 +9,7 @@ from proxyd_ext.http1.head cimport (
     FIELD_SERVER, FIELD_SET_COOKIE, FIELD_TE, FIELD_TRACEPARENT, FIELD_TRAILER, FIELD_TRANSFER_ENCODING, FIELD_UPGRADE,
     FIELD_USER_AGENT, FIELD_VARY, FIELD_VIA, FIELD_X_FORWARDED_FOR, FIELD_X_FORWARDED_HOST, FIELD_X_FORWARDED_PROTO, FIELD_X_REAL_IP,
     FIELD_X_REQUEST_ID, METHOD_CONNECT, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_PATCH,
-    METHOD_POST, METHOD_PUT, METHOD_TRACE,
+    METHOD_POST, METHOD_PUT, METHOD_TRACE, Head,
 )
 from proxyd_ext.http1.scan cimport word_is
 
@@ -16,6 +17,11 @@ from proxyd_ext.http1.scan cimport word_is
 cdef inline uint64_t field_bit(int id) noexcept nogil:
     """A FIELD_* as a bit of a set of fields (FIELD_COUNT is below 64)."""
     return (<uint64_t>1) << id
+
+
+cdef inline Slice field_value(const Head* head, uint32_t i) noexcept nogil:
+    """The value of the i-th field."""
+    return slice_of(head.base + head.fields[i].value, head.fields[i].value_size)
 
 
 cdef inline bint is_hop_by_hop(int id) noexcept nogil:

@@ -7,7 +7,7 @@ end of the buffer: once something did not fit nothing more is written, and the c
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, strlen
-from proxyd_ext.core.fault cimport FAULT_HEAD_REWRITE_TOO_LARGE, FAULT_MEMORY, FAULT_UPSTREAM_HEAD_TOO_LARGE
+from proxyd_ext.core.fault cimport FAULT_HEAD_REWRITE_TOO_LARGE, FAULT_UPSTREAM_HEAD_TOO_LARGE
 from proxyd_ext.core.shim cimport PXD_UNLIKELY
 from proxyd_ext.core.slice cimport Slice, slice_empty, slice_of
 from proxyd_ext.http1.head cimport (

@@ -6,7 +6,6 @@ import re
 
 import click
 
-from proxyd.cli.serving import serve_in_foreground
 from proxyd.cli.settings import Settings, common, pass_settings
 
 LOGS = ("auto", "json", "combined", "pretty", "none")
@@ -28,6 +27,8 @@ def command(settings: Settings, listen: str, servers: tuple[str, ...], balance: 
     \b
         proxyd proxy :8080 127.0.0.1:9001 127.0.0.1:9002
     """
+    from proxyd.cli.serving import serve_in_foreground  # the whole daemon; help and errors of usage need none of it
+
     serve_in_foreground(settings, text=config_text(listen, servers, balance=balance, health=health, threads=threads, log=log))
 
 

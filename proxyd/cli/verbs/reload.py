@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from proxyd.admin.client import NotReachable, Refused
+from proxyd.admin.client import Refused, TimedOut
 from proxyd.cli.duration import as_seconds
 from proxyd.cli.errors import CliError, Exit
 from proxyd.cli.output import paint, plural, print_json, render_diagnostics
@@ -39,9 +39,7 @@ def command(settings: Settings, dry_run: bool, wait: float) -> None:
         found = refusal.diagnostics
         shown = render_diagnostics(found)
         raise CliError(str(refusal), Exit.RELOAD_REFUSED, code=refusal.code, shown=shown, diagnostics=found) from refusal
-    except NotReachable as error:
-        if not isinstance(error.__cause__, TimeoutError):
-            raise
+    except TimedOut as error:
         raise CliError(f"the engines had not all taken the config after {wait:g} s; `proxyd status` tells which", Exit.FAILED) from error
     if settings.json:
         print_json(result)

@@ -40,7 +40,7 @@ def command(settings: Settings, request: tuple[str, ...], headers: tuple[str, ..
         raise CliError(f"there is no listener `{listener}`" if listener else "the config has no listener", Exit.NOT_FOUND)
     matched = any(decision["route"] is not None for decision in decisions)
     if settings.json:
-        print_json({"method": parts[0], "host": parts[1], "target": parts[2], "source": source, "decisions": decisions})
+        print_json({"method": parts[0], "host": parts[1], "path": parts[2], "source": source, "decisions": decisions})
     else:
         print("\n".join(lines_of(parts, source, decisions)))
     if not matched:
@@ -77,15 +77,15 @@ def decide(settings: Settings, parts: tuple[str, str, str], listener: str) -> tu
 
 
 def lines_of(parts: tuple[str, str, str], source: str, decisions: list[dict[str, Any]]) -> list[str]:
-    method, host, target = parts
-    lines = [f"{method} {host}{target}  {paint(f'(by {source})', 'dim')}"]
+    method, host, path = parts
+    lines = [f"{method} {host}{path}  {paint(f'(by {source})', 'dim')}"]
     for decision in decisions:
         where = f"{decision['listener']} {decision['address']}"
         if decision["route"] is None:
             lines.append(f"  {where}: {paint(decision['action'], 'error')}")
         else:
             lines.append(f"  {where}: route {paint(decision['route'], 'good')}, {decision['action']}")
-        if decision["path"] != target.partition("?")[0] and decision["route"] is not None:
+        if decision["path"] != path and decision["route"] is not None:
             lines.append(f"      path as routed: {decision['path']}")
         for name, differing in decision["why_not"]:
             lines.append(f"      not {name}: {' and '.join(differing)} {'differs' if len(differing) == 1 else 'differ'}")

@@ -2,12 +2,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import click
 
-from proxyd.cli.serving import serve_in_foreground
 from proxyd.cli.settings import Settings, common, pass_settings
-from proxyd.demo import ADDRESSES, DemoOrigins
 
 DEMO_PATHS = (("/", "one of two origins, in turn"), ("/echo", "the request as the origin saw it"), ("/slow", "takes a second"))
 
@@ -23,16 +22,19 @@ def command(settings: Settings, watch: bool, demo: bool) -> None:
 
     TERM drains and leaves (a second one, or INT: at once), HUP reloads, USR1 reopens the logs. --admin says where the admin API listens.
     """
+    from proxyd.cli.serving import serve_in_foreground  # the whole daemon; help and errors of usage need none of it
+    from proxyd.demo import ADDRESSES, DemoOrigins
+
     if not demo:
         serve_in_foreground(settings, path=settings.config_path(), watch=watch)
         return
     path = settings.maybe_config_path() if settings.config else None
     serve_in_foreground(
-        settings, path=path, text=None if path else demo_config(), watch=watch and path is not None, services=[DemoOrigins],
+        settings, path=path, text=None if path else demo_config(ADDRESSES), watch=watch and path is not None, services=[DemoOrigins],
         more=[f"  try: curl http://localhost:8080{target:6} # {meaning}" for target, meaning in DEMO_PATHS] if path is None else [],
     )
 
 
-def demo_config() -> str:
-    servers = json.dumps([f"{host}:{port}" for host, port in ADDRESSES])
+def demo_config(origins: Sequence[tuple[str, int]]) -> str:
+    servers = json.dumps([f"{host}:{port}" for host, port in origins])
     return f'listen: "127.0.0.1:8080"\nupstreams:\n  demo: {{servers: {servers}, health: /healthz}}\nroutes:\n  - to: demo\n'

@@ -5,13 +5,14 @@ import time
 
 import click
 
-from proxyd.admin.client import Client, NotReachable
+from proxyd.admin.client import Client, NotReachable, TimedOut
 from proxyd.cli.duration import as_seconds
 from proxyd.cli.errors import CliError, Exit
 from proxyd.cli.output import duration, plural, print_json
 from proxyd.cli.settings import Settings, common, pass_settings
 
 POLL_S = 0.1
+POLL_TIMEOUT_S = 1.0
 
 
 @click.command("stop", short_help="make the running daemon drain and leave")
@@ -29,7 +30,7 @@ def command(settings: Settings, now: bool, wait: float) -> None:
     began = time.monotonic()
     if not settings.quiet and not settings.json:
         print(f"stopping proxyd (pid {before['pid']})" + (", at once" if now else f"; {plural(in_flight, 'request')} in flight may finish"))
-    gone = wait_until_gone(client, wait) if wait else False
+    gone = wait_until_gone(Client(client.address, POLL_TIMEOUT_S), wait) if wait else False
     seconds = time.monotonic() - began
     if settings.json:
         print_json({"ok": gone or not wait, "pid": before["pid"], "now": now, "stopped": gone, "seconds": round(seconds, 3)})
@@ -47,6 +48,8 @@ def wait_until_gone(client: Client, seconds: float) -> bool:
     while time.monotonic() < deadline:
         try:
             client.get("/live", accept=frozenset({503}))
+        except TimedOut:
+            continue
         except NotReachable:
             return True
         time.sleep(POLL_S)

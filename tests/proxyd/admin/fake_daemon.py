@@ -1,6 +1,9 @@
 """A small daemon that has no engines: it keeps what it was asked, and answers from plain values."""
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,7 +48,12 @@ class FakeDaemon:
     reasons: tuple[str, ...] = ()
     engine_alive: bool = True
     refusal: tuple[Diagnostic, ...] = ()
+    changed: bool = True
+    matches: bool = True
+    holds: bool = False                              # a reload waits until `held` is set
+    held: threading.Event = field(default_factory=threading.Event)
     asked: list[tuple[Any, ...]] = field(default_factory=list)
+    on_stop: Callable[[], None] = lambda: None
     config_text: str = "listen: :8080\nto: [127.0.0.1:9001]\n"
     config_path: Path | None = Path("/etc/proxyd/proxyd.yaml")
     config_hash: str = "abc123"
@@ -75,16 +83,30 @@ class FakeDaemon:
 
     def explain(self, method: str, host: str, path: str, *, listener: str | None = None) -> tuple[RouteDecision, ...]:
         self.asked.append(("explain", method, host, path, listener))
+        if listener not in {None, "web"}:
+            return ()
+        if not self.matches:
+            return (RouteDecision("web", "127.0.0.1:8080", path, None, "404 no route", (), (("api", ("host", "path")),)),)
         return (RouteDecision("web", "127.0.0.1:8080", path, "api", "to app", ("app",), (("shop", ("host",)),)),)
 
     async def reload(self, text: str | None = None, *, path: Path | None = None, dry_run: bool = False) -> ReloadResult:
         self.asked.append(("reload", text, path, dry_run))
+        if self.holds:
+            await asyncio.to_thread(self.held.wait, 10)
         if self.refusal:
             return ReloadResult(False, False, dry_run, self.generation, self.config_hash, self.refusal)
-        return ReloadResult(True, True, dry_run, 5, "def456", (), (Change("added", "route", "web/new", "route web/new"),), 0.012)
+        if not self.changed:
+            return ReloadResult(True, False, dry_run, self.generation, self.config_hash)
+        plan = (
+            Change("added", "route", "web/new", "route web/new: to app"),
+            Change("removed", "listener", "old", "listener old"),
+            Change("changed", "runtime", "threads", "threads 1 -> 2", live=False),
+        )
+        return ReloadResult(True, True, dry_run, 5, "def456", (), plan, 0.012)
 
     def stop(self, *, now: bool = False) -> None:
         self.asked.append(("stop", now))
+        self.on_stop()
 
     def listener_entries(self) -> tuple[ListenerEntry, ...]:
         return ()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxyd.admin.address import TcpAddress, UnixAddress
-from proxyd.admin.client import AdminError, Client, NotPermitted, NotReachable, Refused
+from proxyd.admin.client import AdminError, Client, NotPermitted, NotReachable, Refused, TimedOut
 
 Peer = Callable[[bytes], TcpAddress]
 
@@ -89,7 +89,7 @@ def test_other_programs(peer: Peer, answer: bytes, words: str) -> None:
 def test_silence_ends() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = Client(TcpAddress("127.0.0.1", listener.getsockname()[1]), timeout_s=0.05)
-        with pytest.raises(NotReachable, match=r"within 0\.05 s"):
+        with pytest.raises(TimedOut, match=r"within 0\.05 s"):
             client.get("/status")
 
 

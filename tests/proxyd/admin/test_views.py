@@ -85,7 +85,7 @@ async def test_a_reload_of_the_own_file(ask: Ask, daemon: Any) -> None:
     result = (await ask("POST", "/config")).json()
     assert daemon.asked == [("reload", None, None, False)]
     assert (result["ok"], result["changed"], result["generation"], result["config_hash"]) == (True, True, 5, "def456")
-    assert result["plan"] == [{"kind": "added", "thing": "route", "name": "web/new", "text": "route web/new", "live": True}]
+    assert result["plan"][0] == {"kind": "added", "thing": "route", "name": "web/new", "text": "route web/new: to app", "live": True}
 
 
 @pytest.mark.parametrize(("query", "dry_run"), [

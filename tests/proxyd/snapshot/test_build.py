@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
+
+from proxyd.config.address import BindAddress
+from proxyd.snapshot.build import build_spec, used_upstreams
+from proxyd.snapshot.members import members_of
+from proxyd.snapshot.store import Store
 from proxyd_ext.io.listener import Listener
 from proxyd_ext.snapshot.spec import (
     AccessFilter,
@@ -15,11 +21,6 @@ from proxyd_ext.snapshot.spec import (
     SnapshotSpec,
     TargetSpec,
 )
-
-from proxyd.config.address import BindAddress
-from proxyd.snapshot.build import build_spec, used_upstreams
-from proxyd.snapshot.members import members_of
-from proxyd.snapshot.store import Store
 from tests.support.config import config_of
 
 
@@ -27,7 +28,9 @@ def build(text: str, addresses: dict[str, tuple[str, ...]] | None = None) -> Sna
     config, store, listeners = config_of(text), Store(), dict[tuple[str, str], Listener]()
 
     def listen(name: str, bind: BindAddress) -> Listener:
-        return listeners.setdefault((name, str(bind)), Listener(name, str(bind), (), True))
+        if (name, str(bind)) not in listeners:
+            listeners[(name, str(bind))] = Listener(name, str(bind), [os.open(os.devnull, os.O_RDONLY)], True)
+        return listeners[(name, str(bind))]
 
     return build_spec(config, members_of(config, addresses or {}), listen, store, generation=7, config_hash="abc")
 

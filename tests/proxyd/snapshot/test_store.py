@@ -3,14 +3,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from proxyd_ext.io.listener import Listener
-from proxyd_ext.snapshot.spec import SnapshotSpec
-
 from proxyd.config.address import BindAddress
 from proxyd.snapshot.build import build_spec
 from proxyd.snapshot.members import members_of
 from proxyd.snapshot.store import Store
 from proxyd.sockets import open_bound
+from proxyd_ext.io.listener import Listener
+from proxyd_ext.snapshot.spec import SnapshotSpec
 from tests.support.config import config_of
 
 

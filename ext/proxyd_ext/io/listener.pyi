@@ -1,0 +1,14 @@
+from collections.abc import Sequence
+from typing import TypedDict
+
+class ListenerStats(TypedDict):
+    accepted: int
+    open: int
+    rejected: dict[str, int]      # by reason
+    in_flight: int
+
+class Listener:
+    name: str
+    address: str
+    def __init__(self, name: str, address: str, fds: Sequence[int], shared: bool) -> None: ...
+    def stats(self) -> ListenerStats: ...

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+
+from click.testing import Result
+
+from proxyd.cli.errors import Exit
+
+Run = Callable[..., Result]
+Write = Callable[[str, str], str]
+
+GOOD = "listen: :8080\nto: [127.0.0.1:9001, 127.0.0.1:9002]\n"
+BAD = "listen: :8080\nto: [127.0.0.1:9001]\ntoo: x\nruntime: {treads: 1}\n"
+DOUBTFUL = "listen: :8080\nroutes:\n  - {to: a}\n  - {match: /x, to: a}\nupstreams: {a: {servers: [127.0.0.1:9001]}}\n"
+
+
+def test_a_right_config(run: Run, write: Write) -> None:
+    result = run("check", "-c", write("a.yaml", GOOD))
+    assert result.exit_code == 0
+    assert result.stdout == "a.yaml: ok, 1 listener, 1 route, 1 upstream with 2 servers\n"
+    assert run("check", "-q", "a.yaml").stdout == ""
+
+
+def test_all_errors_in_one_run(run: Run, write: Write) -> None:
+    result = run("check", write("a.yaml", BAD))
+    assert result.exit_code == Exit.CONFIG_INVALID
+    assert "a.yaml:3:1" in result.stdout
+    assert "a.yaml:4:11" in result.stdout
+    assert result.stdout.endswith("2 errors\n")
+
+
+def test_json_is_one_object_a_line(run: Run, write: Write) -> None:
+    write("a.yaml", BAD)
+    result = run("check", "-c", "a.yaml", "--format", "json")
+    assert result.exit_code == Exit.CONFIG_INVALID
+    assert [json.loads(line)["line"] for line in result.stdout.splitlines()] == [3, 4]
+    assert run("check", "-c", "a.yaml", "--json").stdout == result.stdout
+
+
+def test_warnings_fail_only_when_strict(run: Run, write: Write) -> None:
+    write("a.yaml", DOUBTFUL)
+    assert run("check", "a.yaml").exit_code == 0
+    result = run("check", "a.yaml", "--strict")
+    assert result.exit_code == Exit.WARNINGS
+    assert "1 warning" in result.stdout
+
+
+def test_a_file_that_is_not_there(run: Run) -> None:
+    result = run("check", "nosuch.yaml")
+    assert result.exit_code == Exit.CONFIG_INVALID
+    assert "PXD-001" in result.stdout
+
+
+def test_online_tells_what_the_network_says(run: Run, write: Write) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as alive, socket.socket() as dead:
+        dead.bind(("127.0.0.1", 0))
+        taken, refused = alive.getsockname()[1], dead.getsockname()[1]
+        text = f"listen: 127.0.0.1:{taken}\nto: [127.0.0.1:{taken}, 127.0.0.1:{refused}, 'nosuch.invalid:80']\n"
+        result = run("check", "--online", "--json", write("a.yaml", text))
+    found = {entry["code"]: entry for entry in map(json.loads, result.stdout.splitlines())}
+    assert {code: entry["severity"] for code, entry in found.items()} == {"PXD-070": "error", "PXD-091": "warning", "PXD-090": "warning"}
+    assert str(refused) in found["PXD-091"]["message"]
+    assert "connection refused" in found["PXD-091"]["message"]
+    assert found["PXD-090"]["path"].endswith("servers[2]")
+    assert result.exit_code == Exit.CONFIG_INVALID
+
+
+def test_online_lets_go_of_what_it_bound(run: Run, write: Write) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as origin:
+        text = f"listen: 127.0.0.1:0\nto: [127.0.0.1:{origin.getsockname()[1]}]\n"
+        assert run("check", "--online", write("a.yaml", text)).exit_code == 0
+
+
+def test_online_knows_what_the_daemon_itself_listens_on(run: Run, write: Write, daemon: object) -> None:
+    """The fake daemon says that it has 127.0.0.1:8080, whoever has it."""
+    with socket.create_server(("127.0.0.1", 0)) as origin:
+        text = f"listen: 127.0.0.1:8080\nto: [127.0.0.1:{origin.getsockname()[1]}]\n"
+        assert run("check", "--online", write("a.yaml", text)).exit_code == 0

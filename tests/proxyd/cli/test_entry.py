@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import Result
+
+from proxyd.cli.entry import VERBS, explain_failure, root
+from proxyd.cli.errors import Exit
+
+Run = Callable[..., Result]
+
+
+def test_help_lists_every_verb(run: Run) -> None:
+    text = run("--help").stdout
+    assert all(f"  {verb} " in text for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_a_command_with_the_global_options(verb: str, run: Run) -> None:
+    command = importlib.import_module(f"proxyd.cli.verbs.{verb}").command
+    assert command.name == verb
+    assert {"config", "admin", "json", "quiet", "verbose"} <= {parameter.name for parameter in command.params}
+    result = run(verb, "--help")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Usage: proxyd ")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """Start-up time is import time; a figure in milliseconds would depend on the machine."""
+    script = (
+        "import sys; from proxyd.cli.entry import root\n"
+        "root.main(['--help'], standalone_mode=False)\n"
+        "print('HEAVY', [name for name in ('aiohttp', 'asyncio', 'pydantic', 'yaml', 'uvloop', 'http.client') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_a_misspelt_verb(run: Run) -> None:
+    result = run("stauts")
+    assert result.exit_code == Exit.USAGE
+    assert "did you mean `proxyd status`?" in result.stderr
+
+
+def test_an_option_that_is_none(run: Run) -> None:
+    assert run("status", "--colour").exit_code == Exit.USAGE
+
+
+@pytest.mark.parametrize("arguments", [("--json", "status"), ("status", "--json")])
+def test_global_options_stand_before_or_after_the_verb(arguments: tuple[str, ...], run: Run) -> None:
+    result = run(*arguments)
+    assert result.exit_code == Exit.NOT_REACHABLE
+    facts = json.loads(result.stdout)
+    assert (facts["ok"], facts["exit"], facts["code"]) == (False, 5, "PXD-249")
+
+
+@pytest.mark.parametrize("arguments", [("status",), ("reload",), ("stop",), ("show", "config", "--running"), ("route", "/x")])
+def test_without_a_daemon_the_exit_code_is_5(arguments: tuple[str, ...], run: Run) -> None:
+    result = run(*arguments)
+    assert result.exit_code == Exit.NOT_REACHABLE
+    assert "no proxyd answers at unix:" in result.stderr
+    assert "proxyd run" in result.stderr
+
+
+def test_a_wrong_admin_address_is_a_usage_error(run: Run) -> None:
+    result = run("status", "--admin", "127.0.0.1")
+    assert result.exit_code == Exit.USAGE
+    assert "has no port" in result.stderr
+
+
+def test_the_admin_address_of_the_config_is_used(run: Run, write: Callable[[str, str], str], tmp_path: Path) -> None:
+    write("proxyd.yaml", f"listen: :8080\nto: [127.0.0.1:9001]\nadmin: {{bind: 'unix:{tmp_path}/here.sock'}}\n")
+    assert f"unix:{tmp_path}/here.sock" in run("status").stderr
+
+
+def test_a_broken_config_does_not_hide_the_daemon(run: Run, write: Callable[[str, str], str], tmp_path: Path) -> None:
+    write("proxyd.yaml", "admin: {bind: [\n")
+    assert f"unix:{tmp_path}/run/admin.sock" in run("status").stderr
+
+
+def test_where_configs_are_looked_for(run: Run, write: Callable[[str, str], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run("check")
+    assert result.exit_code == Exit.CONFIG_INVALID
+    assert "./proxyd.yaml and /etc/proxyd/proxyd.yaml" in result.stderr
+    write("proxyd.yaml", "listen: :8081\nto: [127.0.0.1:9001]\n")
+    write("env.yaml", "listen: :8082\nto: [127.0.0.1:9001]\n")
+    write("named.yaml", "listen: :8083\nto: [127.0.0.1:9001]\n")
+    assert ":8081" in run("show", "config").stdout
+    monkeypatch.setenv("PROXYD_CONFIG", "env.yaml")
+    assert ":8082" in run("show", "config").stdout
+    assert ":8083" in run("show", "config", "-c", "named.yaml").stdout
+    assert ":8083" in run("-c", "named.yaml", "show", "config").stdout
+
+
+def test_an_error_of_ours_is_a_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **words: object) -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr("proxyd.cli.verbs.version.installed", fail)
+    result = run("version")
+    assert result.exit_code == Exit.FAILED
+    assert "an error of its own: RuntimeError: boom" in result.stderr
+    assert "PROXYD_TRACEBACK=1" in result.stderr
+
+
+def test_a_trace_for_those_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROXYD_TRACEBACK", "1")
+    with pytest.raises(RuntimeError):
+        explain_failure(RuntimeError("boom"))
+
+
+def test_system_errors_are_said_in_words() -> None:
+    error = explain_failure(PermissionError(13, "Permission denied", "/etc/shadow"))
+    assert str(error) == "/etc/shadow: permission denied"
+
+
+def test_alone_it_shows_the_five_commands(run: Run) -> None:
+    result = run()
+    assert result.exit_code == 0
+    assert "No proxyd is running" in result.stdout
+    assert sum(line.startswith("  proxyd ") for line in result.stdout.splitlines()) == 5
+
+
+def test_alone_beside_a_daemon(run: Run, daemon: object) -> None:
+    text = run().stdout
+    assert "proxyd 0.1.0 is serving /etc/proxyd/proxyd.yaml: pid 4242, up 1m 40s, ready" in text
+    assert "web on 127.0.0.1:8080, 2 connections open" in text
+    assert json.loads(run("--json").stdout)["running"] is True
+
+
+def test_no_color_without_a_terminal(run: Run, daemon: object) -> None:
+    assert "\x1b" not in run().output
+    assert "\x1b" not in run("status").output
+
+
+def test_the_program_by_its_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "proxyd", "explain", "PXD-999"], capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == Exit.NOT_FOUND
+    assert done.stderr.startswith("error: there is no code PXD-999")
+
+
+def test_version(run: Run) -> None:
+    assert run("version").stdout.startswith("proxyd ")
+    assert run("--version").stdout == run("version").stdout
+    assert json.loads(run("version", "--json").stdout)["uvloop"]
+
+
+def test_the_group_is_what_the_entry_point_runs() -> None:
+    assert isinstance(root, click.Group)

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+
+from proxyd.cli.verbs.proxy import config_text
+from proxyd.config import Config, load_text
+
+
+def config_of(*arguments: str, **options: str) -> Config:
+    listen, *servers = arguments
+    result = load_text(config_text(listen, tuple(servers), **options))
+    assert result.diagnostics == []
+    assert result.config is not None
+    return result.config
+
+
+@pytest.mark.parametrize(
+    ("listen", "bind"), [(":8080", ":8080"), ("8080", ":8080"), ("127.0.0.1:0", "127.0.0.1:0"), ("[::1]:80", "[::1]:80")]
+)
+def test_where_it_listens(listen: str, bind: str) -> None:
+    assert str(config_of(listen, "127.0.0.1:9001").listeners["default"].bind[0]) == bind
+
+
+@pytest.mark.parametrize(("server", "address"), [
+    ("127.0.0.1:9001", "127.0.0.1:9001"),
+    ("9001", "127.0.0.1:9001"),
+    ("app.internal:80", "app.internal:80"),
+    ("http://10.0.0.1:8000", "10.0.0.1:8000"),
+    ("http://app.internal/", "app.internal:80"),
+    ("[::1]:9001", "[::1]:9001"),
+    ("http://[::1]/", "[::1]:80"),
+    ("unix:/run/app.sock", "unix:/run/app.sock"),
+])
+def test_where_it_sends(server: str, address: str) -> None:
+    assert str(config_of(":8080", server).upstreams["servers"].servers[0].address) == address
+
+
+def test_options() -> None:
+    config = config_of(":8080", "a:1", "b:2", balance="p2c", health="/healthz", threads="2", log="none")
+    upstream = config.upstreams["servers"]
+    assert [str(server.address) for server in upstream.servers] == ["a:1", "b:2"]
+    assert upstream.balance.kind == "p2c"
+    assert upstream.health.active is not None
+    assert upstream.health.active.path == "/healthz"
+    assert config.runtime.threads == 2
+    assert config.log.access is None
+    assert config_of(":1", "a:1", log="json").log.access is not None
+
+
+@pytest.mark.parametrize("word", ["x: y", "]", '"', "a:1\nruntime: {threads: 3}", "*a", "${env:HOME}"])
+def test_no_word_changes_the_structure(word: str) -> None:
+    result = load_text(config_text(":8080", (word,), health="/h"))
+    assert result.config is None
+    assert {entry.code for entry in result.errors} <= {"PXD-022", "PXD-035", "PXD-006", "PXD-007"}

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from proxyd.cli.verbs import status
+from proxyd.cli.verbs.status import Look, screen
+from tests.proxyd.admin.fake_daemon import FakeDaemon
+
+Run = Callable[..., Result]
+
+
+def look_at(daemon: FakeDaemon, at: float) -> Look:
+    """As the API would tell it: through JSON."""
+    facts = json.loads(json.dumps([asdict(daemon.status()), [asdict(route) for route in daemon.routes()]]))
+    return Look(at, facts[0], facts[1])
+
+
+@pytest.fixture
+def looks() -> tuple[Look, Look]:
+    daemon = FakeDaemon()
+    return look_at(daemon, 10.0), look_at(daemon, 12.0)
+
+
+def line_with(lines: list[str], word: str) -> list[str]:
+    return next(line for line in lines if word in line).split()
+
+
+def test_rates_come_from_two_looks(looks: tuple[Look, Look]) -> None:
+    before, now = looks
+    now.routes[0]["requests"] += 100
+    now.status["upstreams"][0]["servers"][0]["requests"] += 50
+    now.status["engines"][0]["cpu_seconds"] += 0.5
+    lines = screen(before, now)
+    assert line_with(lines, "127.0.0.1:8080") == ["web", "127.0.0.1:8080", "50", "2", "1", "7", "per_client", "3"]
+    assert line_with(lines, "10.0.0.1:80")[:4] == ["10.0.0.1:80", "up", "1", "25"]
+    assert line_with(lines, "1.0 ms")[:3] == ["0", "25%", "1.0"]
+
+
+def test_a_server_that_is_down_says_why(looks: tuple[Look, Look]) -> None:
+    line = next(line for line in screen(*looks) if "10.0.0.2:80" in line)
+    assert " down " in line
+    assert "connection refused" in line
+    assert next(line for line in screen(*looks) if line.startswith("app")).split()[:3] == ["app", "1/2", "up"]
+
+
+def test_what_there_is_to_worry_about(looks: tuple[Look, Look]) -> None:
+    before, now = looks
+    facts: dict[str, Any] = now.status
+    facts["ready"], facts["not_ready"] = False, ["upstream app has no usable server"]
+    facts["warnings"] = ["threads: takes effect at the next start"]
+    facts["last_reload"] = {"ok": False, "at": 1.0, "summary": "1 error"}
+    facts["engines"][0]["alive"] = False
+    facts["upstreams"][0]["servers"][1].update(state="ejected", ejected_for_ms=12_000)
+    text = "\n".join(screen(before, now))
+    for words in ("not ready: upstream app has no usable server", "warning: threads", "last reload refused", "0 dead", "back in 12 s"):
+        assert words in text
+
+
+def test_counters_of_a_restarted_daemon_give_no_negative_rate(looks: tuple[Look, Look]) -> None:
+    before, now = looks
+    before.routes[0]["requests"] += 500
+    before.status["upstreams"][0]["servers"][0]["requests"] += 500
+    before.status["engines"][0]["cpu_seconds"] += 5
+    assert not [line for line in screen(before, now) if " -" in line.replace(" - ", " ").removesuffix(" -")]
+
+
+def test_the_command(run: Run, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "INTERVAL_S", 0.0)
+    result = run("status")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("proxyd 0.1.0 is serving")
+    assert "LISTENER" in result.stdout
+    assert "ENGINE" in result.stdout
+    assert all(len(line) < 140 for line in result.stdout.splitlines())
+
+
+def test_json_is_the_answer_of_the_api(run: Run, daemon: FakeDaemon) -> None:
+    assert json.loads(run("status", "--json").stdout) == look_at(daemon, 0.0).status
+
+
+def test_quiet_is_one_line(run: Run, daemon: FakeDaemon) -> None:
+    assert len(run("status", "-q").stdout.splitlines()) == 1

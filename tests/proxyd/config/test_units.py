@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from typing import Annotated
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
+
+from proxyd.config.units import Duration, Percent, Quantity, Rate, Size, Within
+from proxyd.diagnostics.scalars import resolve
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (Duration, "30s", 30_000), (Duration, "500ms", 500), (Duration, "1h30m", 5_400_000), (Duration, "1.5s", 1_500), (Duration, "2d", 172_800_000),
+        (Duration, "0s", 0), (Size, "16KiB", 16_384), (Size, "1.5MiB", 1_572_864), (Size, "10MB", 10_000_000), (Size, "1B", 1),
+        (Rate, "240B/s", 240), (Rate, "1KiB/s", 1024), (Percent, "50%", 50), (Percent, "0%", 0),
+    ],
+)  # fmt: skip
+def test_spellings(kind: type[Quantity], text: str, value: int) -> None:
+    assert kind(text) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "code", "help"),
+    [
+        (Duration, "10", "PXD-031", "units: ms, s, m, h, d"),
+        (Duration, "1.5", "PXD-031", "units"),
+        (Duration, "5sec", "PXD-032", "did you mean `5s`?"),
+        (Duration, "5 minutes", "PXD-032", "did you mean `5m`?"),
+        (Duration, "1.0005s", "PXD-032", "the finest unit here is `ms`"),
+        (Duration, "-1s", "PXD-032", "like `30s`"),
+        (Duration, "", "PXD-032", "like `30s`"),
+        (Duration, "999999999999999999999d", "PXD-033", ""),
+        (Size, "16k", "PXD-032", "did you mean `16KiB`?"),
+        (Size, "16kib", "PXD-032", "did you mean `16KiB`?"),
+        (Size, "16384", "PXD-031", "units"),
+        (Size, "0.5B", "PXD-032", "finest unit"),
+        (Rate, "240B", "PXD-032", "did you mean `240B/s`?"),
+        (Rate, "240", "PXD-031", "units"),
+        (Percent, "0.5", "PXD-031", "units"),
+        (Percent, "1.5%", "PXD-032", "finest unit"),
+    ],
+)
+def test_mistakes_show_the_spelling(kind: type[Quantity], text: str, code: str, help: str) -> None:
+    with pytest.raises(PydanticCustomError) as caught:
+        kind(text)
+    assert caught.value.type == code
+    assert help in (caught.value.context or {})["help"]
+
+
+def test_a_bare_number_shows_itself_with_its_unit() -> None:
+    with pytest.raises(PydanticCustomError) as caught:
+        Duration.validate(resolve("10"))
+    assert caught.value.message() == "a duration needs a unit: write `10s`"
+
+
+@pytest.mark.parametrize("value", [True, None, [], {}, ["10s"]])
+def test_other_kinds_are_refused(value: object) -> None:
+    with pytest.raises(PydanticCustomError) as caught:
+        Size.validate(value)
+    assert caught.value.type == "PXD-030"
+
+
+@pytest.mark.parametrize(
+    ("quantity", "text"),
+    [(Duration(90_000), "90s"), (Duration(120_000), "2m"), (Duration(1), "1ms"), (Duration(0), "none"), (Size(16_384), "16KiB"), (Size(1_000), "1000B"),
+     (Rate(1024), "1KiB/s"), (Percent(0), "0%")],
+)  # fmt: skip
+def test_printing_takes_the_largest_unit_that_divides(quantity: Quantity, text: str) -> None:
+    assert str(quantity) == f"{quantity}" == text
+
+
+@given(st.sampled_from([Duration, Size, Rate, Percent]), st.integers(1, 2**50))
+def test_what_is_printed_reads_the_same(kind: type[Quantity], value: int) -> None:
+    assert kind(str(kind(value))) == value
+
+
+@given(st.sampled_from([Duration, Size, Rate, Percent]), st.text(max_size=30) | st.from_regex(r"[0-9.]{0,8}[a-zA-Z/%]{0,5}", fullmatch=True))
+def test_any_text_is_a_quantity_or_a_finding(kind: type[Quantity], text: str) -> None:
+    try:
+        assert kind(text) >= 0
+    except PydanticCustomError as error:
+        assert error.type in ("PXD-031", "PXD-032", "PXD-033")
+
+
+def test_bounds_and_none() -> None:
+    bounded: TypeAdapter[Duration] = TypeAdapter(Annotated[Duration, Within("1s", "1m", off=True)])
+    assert bounded.validate_python("none") == 0
+    assert bounded.validate_python("1m") == 60_000
+    for wrong in ("500ms", "61s"):
+        with pytest.raises(ValidationError) as caught:
+            bounded.validate_python(wrong)
+        assert caught.value.errors()[0]["ctx"]["help"] == "allowed: 1s to 1m; `none` switches it off"
+    strict: TypeAdapter[Duration] = TypeAdapter(Annotated[Duration, Within("1s", "1m")])
+    with pytest.raises(ValidationError, match="is not a duration"):
+        strict.validate_python("none")
