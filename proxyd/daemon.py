@@ -15,7 +15,6 @@ import os
 import signal
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +36,6 @@ from proxyd.serving import Serving
 from proxyd.snapshot.explain import explain
 from proxyd.snapshot.plan import plan
 from proxyd.state import (
-    Change,
     DaemonError,
     EngineEntry,
     LastReload,
@@ -55,12 +53,14 @@ from proxyd.state import (
 )
 from proxyd.tasks import Tasks
 from proxyd.watch import fingerprint, watch
+from proxyd.words import not_live, one_line, own_version, summary
 
 if TYPE_CHECKING:
     from proxyd.config.model import Config
 
 ServiceFactory = Callable[["Daemon"], Service]
 
+THREADS_MAX = 64           # what the native side has room for
 HEARTBEAT_PATIENCE = 2.5   # seconds: an engine's heart beats once a second
 
 log = logging.getLogger("proxyd.daemon")
@@ -109,7 +109,7 @@ class Daemon:
             raise DaemonError("the config is not valid", loaded.diagnostics)
         logging.getLogger("proxyd").setLevel(config.log.level.upper())
         self._tasks = Tasks(self._clock)
-        threads = len(os.sched_getaffinity(0)) if config.runtime.threads == "auto" else config.runtime.threads
+        threads = min(len(os.sched_getaffinity(0)), THREADS_MAX) if config.runtime.threads == "auto" else config.runtime.threads
         self._threads = threads
         sink = AccessSink.open(config.log.access, max(threads, 1))
         self._resolver = self._make_resolver()
@@ -209,6 +209,13 @@ class Daemon:
         Never raises for a bad config: `ok` False, the diagnostics in the result, nothing changed. Answers after the last engine took it.
         Concurrent calls take turns.
         """
+        if self._phase != "serving":
+            message = f"proxyd is {self._phase}: it takes no config"
+            return self._refused([Diagnostic(codes.SERVICE_FAILED.code, message)], dry_run)
+        # A caller that goes away (a client of the admin API, say) must not leave a config half taken.
+        return await self._tasks.shielded("reload", self._reload_in_turn(text, path, dry_run))
+
+    async def _reload_in_turn(self, text: str | None, path: Path | None, dry_run: bool) -> ReloadResult:
         async with self._lock:
             began = self._clock.monotonic()
             result = await self._reload(text, path, dry_run)
@@ -217,8 +224,6 @@ class Daemon:
             return replace(result, seconds=self._clock.monotonic() - began)
 
     async def _reload(self, text: str | None, path: Path | None, dry_run: bool) -> ReloadResult:
-        if self._phase != "serving":
-            return self._refused([Diagnostic(codes.INTERNAL.code, f"proxyd is {self._phase}: it takes no config any more")], dry_run)
         try:
             loaded = self._load(text, path)
             if loaded.config is None:
@@ -231,6 +236,7 @@ class Daemon:
             elif changed:
                 await self._serving.take(loaded.config, loaded.hash)
                 self._accept(loaded)
+            warnings += self._serving.unresolved(loaded.config)
         except DaemonError as error:
             return self._refused(error.diagnostics, dry_run)
         except Exception as error:
@@ -286,9 +292,13 @@ class Daemon:
         while True:
             await self._moved.wait()
             self._moved.clear()
-            async with self._lock:
-                if await self._serving.republish():
-                    log.info("new addresses serve, generation %d", self.generation)
+            try:
+                async with self._lock:
+                    if await self._serving.republish():
+                        log.info("new addresses serve, generation %d", self.generation)
+            except Exception:
+                self._moved.set()       # the addresses are still to be taken when the task starts again
+                raise
 
     def reopen_logs(self) -> None:
         """Open log files by their names again (after a rotation)."""
@@ -381,7 +391,7 @@ class Daemon:
             listeners=views.listeners(),
             upstreams=views.upstreams(),
             engines=self._engines.views(),
-            warnings=tuple(one_line(diagnostic) for diagnostic in self._warnings),
+            warnings=tuple(one_line(diagnostic) for diagnostic in (*self._warnings, *self._serving.unresolved(self.config))),
         )
 
     def upstreams(self) -> tuple[UpstreamView, ...]:
@@ -457,37 +467,3 @@ def serve(
         return await daemon.wait()
 
     return uvloop.run(main())
-
-
-def own_version() -> str:
-    """The installed version; "unknown" in a tree that was built in place and never installed."""
-    try:
-        return version("proxyd")
-    except PackageNotFoundError:
-        return "unknown"
-
-
-def not_live(changes: Sequence[Change]) -> list[Diagnostic]:
-    """A warning for every change that a running daemon cannot make."""
-    return [
-        Diagnostic(codes.NOT_LIVE.code, f"{change.text}: takes effect at the next start", help=codes.NOT_LIVE.help, severity="warning")
-        for change in changes
-        if not change.live
-    ]
-
-
-def summary(result: ReloadResult) -> str:
-    """`3 changes`, `nothing has changed`, or the first error and how many more there are."""
-    if result.ok:
-        number = len(result.plan)
-        return "nothing has changed" if not result.changed else f"{number} change{'' if number == 1 else 's'}"
-    errors = [diagnostic for diagnostic in result.diagnostics if diagnostic.severity == "error"]
-    rest = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return (one_line(errors[0]) if errors else "refused") + rest
-
-
-def one_line(diagnostic: Diagnostic) -> str:
-    """`proxyd.yaml:5:35: unknown option ... [PXD-021]`."""
-    span = diagnostic.span
-    where = f"{span.source.name}:{span.line + 1}:{span.column + 1}: " if span is not None else ""
-    return f"{where}{diagnostic.message} [{diagnostic.code}]"

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ WORDS: dict[str, str] = {
     "upstream_truncated": "answer cut short",
     "upstream_head_malformed": "not an HTTP answer",
 }
-"""The native fault words (core/fault.pyx) that eject, as people say them; one that is missing here is shown with its underscores as spaces."""
+"""The native fault words (core/fault.pyx) that eject, as people say them; others are shown with spaces for their underscores."""
 
 log = logging.getLogger("proxyd.health")
 
@@ -27,9 +28,9 @@ log = logging.getLogger("proxyd.health")
 class Ejected(Protocol):
     """What is asked of a server; `proxyd_ext.balance.server.Server` answers."""
 
-    def state(self) -> dict[str, Any]: ...
+    def state(self) -> Mapping[str, Any]: ...
 
-    def stats(self) -> dict[str, Any]: ...
+    def stats(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(slots=True)
@@ -62,7 +63,7 @@ class Ejections:
                 del mapping[key]
 
 
-def _failures(stats: dict[str, Any]) -> Counter[str]:
+def _failures(stats: Mapping[str, Any]) -> Counter[str]:
     found = Counter({WORDS.get(word, word.replace("_", " ")): count for word, count in stats["errors"].items()})
     for code, count in stats["requests"].items():
         if code >= 500:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from proxyd import codes
+from proxyd.diagnostics import Diagnostic
 from proxyd.state import DaemonError, EngineView
 from proxyd_ext.engine import Engine
 from proxyd_ext.snapshot import Snapshot
@@ -136,7 +138,8 @@ class EngineSet:
             engine.publish(snapshot)
         while not held.taken.is_set():
             if not held.waiting <= self._alive:
-                raise DaemonError("an engine died before it took the new config")
+                message = "an engine died before it took the new config"
+                raise DaemonError(message, [Diagnostic(codes.ENGINE_DIED.code, message, help=codes.ENGINE_DIED.help)])
             try:
                 async with asyncio.timeout(SLOW_ACK):
                     await held.taken.wait()

@@ -27,7 +27,7 @@ from proxyd.logs import AccessSink
 from proxyd.passed import PassedFds
 from proxyd.snapshot.build import build_spec
 from proxyd.snapshot.compiled import Compiled
-from proxyd.snapshot.members import Members, members_of, names_of
+from proxyd.snapshot.members import Members, members_of, names_of, needs_lookup
 from proxyd.snapshot.store import ListenerKey, Store
 from proxyd.sockets import BindError, Bound, close_all, open_bound
 from proxyd.state import DaemonError, Service
@@ -94,6 +94,18 @@ class Serving:
             return False
         await self._hand_over(self._compile(before.config, members, before.config_hash))
         return True
+
+    def unresolved(self, config: Config) -> list[Diagnostic]:
+        """A warning for every server whose name has no address now."""
+        return [
+            Diagnostic(
+                codes.UNRESOLVED.code, f"{server.address} does not resolve: {self.names.error(server.address.host)}",
+                help="its servers count as down until it does", severity="warning", path=f"upstreams.{name}.servers[{index}]",
+            )
+            for name, upstream in config.upstreams.items()
+            for index, server in enumerate(upstream.servers)
+            if needs_lookup(server.address) and not self.names.addresses().get(server.address.host)
+        ]
 
     def sweep(self) -> None:
         """Let go of handles that no engine can use any more."""

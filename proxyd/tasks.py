@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from proxyd.clock import Clock, SystemClock
 
 RESTART_FIRST = 1.0   # seconds
 RESTART_MAX = 60.0
+
+T = TypeVar("T")
 
 log = logging.getLogger("proxyd.tasks")
 
@@ -25,7 +27,7 @@ class Tasks:
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock: Clock = clock or SystemClock()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -35,6 +37,10 @@ class Tasks:
     def keep(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         """Run `work()`; when it raises, log and run it again. Ends when `work()` returns."""
         return self._start(name, self._again(name, work))
+
+    async def shielded(self, name: str, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` to its end and give its result, even if the caller is cancelled meanwhile. Its exception is the caller's."""
+        return await asyncio.shield(self._start(name, work))
 
     @staticmethod
     async def cancel(task: asyncio.Task[None]) -> None:
@@ -54,11 +60,12 @@ class Tasks:
         """The names of the tasks that run now, sorted."""
         return sorted(task.get_name() for task in self._tasks)
 
-    def _start(self, name: str, body: Coroutine[Any, Any, None], inner: Coroutine[Any, Any, None] | None = None) -> asyncio.Task[None]:
+    def _start(self, name: str, body: Coroutine[Any, Any, T], inner: Coroutine[Any, Any, None] | None = None) -> asyncio.Task[T]:
+        """`inner`: a coroutine that `body` will await, to be closed with it when it is too late."""
         if self._closed:
-            body.close()
-            if inner is not None:
-                inner.close()
+            for coroutine in (body, inner):
+                if coroutine is not None:
+                    coroutine.close()
             raise RuntimeError(f"task {name}: its owner has closed")
         task = asyncio.get_running_loop().create_task(body, name=name)
         self._tasks.add(task)

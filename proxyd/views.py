@@ -1,7 +1,7 @@
 """The daemon's facts as plain values (`proxyd.state` says what each field means), put together when somebody asks."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,7 +127,7 @@ class Views:
         return UpstreamEntry(name, self.store.upstream(name), servers, departed)
 
 
-def server_state(state: dict[str, Any]) -> ServerState:
+def server_state(state: Mapping[str, Any]) -> ServerState:
     """One word for a native state: what an operator set comes before what was found out."""
     down = state["down"]
     if "maint" in down:
@@ -141,7 +141,7 @@ def server_state(state: dict[str, Any]) -> ServerState:
     return "pending" if "pending" in down else "up"
 
 
-def _reason(word: ServerState, state: dict[str, Any], check: CheckView | None, ejection: str) -> str:
+def _reason(word: ServerState, state: Mapping[str, Any], check: CheckView | None, ejection: str) -> str:
     match word:
         case "down":
             return f"check failed: {check.reason}" if check is not None and check.reason else "check failed"

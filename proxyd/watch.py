@@ -18,7 +18,7 @@ Print = dict[str, tuple[str, int, int, int] | None]
 
 
 async def watch(files: Callable[[], Sequence[Path]], before: Print) -> AsyncIterator[None]:
-    """Yields after each change. `files()`: the main file, and those that it includes now; `before`: their fingerprint when they were read."""
+    """Yields after each change. `files()`: the main file and those that it includes now; `before`: their fingerprint when read."""
     while True:
         folders = folders_of(files())
         # A config that includes from another folder than before ends the inner loop, so that the new folder is watched.

@@ -7,8 +7,8 @@ The default socket is the first of these whose folder can be used:
 3. `/run/proxyd/admin.sock` when that folder is writable (a service manager made it for us),
 4. `proxyd-UID/admin.sock` in the folder for temporary files.
 
-A second daemon of the same user finds it taken and uses `admin-PID.sock` beside it. The command line looks at the same places in the
-same order.
+The command line looks at the same places in the same order. A second daemon of the same user finds the socket taken and uses
+`admin-PID.sock` beside it, which has to be named with --admin.
 """
 from __future__ import annotations
 
@@ -132,12 +132,16 @@ def default_bind(environ: Mapping[str, str] = os.environ, *, taken: bool = False
 def default_target(environ: Mapping[str, str] = os.environ) -> UnixAddress:
     """Where the command line looks for a daemon: the first socket that exists, else the best default path, for a message to name."""
     for folder in socket_folders(environ):
-        try:
-            found = sorted(folder.glob("admin-*.sock"))
-            if (folder / SOCKET_NAME).exists():
-                return UnixAddress(str(folder / SOCKET_NAME))
-        except OSError:
-            continue
-        if len(found) == 1:
-            return UnixAddress(str(found[0]))
+        if os.path.exists(folder / SOCKET_NAME):     # False, not an error, where we may not look
+            return UnixAddress(str(folder / SOCKET_NAME))
     return UnixAddress(str(socket_folders(environ)[0] / SOCKET_NAME))
+
+
+def others_beside(target: AdminAddress) -> list[UnixAddress]:
+    """Sockets of further daemons in the same folder. They are told, never guessed: a second `proxyd stop` must not stop another daemon."""
+    if not isinstance(target, UnixAddress):
+        return []
+    try:
+        return [UnixAddress(str(path)) for path in sorted(Path(target.path).parent.glob("admin-*.sock")) if path.is_socket()]
+    except OSError:
+        return []

@@ -5,12 +5,12 @@ import errno
 import http.client
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from proxyd.admin.address import AdminAddress, UnixAddress
+from proxyd.admin.address import AdminAddress, UnixAddress, others_beside
 
 PREFIX = "/api/v1"
 
@@ -20,7 +20,9 @@ class AdminError(Exception):
 
 
 class NotReachable(AdminError):
-    """Nothing answers at the address."""
+    """Nothing answers at the address. `others` are sockets beside it, which may be meant."""
+
+    others: Sequence[UnixAddress] = ()
 
 
 class TimedOut(NotReachable):
@@ -136,7 +138,9 @@ class Client:
             errno.EPIPE: "the connection was closed",
         }
         reason = reasons.get(error.errno or 0, error.strerror or str(error))
-        return NotReachable(f"no proxyd answers at {self.address}: {reason}")
+        found = NotReachable(f"no proxyd answers at {self.address}: {reason}")
+        found.others = others_beside(self.address)
+        return found
 
     def _refusal(self, answer: Answer) -> AdminError:
         problem: Mapping[str, Any] = {}

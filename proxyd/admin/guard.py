@@ -70,7 +70,7 @@ async def render_problems(request: web.Request, handler: Handler) -> web.StreamR
 async def refuse_strangers(request: web.Request, handler: Handler) -> web.StreamResponse:
     sock = request.get_extra_info("socket")
     if sock is not None and sock.family == socket.AF_UNIX:
-        check_peer(sock)
+        check_uid(peer_of(sock)[1])
     else:
         check_host(request.headers.get("Host", ""))
         if request.method not in SAFE_METHODS:
@@ -78,10 +78,10 @@ async def refuse_strangers(request: web.Request, handler: Handler) -> web.Stream
     return await handler(request)
 
 
-def check_peer(sock: Any) -> None:
-    """`sock` is a connected unix socket (or the loop's stand-in for it)."""
-    _pid, uid, _gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-    check_uid(uid)
+def peer_of(sock: Any) -> tuple[int, int]:
+    """Process and user at the other end. `sock` is a connected unix socket (or the loop's stand-in for it)."""
+    pid, uid, _gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return pid, uid
 
 
 def check_uid(uid: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from aiohttp import web
 from proxyd.admin import problem
 from proxyd.admin.configs import check_text, json_schema, show
 from proxyd.admin.control import Control
-from proxyd.admin.guard import Handler, json_answer
+from proxyd.admin.guard import Handler, json_answer, peer_of
 from proxyd.admin.problem import Problem
 from proxyd.admin.target import request_parts
 from proxyd.diagnostics import Diagnostic, render
@@ -119,10 +120,10 @@ class Views:
         if path and not path.startswith("/"):
             raise Problem(problem.PARAMETER_INVALID, f"path is `{path}`; it must be absolute")
         dry_run = flag(request, "dry_run")
+        if not dry_run:
+            _log.info("reload asked for by %s", asker(request))
         result = await self._control.reload(text, path=Path(path) if path else None, dry_run=dry_run)
         facts = reload_facts(result)
-        if not dry_run:
-            _log.info("reload asked for by %s: %s", asker(request), "refused" if not result.ok else f"{len(result.plan)} changes")
         if not result.ok:
             count = sum(1 for entry in result.diagnostics if entry.severity == "error")
             diagnostics = facts.pop("diagnostics")
@@ -190,7 +191,12 @@ def plural(count: int, noun: str) -> str:
 
 
 def asker(request: web.Request) -> str:
-    return f"{request.remote}" if request.remote else "the unix socket"
+    """Who asks: `user id 0 (pid 4242)` at the unix socket, `127.0.0.1` over TCP."""
+    sock = request.get_extra_info("socket")
+    if sock is None or sock.family != socket.AF_UNIX:
+        return str(request.remote)
+    pid, uid = peer_of(sock)
+    return f"user id {uid} (pid {pid})"
 
 
 def flag(request: web.Request, name: str) -> bool:

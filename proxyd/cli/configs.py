@@ -26,11 +26,3 @@ def invalid(path: Path | None, diagnostics: list[Diagnostic]) -> CliError:
         shown=render_all(diagnostics, color=colored(sys.stderr)).removesuffix(f"\n\n{summary(diagnostics)}\n"),
         diagnostics=[entry.as_dict() for entry in diagnostics],
     )
-
-
-def maybe_admin_address(path: Path) -> str:
-    """The first admin address that the config names; "" if it is broken or names none."""
-    config = load(path).config
-    if config is None:
-        return ""
-    return next((str(bind) for bind in config.admin.bind if str(bind) != "auto"), "") if "auto" not in config.admin.bind else ""

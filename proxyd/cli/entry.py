@@ -89,7 +89,9 @@ def explain_failure(error: Exception) -> CliError:
     if isinstance(error, click.ClickException):
         return CliError(error.format_message())
     if isinstance(error, NotReachable):
-        return CliError(str(error), Exit.NOT_REACHABLE, code="PXD-249", hint="start it with `proxyd run`, or name its address with --admin")
+        beside = f"; there is --admin {' and '.join(map(str, error.others))}" if error.others else ""
+        hint = f"start it with `proxyd run`, or name its address with --admin{beside}"
+        return CliError(str(error), Exit.NOT_REACHABLE, code="PXD-249", hint=hint)
     if isinstance(error, NotPermitted):
         return CliError(str(error), Exit.NOT_PERMITTED, code="PXD-246")
     if isinstance(error, Refused):

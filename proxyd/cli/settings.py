@@ -58,15 +58,10 @@ class Settings:
             raise CliError(str(error), Exit.USAGE) from error
 
     def _maybe_admin_of_config(self) -> str:
-        """The first admin address that the config names, "" if none. Reading the model costs a quarter of a second, so files that cannot
-        name one are told by their text; a broken config names none: its daemon may still be asked at the default socket."""
         path = self.maybe_config_path()
-        try:
-            if path is None or not any(word in path.read_text() for word in ("admin", "include")):
-                return ""
-        except (OSError, UnicodeDecodeError):
+        if path is None:
             return ""
-        from proxyd.cli.configs import maybe_admin_address
+        from proxyd.cli.locate import maybe_admin_address
 
         return maybe_admin_address(path)
 

@@ -16,6 +16,8 @@ from proxyd.diagnostics.suggest import closest
 
 MAX_FILE = 64 * 1024
 MAX_TEXT = 1024 * 1024  # of one scalar: variables that hold variables could double without end
+MAX_TOTAL = 16 * 1024 * 1024  # of all scalars
+MAX_DEPTH = 32
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)(\}?)")
 
 
@@ -29,6 +31,7 @@ class Interpolator:
             name: value for name, (_, value) in (variables.entries.items() if variables else ()) if isinstance(value, ScalarNode)
         }
         self.visiting: list[str] = []
+        self.size = 0
         self.done: set[int] = set()
 
     def replace(self, node: Node) -> None:
@@ -58,8 +61,10 @@ class Interpolator:
             return self.lookup(node, reference[0], reference[1])
 
         text = _REFERENCE.sub(put, node.text)
-        if len(text) > MAX_TEXT:
-            self.broken(node, "", "PXD-004", "the text is longer than 1 MiB once its variables are put in", "")
+        self.size += len(text)
+        if len(text) > MAX_TEXT or self.size > MAX_TOTAL:
+            what = "the text is longer than 1 MiB" if len(text) > MAX_TEXT else "all texts together are longer than 16 MiB"
+            text = self.broken(node, "", "PXD-004", f"{what} once variables are put in", "")
         node.text = text
 
     def lookup(self, node: ScalarNode, reference: str, name: str) -> str:
@@ -76,6 +81,8 @@ class Interpolator:
     def variable(self, node: ScalarNode, reference: str, name: str) -> str:
         if name in self.visiting:
             return self.broken(node, reference, "PXD-007", f"the variable `{name}` is made of itself", "")
+        if len(self.visiting) >= MAX_DEPTH:
+            return self.broken(node, reference, "PXD-004", f"variables that hold variables, more than {MAX_DEPTH} levels deep", "")
         source = self.raw.get(name)
         if source is None:
             near = closest(name, self.raw)

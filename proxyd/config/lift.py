@@ -112,7 +112,7 @@ def name_of(match: object) -> str:
     else:
         text = match if isinstance(match, str) else ""
     text = text.strip()
-    if text.endswith(" /") or text == "/":
+    if text.endswith("/") and text.count("/") == 1:
         text += "root"
     text = re.sub(r"(^|\s)\*\.", r"\1any.", text)
     return re.sub(r"[^A-Za-z0-9_.]+", "-", text.lower()).strip("-.")[:80] or DEFAULT

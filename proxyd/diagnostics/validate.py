@@ -20,6 +20,7 @@ from proxyd.diagnostics.diagnostic import Diagnostic
 from proxyd.diagnostics.fail import shown
 from proxyd.diagnostics.flow import flow
 from proxyd.diagnostics.marked import Map, Seq, Step, dotted, locate, remove
+from proxyd.diagnostics.nodes import SecretText
 from proxyd.diagnostics.shape import walk
 from proxyd.diagnostics.suggest import closest
 
@@ -94,6 +95,8 @@ class _Mistake:
 
     def diagnostic(self) -> Diagnostic:
         code, message, help = self.words()
+        if isinstance(self.value, SecretText):
+            message, help = _without(self.value, message), _without(self.value, help)
         place = locate(self.data, self.target())
         keyed = (
             self.is_extra
@@ -171,6 +174,11 @@ class _Mistake:
             return f"allowed: {low[0]} to {high[0]}"
         limit = self.context.get("ge", self.context.get("le"))
         return f"allowed: {'at least' if 'ge' in self.context else 'at most'} {limit}"
+
+
+def _without(secret: str, text: str) -> str:
+    """The sentence with every quoted part hidden that is made of a secret, or holds one."""
+    return re.sub(r"`([^`]+)`", lambda part: "`***`" if part[1].rstrip("…") in secret or secret in part[1] else part[0], text)
 
 
 def _sort(value: object) -> str:

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from proxyd_ext.core.fault import faults
-from proxyd_ext.core.stats import BUCKETS_SECONDS
 
 from proxyd.metrics.retained import Ratchet, Retained, Stats
 from proxyd.metrics.source import Capture
 from proxyd.state import ServerState
+from proxyd_ext.core.fault import faults
+from proxyd_ext.core.stats import BUCKETS_SECONDS
 
 SERVER_STATES: tuple[ServerState, ...] = ("up", "down", "pending", "ejected", "maint", "drain", "unresolved")
 BOUNDS = (*(str(float(bound)) for bound in BUCKETS_SECONDS), "+Inf")

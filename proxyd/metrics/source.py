@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from proxyd.state import EngineEntry, ListenerEntry, LogEntry, RouteEntry, UpstreamEntry, UpstreamView
 
@@ -11,7 +11,7 @@ from proxyd.state import EngineEntry, ListenerEntry, LogEntry, RouteEntry, Upstr
 class Handle(Protocol):
     """A native object with counters (`Server`, `RouteStats`, ...)."""
 
-    def stats(self) -> dict[str, Any]: ...
+    def stats(self) -> Mapping[str, object]: ...
 
 
 class MetricsSource(Protocol):

@@ -32,8 +32,12 @@ def names_of(config: Config) -> frozenset[str]:
         server.address.host
         for upstream in config.upstreams.values()
         for server in upstream.servers
-        if not server.address.is_unix and not server.address.is_ip
+        if needs_lookup(server.address)
     )
+
+
+def needs_lookup(address: Address) -> bool:
+    return not address.is_unix and not address.is_ip
 
 
 def members_of(config: Config, addresses: Mapping[str, tuple[str, ...]]) -> Members:
@@ -45,10 +49,8 @@ def _members(servers: tuple[Server, ...], addresses: Mapping[str, tuple[str, ...
     found: dict[str, Member] = {}
     for server in servers:
         address, source = server.address, str(server.address)
-        places: list[Address]
-        if address.is_unix or address.is_ip:
-            places = [address]
-        else:
+        places = [address]
+        if needs_lookup(address):
             places = [Address(host=literal, port=address.port) for literal in addresses.get(address.host, ())]
         for place in places:
             native = place.path if place.is_unix else (place.host, place.port)

@@ -84,7 +84,7 @@ class Store:
         """Connections opened to servers that are not among the upstream's members (any more)."""
         present = {id(server) for server in members}
         left = [server for key, server in self.servers.items() if key[0] == upstream and id(server) not in present]
-        return self._departed_opened.get(upstream, 0) + sum(int(server.stats()["opened"]) for server in left)
+        return self._departed_opened.get(upstream, 0) + sum(server.stats()["opened"] for server in left)
 
     def sweep(self, specs: Iterable[SnapshotSpec]) -> None:
         """Let go of every handle that none of these snapshots names."""

@@ -67,6 +67,7 @@ async def test_dead_servers_and_unknown_names_do_not_refuse_the_start() -> None:
         states = {server.label: server.state for server in daemon.upstreams()[0].servers}
         assert states == {"127.0.0.1:1": "up", "nothing.onion:80": "unresolved"}
         assert "nothing.onion:80 does not resolve" in daemon.upstreams()[0].warning
+        assert daemon.status().warnings == ("nothing.onion:80 does not resolve: domain name not found [PXD-090]",)
 
 
 async def test_an_upstream_without_any_address_is_not_ready() -> None:
@@ -196,6 +197,27 @@ async def test_reloads_take_turns() -> None:
         results = await asyncio.gather(*(daemon.reload(text) for text in texts))
         assert [result.generation for result in results] == list(range(2, 12))
         assert (await get(port_of(daemon))).body == b"one"
+
+
+async def test_a_new_name_that_does_not_resolve_is_a_warning() -> None:
+    async with Origin("one") as one, running(config(one)) as daemon:
+        for dry_run in (True, False):
+            text = config(one).replace("servers: [", 'servers: ["nothing.onion:80", ')
+            result = await daemon.reload(whole_config(text), dry_run=dry_run)
+            assert result.ok
+            assert [(item.code, item.severity, item.path) for item in result.diagnostics] == [
+                ("PXD-090", "warning", "upstreams.app.servers[0]")
+            ]
+        assert (await get(port_of(daemon))).body == b"one"
+
+
+async def test_a_reload_goes_on_when_its_caller_goes_away() -> None:
+    async with Origin("one") as one, Origin("two") as two, running(config(one), threads=2) as daemon:
+        caller = asyncio.create_task(daemon.reload(whole_config(config(two), threads=2)))
+        await asyncio.sleep(0)
+        caller.cancel()
+        await until(lambda: daemon.generation == 2)
+        assert (await get(port_of(daemon))).body == b"two"
 
 
 class Refusing:

@@ -89,3 +89,30 @@ async def test_close_from_within_a_task_does_not_wait_for_itself() -> None:
 
     await tasks.spawn("closer", closer())
     assert ended
+
+
+async def test_shielded_work_ends_although_its_caller_goes_away() -> None:
+    tasks, go_on, done = Tasks(), asyncio.Event(), []
+
+    async def work() -> int:
+        await go_on.wait()
+        done.append(True)
+        return 7
+
+    caller = asyncio.create_task(tasks.shielded("work", work()))
+    await settle()
+    caller.cancel()
+    await asyncio.gather(caller, return_exceptions=True)
+    assert tasks.names() == ["work"]
+    go_on.set()
+    await settle()
+    assert done == [True]
+    assert await tasks.shielded("again", work()) == 7
+
+
+async def test_the_exception_of_shielded_work_is_its_callers() -> None:
+    async def work() -> None:
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        await Tasks().shielded("work", work())

@@ -8,7 +8,8 @@ cdef void client_accept(void* owner, int fd, const sockaddr_storage* peer, sockl
 # The exchange is over and the connection stays: wait for the next request, or go on with one that already came.
 cdef void client_rest(ClientConn* client) noexcept nogil
 # No further request: when everything given to it has left, say FIN, then read what still comes for a moment, then close.
-cdef void client_finish(ClientConn* client) noexcept nogil
+# `quiet`: the client itself said that this was its last request, so nothing more is expected and the wait is spared.
+cdef void client_finish(ClientConn* client, bint quiet) noexcept nogil
 # The bytes are out (STREAM_DRAINED while CLIENT_CLOSING).
 cdef void client_finished(ClientConn* client) noexcept nogil
 # Throw away what came while lingering; closes when it is too much.

@@ -15,7 +15,7 @@ from proxyd_ext.core.timer cimport timer_init, timer_off, timer_remove, timer_se
 from proxyd_ext.io.listener cimport (
     REJECT_CLIENT_LIMIT, REJECT_MEMORY, ListenerLocal, listener_drop, listener_hold,
 )
-from proxyd_ext.io.poller cimport STREAM_ENDED
+from proxyd_ext.io.poller cimport STREAM_READABLE
 from proxyd_ext.io.stream cimport (
     stream_again, stream_bury, stream_close, stream_consume, stream_finish, stream_open, stream_resume, stream_unsent,
 )
@@ -137,7 +137,7 @@ cdef void client_rest(ClientConn* client) noexcept nogil:
     client.exchange = NULL
     client.scanned = 0
     if client.closing or context.draining or settings == NULL or (client.ended and client.stream.received == NULL):
-        client_finish(client)
+        client_finish(client, False)
         return
     client.state = CLIENT_IDLE
     timer_set(&context.timers, &client.timer, context.clock.now_ms + settings.idle_ms)
@@ -146,8 +146,9 @@ cdef void client_rest(ClientConn* client) noexcept nogil:
         stream_again(&client.stream)
 
 
-cdef void client_finish(ClientConn* client) noexcept nogil:
+cdef void client_finish(ClientConn* client, bint quiet) noexcept nogil:
     client.exchange = NULL
+    client.quiet = quiet
     client.closing = True
     client.state = CLIENT_CLOSING
     timer_set(&client.context.timers, &client.timer, client.context.clock.now_ms + SEND_STALL_MS)
@@ -160,7 +161,7 @@ cdef void client_finish(ClientConn* client) noexcept nogil:
 cdef void client_finished(ClientConn* client) noexcept nogil:
     """All is sent. Closing with unread bytes would make the kernel send a reset, which can destroy the answer on its way: so FIN, and read on."""
     cdef Context* context = client.context
-    if client.stream.flags & STREAM_ENDED or (client.ended and client.stream.received == NULL):
+    if client.stream.received == NULL and (client.ended or client.quiet and not client.stream.flags & STREAM_READABLE):
         client_close(client, False)
         return
     client.state = CLIENT_LINGER

@@ -19,7 +19,7 @@ from proxyd_ext.conn.consult cimport consult_ask, consult_end, consult_find
 from proxyd_ext.conn.key cimport real_client, request_key, trusted_peer
 from proxyd_ext.conn.model cimport (
     CLIENT_BUSY, CLIENT_CLOSING, CLIENT_HEAD, CLIENT_IDLE, CLIENT_LINGER, CLIENT_TUNNEL, ClientConn, EX_CLIENT_CLOSE, EX_FRESH,
-    EX_IDEMPOTENT, EX_IN_FLIGHT, EX_NO_BODY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN,
+    EX_IDEMPOTENT, EX_IN_FLIGHT, EX_LAST_REQUEST, EX_NO_BODY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN,
     EX_REUSED, EX_TRUSTED, EX_UPGRADE, Exchange, ORIGIN_BODY, ORIGIN_CONNECTING, ORIGIN_IDLE, ORIGIN_TUNNEL, ORIGIN_WAITING,
     OriginConn, PATH_SCRATCH, context_timers_needed,
 )
@@ -102,7 +102,7 @@ cdef void _read_head(ClientConn* client) noexcept nogil:
     cdef Head* head = &context.head
     cdef int size
     if settings == NULL:          # the listener is gone: only what had begun before is served
-        client_finish(client)
+        client_finish(client, False)
         return
     if client.state == CLIENT_IDLE:
         client.state = CLIENT_HEAD
@@ -214,7 +214,9 @@ cdef void _begin(ClientConn* client, CompiledListener* settings, int size) noexc
         chunk_start(&exchange.request_chunks)
     else:
         exchange.flags |= EX_REQUEST_DONE
-    if not head.flags & HEAD_KEEP_ALIVE or context.draining or client.closing:
+    if not head.flags & HEAD_KEEP_ALIVE:
+        exchange.flags |= EX_CLIENT_CLOSE | EX_LAST_REQUEST
+    elif context.draining or client.closing:
         exchange.flags |= EX_CLIENT_CLOSE
     if head.method == METHOD_GET or head.method == METHOD_HEAD or head.method == METHOD_PUT or head.method == METHOD_DELETE or \
             head.method == METHOD_OPTIONS:
@@ -791,11 +793,12 @@ cdef void _end(Exchange* exchange) noexcept nogil:
     """The answer is complete: everything of it has been given to the client's stream."""
     cdef ClientConn* client = exchange.client
     cdef bint close = (exchange.flags & EX_CLIENT_CLOSE) != 0
+    cdef bint quiet = exchange.flags & (EX_LAST_REQUEST | EX_REQUEST_DONE) == (EX_LAST_REQUEST | EX_REQUEST_DONE)
     _leave_server(exchange)
     _leave_origin(exchange, True)
     _log(exchange)
     if close:
-        client_finish(client)
+        client_finish(client, quiet)
     else:
         client_rest(client)
 
@@ -860,7 +863,7 @@ cdef void _cut_off(Exchange* exchange, int fault) noexcept nogil:
     if until_close:
         client_close(client, True)
     else:
-        client_finish(client)
+        client_finish(client, False)
 
 
 cdef void _abandon(Exchange* exchange, int fault) noexcept nogil:
@@ -880,7 +883,7 @@ cdef void _end_tunnel(Exchange* exchange) noexcept nogil:
     _leave_server(exchange)
     _leave_origin(exchange, False)
     _log(exchange)
-    client_finish(client)
+    client_finish(client, False)
 
 
 # ---- what streams tell ----
@@ -1130,7 +1133,7 @@ cdef void exchanges_release_listeners(Context* context) noexcept nogil:
         if client.local.settings == NULL:
             client.closing = True
             if client.state == CLIENT_IDLE or client.state == CLIENT_HEAD:
-                client_finish(client)
+                client_finish(client, False)
         client = following
 
 

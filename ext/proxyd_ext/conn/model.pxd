@@ -54,7 +54,7 @@ cdef enum:
     EX_NO_BODY = 1 << 11      # the answer has no body (HEAD, 204, 304)
     EX_OWN_ANSWER = 1 << 12   # proxyd made the answer
     EX_IN_FLIGHT = 1 << 13    # counted at the member's server
-    EX_CONTINUE_DUE = 1 << 14 # the client waits for 100 Continue
+    EX_LAST_REQUEST = 1 << 14 # the client said so (Connection: close, or HTTP/1.0)
 
 
 cdef struct ClientConn
@@ -85,6 +85,7 @@ cdef struct ClientConn:
     uint8_t state             # CLIENT_*
     bint closing              # no further request on this connection
     bint ended                # the client sent FIN
+    bint quiet                # the client announced its last request
     Address address           # the peer, or what PROXY said
     uint8_t ip_size
     uint8_t[IP_TEXT] ip       # text of the address

@@ -16,6 +16,7 @@ ctypedef struct Acceptor:
     Poller* poller
     AcceptHandler handler
     void* owner
+    int portion               # connections to take at the next event
     uint64_t refused          # connections answered 503 because descriptors ran out
 
 

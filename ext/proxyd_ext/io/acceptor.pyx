@@ -33,6 +33,7 @@ cdef int acceptor_open(Acceptor* acceptor, Poller* poller, int fd, bint shared, 
     acceptor.poller = poller
     acceptor.handler = handler
     acceptor.owner = owner
+    acceptor.portion = 1
     acceptor.refused = 0
     # Level-triggered: a storm is taken in portions, and what is left announces itself again.
     return poller_add(poller, fd, EPOLLIN | (EPOLLEXCLUSIVE if shared else 0), &acceptor.pollable)
@@ -76,7 +77,9 @@ cdef int acceptor_poll(Acceptor* acceptor) noexcept nogil:
     cdef sockaddr_storage peer
     cdef socklen_t size
     cdef int fd, count = 0
-    while acceptor.fd >= 0 and count < ACCEPTS_A_TURN:
+    cdef int most = acceptor.portion
+    # A call that finds the queue empty is wasted, so as many are taken as came lately; what is left announces itself again.
+    while acceptor.fd >= 0 and count < most:
         size = sizeof(peer)
         fd = accept4(acceptor.fd, <sockaddr*>&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
         if fd >= 0:
@@ -92,15 +95,18 @@ cdef int acceptor_poll(Acceptor* acceptor) noexcept nogil:
             _rest(acceptor)
         elif errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
             _rest(acceptor)
-        break
+        acceptor.portion = count if count > 0 else 1
+        return count
+    acceptor.portion = 2 * most if 2 * most < ACCEPTS_A_TURN else ACCEPTS_A_TURN
     return count
 
 
 cdef void acceptor_close(Acceptor* acceptor) noexcept nogil:
     if acceptor.fd < 0:
         return
-    while acceptor_poll(acceptor) == ACCEPTS_A_TURN:
-        pass
+    acceptor.portion = ACCEPTS_A_TURN
+    while acceptor_poll(acceptor) > 0:
+        acceptor.portion = ACCEPTS_A_TURN
     if not acceptor.resting:
         epoll_ctl(acceptor.poller.epfd, EPOLL_CTL_DEL, acceptor.fd, NULL)
     acceptor.fd = -1

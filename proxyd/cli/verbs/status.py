@@ -117,11 +117,9 @@ def why(server: dict[str, Any]) -> str:
     parts = [server["reason"]] if server["reason"] else []
     if server.get("since") and server["state"] != "up":
         parts.append(f"since {ago(server['since']).removesuffix(' ago')}")
-    if server["ejected_for_ms"]:
-        parts.append(f"back in {server['ejected_for_ms'] / 1000:.0f} s")
     check = server["check"]
     if check is not None and check["at"]:
-        parts.append(f"check {check['result']} {ago(check['at'])}")
+        parts.append(f"check{'' if check['result'] in server['reason'] else ' ' + check['result']} {ago(check['at'])}")
     return ", ".join(parts)
 
 

@@ -12,7 +12,7 @@ from proxyd_ext.http1.chunk import decode, head
 from tests.reference import http1_chunk as oracle
 
 MORE, DONE, TRAILERS = range(3)
-MALFORMED = -faults()["chunk_malformed"]["code"]
+MALFORMED = -int(faults()["chunk_malformed"]["code"])
 Result = tuple[int, bytes, bytes, bytes, bytes]
 
 

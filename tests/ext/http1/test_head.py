@@ -11,7 +11,7 @@ from proxyd_ext.core.fault import faults
 from proxyd_ext.http1.head import parse_authority, parse_request, parse_response
 from tests.reference import http1 as oracle
 
-CODE = {word: row["code"] for word, row in faults().items()}
+CODE = {word: int(row["code"]) for word, row in faults().items()}
 BEHIND = (b"GET /next HTTP/1.1\r\nHost: b\r\n\r\n", b"\r\n\r\n", b"\0\xff\r", b" folded: no\r\n")
 FIELD_IDS = [
     "other", "host", "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "content-length",

@@ -9,7 +9,7 @@ from proxyd_ext.core.fault import faults
 from proxyd_ext.http1.path import is_normal, normalize
 from tests.reference import http1_path as oracle
 
-PATH_INVALID = -faults()["path_invalid"]["code"]
+PATH_INVALID = -int(faults()["path_invalid"]["code"])
 
 NORMAL = [
     b"/", b"*", b"/a", b"/a/", b"/a/b.c", b"//", b"/a//b", b"/...", b"/.a", b"/..a", b"/a.", b"/a..", b"/a/.../b", b"/%2F", b"/%5C",

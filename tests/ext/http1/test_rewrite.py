@@ -16,7 +16,7 @@ from proxyd_ext.http1.head import parse_request, parse_response
 from proxyd_ext.http1.rewrite import decimal, http_date, rewrite_request, rewrite_response, status_line
 from tests.reference import http1 as oracle
 
-CODE = {row["code"]: word for word, row in faults().items()}
+CODE = {int(row["code"]): word for word, row in faults().items()}
 OURS = [
     (b"X-Forwarded-For", b"192.0.2.1"), (b"X-Forwarded-Proto", b"http"), (b"X-Forwarded-Host", b"a"),
     (b"X-Request-ID", b"0123456789abcdef"), (b"Via", b"1.1 proxyd"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from proxyd.admin.address import (
     default_target,
     is_loopback_host,
     maybe_private_folder,
+    others_beside,
     parse_address,
     socket_folders,
 )
@@ -90,11 +92,14 @@ def test_daemon_and_command_line_meet(tmp_path: Path, monkeypatch: pytest.Monkey
     assert default_target({}) == bind
 
 
-def test_the_only_second_daemon_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_daemon_is_told_and_never_guessed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proxyd.admin.address.socket_folders", lambda environ=None, uid=None: [tmp_path])
     beside = default_bind({}, taken=True)
     assert beside == UnixAddress(str(tmp_path / f"admin-{os.getpid()}.sock"))
-    Path(beside.path).touch()
-    assert default_target({}) == beside
-    (tmp_path / "admin-1.sock").touch()
-    assert default_target({}) == UnixAddress(str(tmp_path / "admin.sock")), "two of them: neither is meant"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(beside.path)
+    target = default_target({})
+    assert target == UnixAddress(str(tmp_path / "admin.sock"))
+    assert others_beside(target) == [beside]
+    assert others_beside(UnixAddress("/nosuch/admin.sock")) == []
+    assert others_beside(TcpAddress("127.0.0.1", 1)) == []

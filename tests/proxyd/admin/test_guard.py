@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from proxyd.admin.guard import check_host, check_not_cross_site, check_peer, check_uid
+from proxyd.admin.guard import check_host, check_not_cross_site, check_uid, peer_of
 from proxyd.admin.problem import Problem
 from proxyd.admin.server import AdminServer
 
@@ -101,7 +101,7 @@ async def test_an_error_of_ours_is_a_problem_without_a_trace(
 def test_users_of_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX)
     with ours, theirs:
-        check_peer(ours)
+        assert peer_of(ours) == (os.getpid(), os.geteuid())
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     check_uid(1000)
     check_uid(0)

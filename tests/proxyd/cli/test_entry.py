@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from click.testing import Result
 
 from proxyd.cli.entry import VERBS, explain_failure, root
 from proxyd.cli.errors import Exit
+from tests.proxyd.cli.program import environment, proxyd
 
 Run = Callable[..., Result]
 
@@ -39,7 +41,7 @@ def test_help_imports_nothing_heavy() -> None:
         "root.main(['--help'], standalone_mode=False)\n"
         "print('HEAVY', [name for name in ('aiohttp', 'asyncio', 'pydantic', 'yaml', 'uvloop', 'http.client') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30, env=environment())
     assert done.stdout.splitlines()[-1] == "HEAVY []"
 
 
@@ -67,6 +69,15 @@ def test_without_a_daemon_the_exit_code_is_5(arguments: tuple[str, ...], run: Ru
     assert result.exit_code == Exit.NOT_REACHABLE
     assert "no proxyd answers at unix:" in result.stderr
     assert "proxyd run" in result.stderr
+
+
+def test_a_daemon_beside_is_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "run" / "admin-77.sock"))
+    result = run("stop")
+    assert result.exit_code == Exit.NOT_REACHABLE
+    assert f"there is --admin unix:{tmp_path}/run/admin-77.sock" in result.stderr
 
 
 def test_a_wrong_admin_address_is_a_usage_error(run: Run) -> None:
@@ -140,8 +151,8 @@ def test_no_color_without_a_terminal(run: Run, daemon: object) -> None:
     assert "\x1b" not in run("status").output
 
 
-def test_the_program_by_its_module() -> None:
-    done = subprocess.run([sys.executable, "-m", "proxyd", "explain", "PXD-999"], capture_output=True, text=True, check=False, timeout=30)
+def test_the_program_by_its_module(tmp_path: Path) -> None:
+    done = proxyd("explain", "PXD-999", cwd=tmp_path)
     assert done.returncode == Exit.NOT_FOUND
     assert done.stderr.startswith("error: there is no code PXD-999")
 

@@ -56,7 +56,7 @@ def test_what_there_is_to_worry_about(looks: tuple[Look, Look]) -> None:
     facts["warnings"] = ["threads: takes effect at the next start"]
     facts["last_reload"] = {"ok": False, "at": 1.0, "summary": "1 error"}
     facts["engines"][0]["alive"] = False
-    facts["upstreams"][0]["servers"][1].update(state="ejected", ejected_for_ms=12_000)
+    facts["upstreams"][0]["servers"][1].update(state="ejected", reason="5 failures; back in 12 s")
     text = "\n".join(screen(before, now))
     for words in ("not ready: upstream app has no usable server", "warning: threads", "last reload refused", "0 dead", "back in 12 s"):
         assert words in text

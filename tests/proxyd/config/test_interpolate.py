@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from proxyd.config import load, load_text
+from proxyd.diagnostics import render_all, render_json
 from proxyd.diagnostics.nodes import SecretText
 
 BASE = "listen: :1\nroutes: [{{respond: {{body: {body}}}}}]\n"
@@ -77,9 +78,13 @@ def test_a_misspelt_variable_is_suggested() -> None:
     assert "did you mean `domain`?" in found[0].help
 
 
-def test_doubling_variables_are_bounded() -> None:
-    variables = "vars:\n  v0: aaaaaaaa\n" + "".join(f'  v{n}: "${{v{n - 1}}}${{v{n - 1}}}"\n' for n in range(1, 40))
-    assert findings('"${v39}"', variables)[0][0] == "PXD-004"
+def test_what_variables_make_is_bounded() -> None:
+    doubling = "vars:\n  v0: aaaaaaaa\n" + "".join(f'  v{n}: "${{v{n - 1}}}${{v{n - 1}}}"\n' for n in range(1, 30))
+    assert {code for code, _, _ in findings('"${v29}"', doubling)} == {"PXD-004"}
+    chained = "vars:\n  v0: a\n" + "".join(f'  v{n}: "${{v{n - 1}}}"\n' for n in reversed(range(1, 2000)))
+    assert {code for code, _, _ in findings('"${v1999}"', chained)} == {"PXD-004"}
+    many = f"vars:\n  v: {'a' * 1000_000}\n" + "policies:\n" + "".join(f'  p{n}: "${{v}}"\n' for n in range(40))
+    assert "PXD-004" in {code for code, _, _ in findings('"${v}"', many)}
 
 
 def test_files_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
@@ -106,7 +111,15 @@ def test_files_that_cannot_be_put_in(tmp_path: Path, content: bytes, reason: str
     assert reason in found[0].message
 
 
-def test_a_wrong_secret_is_not_shown() -> None:
-    found = load_text('listen: "${env:TOKEN}"\nto: 127.0.0.1:1\n', env={"TOKEN": "hunter2"}).diagnostics
+@pytest.mark.parametrize(
+    "text",
+    [
+        'listen: "${env:TOKEN}"', 'listen: "${env:TOKEN}:99999"', 'listen: ":1"\nruntime: {shutdown: {drain: "${env:TOKEN}"}}', 'listen: ":1"\nlog: {level: "${env:TOKEN}"}',
+        'listen: ":1"\nroutes: [{redirect: "${env:TOKEN}"}]', 'listen: ":1"\nroutes: [{match: "${env:TOKEN}", respond: 200}]', 'listen: ":1"\nruntime: {threads: "${env:TOKEN}"}',
+        'listen: ":1"\npolicies: {p: {access: {allow: "${env:TOKEN}"}}}', 'listen: ":1"\nroutes: [{name: "a ${env:TOKEN}", respond: 200}]', 'listen: ":1"\nrouts: "${env:TOKEN}"',
+    ],
+)  # fmt: skip
+def test_a_wrong_secret_is_not_shown(text: str) -> None:
+    found = load_text(text + "\nto: 127.0.0.1:1\n", env={"TOKEN": "hunter2"}).diagnostics
     assert found
-    assert not any("hunter2" in item.message + item.help for item in found)
+    assert "hunter2" not in render_all(found) + render_json(found)

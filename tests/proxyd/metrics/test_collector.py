@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
-from proxyd_ext.core.stats import BUCKETS_SECONDS
 
 from proxyd.metrics.exposition import Exposition
 from proxyd.metrics.source import Capture
 from proxyd.state import ServerView, UpstreamView
+from proxyd_ext.core.stats import BUCKETS_SECONDS
 
 EMPTY = {"buckets": [0] * (len(BUCKETS_SECONDS) + 1), "sum": 0.0, "count": 0}
 

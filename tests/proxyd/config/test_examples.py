@@ -1,0 +1,35 @@
+"""The configs that are shipped load without a finding."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proxyd import demo
+from proxyd.config import load
+
+FOLDER = Path(__file__).parents[3] / "config"
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_it_loads(path: Path) -> None:
+    result = load(path, env={})
+    assert result.diagnostics == []
+    assert result.ok
+
+
+def test_there_are_the_examples_that_the_readme_names() -> None:
+    assert {path.stem for path in (FOLDER / "examples").iterdir()} == {"two-lines", "ten-lines", "canary", "websocket", "many-hosts"}
+
+
+def test_two_and_ten_lines_have_as_many() -> None:
+    for name, count in (("two-lines", 2), ("ten-lines", 10)):
+        assert len((FOLDER / "examples" / f"{name}.yaml").read_text().splitlines()) == count
+
+
+def test_the_quickstart_sends_to_the_demo_origins() -> None:
+    config = load(FOLDER / "quickstart.yaml", env={}).config
+    assert config is not None
+    assert [(server.address.host, server.address.port) for server in config.upstreams["demo"].servers] == list(demo.ADDRESSES)
+    assert [str(bind) for bind in config.admin.bind] == ["auto", "127.0.0.1:2080"]
+    assert all(bind.is_loopback for listener in config.listeners.values() for bind in listener.bind)

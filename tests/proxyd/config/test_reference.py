@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from proxyd.config import Config, load_text
+from proxyd.config.options import options
+from proxyd.config.reference import reference
+from proxyd.config.upstreams import Upstream
+
+FILE = Path(__file__).parents[3] / "config" / "reference.yaml"
+
+
+def test_the_file_is_fresh() -> None:
+    assert FILE.read_text() == reference(), "run: python -m proxyd.config.reference > config/reference.yaml"
+
+
+def test_every_option_stands_in_it_with_its_documentation() -> None:
+    text = " ".join(line.strip().removeprefix("#").strip() for line in reference().splitlines())
+    keys = set(re.findall(r"^[ #-]*([a-z_0-9]+):", reference(), re.MULTILINE))
+    for option in options():
+        assert option.path.rpartition(".")[2] in keys, option.path
+        assert option.doc in text, option.path
+        if option.bounds:
+            assert option.bounds in text
+
+
+def test_it_shows_the_defaults() -> None:
+    config = load_text(reference(), env={}).config
+    assert config is not None
+    for name in ("runtime", "log", "admin"):
+        assert getattr(config, name) == Config.model_fields[name].default
+    assert config.listeners["web"].limits == type(config.listeners["web"].limits)()
+    app = config.upstreams["app"]
+    for name in ("balance", "pool", "timeout", "retry"):
+        assert getattr(app, name) == Upstream.model_fields[name].default
+
+
+def test_its_commented_options_are_right_too() -> None:
+    """Each commented option, uncommented alone, is one that the model takes (it may exclude what stands beside it)."""
+    lines = reference().splitlines()
+    tried = 0
+    for number, line in enumerate(lines):
+        found = re.match(r"( *)# ([a-z_]+: .*)$", line)
+        if not found or lines[number - 1].strip() == "" or not re.match(r" *#", lines[number - 1]):
+            continue
+        text = "\n".join([*lines[:number], found[1] + found[2], *lines[number + 1 :]])
+        codes = {item.code for item in load_text(text, env={}).diagnostics}
+        assert codes <= {"PXD-006", "PXD-024", "PXD-072", "PXD-103", "PXD-101", "PXD-102"}, (line, codes)
+        tried += 1
+    assert tried > 10
