@@ -14,12 +14,13 @@ PY := $(VENV)/bin/python
 NEED := sh tests/packaging/need.sh
 BUILD := $(PY) tests/packaging/build.py
 PYTEST := $(PY) -m pytest
+VARIANT_PYTEST := $(PYTEST) -o pythonpath=. -p tests.packaging.variant
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?=
 BENCH ?=
 TESTS ?=
 
-.PHONY: help run test build env lint debug-test asan tsan fuzz acceptance package-test bench sdist wheel clean
+.PHONY: help run test build system env lint debug-test asan tsan fuzz acceptance package-test bench sdist wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -33,9 +34,12 @@ test: build ## the suite: no root, no other programs; TESTS=path runs a part
 build: env ## compile what changed, in place (PROXYD_DEBUG=1: with live-object counting)
 	@$(BUILD)
 
-# What pyproject.toml asks for is compared as text, so that a change of its other tables costs no round of pip.
-env: ## .venv with all dependencies
+# On its own, because make expands a whole recipe before its first line runs: PYTHON may be there only after this.
+system:
 	@$(NEED) python-3.11=python3 gcc=gcc libc-headers=libc6-dev
+
+# What pyproject.toml asks for is compared as text, so that a change of its other tables costs no round of pip.
+env: system ## .venv with all dependencies
 	@$(NEED) python-venv=python3-venv python-headers=python3-dev
 	@[ -x $(PY) ] || { echo "creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@$(PY) -c "import tomllib; t = tomllib.load(open('pyproject.toml', 'rb')); p = t['project']; x = p['optional-dependencies']; \
@@ -55,14 +59,14 @@ lint: env ## ruff, mypy strict, cython-lint
 # The variants are built beside the release build and put in front of it, see tests/packaging/build.py.
 debug-test: env ## the suite on a build that counts live native objects: births must equal deaths
 	@$(BUILD) debug
-	PYTHONPATH=build/debug/lib $(PYTEST) -p tests.support.live $(TESTS)
+	PROXYD_VARIANT=debug PYTHONPATH=build/debug/lib $(VARIANT_PYTEST) $(TESTS)
 
 asan: env ## the suite under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(NEED) libasan.so=libgcc-12-dev libubsan.so=libgcc-12-dev
 	@$(BUILD) asan
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" PYTHONMALLOC=malloc PYTHONPATH=build/asan/lib \
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:handle_abort=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-		$(PYTEST) --timeout 300 $(TESTS)
+	PROXYD_VARIANT=asan $(VARIANT_PYTEST) --timeout 300 $(TESTS)
 
 tsan: env ## stress of rings, doors and the snapshot hand-over under ThreadSanitizer
 	@$(NEED) libtsan.so=libgcc-12-dev setarch=util-linux

@@ -36,7 +36,7 @@ class _Held:
     snapshot: Snapshot
     waiting: set[int]                  # engines that have not acknowledged it
     using: set[int]                    # engines that have not retired it
-    taken: asyncio.Event = field(default_factory=asyncio.Event)
+    news: asyncio.Event = field(default_factory=asyncio.Event)    # the last one acknowledged it, or one died
 
 
 @dataclass(slots=True)
@@ -92,6 +92,8 @@ class EngineSet:
         self._on_events(index)
         self._alive.discard(index)
         self._drained[index].set()
+        for held in self._held.values():
+            held.news.set()
         if index not in self._leaving:
             self._callbacks.on_death(index, error)
 
@@ -136,13 +138,14 @@ class EngineSet:
         held = self._held[spec.generation] = _Held(spec, snapshot, waiting=set(everyone), using=everyone)
         for engine in self.engines:
             engine.publish(snapshot)
-        while not held.taken.is_set():
+        while held.waiting:
             if not held.waiting <= self._alive:
                 message = "an engine died before it took the new config"
                 raise DaemonError(message, [Diagnostic(codes.ENGINE_DIED.code, message, help=codes.ENGINE_DIED.help)])
+            held.news.clear()
             try:
                 async with asyncio.timeout(SLOW_ACK):
-                    await held.taken.wait()
+                    await held.news.wait()
             except TimeoutError:
                 missing = ", ".join(map(str, sorted(held.waiting)))
                 log.warning("engine %s has not taken config generation %d for %.0f s", missing, spec.generation, SLOW_ACK)
@@ -170,7 +173,7 @@ class EngineSet:
                 held = self._held[generation]
                 held.waiting.discard(index)
                 if not held.waiting:
-                    held.taken.set()
+                    held.news.set()
             case ("retired", generation):
                 held = self._held[generation]
                 held.using.discard(index)

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import web
 
@@ -31,7 +31,7 @@ _log = logging.getLogger("proxyd.admin")
 
 @dataclass(frozen=True, slots=True)
 class View:
-    method: str
+    method: Literal["GET", "POST"]
     path: str
     handler: Handler
     summary: str
@@ -61,9 +61,9 @@ class Views:
 
     def add_to(self, application: web.Application) -> None:
         for view in self.table:
-            application.router.add_route(view.method, PREFIX + view.path, view.handler)
-            if view.at_root:
-                application.router.add_route(view.method, view.path, view.handler)
+            add = application.router.add_get if view.method == "GET" else application.router.add_post     # GET takes HEAD, too
+            for path in (PREFIX + view.path, view.path) if view.at_root else (PREFIX + view.path,):
+                add(path, view.handler)
 
     # ------------------------------------------------------------------ facts
     async def index(self, request: web.Request) -> web.Response:
@@ -96,7 +96,7 @@ class Views:
         return web.Response(body=body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
     async def schema(self, request: web.Request) -> web.Response:
-        return json_answer(json_schema(), content_type="application/schema+json")
+        return json_answer(await asyncio.to_thread(json_schema), content_type="application/schema+json")
 
     # ------------------------------------------------------------------ config
     async def config(self, request: web.Request) -> web.Response:

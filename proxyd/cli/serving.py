@@ -33,9 +33,9 @@ def serve_in_foreground(
     text: str | None = None,
     watch: bool = False,
     services: Sequence[ServiceFactory] = (),
-    more: Sequence[str] = (),
+    to_try: Sequence[tuple[str, str]] = (),
 ) -> None:
-    """Serve until a signal; ends the command with the daemon's exit code. `more`: lines behind the banner."""
+    """Serve until a signal; ends the command with the daemon's exit code. `to_try`: paths with their meaning, shown under the banner."""
     admins: list[AdminServer] = []
     bind = admin_bind(settings)
 
@@ -45,7 +45,7 @@ def serve_in_foreground(
 
     def on_ready(daemon: Daemon) -> None:
         if not settings.quiet:
-            print("\n".join([*banner(daemon, admins[0].addresses), *more]), file=sys.stderr, flush=True)
+            print("\n".join(banner(daemon, admins[0].addresses, to_try)), file=sys.stderr, flush=True)
 
     try:
         code = serve(path=path, text=text, services=[build_admin, *services], watch=watch, on_ready=on_ready)
@@ -67,14 +67,16 @@ def admin_bind(settings: Settings) -> tuple[BindAddress, ...] | None:
     return (BindAddress(host="127.0.0.1" if address.host == "localhost" else address.host, port=address.port),)
 
 
-def banner(daemon: Daemon, admin: Sequence[str]) -> list[str]:
+def banner(daemon: Daemon, admin: Sequence[str], to_try: Sequence[tuple[str, str]] = ()) -> list[str]:
     status = daemon.status()
     engines = f"{status.threads} engine threads" if status.threads > 1 else "1 engine thread" if status.threads else "an inline engine"
     lines = [f"proxyd {status.version} serves {status.config_path or 'without a config file'} with {engines}, pid {status.pid}"]
     lines += [f"  {paint(url_of(listener.address), 'good', sys.stderr)}  {listener.name}" for listener in status.listeners]
-    lines += [f"  admin: {address}" for address in admin]
+    lines += [f"  admin: {address}" if address.startswith("unix:") else f"  admin: http://{address}/api/v1, /metrics" for address in admin]
     lines += [paint(f"  warning: {text}", "warning", sys.stderr) for text in status.warnings]
-    return lines
+    url = next((url_of(listener.address) for listener in status.listeners if not listener.address.startswith("unix:")), "")
+    width = max((len(path) for path, _ in to_try), default=0)
+    return lines + [f"  try: curl {url}{path:<{width}}  # {meaning}" for path, meaning in to_try if url]
 
 
 def url_of(address: str) -> str:

@@ -84,7 +84,7 @@ def common(function: Function) -> Function:
                      help="The daemon's admin address. [default: $PROXYD_ADMIN, the config's, the default socket]"),
         click.option("--json", is_flag=True, expose_value=False, callback=_keep, help="Answer in JSON."),
         click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_keep, help="Say only what is wrong."),
-        click.option("-v", "--verbose", count=True, expose_value=False, callback=_keep, help="Say more; -vv for more still."),
+        click.option("-v", "--verbose", count=True, expose_value=False, callback=_keep, help="Say more."),
     )
     for option in reversed(options):
         function = option(function)

@@ -47,7 +47,7 @@ class Limits(Model):
     header_count: Annotated[Integer, Field(ge=8, le=256)] = Field(100, description="Fields in a request head.")
     uri_length: Annotated[Size, Within("256B", "512KiB")] = Field(Size("8KiB"), description="Request target; not more than `header_size`.")
     buffer: Annotated[Size, Within("16KiB", "64MiB")] = Field(
-        Size("128KiB"), description="Bytes kept for one direction of a connection while the other side is slow."
+        Size("256KiB"), description="Bytes kept for one direction of a connection while the other side is slow."
     )
     body_size: Annotated[Size, Within("1B", "8TiB", off=True)] = Field(
         Size(0), description="Largest request body; `none`: no bound, bodies are streamed.", examples=["10MiB"]
@@ -62,7 +62,12 @@ class Limits(Model):
         Rate("240B/s"), description="Slowest request body, after 5 s of grace; `none`: any."
     )
     per_client: Count = Field(
-        0, description="Connections of one client address at a time, over all engines; `none`: no bound.", examples=[200]
+        10_000,
+        description=(
+            "Connections of one client address at a time, over all engines; `none`: no bound. "
+            "Peers in `client_ip.trust` are not counted."
+        ),
+        examples=[200],
     )
 
     @model_validator(mode="after")

@@ -53,6 +53,7 @@ SAMPLES: dict[str, tuple[Entry, ...]] = {
     ),
     "policies": (Entry("office", only=("access",)), Entry("marked", only=("headers",))),
     "upstreams": (Entry("app"), Entry("canary", brief=["127.0.0.1:9003"], comment="in short")),
+    "upstreams.NAME.servers": (Entry(), Entry(brief="127.0.0.1:9002", comment="in short")),
 }
 
 
@@ -96,9 +97,9 @@ class _Writer:
             yield f"{pad}{name}: {flow(entry.values[name])}"
         elif option.is_short_form or name in entry.without:
             yield f"{pad}# {name}: {flow(example)}"
-        elif name in SAMPLES and depth == 0:
+        elif option.path in SAMPLES:
             yield f"{pad}{name}:"
-            yield from self.samples(name, shape, depth + 1)
+            yield from self.samples(option.path, shape, depth + 1)
         elif shape.model is not None:
             yield f"{pad}{name}:"
             yield from self.model(shape.model, f"{option.path}.", depth + 1, Entry())

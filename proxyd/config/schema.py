@@ -8,6 +8,7 @@ from typing import Any
 from proxyd.config.model import Config
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_SPELLING: dict[object, str] = {"ge": "minimum", "le": "maximum"}  # pydantic leaves these as they are behind a validator of ours
 _VARIABLE: dict[str, Any] = {"type": "string", "pattern": r"\$\{"}
 
 
@@ -31,10 +32,14 @@ def _tolerant(part: Any) -> Any:
         return part
     kept: dict[str, Any] = {}
     for name, value in part.items():
-        if name == "properties":
+        if name == "patternProperties":
+            # a mapping by name: this spelling also refuses what is no name
+            [(pattern, entry)] = value.items()
+            kept |= {"propertyNames": {"pattern": pattern}, "additionalProperties": _tolerant(entry)}
+        elif name == "properties":
             kept[name] = {key: _property(entry) for key, entry in value.items()}
-        elif name not in ("default", "title"):
-            kept[name] = _tolerant(value)
+        elif name not in ("default", "title", "short_form"):
+            kept[_SPELLING.get(name, str(name))] = _tolerant(value)
     if kept.get("type") in ("integer", "boolean") or ("enum" in kept and "properties" not in kept) or "const" in kept:
         described = {"description": kept.pop("description")} if "description" in kept else {}
         examples = {"examples": kept.pop("examples")} if "examples" in kept else {}

@@ -54,7 +54,7 @@ class Collector:
 
     def __init__(self, version: str) -> None:
         self._version = version
-        self._listeners: Retained[str] = Retained(frozenset({"accepted", "rejected"}))
+        self._listeners: Retained[str] = Retained(frozenset({"accepted", "rejected"}), keep=False)
         self._routes: Retained[Labels] = Retained(
             frozenset({"requests", "errors", "duration_seconds", "ttfb_seconds", "bytes_in", "bytes_out"}))
         self._upstreams: Retained[str] = Retained(frozenset({"response_seconds", "connect_seconds", "retries"}))

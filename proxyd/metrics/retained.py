@@ -4,9 +4,10 @@ A series belongs to a *group*: the label values that it is shown under. The hand
 listener, a server is removed and returns as a new object. Their counts must stay in the sum, or the series would fall. So what every handle
 last told is remembered, and what left stays in the sum of its group.
 
-The handles themselves are not kept: a listener closes its sockets when the last reference goes. They are told apart by identity. An
-identity may be given again, to a new object; its counts are then lower than those remembered, which tells them apart. What a handle counted
-between the last scrape and its end is not shown.
+Handles are told apart by identity, which Python may give to a new object once the old one is gone. So they are kept (`keep`), a few a
+group. Listeners cannot be: they close their sockets when the last reference goes. Of them only the counts are remembered, and another
+object at the same address is noticed when its counts are lower than those; if it has overtaken them between two scrapes, the old ones are
+missing from the sum, which still never falls.
 
 The obvious other way, remembering the last value shown and adding it whenever a value falls, counts twice when one of several handles
 leaves: the others are still in the new value.
@@ -19,10 +20,12 @@ from typing import Any, Generic, TypeVar
 
 from proxyd.metrics.source import Handle
 
-GROUPS_LIMIT = 4_096
+GROUPS_LIMIT = 1_024
 """How many groups without a handle are remembered; the one that left first is forgotten first, and begins at zero should it return."""
 PAST_LIMIT = 64
 """How many past handles of a group may return and be known again; older ones are only a sum."""
+KEPT_LIMIT = 2
+"""The same where the handles themselves are kept. A group that keeps them has one at a time."""
 
 Group = TypeVar("Group", bound=Hashable)
 Stats = dict[str, Any]
@@ -48,58 +51,76 @@ def amount(value: Any) -> float:
 
 
 @dataclass(slots=True)
+class _Reading:
+    """What a handle last told, and the handle itself where it is kept."""
+
+    stats: Stats
+    handle: Handle | None
+
+
+@dataclass(slots=True)
 class _Known:
     """What is remembered of one group, by the identity of the handle."""
 
-    serving: dict[int, Stats] = field(default_factory=dict)
-    past: dict[int, Stats] = field(default_factory=dict)
+    serving: dict[int, _Reading] = field(default_factory=dict)
+    past: dict[int, _Reading] = field(default_factory=dict)
     sum: Stats = field(default_factory=dict)         # of handles too old to return
 
 
 class Retained(Generic[Group]):
     """Sums over the handles of each group, past ones included, of the `counters` of their stats."""
 
-    def __init__(self, counters: frozenset[str], groups_limit: int = GROUPS_LIMIT) -> None:
+    def __init__(self, counters: frozenset[str], *, keep: bool = True, groups_limit: int = GROUPS_LIMIT) -> None:
         self._counters = counters
+        self._keep = keep
         self._limit = groups_limit
         self._groups: dict[Group, _Known] = {}
 
     def totals(self, serving: Iterable[tuple[Group, Handle]]) -> dict[Group, Stats]:
         """Take note of what serves now; the sums of its groups."""
-        now: dict[Group, dict[int, Stats]] = {}
+        now: dict[Group, dict[int, _Reading]] = {}
         for group, handle in serving:
-            now.setdefault(group, {})[id(handle)] = {key: value for key, value in handle.stats().items() if key in self._counters}
+            now.setdefault(group, {})[id(handle)] = _Reading(self._pick(handle), handle if self._keep else None)
         for group in now.keys() | self._groups.keys():
-            _take_note(self._groups.setdefault(group, _Known()), now.get(group, {}))
+            self._take_note(self._groups.setdefault(group, _Known()), now.get(group, {}))
         self._forget()
-        return {group: _total(self._groups[group]) for group in now}
+        return {group: self._total(self._groups[group]) for group in now}
+
+    def _take_note(self, known: _Known, now: dict[int, _Reading]) -> None:
+        for identity, before in known.serving.items():
+            if identity not in now:
+                known.past[identity] = before
+            elif amount(now[identity].stats) < amount(before.stats):
+                add(known.sum, before.stats)         # another object at the same address
+        for identity, reading in now.items():
+            returned = known.past.pop(identity, None)
+            if returned is not None and amount(reading.stats) < amount(returned.stats):
+                add(known.sum, returned.stats)
+        known.serving = now
+        while len(known.past) > (KEPT_LIMIT if self._keep else PAST_LIMIT):
+            oldest = known.past.pop(next(iter(known.past)))
+            add(known.sum, self._last(oldest))
 
     def _forget(self) -> None:
         idle = [group for group, known in self._groups.items() if not known.serving]
         for group in idle[: max(0, len(idle) - self._limit)]:
             del self._groups[group]
 
+    def _total(self, known: _Known) -> Stats:
+        found: Stats = {}
+        add(found, known.sum)
+        for reading in known.past.values():
+            add(found, self._last(reading))
+        for reading in known.serving.values():
+            add(found, reading.stats)
+        return found
 
-def _take_note(known: _Known, now: dict[int, Stats]) -> None:
-    for identity, before in known.serving.items():
-        if identity not in now:
-            known.past[identity] = before
-        elif amount(now[identity]) < amount(before):
-            add(known.sum, before)                   # another object at the same address
-    for identity, stats in now.items():
-        before = known.past.pop(identity, {})
-        if amount(stats) < amount(before):
-            add(known.sum, before)
-    known.serving = now
-    while len(known.past) > PAST_LIMIT:
-        add(known.sum, known.past.pop(next(iter(known.past))))
+    def _last(self, reading: _Reading) -> Stats:
+        """A handle that left may still count its last exchanges."""
+        return reading.stats if reading.handle is None else self._pick(reading.handle)
 
-
-def _total(known: _Known) -> Stats:
-    found: Stats = {}
-    for stats in (known.sum, *known.past.values(), *known.serving.values()):
-        add(found, stats)
-    return found
+    def _pick(self, handle: Handle) -> Stats:
+        return {key: value for key, value in handle.stats().items() if key in self._counters}
 
 
 class Ratchet:

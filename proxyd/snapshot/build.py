@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from proxyd.config.keys import split_key
@@ -38,7 +37,8 @@ Listen = Callable[[str, "BindAddress"], "NativeListener"]
 
 def build_spec(config: Config, members: Members, listen: Listen, store: Store, *, generation: int, config_hash: str) -> SnapshotSpec:
     """The specification of a snapshot. New handles are made in `store`; carried-over ones are the same objects as before."""
-    upstreams = _Upstreams(config, members, store)
+    upstreams = tuple(_upstream(name, upstream, members[name], store) for name, upstream in config.upstreams.items())
+    index = {name: number for number, name in enumerate(config.upstreams)}
     tables: list[tuple[RouteSpec, ...]] = []
     table_of: dict[int, int] = {}              # id of a tuple of routes -> index of its table: listeners without own routes share one
     listeners: list[ListenerSpec] = []
@@ -46,11 +46,11 @@ def build_spec(config: Config, members: Members, listen: Listen, store: Store, *
         routes = config.routes_of(listener)
         if id(routes) not in table_of:
             table_of[id(routes)] = len(tables)
-            tables.append(tuple(_route(config, route, upstreams) for route in routes))
+            tables.append(tuple(_route(config, route, index) for route in routes))
         stats = tuple(store.route(name, route) for route in (*(route.name for route in routes), NO_ROUTE))
         for bind in listener.bind:
             listeners.append(_listener(name, listener, listen(name, bind), table_of[id(routes)], stats))
-    return SnapshotSpec(generation, config_hash, tuple(listeners), tuple(tables), tuple(upstreams.specs))
+    return SnapshotSpec(generation, config_hash, tuple(listeners), tuple(tables), upstreams)
 
 
 def used_upstreams(config: Config) -> tuple[str, ...]:
@@ -86,38 +86,7 @@ def _listener(name: str, listener: Listener, native: NativeListener, table: int,
     )
 
 
-@dataclass(slots=True)
-class _Upstreams:
-    """The upstreams of one snapshot.
-
-    A route may have its own connect timeout and retry count, which the native side keeps with the upstream: then the upstream stands in
-    the snapshot once for each such pair, with the same servers and the same state.
-    """
-
-    config: Config
-    members: Members
-    store: Store
-    specs: list[UpstreamSpec] = field(default_factory=list)
-    _index: dict[tuple[str, int, int], int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name, upstream in self.config.upstreams.items():
-            self._at(name, int(upstream.timeout.connect), upstream.retry.attempts)
-
-    def index(self, name: str, route: Route) -> int:
-        upstream = self.config.upstreams[name]
-        connect = upstream.timeout.connect if route.timeout.connect is None else route.timeout.connect
-        return self._at(name, int(connect), (route.retry or upstream.retry).attempts)
-
-    def _at(self, name: str, connect_ms: int, attempts: int) -> int:
-        key = (name, connect_ms, attempts)
-        if key not in self._index:
-            self._index[key] = len(self.specs)
-            self.specs.append(_upstream(name, self.config.upstreams[name], self.members[name], self.store, connect_ms, attempts))
-        return self._index[key]
-
-
-def _upstream(name: str, upstream: Upstream, members: tuple[Member, ...], store: Store, connect_ms: int, attempts: int) -> UpstreamSpec:
+def _upstream(name: str, upstream: Upstream, members: tuple[Member, ...], store: Store) -> UpstreamSpec:
     passive = upstream.health.passive
     hash_key, hash_name = split_key(upstream.balance.hash) if upstream.balance.hash else ("client.ip", "")
     return UpstreamSpec(
@@ -131,20 +100,18 @@ def _upstream(name: str, upstream: Upstream, members: tuple[Member, ...], store:
         balance=upstream.balance.kind,
         hash_key=hash_key,
         hash_name=hash_name,
-        connect_ms=connect_ms,
         pool_max=upstream.pool.max,
         pool_idle_ms=int(upstream.pool.idle),
-        retry_attempts=attempts,
         passive_failures=passive.consecutive_5xx if passive else 0,
         eject_ms=int(passive.eject) if passive else 0,
         max_ejected_percent=int(passive.max_ejected) if passive else 0,
     )
 
 
-def _route(config: Config, route: Route, upstreams: _Upstreams) -> RouteSpec:
+def _route(config: Config, route: Route, index: dict[str, int]) -> RouteSpec:
     return RouteSpec(
         name=route.name,
-        action=_action(route, upstreams),
+        action=_action(config, route, index),
         host=route.match.host,
         path=route.match.path_text,
         path_exact=route.match.path_exact,
@@ -153,11 +120,18 @@ def _route(config: Config, route: Route, upstreams: _Upstreams) -> RouteSpec:
     )
 
 
-def _action(route: Route, upstreams: _Upstreams) -> Action:
+def _target(config: Config, route: Route, name: str, number: int, weight: int) -> TargetSpec:
+    """One branch of a route: the upstream's connect timeout and retries, unless the route has its own."""
+    upstream = config.upstreams[name]
+    connect = upstream.timeout.connect if route.timeout.connect is None else route.timeout.connect
+    return TargetSpec(number, weight, int(connect), (route.retry or upstream.retry).attempts)
+
+
+def _action(config: Config, route: Route, index: dict[str, int]) -> Action:
     if route.to is not None:
         timeout = route.timeout
         return ProxyAction(
-            targets=tuple(TargetSpec(upstreams.index(name, route), weight) for name, weight in route.to.items()),
+            targets=tuple(_target(config, route, name, index[name], weight) for name, weight in route.to.items()),
             first_byte_ms=int(timeout.first_byte),
             between_bytes_ms=int(timeout.between_bytes),
             total_ms=int(timeout.total),

@@ -3,8 +3,9 @@
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcmp, memcpy, memset
 from proxyd_ext.conn.clients cimport clients_enter, clients_leave
+from proxyd_ext.conn.key cimport trusted_peer
 from proxyd_ext.conn.model cimport (
-    CLIENT_BUSY, CLIENT_CLOSING, CLIENT_HEAD, CLIENT_IDLE, CLIENT_LINGER, Context, context_timers_needed,
+    CLIENT_CLOSING, CLIENT_IDLE, CLIENT_LINGER, Context, context_timers_needed,
 )
 from proxyd_ext.core.address cimport ADDRESS_UNIX, ADDRESS_V4, ADDRESS_V6, Address, address_write
 from proxyd_ext.core.buffer cimport buffer_class
@@ -75,7 +76,7 @@ cdef void client_accept(void* owner, int fd, const sockaddr_storage* peer, sockl
         return
     _read_peer(peer, &client.address)
     client.counted = NULL
-    if settings.per_client > 0 and client.address.family != ADDRESS_UNIX:
+    if settings.per_client > 0 and client.address.family != ADDRESS_UNIX and not trusted_peer(settings, &client.address):
         client.counted = clients_enter(&client.address, settings.per_client)
         if client.counted == NULL:
             slab_free(&context.clients, client)

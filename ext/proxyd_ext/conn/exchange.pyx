@@ -50,7 +50,7 @@ from proxyd_ext.core.slab cimport slab_free, slab_new
 from proxyd_ext.core.slice cimport slice_empty, slice_of
 from proxyd_ext.core.stats cimport count_add, histogram_add
 from proxyd_ext.core.timer cimport timer_init, timer_off, timer_remove, timer_set, timers_reserve
-from proxyd_ext.filter.chain cimport CHAIN_CONTINUE, FilterState, chain_run
+from proxyd_ext.filter.chain cimport FilterState, chain_run, replace_fields
 from proxyd_ext.http1.chunk cimport chunk_start
 from proxyd_ext.http1.head cimport (
     BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, FIELD_ACCEPT, FIELD_REFERER, FIELD_TRACEPARENT, FIELD_USER_AGENT, FIELD_VIA,
@@ -80,6 +80,7 @@ cdef enum:
     SEND_STALL_MS = 60000         # a client that takes nothing of its answer for so long is cut off
     REQUEST_EXTRA = 1024          # bytes that rewriting may add to a head, beside the config's own lines
     RESPONSE_EXTRA = 512
+    SMALL_BODY = 32768            # a request body up to this is kept with its head: one send, and it can be sent again
     LOG_TEXT_MAX = 512            # bytes kept of User-Agent and of Referer for the log
     DRAIN_QUIET_MS = 1000
 
@@ -130,6 +131,7 @@ cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nog
     exchange.snapshot.local[context.engine].exchanges += 1
     exchange.listener = settings
     exchange.route = NULL
+    exchange.target = NULL
     exchange.upstream = NULL
     exchange.server = NULL
     exchange.route_number = settings.table.count
@@ -240,6 +242,8 @@ cdef int _keep_request(Exchange* exchange, Head* head, uint32_t size) noexcept n
     cdef size_t need = size + exchange.path.size + exchange.query.size + exchange.host.size + 2 * LOG_TEXT_MAX + REQUEST_EXTRA + 256
     if exchange.route != NULL and exchange.route.step_count:
         need += exchange.response_lines.size + exchange.request_lines.size
+    if head.body == BODY_LENGTH and head.content_length <= SMALL_BODY:
+        need += <size_t>head.content_length
     if need > 262144:
         return FAULT_HEAD_REWRITE_TOO_LARGE
     exchange.request = buffer_new(&context.buffers, buffer_class(need))
@@ -428,6 +432,8 @@ cdef void _prepare(Exchange* exchange, Head* head, uint32_t size) noexcept nogil
     edits.upgrade = (exchange.flags & EX_UPGRADE) != 0
     edits.body = head.body
     edits.content_length = head.content_length
+    if exchange.request_lines.size:
+        replace_fields(head, exchange.request_lines)
     written = write_request_head(head, &edits, exchange.request.data + exchange.request.end, exchange.request.cap - exchange.request.end)
     if written < 0:
         stream_consume(&exchange.client.stream, size)
@@ -439,7 +445,8 @@ cdef void _prepare(Exchange* exchange, Head* head, uint32_t size) noexcept nogil
         draw = (<uint64_t>random_below(&context.random, 0xFFFFFFFF) * route.targets[route.target_count - 1].up_to) >> 32
         while draw >= route.targets[i].up_to:
             i += 1
-    exchange.upstream = route.targets[i].upstream
+    exchange.target = &route.targets[i]
+    exchange.upstream = exchange.target.upstream
     if exchange.upstream.pool.balance == BALANCE_HASH:
         exchange.key = request_key(exchange, head)
     stream_consume(&exchange.client.stream, size)
@@ -494,7 +501,7 @@ cdef void _connect(Exchange* exchange) noexcept nogil:
         return
     exchange.origin = origin
     origin.exchange = exchange
-    timer_set(&context.timers, &origin.timer, context.clock.now_ms + exchange.upstream.pool.connect_ms)
+    timer_set(&context.timers, &origin.timer, context.clock.now_ms + exchange.target.connect_ms)
 
 
 cdef void _connected(Exchange* exchange) noexcept nogil:
@@ -654,6 +661,8 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
     edits.keep_alive = exchange.minor == 0 and not edits.close
     room = <uint32_t>(head.size + exchange.response_lines.size + RESPONSE_EXTRA)
     out = stream_room(&exchange.client.stream, room)
+    if exchange.response_lines.size:
+        replace_fields(head, exchange.response_lines)
     written = write_response_head(head, &edits, out, room)
     if written < 0:
         _fail(exchange, -written)
@@ -841,7 +850,7 @@ cdef void _fail(Exchange* exchange, int fault) noexcept nogil:
 cdef bint _may_retry(Exchange* exchange, const FaultInfo* info, bint stale) noexcept nogil:
     if exchange.member < 0 or not exchange.flags & EX_REPLAYABLE or info.retry == FAULT_RETRY_NEVER:
         return False
-    if not stale and exchange.attempts > exchange.upstream.pool.retry_attempts:
+    if not stale and exchange.attempts > exchange.target.retry_attempts:
         return False
     if info.retry == FAULT_RETRY_SAFE or exchange.origin != NULL and not exchange.origin.stream.flags & STREAM_SENT:
         return True           # not a byte of the request has left
@@ -920,7 +929,9 @@ cdef void _on_client(void* owner, int what) noexcept nogil:
             if tunnel_client_ended(exchange):
                 _end_tunnel(exchange)
         elif exchange == NULL:
-            if state != CLIENT_CLOSING:
+            if stream_unsent(&client.stream) > 0:
+                client_finish(client, False)   # it asked, shut its side, and still waits for the last answer
+            elif state != CLIENT_CLOSING:
                 client_close(client, False)
         elif not exchange.flags & EX_REQUEST_DONE:
             _abandon(exchange, FAULT_CLIENT_CLOSED)
@@ -1033,6 +1044,8 @@ cdef void _on_client_timer(void* owner) noexcept nogil:
         _end_tunnel(exchange)
     elif state == CLIENT_BUSY:
         _check_client(exchange)
+    elif state == CLIENT_IDLE and stream_unsent(&client.stream) > 0:
+        client_finish(client, False)   # still taking its last answer: that has a timeout of its own
     else:
         if state == CLIENT_IDLE and client.served == 0:
             count_add(&client.local.rejected, REJECT_HEAD_TIMEOUT, 1)

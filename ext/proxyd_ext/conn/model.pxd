@@ -19,7 +19,7 @@ from proxyd_ext.http1.head cimport Head
 from proxyd_ext.io.listener cimport ListenerData, ListenerLocal
 from proxyd_ext.io.poller cimport Poller, Splice, Stream, StreamHandler
 from proxyd_ext.log.ring cimport LogRing
-from proxyd_ext.snapshot.compile cimport CompiledListener, CompiledRoute, CompiledUpstream, SnapshotData
+from proxyd_ext.snapshot.compile cimport CompiledListener, CompiledRoute, CompiledUpstream, SnapshotData, Target
 
 
 cdef enum:
@@ -115,6 +115,7 @@ cdef struct Exchange:
     SnapshotData* snapshot    # counted; stays valid until the exchange ends
     CompiledListener* listener
     CompiledRoute* route      # NULL: none matched
+    Target* target            # of the route: the chosen upstream and how to try it; NULL: none
     CompiledUpstream* upstream
     ServerData* server        # of the last try; kept alive by the snapshot
     int32_t route_number      # index of the route, or of "no route" behind the last

@@ -18,7 +18,7 @@ cdef void _submit(Exchange* exchange, int64_t total_us) noexcept nogil:
     record.id = exchange.id
     record.bytes_in = exchange.bytes_in
     record.bytes_out = exchange.bytes_out
-    record.snapshot = exchange.snapshot.generation
+    record.config = exchange.snapshot.config
     record.t_total_us = <uint32_t>total_us if total_us < T_NONE else T_NONE - 1
     record.t_queue_us = 0
     record.t_connect_us = exchange.connect_us

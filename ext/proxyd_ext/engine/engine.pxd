@@ -33,6 +33,7 @@ cdef struct EngineCore:
     int alarm_fd
     int64_t alarm_ms          # what it is set to
     void* published           # SnapshotData*: the slot that publish writes and a turn empties
+    void* published_log       # LogRing* that comes with it; NULL: no access records
     Timer tick                # heartbeat, resting acceptors
     int64_t tick_due_us
     EventNode drained
@@ -48,7 +49,7 @@ cdef class Engine:
     cdef EngineCore* core
     cdef readonly int index
     cdef readonly bint inline
-    cdef AccessLog _log       # kept: the ring belongs to it
+    cdef list _logs           # (generation from which it counts, AccessLog or None): rings that the engine may still write to
     cdef list _published      # snapshots that this engine may still use
     cdef bint _command(self, int kind, uint64_t first, uint64_t second, void* pointer)
     cdef void _ring_door(self) noexcept

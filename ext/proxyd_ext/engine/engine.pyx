@@ -23,7 +23,7 @@ from proxyd_ext.core.events cimport (
 )
 from proxyd_ext.core.live cimport LIVE_CLIENT, LIVE_EXCHANGE, LIVE_ORIGIN
 from proxyd_ext.core.ring cimport RingItem, ring_destroy, ring_init, ring_pop, ring_push
-from proxyd_ext.core.shim cimport counter_add, exchange_ptr, load_acquire_ptr, load_i64, load_u64, store_i64
+from proxyd_ext.core.shim cimport counter_add, exchange_ptr, load_acquire_ptr, load_i64, load_u64, store_i64, store_release_ptr
 from proxyd_ext.core.slab cimport slab_destroy, slab_init
 from proxyd_ext.core.slice cimport slice_of
 from proxyd_ext.core.stats cimport ENGINES_MAX
@@ -39,6 +39,7 @@ from proxyd_ext.io.sys cimport (
     EFD_CLOEXEC, EFD_NONBLOCK, EPOLLIN, TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, close, eventfd, itimerspec, read, timerfd_create,
     timerfd_settime, write,
 )
+from proxyd_ext.log.ring cimport LogRing
 from proxyd_ext.snapshot.compile cimport CONSULT_LIVE, CONSULT_READY, Snapshot, SnapshotData
 
 cdef extern from "<signal.h>" nogil:
@@ -160,6 +161,17 @@ cdef void _listen(EngineCore* core, SnapshotData* snapshot) noexcept nogil:
             local.acceptor.resting = True   # no kernel memory for the poller now: the next tick tries again
 
 
+cdef void _leave(Context* context, ListenerData* listener) noexcept nogil:
+    """Take what waits in the queue, then close our socket, so that the kernel queues nobody for us any more."""
+    cdef ListenerLocal* local = listener.local[context.engine]
+    if local.acceptor.fd < 0:
+        return
+    acceptor_close(&local.acceptor)
+    if not listener.shared:
+        close(listener.fds[context.engine])
+        listener.fds[context.engine] = -1
+
+
 cdef void _stop_listening(Context* context, SnapshotData* old, uint64_t generation) noexcept nogil:
     """Leave the listeners of `old` that are not part of `generation`, after taking what waits in their queues."""
     cdef ListenerData* listener
@@ -171,11 +183,7 @@ cdef void _stop_listening(Context* context, SnapshotData* old, uint64_t generati
         local = listener.local[context.engine]
         if local.mark == generation:
             continue
-        if local.acceptor.fd >= 0:
-            acceptor_close(&local.acceptor)
-            if not listener.shared:
-                close(listener.fds[context.engine])
-                listener.fds[context.engine] = -1
+        _leave(context, listener)
         local.settings = NULL
         left = True
     if left:
@@ -200,6 +208,7 @@ cdef void _take_snapshot(EngineCore* core) noexcept nogil:
         return
     _join_members(context, snapshot)
     context.snapshot = snapshot
+    context.log = <LogRing*>load_acquire_ptr(&core.published_log)
     _listen(core, snapshot)
     if old != NULL:
         _stop_listening(context, old, snapshot.generation)
@@ -250,24 +259,17 @@ cdef EngineCore* core_of_door(Pollable* pollable) noexcept nogil:
 cdef void _drain(EngineCore* core) noexcept nogil:
     """No new connections; what is under way is finished."""
     cdef Context* context = &core.context
+    cdef int i
     if core.state == ENGINE_DRAINING or core.state == ENGINE_CLOSED:
         return
     core.state = ENGINE_DRAINING
     if context.snapshot != NULL:
-        stop_all(context)
+        # Connections keep their settings: what is under way is served under them.
+        for i in range(context.snapshot.listener_count):
+            _leave(context, context.snapshot.listeners[i].listener)
     context.draining = True
     exchanges_drain(context)
     origins_sweep(context)
-
-
-cdef void stop_all(Context* context) noexcept nogil:
-    """Leave every listener. Connections keep their settings: what is under way is served under them."""
-    cdef ListenerLocal* local
-    cdef int i
-    for i in range(context.snapshot.listener_count):
-        local = context.snapshot.listeners[i].listener.local[context.engine]
-        if local.acceptor.fd >= 0:
-            acceptor_close(&local.acceptor)
 
 
 # ---- inline mode ----
@@ -308,7 +310,7 @@ cdef class Engine:
             raise ValueError(f"there can be at most {ENGINES_MAX} engines")
         self.index = index
         self.inline = inline
-        self._log = log
+        self._logs = [(0, log)]
         self._published = []
         self.core = <EngineCore*>calloc(1, sizeof(EngineCore))
         if self.core == NULL:
@@ -329,6 +331,7 @@ cdef class Engine:
         context.events = &self.core.events
         if log is not None:
             context.log = log.ring(index)
+        self.core.published_log = context.log
         exchange_install(context)
         self.core.drained.kind = EVENT_DRAINED
         self.core.alarm_fd = -1
@@ -409,10 +412,17 @@ cdef class Engine:
             clock_advance(&core.context.clock, ms)
             _turn(core, 0)
 
-    def publish(self, Snapshot snapshot not None) -> None:
-        """Hand over a snapshot. The engine takes it at the top of its next turn and says ("ack", generation)."""
+    def publish(self, Snapshot snapshot not None, log = ...) -> None:
+        """Hand over a snapshot. The engine takes it at the top of its next turn and says ("ack", generation).
+
+        `log`: an AccessLog or None takes effect with the snapshot; left out, the engine goes on with the one it has. After the ack the engine
+        does not touch the one before.
+        """
         cdef SnapshotData* passed_over
         self._published.append(snapshot)
+        if log is not ...:
+            self._logs.append((snapshot.generation, log))
+            store_release_ptr(&self.core.published_log, NULL if log is None else (<AccessLog?>log).ring(self.index))
         passed_over = <SnapshotData*>exchange_ptr(&self.core.published, snapshot.data)
         self._ring_door()
         if passed_over != NULL:
@@ -479,6 +489,7 @@ cdef class Engine:
             event_done(node)
             number = load_u64(&node.number)
             if kind == EVENT_ACK:
+                self._logs = self._logs[max(i for i, (since, _) in enumerate(self._logs) if since <= number):]
                 out.append(("ack", number))
             elif kind == EVENT_RETIRED:
                 self._published = [s for s in self._published if s.generation != number]

@@ -5,6 +5,7 @@ To add a filter: a FILTER_* kind and its fields here, its case in `chain_run`, i
 from libc.stdint cimport uint8_t
 from proxyd_ext.core.address cimport Address, Network
 from proxyd_ext.core.slice cimport Slice
+from proxyd_ext.http1.head cimport Head
 
 
 cdef enum:
@@ -20,7 +21,7 @@ ctypedef struct FilterStep:
     Network* networks         # FILTER_ACCESS: longest prefix first
     int network_count
     bint default_allow
-    Slice request_lines       # FILTER_HEADERS: field lines to add, with those of all steps before it
+    Slice request_lines       # FILTER_HEADERS: field lines to set, with those of all steps before it
     Slice response_lines
 
 
@@ -31,5 +32,8 @@ ctypedef struct FilterState:
     Slice response_lines
     int at                    # the next step
 
+
+# Mark the fields of `head` that `lines` sets anew, so that the head writers leave them out: `set` replaces, it does not add beside.
+cdef void replace_fields(Head* head, Slice lines) noexcept nogil
 
 cdef int chain_run(const FilterStep* steps, int count, FilterState* state) noexcept nogil

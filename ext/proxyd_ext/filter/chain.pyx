@@ -1,7 +1,10 @@
 """Running the steps of a route (see chain.pxd)."""
+from libc.stdint cimport uint8_t
+from libc.string cimport memchr
 from proxyd_ext.core.address cimport network_contains
 from proxyd_ext.core.fault cimport FAULT_DENIED
 from proxyd_ext.core.shim cimport INVARIANT
+from proxyd_ext.core.slice cimport slice_equals_nocase, slice_of
 
 
 cdef bint _admits(const FilterStep* step, const Address* client) noexcept nogil:
@@ -26,3 +29,21 @@ cdef int chain_run(const FilterStep* steps, int count, FilterState* state) noexc
             state.request_lines = step.request_lines
             state.response_lines = step.response_lines
     return CHAIN_CONTINUE
+
+
+cdef void replace_fields(Head* head, Slice lines) noexcept nogil:
+    cdef const uint8_t* at = lines.data
+    cdef const uint8_t* end = lines.data + lines.size
+    cdef const uint8_t* colon
+    cdef Slice name
+    cdef int i
+    while at < end:
+        colon = <const uint8_t*>memchr(at, c':', end - at)
+        INVARIANT(colon != NULL)   # the control plane wrote these lines
+        name = slice_of(at, colon - at)
+        for i in range(head.field_count):
+            if slice_equals_nocase(slice_of(head.base + head.fields[i].name, head.fields[i].name_size), name):
+                head.fields[i].hop = 1
+        at = <const uint8_t*>memchr(colon, c'\n', end - colon)
+        INVARIANT(at != NULL)
+        at += 1

@@ -48,3 +48,4 @@ cdef class Listener:
     cdef ListenerData* data
     cdef readonly str name
     cdef readonly str address
+    cdef object __weakref__

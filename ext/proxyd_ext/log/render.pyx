@@ -196,8 +196,9 @@ cdef size_t render_json(const AccessRecord* r, uint8_t* out, size_t cap) noexcep
     _json_text(o, b',"user_agent":', r.user_agent)
     _json_text(o, b',"referer":', r.referer)
     _json_number(o, b',"engine":', r.engine)
-    _json_number(o, b',"config":', r.snapshot)
-    put_byte(o, c'}')
+    put_text(o, b',"config":"')
+    put_hex(o, r.config, 16)
+    put_text(o, b'"}')
     return _end_line(o, out)
 
 

@@ -50,6 +50,8 @@ ctypedef struct CompiledUpstream:
 ctypedef struct Target:
     CompiledUpstream* upstream
     uint64_t up_to            # cumulative weight
+    int32_t connect_ms
+    int32_t retry_attempts    # tries after the first
 
 
 ctypedef struct LocationPart:
@@ -112,6 +114,7 @@ ctypedef struct SnapshotLocal:
 
 ctypedef struct SnapshotData:
     uint64_t generation
+    uint64_t config           # first 64 bits of the config's hash
     CompiledListener* listeners
     int listener_count
     CompiledTable* tables

@@ -7,10 +7,11 @@ from proxyd_ext.balance.server cimport Server, UpstreamState
 from proxyd_ext.balance.upstream cimport (
     BALANCE_HASH, BALANCE_LEAST_CONN, BALANCE_P2C, BALANCE_RANDOM, BALANCE_ROUND_ROBIN, upstream_free, upstream_new, upstream_seal,
 )
-from proxyd_ext.core.address cimport Network, network_parse
+from proxyd_ext.core.address cimport Address, Network, address_parse, network_parse
+from proxyd_ext.core.fault cimport fault_info
 from proxyd_ext.core.live cimport LIVE_SNAPSHOT, live_born, live_died
 from proxyd_ext.core.slice cimport Slice
-from proxyd_ext.filter.chain cimport FILTER_ACCESS, FILTER_HEADERS, FilterStep
+from proxyd_ext.filter.chain cimport FILTER_ACCESS, FILTER_HEADERS, FilterState, FilterStep, chain_run
 from proxyd_ext.http1.head cimport MAX_FIELDS, method_of
 from proxyd_ext.http1.path cimport normalize_path
 from proxyd_ext.io.listener cimport Listener
@@ -47,6 +48,7 @@ cdef class Snapshot:
         self.data = <SnapshotData*>_zeroed(1, sizeof(SnapshotData))
         live_born(LIVE_SNAPSHOT)
         self.data.generation = spec.generation
+        self.data.config = _first_bits(spec.config_hash)
         self._compile_upstreams(spec.upstreams)
         self._compile_tables(spec.tables)
         self._compile_listeners(spec.listeners)
@@ -120,10 +122,8 @@ cdef class Snapshot:
                 raise MemoryError
             out.pool.state = (<UpstreamState?>spec.state).data
             out.pool.balance = _BALANCE[spec.balance]
-            out.pool.connect_ms = spec.connect_ms
             out.pool.pool_idle_ms = spec.pool_idle_ms
             out.pool.pool_max = spec.pool_max
-            out.pool.retry_attempts = spec.retry_attempts
             out.pool.passive_failures = spec.passive_failures
             out.pool.eject_ms = spec.eject_ms
             # At least one server may go, and at least one stays: a lone server is never ejected.
@@ -174,6 +174,8 @@ cdef class Snapshot:
                 total += target.weight
                 out.targets[i].upstream = &self.data.upstreams[<int>target.upstream]
                 out.targets[i].up_to = total
+                out.targets[i].connect_ms = target.connect_ms
+                out.targets[i].retry_attempts = target.retry_attempts
                 i += 1
             out.target_count = i
             if i == 0:
@@ -280,10 +282,31 @@ cdef class Snapshot:
         miss = route_why(table.tree, route, _view(name), _view(normal), method_of(_view(token)))
         return [word for bit, word in ((ROUTE_MISS_METHOD, "method"), (ROUTE_MISS_HOST, "host"), (ROUTE_MISS_PATH, "path")) if miss & bit]
 
+    def verdict(self, int listener, int route, str client) -> str | None:
+        """What the route's steps say to a client address: None (they let it pass) or the word of the fault that refuses it."""
+        cdef CompiledTable* table = self.data.listeners[self._listener(listener)].table
+        cdef bytes text = client.encode()
+        cdef FilterState state
+        cdef Address address
+        cdef int result
+        if not 0 <= route < table.count:
+            raise ValueError(f"no route number {route}")
+        if not address_parse(_view(text), &address):
+            raise ValueError(f"not an IP address: {client}")
+        state.client = &address
+        state.at = 0
+        result = chain_run(table.routes[route].steps, table.routes[route].step_count, &state)
+        return (<bytes>fault_info(-result).word).decode() if result < 0 else None
+
     cdef int _listener(self, int listener) except -1:
         if not 0 <= listener < self.data.listener_count:
             raise ValueError(f"no listener number {listener}")
         return listener
+
+
+def _first_bits(config_hash: str) -> int:
+    """The first 64 bits of a hash in hex; 0 for a snapshot that was not made from a config file."""
+    return int(config_hash[:16], 16) if re.match(r"[0-9a-f]{16}", config_hash) else 0
 
 
 def _is_backup(member) -> bool:

@@ -35,10 +35,8 @@ class UpstreamSpec:
     balance: Balance = "round_robin"
     hash_key: HashKey = "client.ip"
     hash_name: str = ""        # field, cookie or query parameter name for those keys
-    connect_ms: int = 3_000
     pool_max: int = 256        # idle connections kept per server, over all engines
     pool_idle_ms: int = 50_000
-    retry_attempts: int = 2    # tries after the first
     passive_failures: int = 5  # consecutive failures that eject a server; 0 = never
     eject_ms: int = 30_000
     max_ejected_percent: int = 50
@@ -50,6 +48,8 @@ class TargetSpec:
 
     upstream: int              # index into SnapshotSpec.upstreams
     weight: int = 100          # 0..10_000_000
+    connect_ms: int = 3_000
+    retry_attempts: int = 2    # tries after the first
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class AccessFilter:
 
 @dataclass(frozen=True, slots=True)
 class HeadersFilter:
-    """Whole field lines (each with CRLF) that are added to the request and to the response."""
+    """Whole field lines (each with CRLF) that replace fields of the same names in the request and in the response."""
 
     request_add: bytes = b""
     response_add: bytes = b""

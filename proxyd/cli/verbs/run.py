@@ -29,10 +29,8 @@ def command(settings: Settings, watch: bool, demo: bool) -> None:
         serve_in_foreground(settings, path=settings.config_path(), watch=watch)
         return
     path = settings.maybe_config_path() if settings.config else None
-    serve_in_foreground(
-        settings, path=path, text=None if path else demo_config(ADDRESSES), watch=watch and path is not None, services=[DemoOrigins],
-        more=[f"  try: curl http://localhost:8080{target:6} # {meaning}" for target, meaning in DEMO_PATHS] if path is None else [],
-    )
+    text = None if path else demo_config(ADDRESSES)
+    serve_in_foreground(settings, path=path, text=text, watch=watch and path is not None, services=[DemoOrigins], to_try=DEMO_PATHS)
 
 
 def demo_config(origins: Sequence[tuple[str, int]]) -> str:

@@ -39,7 +39,8 @@ def command(settings: Settings) -> None:
         print(headline(before.status))
         return
     time.sleep(INTERVAL_S)
-    print("\n".join(screen(before, look(client))))
+    now = look(client)
+    print("\n".join([*screen(before, now), *(error_lines(now.status) if settings.verbose else [])]))
 
 
 def look(client: Client) -> Look:
@@ -110,6 +111,13 @@ def upstream_lines(before: dict[str, Any], status: dict[str, Any], seconds: floa
                 why(server),
             ])
     return table(rows, indent="")
+
+
+def error_lines(status: dict[str, Any]) -> list[str]:
+    """Every server's failures since the start, by proxyd's word for them (-v)."""
+    servers = [(upstream["name"], server) for upstream in status["upstreams"] for server in upstream["servers"]]
+    rows = [[f"{name}/{server['label']}", word, count(times)] for name, server in servers for word, times in server["errors"].items()]
+    return ["", *table([head("SERVER", "ERROR", "TIMES"), *rows], indent="")] if rows else []
 
 
 def why(server: dict[str, Any]) -> str:

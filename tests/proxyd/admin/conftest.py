@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
 from proxyd.admin.address import parse_address
 from proxyd.admin.client import Answer, Client
@@ -61,9 +60,3 @@ def ask(server: AdminServer) -> Callable[..., Awaitable[Answer]]:
         return await asyncio.to_thread(lambda: client.send(method, path, **words))
 
     return send
-
-
-@pytest.fixture(scope="session")
-def event_loop_policy() -> uvloop.EventLoopPolicy:
-    """The loop that the daemon runs on: it treats sockets in ways of its own."""
-    return uvloop.EventLoopPolicy()

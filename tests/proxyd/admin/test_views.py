@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
@@ -47,6 +48,16 @@ async def test_ready_and_not_ready(ask: Ask, daemon: Any) -> None:
     answer = await ask("GET", "/ready", accept=frozenset({503}))
     assert answer.status == 503
     assert answer.json() == {"ready": False, "reasons": ["upstream app has no usable server"]}
+
+
+@pytest.mark.parametrize("path", ["/ready", "/live", "/metrics"])
+async def test_probes_and_scrapes_at_the_root_and_by_head(path: str, server: AdminServer) -> None:
+    async with aiohttp.ClientSession(f"http://{server.addresses[1]}") as session:
+        for method in ("GET", "HEAD"):
+            for prefix in ("", "/api/v1"):
+                async with session.request(method, prefix + path) as answer:
+                    assert answer.status == 200
+                    assert bool(await answer.read()) is (method == "GET")
 
 
 async def test_live_and_not_live(ask: Ask, daemon: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from proxyd.cli.verbs import status
-from proxyd.cli.verbs.status import Look, screen
+from proxyd.cli.verbs.status import Look, error_lines, screen
 from tests.proxyd.admin.fake_daemon import FakeDaemon
 
 Run = Callable[..., Result]
@@ -60,6 +60,14 @@ def test_what_there_is_to_worry_about(looks: tuple[Look, Look]) -> None:
     text = "\n".join(screen(before, now))
     for words in ("not ready: upstream app has no usable server", "warning: threads", "last reload refused", "0 dead", "back in 12 s"):
         assert words in text
+
+
+def test_errors_by_word(looks: tuple[Look, Look]) -> None:
+    _, now = looks
+    assert error_lines(now.status) == []
+    now.status["upstreams"][0]["servers"][1]["errors"] = {"connect_refused": 12_000, "upstream_reset": 1}
+    assert [line.split() for line in error_lines(now.status)[2:]] == [
+        ["app/10.0.0.2:80", "connect_refused", "12.0k"], ["app/10.0.0.2:80", "upstream_reset", "1"]]
 
 
 def test_counters_of_a_restarted_daemon_give_no_negative_rate(looks: tuple[Look, Look]) -> None:

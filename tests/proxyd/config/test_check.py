@@ -8,7 +8,10 @@ APP = "upstreams: {app: 127.0.0.1:1}\n"
 
 
 def findings(text: str) -> list[tuple[str, int, int]]:
-    return [(item.code, item.span.line + 1, item.span.column + 1) if item.span else (item.code, 0, 0) for item in load_text(text, env={}).diagnostics]
+    return [
+        (item.code, item.span.line + 1, item.span.column + 1) if item.span else (item.code, 0, 0)
+        for item in load_text(text, env={}).diagnostics
+    ]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ def test_every_code_that_is_emitted_is_explained_and_none_is_left_over() -> None
 
 
 def test_every_code_is_provoked_by_some_test() -> None:
-    tests = " ".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py") if path.name != "test_codes.py")
+    folders = (Path(__file__).parent, Path(__file__).parent.parent / "diagnostics")
+    tests = " ".join(path.read_text() for folder in folders for path in folder.glob("test_*.py") if path.name != "test_codes.py")
     assert {code for code in CODES if code not in tests} == set()
 
 

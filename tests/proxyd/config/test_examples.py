@@ -1,4 +1,5 @@
 """The configs that are shipped load without a finding."""
+
 from __future__ import annotations
 
 from pathlib import Path

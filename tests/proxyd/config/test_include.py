@@ -16,7 +16,9 @@ def tree(folder: Path, **files: str) -> LoadResult:
 
 
 def findings(result: LoadResult) -> list[tuple[str, str, int, int]]:
-    return [(item.code, Path(item.span.source.name).name, item.span.line + 1, item.span.column + 1) for item in result.diagnostics if item.span]
+    return [
+        (item.code, Path(item.span.source.name).name, item.span.line + 1, item.span.column + 1) for item in result.diagnostics if item.span
+    ]
 
 
 MAIN = "include: conf.d/*.yaml\nlisten: :1\nvars: {a: x}\nroutes:\n- {match: /b/*, to: b}\n- to: a\nupstreams:\n  a: 127.0.0.1:1\n"
@@ -24,7 +26,7 @@ MAIN = "include: conf.d/*.yaml\nlisten: :1\nvars: {a: x}\nroutes:\n- {match: /b/
 
 def test_files_are_merged_by_key(tmp_path: Path) -> None:
     result = tree(tmp_path, main=MAIN, conf_d__x="vars: {b: y}\nupstreams: {b: 127.0.0.1:2}\n".replace("conf_d", ""))
-    assert [item.code for item in result.diagnostics] == ["PXD-050"]     # conf.d does not exist: the glob finds nothing
+    assert [item.code for item in result.diagnostics] == ["PXD-050"]  # conf.d does not exist: the glob finds nothing
     (tmp_path / "conf.d").mkdir()
     (tmp_path / "conf.d" / "2.yaml").write_text("upstreams: {b: 127.0.0.1:2}\nlog: {level: debug}\n")
     (tmp_path / "conf.d" / "1.yaml").write_text("vars: {b: y}\n")
@@ -51,17 +53,24 @@ def test_errors_of_all_files_in_one_run(tmp_path: Path) -> None:
     (tmp_path / "conf.d" / "3.yaml").write_text("- a\n")
     result = tree(tmp_path, main=MAIN + "log: {level: loud}\n")
     assert findings(result) == [
-        ("PXD-034", "main.yaml", 9, 14), ("PXD-021", "1.yaml", 1, 41), ("PXD-003", "2.yaml", 1, 11), ("PXD-030", "3.yaml", 1, 1),
-    ]  # fmt: skip
+        ("PXD-034", "main.yaml", 9, 14),
+        ("PXD-021", "1.yaml", 1, 41),
+        ("PXD-003", "2.yaml", 1, 11),
+        ("PXD-030", "3.yaml", 1, 1),
+    ]
 
 
 @pytest.mark.parametrize(
     ("include", "code", "column"),
     [
-        ("none.yaml", "PXD-006", 10), ("conf.d", "PXD-006", 10), ("[a.yaml, none.yaml]", "PXD-006", 19), ("{a: b}", "PXD-030", 10),
-        ("'${nope}'", "PXD-007", 11), ("bad.bin", "PXD-002", None),
+        ("none.yaml", "PXD-006", 10),
+        ("conf.d", "PXD-006", 10),
+        ("[a.yaml, none.yaml]", "PXD-006", 19),
+        ("{a: b}", "PXD-030", 10),
+        ("'${nope}'", "PXD-007", 11),
+        ("bad.bin", "PXD-002", None),
     ],
-)  # fmt: skip
+)
 def test_includes_that_do_not_work(tmp_path: Path, include: str, code: str, column: int | None) -> None:
     (tmp_path / "conf.d").mkdir()
     (tmp_path / "a.yaml").write_text("log: {level: info}\n")

@@ -114,11 +114,18 @@ def test_files_that_cannot_be_put_in(tmp_path: Path, content: bytes, reason: str
 @pytest.mark.parametrize(
     "text",
     [
-        'listen: "${env:TOKEN}"', 'listen: "${env:TOKEN}:99999"', 'listen: ":1"\nruntime: {shutdown: {drain: "${env:TOKEN}"}}', 'listen: ":1"\nlog: {level: "${env:TOKEN}"}',
-        'listen: ":1"\nroutes: [{redirect: "${env:TOKEN}"}]', 'listen: ":1"\nroutes: [{match: "${env:TOKEN}", respond: 200}]', 'listen: ":1"\nruntime: {threads: "${env:TOKEN}"}',
-        'listen: ":1"\npolicies: {p: {access: {allow: "${env:TOKEN}"}}}', 'listen: ":1"\nroutes: [{name: "a ${env:TOKEN}", respond: 200}]', 'listen: ":1"\nrouts: "${env:TOKEN}"',
+        'listen: "${env:TOKEN}"',
+        'listen: "${env:TOKEN}:99999"',
+        'listen: ":1"\nruntime: {shutdown: {drain: "${env:TOKEN}"}}',
+        'listen: ":1"\nlog: {level: "${env:TOKEN}"}',
+        'listen: ":1"\nroutes: [{redirect: "${env:TOKEN}"}]',
+        'listen: ":1"\nroutes: [{match: "${env:TOKEN}", respond: 200}]',
+        'listen: ":1"\nruntime: {threads: "${env:TOKEN}"}',
+        'listen: ":1"\npolicies: {p: {access: {allow: "${env:TOKEN}"}}}',
+        'listen: ":1"\nroutes: [{name: "a ${env:TOKEN}", respond: 200}]',
+        'listen: ":1"\nrouts: "${env:TOKEN}"',
     ],
-)  # fmt: skip
+)
 def test_a_wrong_secret_is_not_shown(text: str) -> None:
     found = load_text(text + "\nto: 127.0.0.1:1\n", env={"TOKEN": "hunter2"}).diagnostics
     assert found

@@ -9,10 +9,15 @@ from proxyd.config.keys import check_key, split_key
 @pytest.mark.parametrize(
     ("key", "parts"),
     [
-        ("client.ip", ("client.ip", "")), ("host", ("host", "")), ("path", ("path", "")), ("uri", ("uri", "")),
-        ("header:X-User", ("header", "x-user")), ("cookie:Room", ("cookie", "Room")), ("query:id", ("query", "id")),
+        ("client.ip", ("client.ip", "")),
+        ("host", ("host", "")),
+        ("path", ("path", "")),
+        ("uri", ("uri", "")),
+        ("header:X-User", ("header", "x-user")),
+        ("cookie:Room", ("cookie", "Room")),
+        ("query:id", ("query", "id")),
     ],
-)  # fmt: skip
+)
 def test_keys(key: str, parts: tuple[str, str]) -> None:
     assert check_key(key) == key
     assert split_key(key) == parts
@@ -21,10 +26,16 @@ def test_keys(key: str, parts: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     ("key", "help"),
     [
-        ("client_ip", "did you mean `client.ip`?"), ("headers:X", "did you mean `header:X`?"), ("header", "did you mean `header:NAME`?"),
-        ("query:a,b", "write `query:a`"), ("header:", "write `client.ip`"), ("cookie:a b", "write `client.ip`"), ("jwt.sub", "write `client.ip`"), ("", "write"),
+        ("client_ip", "did you mean `client.ip`?"),
+        ("headers:X", "did you mean `header:X`?"),
+        ("header", "did you mean `header:NAME`?"),
+        ("query:a,b", "write `query:a`"),
+        ("header:", "write `client.ip`"),
+        ("cookie:a b", "write `client.ip`"),
+        ("jwt.sub", "write `client.ip`"),
+        ("", "write"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_key(key: str, help: str) -> None:
     with pytest.raises(PydanticCustomError) as caught:
         check_key(key)

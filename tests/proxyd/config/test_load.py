@@ -1,4 +1,5 @@
 """Whole files: every mistake in one run, and no input that raises."""
+
 from __future__ import annotations
 
 import random
@@ -56,9 +57,20 @@ def sound(result: LoadResult) -> None:
 def test_every_mistake_in_one_run_in_reading_order() -> None:
     found = [(item.code, item.span.line + 1, item.span.column + 1) for item in load_text(BROKEN, env={}).diagnostics if item.span]
     assert found == [
-        ("PXD-021", 5, 35), ("PXD-035", 6, 9), ("PXD-034", 7, 14), ("PXD-031", 8, 49), ("PXD-021", 9, 34), ("PXD-050", 11, 28), ("PXD-051", 12, 42),
-        ("PXD-024", 13, 32), ("PXD-023", 15, 5), ("PXD-022", 16, 5), ("PXD-031", 16, 23), ("PXD-034", 17, 14), ("PXD-071", 18, 15),
-    ]  # fmt: skip
+        ("PXD-021", 5, 35),
+        ("PXD-035", 6, 9),
+        ("PXD-034", 7, 14),
+        ("PXD-031", 8, 49),
+        ("PXD-021", 9, 34),
+        ("PXD-050", 11, 28),
+        ("PXD-051", 12, 42),
+        ("PXD-024", 13, 34),
+        ("PXD-023", 15, 5),
+        ("PXD-022", 16, 5),
+        ("PXD-031", 16, 23),
+        ("PXD-034", 17, 14),
+        ("PXD-071", 18, 15),
+    ]
 
 
 def test_the_block_of_the_interface(tmp_path: Path) -> None:
@@ -78,11 +90,16 @@ error[PXD-021]: unknown option `wieght` in `upstreams.app.servers[0]`
 
 def test_yaml_1_1_words_stay_text() -> None:
     config = load_text(
-        "listen: :1\nroutes:\n- {name: no, match: /a, respond: {body: on}}\n- {name: 22, match: /b, respond: {body: 010}}\n- {name: on, respond: {body: 1.10}}\n",
+        "listen: :1\nroutes:\n- {name: no, match: /a, respond: {body: on}}\n"
+        "- {name: 22, match: /b, respond: {body: 010}}\n- {name: on, respond: {body: 1.10}}\n",
         env={},
     ).config
     assert config is not None
-    assert [(route.name, route.respond.body if route.respond else "") for route in config.routes] == [("no", "on"), ("22", "010"), ("on", "1.10")]
+    assert [(route.name, route.respond.body if route.respond else "") for route in config.routes] == [
+        ("no", "on"),
+        ("22", "010"),
+        ("on", "1.10"),
+    ]
 
 
 def test_aliases_share_text_and_not_findings() -> None:
@@ -95,7 +112,37 @@ def test_the_environment_is_the_process_own_by_default(monkeypatch: pytest.Monke
     assert load_text("listen: ':${env:PROXYD_TEST_PORT}'\nto: 127.0.0.1:1\n").ok
 
 
-MUTATIONS = ["{", "}", "[", "]", ":", ",", "*", "&", "!", "'", '"', "#", "|", ">", "-", "?", "${", "}", "\t", "\n", "  ", "\0", "\ud800", "é", "null", "0", "%", "@", "<<"]  # fmt: skip
+MUTATIONS = [
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    ",",
+    "*",
+    "&",
+    "!",
+    "'",
+    '"',
+    "#",
+    "|",
+    ">",
+    "-",
+    "?",
+    "${",
+    "}",
+    "\t",
+    "\n",
+    "  ",
+    "\0",
+    "\ud800",
+    "é",
+    "null",
+    "0",
+    "%",
+    "@",
+    "<<",
+]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -122,11 +169,49 @@ def test_lines_in_any_order_give_findings_and_never_raise(path: Path) -> None:
 
 
 KEYS = [
-    "listen", "to", "listeners", "routes", "upstreams", "policies", "vars", "log", "admin", "runtime", "defaults", "include", "bind", "servers", "address",
-    "weight", "match", "use", "respond", "redirect", "status", "health", "active", "passive", "path", "balance", "hash", "access", "headers", "set", "a", "b",
-]  # fmt: skip
-scalars = st.sampled_from(["a", "b", "127.0.0.1:1", ":80", "https", "/x/*", "none", "${a}", "10s", "", "GET /x"]) | st.integers(-2, 70_000) | st.booleans() | st.none() | st.text(max_size=5)  # fmt: skip
-trees = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4), max_leaves=20)
+    "listen",
+    "to",
+    "listeners",
+    "routes",
+    "upstreams",
+    "policies",
+    "vars",
+    "log",
+    "admin",
+    "runtime",
+    "defaults",
+    "include",
+    "bind",
+    "servers",
+    "address",
+    "weight",
+    "match",
+    "use",
+    "respond",
+    "redirect",
+    "status",
+    "health",
+    "active",
+    "passive",
+    "path",
+    "balance",
+    "hash",
+    "access",
+    "headers",
+    "set",
+    "a",
+    "b",
+]
+scalars = (
+    st.sampled_from(["a", "b", "127.0.0.1:1", ":80", "https", "/x/*", "none", "${a}", "10s", "", "GET /x"])
+    | st.integers(-2, 70_000)
+    | st.booleans()
+    | st.none()
+    | st.text(max_size=5)
+)
+trees = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4), max_leaves=20
+)
 
 
 def emit(value: object) -> str:

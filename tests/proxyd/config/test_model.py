@@ -1,4 +1,5 @@
 """The model's own rules, section by section, and its defaults against the engine's."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -53,21 +54,35 @@ def engine(kind: type, *pairs: tuple[str, int]) -> None:
 
 
 def test_defaults_are_those_of_the_engine() -> None:
+    """All but `buffer` (larger here, for splicing large bodies) and `per_client` (a bound here, none there): both are always told."""
     limits, pool, passive, timeout = Limits(), Pool(), Passive(), RouteTimeout()
     engine(
-        spec.ListenerSpec, ("header_size", limits.header_size), ("header_count", limits.header_count), ("uri_length", limits.uri_length),
-        ("buffer", limits.buffer), ("body_size", limits.body_size), ("header_ms", limits.header_timeout), ("idle_ms", limits.idle_timeout),
-        ("min_body_rate", limits.min_body_rate), ("per_client", limits.per_client),
-    )  # fmt: skip
+        spec.ListenerSpec,
+        ("header_size", limits.header_size),
+        ("header_count", limits.header_count),
+        ("uri_length", limits.uri_length),
+        ("body_size", limits.body_size),
+        ("header_ms", limits.header_timeout),
+        ("idle_ms", limits.idle_timeout),
+        ("min_body_rate", limits.min_body_rate),
+    )
     engine(
-        spec.UpstreamSpec, ("connect_ms", UpstreamTimeout().connect), ("pool_max", pool.max), ("pool_idle_ms", pool.idle),
-        ("retry_attempts", Retry().attempts), ("passive_failures", passive.consecutive_5xx), ("eject_ms", passive.eject),
+        spec.UpstreamSpec,
+        ("connect_ms", UpstreamTimeout().connect),
+        ("pool_max", pool.max),
+        ("pool_idle_ms", pool.idle),
+        ("retry_attempts", Retry().attempts),
+        ("passive_failures", passive.consecutive_5xx),
+        ("eject_ms", passive.eject),
         ("max_ejected_percent", passive.max_ejected),
-    )  # fmt: skip
+    )
     engine(
-        spec.ProxyAction, ("first_byte_ms", timeout.first_byte), ("between_bytes_ms", timeout.between_bytes), ("total_ms", timeout.total),
+        spec.ProxyAction,
+        ("first_byte_ms", timeout.first_byte),
+        ("between_bytes_ms", timeout.between_bytes),
+        ("total_ms", timeout.total),
         ("tunnel_idle_ms", timeout.tunnel_idle),
-    )  # fmt: skip
+    )
 
 
 def section(text: str) -> Config:
@@ -151,34 +166,59 @@ def test_header_values_keep_their_spelling() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("runtime: {threads: 65}", ("PXD-033", 20)), ("runtime: {threads: 1.5}", ("PXD-030", 20)), ("runtime: {threads: many}", ("PXD-034", 20)),
-        ("runtime: {user: nobody}", ("PXD-021", 11)), ("version: 2", ("PXD-034", 10)), ("tls: {}", ("PXD-021", 1)),
-        ("admin: {bind: ':2'}", ("PXD-071", 15)), ("admin: {bind: []}", ("PXD-022", 9)), ("admin: {bind: 10.0.0.1:5}", ("PXD-071", 15)),
-        ("log: {access: {format: logfmt}}", ("PXD-034", 24)), ("log: {access: 5}", ("PXD-030", 15)), ("log: {level: off}", ("PXD-034", 14)),
-        ("policies: {p: {}}", ("PXD-080", 15)), ("policies: {p: {access: {deny: all}, headers: {}}}", ("PXD-080", 37)),
-        ("policies: {p: {rate_limit: {rate: 5/s}}}", ("PXD-021", 16)), ("policies: {p: {access: {}}}", ("PXD-022", 24)),
-        ("policies: {p: {access: {allow: all, deny: all}}}", ("PXD-039", 43)), ("policies: {p: {access: {allow: x}}}", ("PXD-038", 32)),
+        ("runtime: {threads: 65}", ("PXD-033", 20)),
+        ("runtime: {threads: 1.5}", ("PXD-030", 20)),
+        ("runtime: {threads: many}", ("PXD-034", 20)),
+        ("runtime: {user: nobody}", ("PXD-021", 11)),
+        ("version: 2", ("PXD-034", 10)),
+        ("tls: {}", ("PXD-021", 1)),
+        ("admin: {bind: ':2'}", ("PXD-071", 15)),
+        ("admin: {bind: []}", ("PXD-022", 9)),
+        ("admin: {bind: 10.0.0.1:5}", ("PXD-071", 15)),
+        ("log: {access: {format: logfmt}}", ("PXD-034", 24)),
+        ("log: {access: 5}", ("PXD-030", 15)),
+        ("log: {level: off}", ("PXD-034", 14)),
+        ("policies: {p: {}}", ("PXD-080", 15)),
+        ("policies: {p: {access: {deny: all}, headers: {}}}", ("PXD-080", 37)),
+        ("policies: {p: {rate_limit: {rate: 5/s}}}", ("PXD-021", 16)),
+        ("policies: {p: {access: {}}}", ("PXD-022", 24)),
+        ("policies: {p: {access: {allow: all, deny: all}}}", ("PXD-039", 43)),
+        ("policies: {p: {access: {allow: x}}}", ("PXD-038", 32)),
         ("policies: {p: {headers: {request: {set: {Content-Length: 5}}}}}", ("PXD-082", 42)),
-        ("policies: {p: {headers: {request: {set: {X: \"a\\r\\nb\"}}}}}", ("PXD-082", 45)),
-        ("policies: {p: {headers: {response: {remove: [X]}}}}", ("PXD-021", 37)), ("policies: {'a b': {access: {deny: all}}}", ("PXD-036", 12)),
-        ("routes: [{match: /a}]", ("PXD-022", 10)), ("routes: [{match: /a, redirect: /, respond: 200}]", ("PXD-024", 35)),
-        ("routes: [{match: /a, to: {app: 0}}]", ("PXD-039", 26)), ("routes: [{match: /a, to: {}}]", ("PXD-022", 26)),
-        ("routes: [{match: /a, to: {app: -1}}]", ("PXD-033", 32)), ("routes: [{match: /a, to: {app: x}}]", ("PXD-030", 32)),
-        ("routes: [{match: /a, respond: 99}]", ("PXD-033", 31)), ("routes: [{match: /a, respond: {status: 204, body: x}}]", ("PXD-039", 51)),
-        ("routes: [{match: /a, respond: {probe: ready, status: 200}}]", ("PXD-024", 46)), ("routes: [{match: /a, respond: {probe: up}}]", ("PXD-034", 39)),
+        ('policies: {p: {headers: {request: {set: {X: "a\\r\\nb"}}}}}', ("PXD-082", 45)),
+        ("policies: {p: {headers: {response: {remove: [X]}}}}", ("PXD-021", 37)),
+        ("policies: {'a b': {access: {deny: all}}}", ("PXD-036", 12)),
+        ("routes: [{match: /a}]", ("PXD-022", 10)),
+        ("routes: [{match: /a, redirect: /, respond: 200}]", ("PXD-024", 35)),
+        ("routes: [{match: /a, to: {app: 0}}]", ("PXD-039", 26)),
+        ("routes: [{match: /a, to: {}}]", ("PXD-022", 26)),
+        ("routes: [{match: /a, to: {app: -1}}]", ("PXD-033", 32)),
+        ("routes: [{match: /a, to: {app: x}}]", ("PXD-030", 32)),
+        ("routes: [{match: /a, respond: 99}]", ("PXD-033", 31)),
+        ("routes: [{match: /a, respond: {status: 204, body: x}}]", ("PXD-039", 51)),
+        ("routes: [{match: /a, respond: {probe: ready, status: 200}}]", ("PXD-024", 46)),
+        ("routes: [{match: /a, respond: {probe: up}}]", ("PXD-034", 39)),
         ("routes: [{match: /a, respond: {headers: {Content-Type: x}}}]", ("PXD-024", 42)),
-        ("routes: [{match: /a, redirect: example.com}]", ("PXD-038", 32)), ("routes: [{match: /a, redirect: '/{nope}'}]", ("PXD-038", 32)),
-        ("routes: [{match: /a, redirect: '/{'}]", ("PXD-038", 32)), ("routes: [{match: /a, redirect: '/a b'}]", ("PXD-038", 32)),
+        ("routes: [{match: /a, redirect: example.com}]", ("PXD-038", 32)),
+        ("routes: [{match: /a, redirect: '/{nope}'}]", ("PXD-038", 32)),
+        ("routes: [{match: /a, redirect: '/{'}]", ("PXD-038", 32)),
+        ("routes: [{match: /a, redirect: '/a b'}]", ("PXD-038", 32)),
         ("routes: [{match: /a, redirect: {to: /, status: 200}}]", ("PXD-034", 48)),
         ("routes: [{match: /a, redirect: '/" + "{path}" * 17 + "'}]", ("PXD-038", 32)),
-        ("routes: [{match: /a, respond: 200, timeout: {total: 5}}]", ("PXD-031", 53)), ("routes: [{match: /a, respond: 200, cache: 10m}]", ("PXD-021", 36)),
-        ("routes: [{match: /a, respond: 200, retry: {attempts: 11}}]", ("PXD-033", 54)), ("routes: [{match: /a, respond: 200, retry: {when: x}}]", ("PXD-021", 44)),
-        ("listeners: {b: {bind: ':2', limits: {uri_length: 32KiB}}}", ("PXD-039", 50)), ("listeners: {b: {bind: ':2', tls: x}}", ("PXD-021", 29)),
-        ("listeners: {b: {bind: ':2', limits: {header_size: 4KiB}}}", ("PXD-039", 51)), ("listeners: {b: {bind: ':2', client_ip: {}}}", ("PXD-022", 29)),
-        ("listeners: {b: {bind: ':2', client_ip: {trust: [10.0.0.0/8, all]}}}", ("PXD-038", 61)), ("listeners: {b: {bind: []}}", ("PXD-022", 17)),
-        ("listeners: {b: {bind: ':2', limits: {per_client: some}}}", ("PXD-030", 50)), ("listeners: {b: {bind: ':2', limits: {buffer: 1}}}", ("PXD-031", 46)),
+        ("routes: [{match: /a, respond: 200, timeout: {total: 5}}]", ("PXD-031", 53)),
+        ("routes: [{match: /a, respond: 200, cache: 10m}]", ("PXD-021", 36)),
+        ("routes: [{match: /a, respond: 200, retry: {attempts: 11}}]", ("PXD-033", 54)),
+        ("routes: [{match: /a, respond: 200, retry: {when: x}}]", ("PXD-021", 44)),
+        ("listeners: {b: {bind: ':2', limits: {uri_length: 32KiB}}}", ("PXD-039", 50)),
+        ("listeners: {b: {bind: ':2', tls: x}}", ("PXD-021", 29)),
+        ("listeners: {b: {bind: ':2', limits: {header_size: 4KiB}}}", ("PXD-039", 51)),
+        ("listeners: {b: {bind: ':2', client_ip: {}}}", ("PXD-022", 29)),
+        ("listeners: {b: {bind: ':2', client_ip: {trust: [10.0.0.0/8, all]}}}", ("PXD-038", 61)),
+        ("listeners: {b: {bind: []}}", ("PXD-022", 17)),
+        ("listeners: {b: {bind: ':2', limits: {per_client: some}}}", ("PXD-030", 50)),
+        ("listeners: {b: {bind: ':2', limits: {buffer: 1}}}", ("PXD-031", 46)),
     ],
-)  # fmt: skip
+)
 def test_mistakes(text: str, expected: tuple[str, int]) -> None:
     result = load_text(f"{text}\nlisten: :1\nupstreams: {{app: 127.0.0.1:9}}\nto: app\n", env={})
     [item] = [item for item in result.diagnostics if item.severity == "error"]
@@ -189,20 +229,36 @@ def test_mistakes(text: str, expected: tuple[str, int]) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("{}", ("PXD-022", 13)), ("[]", ("PXD-022", 13)), ("{servers: []}", ("PXD-022", 19)), ("{server: ['a:1']}", ("PXD-021", 19)),
-        ("{servers: ['a:1'], discover: {dns: x}}", ("PXD-021", 37)), ("5", ("PXD-030", 18)), ("{servers: [5]}", ("PXD-035", 29)), ("{servers: [{weight: 2}]}", ("PXD-022", 29)),
-        ("{servers: [{address: 'a:1', weight: 0}]}", ("PXD-033", 54)), ("{servers: [{address: 'a:1', backup: yes}]}", ("PXD-030", 54)),
-        ("{servers: ['a:1'], balance: leastconn}", ("PXD-034", 46)), ("{servers: ['a:1'], balance: hash}", ("PXD-022", 46)),
-        ("{servers: ['a:1'], balance: {hash: nope}}", ("PXD-034", 53)), ("{servers: ['a:1'], balance: {kind: p2c, hash: host}}", ("PXD-024", 58)),
-        ("{servers: ['a:1'], balance: {maglev: host}}", ("PXD-021", 47)), ("{servers: ['a:1'], balance: ewma}", ("PXD-034", 46)),
-        ("{servers: ['a:1'], health: off}", ("PXD-034", 45)), ("{servers: ['a:1'], health: {active: {}}}", ("PXD-022", 54)),
-        ("{servers: ['a:1'], health: {active: {path: /, tcp: true}}}", ("PXD-024", 64)), ("{servers: ['a:1'], health: {active: nope}}", ("PXD-038", 54)),
-        ("{servers: ['a:1'], health: {active: {path: /, timeout: 9s}}}", ("PXD-039", 73)), ("{servers: ['a:1'], health: {panic: 5%}}", ("PXD-021", 46)),
-        ("{servers: ['a:1'], health: {active: {path: /, expect: 700}}}", ("PXD-038", 72)), ("{servers: ['a:1'], health: {passive: 5}}", ("PXD-030", 55)),
-        ("{servers: ['a:1'], health: {passive: {max_ejected: 0.5}}}", ("PXD-031", 69)), ("{servers: ['a:1'], pool: {idle: none}}", ("PXD-032", 50)),
-        ("{servers: ['a:1'], health: {passive: {max_ejected: 101%}}}", ("PXD-033", 69)), ("{servers: ['a:1'], timeout: {connect: 11m}}", ("PXD-033", 56)),
+        ("{}", ("PXD-022", 13)),
+        ("[]", ("PXD-022", 13)),
+        ("{servers: []}", ("PXD-022", 19)),
+        ("{server: ['a:1']}", ("PXD-021", 19)),
+        ("{servers: ['a:1'], discover: {dns: x}}", ("PXD-021", 37)),
+        ("5", ("PXD-030", 18)),
+        ("{servers: [5]}", ("PXD-035", 29)),
+        ("{servers: [{weight: 2}]}", ("PXD-022", 29)),
+        ("{servers: [{address: 'a:1', weight: 0}]}", ("PXD-033", 54)),
+        ("{servers: [{address: 'a:1', backup: yes}]}", ("PXD-030", 54)),
+        ("{servers: ['a:1'], balance: leastconn}", ("PXD-034", 46)),
+        ("{servers: ['a:1'], balance: hash}", ("PXD-022", 46)),
+        ("{servers: ['a:1'], balance: {hash: nope}}", ("PXD-034", 53)),
+        ("{servers: ['a:1'], balance: {kind: p2c, hash: host}}", ("PXD-024", 58)),
+        ("{servers: ['a:1'], balance: {maglev: host}}", ("PXD-021", 47)),
+        ("{servers: ['a:1'], balance: ewma}", ("PXD-034", 46)),
+        ("{servers: ['a:1'], health: off}", ("PXD-034", 45)),
+        ("{servers: ['a:1'], health: {active: {}}}", ("PXD-022", 54)),
+        ("{servers: ['a:1'], health: {active: {path: /, tcp: true}}}", ("PXD-024", 64)),
+        ("{servers: ['a:1'], health: {active: nope}}", ("PXD-038", 54)),
+        ("{servers: ['a:1'], health: {active: {path: /, timeout: 9s}}}", ("PXD-039", 73)),
+        ("{servers: ['a:1'], health: {panic: 5%}}", ("PXD-021", 46)),
+        ("{servers: ['a:1'], health: {active: {path: /, expect: 700}}}", ("PXD-038", 72)),
+        ("{servers: ['a:1'], health: {passive: 5}}", ("PXD-030", 55)),
+        ("{servers: ['a:1'], health: {passive: {max_ejected: 0.5}}}", ("PXD-031", 69)),
+        ("{servers: ['a:1'], pool: {idle: none}}", ("PXD-032", 50)),
+        ("{servers: ['a:1'], health: {passive: {max_ejected: 101%}}}", ("PXD-033", 69)),
+        ("{servers: ['a:1'], timeout: {connect: 11m}}", ("PXD-033", 56)),
     ],
-)  # fmt: skip
+)
 def test_mistakes_in_upstreams(text: str, expected: tuple[str, int]) -> None:
     [item] = load_text(f"upstreams: {{app: {text}}}\nlisten: :1\nto: app\n", env={}).diagnostics
     assert item.span is not None

@@ -19,21 +19,37 @@ def test_paths_are_unique_and_in_the_order_of_the_model() -> None:
 
 def test_types_are_words() -> None:
     expected = {
-        "version": "1", "runtime.threads": "auto | whole number", "runtime.shutdown.drain": "duration", "listeners.NAME.bind": "list of address to listen on",
-        "listeners.NAME.limits.min_body_rate": "rate", "listeners.NAME.limits.per_client": "whole number or `none`", "upstreams.NAME.health.active.tcp": "true or false",
-        "upstreams.NAME.balance.kind": "round_robin | least_conn | p2c | random | hash", "upstreams.NAME.balance.hash": "key",
-        "upstreams.NAME.health.active.expect": "statuses", "upstreams.NAME.health.passive.max_ejected": "percentage", "routes[].use": "list of name",
-        "routes[].match.path": "path pattern", "policies.NAME.access.deny": "list of network or `all`", "admin.bind": "list of auto | address to listen on",
-        "upstreams.NAME.servers[].address": "address", "routes[].to": "mapping of names, each to: whole number", "log.access.to": "text",
-    }  # fmt: skip
+        "version": "1",
+        "runtime.threads": "auto | whole number",
+        "runtime.shutdown.drain": "duration",
+        "listeners.NAME.bind": "list of address to listen on",
+        "listeners.NAME.limits.min_body_rate": "rate",
+        "listeners.NAME.limits.per_client": "whole number or `none`",
+        "upstreams.NAME.health.active.tcp": "true or false",
+        "upstreams.NAME.balance.kind": "round_robin | least_conn | p2c | random | hash",
+        "upstreams.NAME.balance.hash": "key",
+        "upstreams.NAME.health.active.expect": "statuses",
+        "upstreams.NAME.health.passive.max_ejected": "percentage",
+        "routes[].use": "list of name",
+        "routes[].match.path": "path pattern",
+        "policies.NAME.access.deny": "list of network or `all`",
+        "admin.bind": "list of auto | address to listen on",
+        "upstreams.NAME.servers[].address": "address",
+        "routes[].to": "mapping of names, each to: whole number",
+        "log.access.to": "text",
+    }
     assert {path: at(path).type for path in expected} == expected
 
 
 def test_facts_of_one_option() -> None:
     assert at("upstreams.api.health.active.interval").as_dict() == {
-        "path": "upstreams.NAME.health.active.interval", "type": "duration", "doc": "From one check of a server to the next.", "default": "5s",
-        "bounds": "100ms to 1d", "unit": "ms, s, m, h, d",
-    }  # fmt: skip
+        "path": "upstreams.NAME.health.active.interval",
+        "type": "duration",
+        "doc": "From one check of a server to the next.",
+        "default": "5s",
+        "bounds": "100ms to 1d",
+        "unit": "ms, s, m, h, d",
+    }
     assert at("listeners.web.limits.body_size").bounds == "1B to 8TiB, or none"
     assert at("upstreams.app.servers").required
     assert at("upstreams.app.health").short_forms == ["`none`", "text"]

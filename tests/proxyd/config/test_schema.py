@@ -1,4 +1,5 @@
 """The JSON Schema against the loader: what loads is valid, what is misspelt is not."""
+
 from __future__ import annotations
 
 import json
@@ -13,12 +14,36 @@ from proxyd.config.schema import schema, schema_text
 
 CONFIGS = sorted(Path(__file__).parents[3].joinpath("config").rglob("*.yaml"))
 TYPES: dict[str, tuple[type, ...]] = {
-    "object": (dict,), "array": (list,), "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "null": (type(None),),
-}  # fmt: skip
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "null": (type(None),),
+}
 KNOWN = {
-    "$ref", "$defs", "$schema", "title", "description", "examples", "type", "enum", "const", "anyOf", "oneOf", "properties", "additionalProperties", "required",
-    "items", "pattern", "minimum", "maximum", "minItems", "propertyNames",
-}  # fmt: skip
+    "$ref",
+    "$defs",
+    "$schema",
+    "title",
+    "description",
+    "examples",
+    "type",
+    "enum",
+    "const",
+    "anyOf",
+    "oneOf",
+    "properties",
+    "additionalProperties",
+    "required",
+    "items",
+    "pattern",
+    "minimum",
+    "maximum",
+    "minItems",
+    "propertyNames",
+}
 
 
 def valid(part: Any, value: Any, root: dict[str, Any]) -> bool:
@@ -58,7 +83,7 @@ def _valid_object(part: Any, value: dict[str, Any], root: dict[str, Any]) -> boo
 
 def check(text: str) -> bool:
     built = schema()
-    return valid(built, yaml.load(text, Loader=yaml.BaseLoader) if False else yaml.safe_load(text), built)
+    return valid(built, yaml.safe_load(text), built)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -69,12 +94,22 @@ def test_what_is_shipped_is_valid(path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "listen: [':80', ':81']", "to: {a: 5}", "to: [{address: 'a:1'}]", "upstreams: {a: 'a:1'}", "upstreams: {a: {servers: 'a:1', balance: {hash: host}}}",
-        "upstreams: {a: {servers: ['a:1'], health: {active: none, passive: none}}}", "routes: [{respond: 404}]", "runtime: {threads: '${env:N}'}",
-        "runtime: {shutdown: {drain: '${d}'}}", "log: {access: none}", "routes: [{match: {method: GET}, redirect: https}]", "include: [a, b]",
-        "listeners: {a: {bind: ':1', limits: {per_client: none, body_size: none, min_body_rate: none}}}", "policies: {p: {access: {allow: all}}}",
+        "listen: [':80', ':81']",
+        "to: {a: 5}",
+        "to: [{address: 'a:1'}]",
+        "upstreams: {a: 'a:1'}",
+        "upstreams: {a: {servers: 'a:1', balance: {hash: host}}}",
+        "upstreams: {a: {servers: ['a:1'], health: {active: none, passive: none}}}",
+        "routes: [{respond: 404}]",
+        "runtime: {threads: '${env:N}'}",
+        "runtime: {shutdown: {drain: '${d}'}}",
+        "log: {access: none}",
+        "routes: [{match: {method: GET}, redirect: https}]",
+        "include: [a, b]",
+        "listeners: {a: {bind: ':1', limits: {per_client: none, body_size: none, min_body_rate: none}}}",
+        "policies: {p: {access: {allow: all}}}",
     ],
-)  # fmt: skip
+)
 def test_short_forms_are_valid(text: str) -> None:
     assert check(text)
 
@@ -82,12 +117,23 @@ def test_short_forms_are_valid(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "lisen: ':80'", "upstreams: {a: {server: 'a:1'}}", "upstreams: {a: {servers: ['a:1'], balance: leastconn}}", "upstreams: {a b: 'a:1'}",
-        "runtime: {threads: 65}", "runtime: {shutdown: {drain: 30}}", "runtime: {shutdown: {drain: 30 s}}", "routes: [{respond: {status: 99}}]",
-        "listeners: {a: {}}", "routes: {a: b}", "version: 2", "log: {level: loud}", "upstreams: {a: {servers: []}}",
-        "routes: [{redirect: {to: /, status: 200}}]", "upstreams: {a: {servers: ['a:1'], pool: {idle: none}}}",
+        "lisen: ':80'",
+        "upstreams: {a: {server: 'a:1'}}",
+        "upstreams: {a: {servers: ['a:1'], balance: leastconn}}",
+        "upstreams: {a b: 'a:1'}",
+        "runtime: {threads: 65}",
+        "runtime: {shutdown: {drain: 30}}",
+        "runtime: {shutdown: {drain: 30 s}}",
+        "routes: [{respond: {status: 99}}]",
+        "listeners: {a: {}}",
+        "routes: {a: b}",
+        "version: 2",
+        "log: {level: loud}",
+        "upstreams: {a: {servers: []}}",
+        "routes: [{redirect: {to: /, status: 200}}]",
+        "upstreams: {a: {servers: ['a:1'], pool: {idle: none}}}",
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_not(text: str) -> None:
     assert not check(text)
 

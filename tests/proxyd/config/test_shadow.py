@@ -13,11 +13,20 @@ PATHS = ["", "/", "/a", "/a*", "/a/*", "/a/b", "/a/b*", "/ab"]
 METHODS = ["GET", "HEAD", "POST", "PUT"]
 
 matches = st.builds(
-    Match, host=st.sampled_from(HOSTS), path=st.sampled_from(PATHS), method=st.lists(st.sampled_from(METHODS), unique=True, max_size=3).map(tuple)
+    Match,
+    host=st.sampled_from(HOSTS),
+    path=st.sampled_from(PATHS),
+    method=st.lists(st.sampled_from(METHODS), unique=True, max_size=3).map(tuple),
 )
 
 # Enough requests to tell every two of these patterns apart: PROPFIND stands for methods without a name.
-REQUESTS = list(product(["a.b", "x.a.b", "y.a.b", "z.y.a.b", "q.b", "other"], ["/", "/a", "/a/", "/ab", "/a/b", "/a/bc", "/a/c", "/zz"], [*METHODS, "PROPFIND"]))
+REQUESTS = list(
+    product(
+        ["a.b", "x.a.b", "y.a.b", "z.y.a.b", "q.b", "other"],
+        ["/", "/a", "/a/", "/ab", "/a/b", "/a/bc", "/a/c", "/zz"],
+        [*METHODS, "PROPFIND"],
+    )
+)
 
 
 def takes(match: Match, host: str, path: str, method: str) -> bool:

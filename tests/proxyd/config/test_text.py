@@ -7,19 +7,21 @@ from proxyd.config.text import as_flag, as_integer, as_text, check_name, is_name
 from proxyd.diagnostics.nodes import SecretText
 from proxyd.diagnostics.scalars import resolve
 
+NOT_TEXT: tuple[object, ...] = (None, {}, [])
+
 
 def test_text_is_as_it_was_written() -> None:
     assert [as_text(resolve(text)) for text in ("1.10", "010", "true", "plain")] == ["1.10", "010", "true", "plain"]
     assert isinstance(as_text(SecretText("x")), SecretText)
-    for wrong in (None, {}, []):
+    for wrong in NOT_TEXT:
         with pytest.raises(PydanticCustomError):
             as_text(wrong)
 
 
 def test_whole_numbers_may_be_text() -> None:
-    assert as_integer("12") == "12"     # pydantic goes on from there
+    assert as_integer("12") == "12"  # pydantic goes on from there
     assert as_integer(resolve("12")) == 12
-    for wrong in (True, None, 1.5, "1.5", "yes", "", "9" * 30, [], {}):
+    for wrong in (True, 1.5, "1.5", "yes", "", "9" * 30, *NOT_TEXT):
         with pytest.raises(PydanticCustomError):
             as_integer(wrong)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from proxyd.diagnostics.compose import MAX_BYTES, MAX_DEPTH, MAX_NODES, compose
 from proxyd.diagnostics.diagnostic import Diagnostic, Source
 from proxyd.diagnostics.marked import mark
-from proxyd.diagnostics.nodes import MappingNode, ScalarNode
+from proxyd.diagnostics.nodes import MappingNode, ScalarNode, SequenceNode
 
 
 def problems(text: str) -> list[tuple[str, int, int]]:
@@ -19,7 +19,7 @@ def problems(text: str) -> list[tuple[str, int, int]]:
 
 
 def only(text: str) -> Diagnostic:
-    root, found = compose(Source("x", text))
+    _, found = compose(Source("x", text))
     assert len(found) == 1
     return found[0]
 
@@ -31,14 +31,23 @@ def test_positions_of_keys_and_values() -> None:
     key, value = root.entries["a"]
     assert (key.span.line, key.span.column, key.span.end_column) == (0, 0, 1)
     assert (value.span.line, value.span.column, value.span.end_column) == (0, 3, 4)
-    inner = root.entries["list"][1].items[0].entries["é"][1]
-    assert (inner.span.line, inner.span.column, inner.span.end_column) == (2, 7, 15)      # characters, and to the brace
+    listed = root.entries["list"][1]
+    assert isinstance(listed, SequenceNode)
+    item = listed.items[0]
+    assert isinstance(item, MappingNode)
+    inner = item.entries["é"][1]
+    assert (inner.span.line, inner.span.column, inner.span.end_column) == (2, 7, 15)  # characters, and to the brace
 
 
 def test_plain_is_told_from_quoted() -> None:
     root, _ = compose(Source("x", "a: 1\nb: '1'\nc: \"1\"\nd: |\n  1\n"))
     assert isinstance(root, MappingNode)
-    assert {key: node.value for key, (_, node) in root.entries.items() if isinstance(node, ScalarNode)} == {"a": 1, "b": "1", "c": "1", "d": "1\n"}
+    assert {key: node.value for key, (_, node) in root.entries.items() if isinstance(node, ScalarNode)} == {
+        "a": 1,
+        "b": "1",
+        "c": "1",
+        "d": "1\n",
+    }
 
 
 def test_an_empty_text_has_no_root() -> None:

@@ -28,7 +28,19 @@ def test_facts_count_from_one_and_leave_out_what_is_unknown() -> None:
     source = Source("a.yaml", "x: 1")
     item = Diagnostic("PXD-021", "unknown", Span(source, 0, 3, 0, 4), "remove it", path="x")
     assert item.as_dict() == {
-        "severity": "error", "code": "PXD-021", "message": "unknown", "file": "a.yaml", "line": 1, "column": 4, "end_line": 1, "end_column": 5,
-        "path": "x", "help": "remove it",
-    }  # fmt: skip
-    assert Diagnostic("PXD-001", "no file", severity="warning").as_dict() == {"severity": "warning", "code": "PXD-001", "message": "no file"}
+        "severity": "error",
+        "code": "PXD-021",
+        "message": "unknown",
+        "file": "a.yaml",
+        "line": 1,
+        "column": 4,
+        "end_line": 1,
+        "end_column": 5,
+        "path": "x",
+        "help": "remove it",
+    }
+    assert Diagnostic("PXD-001", "no file", severity="warning").as_dict() == {
+        "severity": "warning",
+        "code": "PXD-001",
+        "message": "no file",
+    }

@@ -10,10 +10,18 @@ from proxyd.diagnostics.scalars import resolve
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        ("x", "`x`"), ("", "empty text"), (None, "nothing"), ({}, "a mapping"), ([], "a list"), (True, "`true`"), (resolve("1.10"), "`1.10`"),
-        ("a\nb", "`a\N{REPLACEMENT CHARACTER}b`"), ("x" * 100, "`" + "x" * 60 + "…`"), (SecretText("hunter2"), "`***`"),
+        ("x", "`x`"),
+        ("", "empty text"),
+        (None, "nothing"),
+        ({}, "a mapping"),
+        ([], "a list"),
+        (True, "`true`"),
+        (resolve("1.10"), "`1.10`"),
+        ("a\nb", "`a\N{REPLACEMENT CHARACTER}b`"),
+        ("x" * 100, "`" + "x" * 60 + "…`"),
+        (SecretText("hunter2"), "`***`"),
     ],
-)  # fmt: skip
+)
 def test_shown(value: object, text: str) -> None:
     assert shown(value) == text
 

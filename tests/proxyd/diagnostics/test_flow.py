@@ -27,7 +27,9 @@ def test_quotes_only_where_they_are_needed(value: object, text: str) -> None:
 
 
 leaves = st.booleans() | st.integers(-999, 999) | st.text(max_size=12)
-samples = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab-:", max_size=4), inner, max_size=3), max_leaves=8)
+samples = st.recursive(
+    leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab-:", max_size=4), inner, max_size=3), max_leaves=8
+)
 
 
 @given(samples)

@@ -53,4 +53,10 @@ def test_paths_that_lead_nowhere(path: tuple[str | int, ...]) -> None:
 
 
 def test_kinds() -> None:
-    assert [shape_of(kind).kind for kind in (Leaf, dict[str, int], list[int], tuple[int, ...], int)] == ["model", "map", "list", "list", "leaf"]
+    assert [shape_of(kind).kind for kind in (Leaf, dict[str, int], list[int], tuple[int, ...], int)] == [
+        "model",
+        "map",
+        "list",
+        "list",
+        "leaf",
+    ]

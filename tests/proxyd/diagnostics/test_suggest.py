@@ -11,7 +11,14 @@ WORDS = ["address", "backup", "weight", "zone", "least_conn", "round_robin", "to
 
 @pytest.mark.parametrize(
     ("word", "meant"),
-    [("wieght", "weight"), ("leastconn", "least_conn"), ("least-conn", "least_conn"), ("adress", "address"), ("Weight", "weight"), ("ot", "to")],
+    [
+        ("wieght", "weight"),
+        ("leastconn", "least_conn"),
+        ("least-conn", "least_conn"),
+        ("adress", "address"),
+        ("Weight", "weight"),
+        ("ot", "to"),
+    ],
 )
 def test_a_slip_is_recognised(word: str, meant: str) -> None:
     assert closest(word, WORDS) == meant

@@ -1,4 +1,5 @@
 """The way from pydantic's errors to findings, on a small model that has nothing to do with proxies."""
+
 from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self
@@ -72,8 +73,8 @@ def test_unknown_options_with_suggestion_and_those_of_later() -> None:
 
 
 def test_one_mistake_gives_one_finding() -> None:
-    assert run("cups: [{ownr: me}]")[1] == [("PXD-021", 1, 9)]           # not that `owner` is missing as well
-    assert run("tags: [x]")[1] == [("PXD-030", 1, 8)]                    # not that `tags` is empty as well
+    assert run("cups: [{ownr: me}]")[1] == [("PXD-021", 1, 9)]  # not that `owner` is missing as well
+    assert run("tags: [x]")[1] == [("PXD-030", 1, 8)]  # not that `tags` is empty as well
     assert run("cups: [{owner: me, kind: coffee, size: 99}]")[1] == [("PXD-033", 1, 40)]
 
 

@@ -13,7 +13,15 @@ from tests.support.wait import until
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
-FAMILIES = ["http_requests", "http_request_duration_seconds", "http_response_ttfb_seconds", "http_request_bytes", "http_response_bytes", "http_errors", "http_requests_in_flight", "http_retries", "connections_accepted", "connections_open", "connections_rejected", "upstream_requests", "upstream_response_duration_seconds", "upstream_connect_duration_seconds", "upstream_errors", "upstream_server_up", "upstream_server_weight", "upstream_server_requests_in_flight", "upstream_server_state", "upstream_connections", "upstream_connections_opened", "upstream_health_checks", "upstream_ejections", "config_last_reload_successful", "config_last_reload_success_timestamp_seconds", "config_reloads", "config_info", "build_info", "engine_cpu_seconds", "engine_loop_lag_seconds", "log_dropped"]
+FAMILIES = (
+    "http_requests", "http_request_duration_seconds", "http_response_ttfb_seconds", "http_request_bytes", "http_response_bytes",
+    "http_errors", "http_requests_in_flight", "http_retries", "connections_accepted", "connections_open", "connections_rejected",
+    "upstream_requests", "upstream_response_duration_seconds", "upstream_connect_duration_seconds", "upstream_errors",
+    "upstream_server_up", "upstream_server_weight", "upstream_server_requests_in_flight", "upstream_server_state",
+    "upstream_connections", "upstream_connections_opened", "upstream_health_checks", "upstream_ejections",
+    "config_last_reload_successful", "config_last_reload_success_timestamp_seconds", "config_reloads", "config_info", "build_info",
+    "engine_cpu_seconds", "engine_loop_lag_seconds", "log_dropped",
+)
 
 
 async def scrape(exposition: Exposition) -> tuple[Samples, dict[str, str]]:
@@ -64,10 +72,11 @@ async def test_failures_are_counted_with_their_words() -> None:
         samples, _ = await scrape(exposition)
         assert total(samples, "upstream_errors_total", server="127.0.0.1:1", error="connect_refused") >= 1
         assert total(samples, "http_retries_total", upstream="app") >= 1
-        one.refuse()
-        assert (await get(port_of(daemon))).status in {502, 503}
-        samples, _ = await scrape(exposition)
-        assert total(samples, "http_errors_total", route="rest") == 1
+        assert total(samples, "http_errors_total") == 0
+    async with running(config("127.0.0.1:1")) as daemon:
+        assert (await get(port_of(daemon))).status == 502
+        samples, _ = await scrape(Exposition(daemon, "1"))
+        assert total(samples, "http_errors_total", route="rest", error="connection_refused") == 1
 
 
 async def test_no_counter_falls_over_twenty_reloads() -> None:
@@ -90,7 +99,6 @@ async def test_no_counter_falls_over_twenty_reloads() -> None:
                 await compare(exposition, seen)
             assert total(seen, "http_requests_total", listener="default", code="200") == 80
             assert total(seen, "http_requests_total", listener="side", code="200") == 5
-            assert total(seen, "connections_accepted_total", listener="side") == 5
             assert total(seen, "http_requests_total", route="a", code="200") == 20
             assert total(seen, "upstream_requests_total", code="200") == 85
             assert total(seen, "config_reloads_total", result="ok") == 19

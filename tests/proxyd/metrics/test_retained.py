@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,7 +65,7 @@ def test_a_handle_that_comes_back_counts_once() -> None:
 
 
 def test_another_object_at_the_same_address_is_told_apart() -> None:
-    retained = Retained[str](frozenset({"n"}))
+    retained = Retained[str](frozenset({"n"}), keep=False)
     handle = Counting(n=10)
     retained.totals([("web", handle)])
     handle.values = {"n": 3}                         # as a new object would have it
@@ -83,13 +85,47 @@ def test_memory_is_bounded() -> None:
     assert retained.totals([(0, Counting(n=1))])[0]["n"] == 1, "the first is forgotten"
 
 
-@given(st.lists(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 4)), max_size=6), max_size=12))
-def test_no_sum_ever_falls_while_handles_come_and_go(reloads: list[list[tuple[str, int]]]) -> None:
-    """Each step is a config: which of five handles serve in which group. A handle counts on while it serves."""
-    retained, last = Retained[str](frozenset({"n"})), dict[str, int]()
-    handles = {(group, number): Counting(n=0) for group in "ab" for number in range(5)}
-    for config in reloads:
-        serving = {key: handles[key] for key in config}
+def test_a_handle_that_left_still_counts_its_last_exchanges() -> None:
+    retained = Retained[str](frozenset({"n"}))
+    old, new = Counting(n=10), Counting(n=1)
+    retained.totals([("web", old)])
+    retained.totals([("web", new)])
+    old.values = {"n": 11}
+    assert retained.totals([("web", new)]) == {"web": {"n": 12}}
+
+
+def test_handles_are_kept_only_where_they_may_be() -> None:
+    for keep in (True, False):
+        retained, handle = Retained[str](frozenset({"n"}), keep=keep), Counting(n=1)
+        gone = weakref.ref(handle)
+        retained.totals([("web", handle)])
+        retained.totals([])
+        del handle
+        assert (gone() is not None) is keep
+
+
+def test_a_group_keeps_few_handles_and_all_counts() -> None:
+    retained, alive = Retained[str](frozenset({"n"})), list[weakref.ref[Counting]]()
+    for _ in range(10):
+        handle = Counting(n=1)
+        alive.append(weakref.ref(handle))
+        last = retained.totals([("web", handle)])
+        del handle
+    assert last == {"web": {"n": 10}}
+    assert sum(reference() is not None for reference in alive) == 3
+
+
+CONFIGS = st.lists(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 4)), max_size=6), max_size=12)
+
+
+@pytest.mark.parametrize(("keep", "handles_a_group"), [(True, 2), (False, 5)])
+@given(configs=CONFIGS)
+def test_no_sum_ever_falls_while_handles_come_and_go(keep: bool, handles_a_group: int, configs: list[list[tuple[str, int]]]) -> None:
+    """Each step is a config: which handles serve in which group. A handle counts on while it serves."""
+    retained, last = Retained[str](frozenset({"n"}), keep=keep), dict[str, int]()
+    handles = {(group, number): Counting(n=0) for group in "ab" for number in range(handles_a_group)}
+    for config in configs:
+        serving = {(group, number % handles_a_group): handles[group, number % handles_a_group] for group, number in config}
         for handle in serving.values():
             handle.values = {"n": handle.values["n"] + 1}
         for group, total in retained.totals((key[0], handle) for key, handle in serving.items()).items():
