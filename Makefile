@@ -74,7 +74,7 @@ tsan: env ## stress of rings, doors and the snapshot hand-over under ThreadSanit
 	$(PY) tests/tsan/run.py
 
 fuzz: env ## coverage-guided fuzzing of every parser, FUZZ_SECONDS=60 each; FUZZ_TARGETS="request_head path" picks
-	@$(NEED) clang=clang libclang_rt=libclang-rt-14-dev
+	@$(NEED) clang=clang libfuzzer=libclang-rt-dev
 	@$(BUILD) fuzz
 	$(PY) tests/fuzz/run.py --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 

@@ -16,8 +16,11 @@ BIND_FAILED = Code("PXD-070", "An address cannot be listened on", (
     "process listens there, the address is not this machine's, or the right to bind it is missing."))
 UNRESOLVED = Code("PXD-090", "A server's name does not resolve", (
     "The name has no address now. Its servers count as down until it has one; it is looked up again by itself, and nothing waits for it."))
+SERVER_DEAD = Code("PXD-091", "A server does not take connections", (
+    "Only `proxyd check --online` looks, from where it runs. It is a warning: proxyd starts with dead servers, and uses each as soon as it "
+    "answers. Check its address and port, that the service runs and listens there, and that no firewall stands between."))
 NOT_LIVE = Code("PXD-210", "The setting cannot change in a running daemon", (
-    "Engines and their access log are born at start. The rest of the new config was taken; restart proxyd to let this one take effect."))
+    "The engines are born at start. The rest of the new config was taken; restart proxyd to let this one take effect."))
 COMPILE_FAILED = Code("PXD-211", "The engines refuse the config", (
     "The config passed every check, and the native side still found something in it that it cannot do. Nothing was changed. Please report "
     "it."))
@@ -29,6 +32,6 @@ SERVICE_FAILED = Code("PXD-215", "A part of the daemon cannot take the config", 
     "The message names the part and its reason. Nothing was changed."))
 
 CODES: dict[str, Code] = {
-    code.code: code for code in (BIND_FAILED, UNRESOLVED, NOT_LIVE, COMPILE_FAILED, INTERNAL, LOG_FAILED, ENGINE_DIED, SERVICE_FAILED)
+    code.code: code for code in (BIND_FAILED, UNRESOLVED, SERVER_DEAD, NOT_LIVE, COMPILE_FAILED, INTERNAL, LOG_FAILED, ENGINE_DIED, SERVICE_FAILED)
 }
 """What `proxyd explain` knows of them."""

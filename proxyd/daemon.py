@@ -29,10 +29,10 @@ from proxyd.ejections import Ejections
 from proxyd.engines import Callbacks, EngineSet
 from proxyd.health.monitor import HealthMonitor
 from proxyd.loading import Loaded, load_given, load_path
-from proxyd.logs import AccessSink
 from proxyd.notify import Notifier
 from proxyd.passed import PassedFds
 from proxyd.serving import Serving
+from proxyd.since import Since
 from proxyd.snapshot.explain import explain
 from proxyd.snapshot.plan import plan
 from proxyd.state import (
@@ -111,29 +111,30 @@ class Daemon:
         self._tasks = Tasks(self._clock)
         threads = min(len(os.sched_getaffinity(0)), THREADS_MAX) if config.runtime.threads == "auto" else config.runtime.threads
         self._threads = threads
-        sink = AccessSink.open(config.log.access, max(threads, 1))
         self._resolver = self._make_resolver()
-        self._engines = EngineSet(threads, sink.log if sink else None, Callbacks(
-            self._on_ejected, self._on_consult, lambda: self._serving.sweep(), self._on_engine_death,
-        ))
+        callbacks = Callbacks(self._on_ejected, self._on_consult, lambda: self._serving.sweep(), self._on_engine_death)
+        self._engines = EngineSet(threads, callbacks)
         self._serving = Serving(
             clock=self._clock,
             engines=self._engines,
-            sink=sink,
             names=Names(self._tasks, self._clock, self._resolver, self._moved.set),
-            health=HealthMonitor(self._tasks, self._clock),
+            health=HealthMonitor(self._tasks, self._clock, on_change=lambda upstream: self._serving.note_states(upstream)),
             ejections=Ejections(),
+            since=Since(self._clock),
             services=[factory(self) for factory in self._factories],
             passed=PassedFds(),
         )
         self._engines.start()
         try:
             await self._serving.take(config, loaded.hash)
+        except DaemonError as error:
+            await self._close()
+            raise DaemonError(str(error), loaded.places.put(error.diagnostics)) from error
         except BaseException:
             await self._close()
             raise
         self._accept(loaded)
-        self._born = config            # what engines and logs were made from: some of it cannot change any more
+        self._born = config            # what the engines were made from
         self._phase = "serving"
         self._tasks.keep("republish", self._republish)
         if self._watch and self._path is not None:
@@ -224,10 +225,10 @@ class Daemon:
             return replace(result, seconds=self._clock.monotonic() - began)
 
     async def _reload(self, text: str | None, path: Path | None, dry_run: bool) -> ReloadResult:
+        loaded = self._load(text, path)
+        if loaded.config is None:
+            return self._refused(loaded.diagnostics, dry_run)
         try:
-            loaded = self._load(text, path)
-            if loaded.config is None:
-                return self._refused(loaded.diagnostics, dry_run)
             changes = plan(self.config, loaded.config)
             warnings = [*loaded.diagnostics, *not_live(plan(self._born, loaded.config))]
             changed = loaded.hash != self.config_hash
@@ -238,12 +239,12 @@ class Daemon:
                 self._accept(loaded)
             warnings += self._serving.unresolved(loaded.config)
         except DaemonError as error:
-            return self._refused(error.diagnostics, dry_run)
+            return self._refused(loaded.places.put(error.diagnostics), dry_run)
         except Exception as error:
             log.exception("reload")
             return self._refused([Diagnostic(codes.INTERNAL.code, f"{type(error).__name__}: {error}", help=codes.INTERNAL.help)], dry_run)
         shown_hash = loaded.hash if dry_run else self.config_hash
-        return ReloadResult(True, changed, dry_run, self.generation, shown_hash, tuple(warnings), changes)
+        return ReloadResult(True, changed, dry_run, self.generation, shown_hash, loaded.places.put(warnings), changes)
 
     def _load(self, text: str | None = None, path: Path | None = None) -> Loaded:
         """`text`, else the file `path`, else what the daemon was started from."""
@@ -304,7 +305,7 @@ class Daemon:
         """Open log files by their names again (after a rotation)."""
         if self._serving.sink is not None:
             try:
-                self._serving.sink.point_to(self._serving.sink.to)
+                self._serving.sink.reopen()
             except DaemonError as error:
                 log.error("%s; records go on into the old file", error)
 
@@ -314,6 +315,7 @@ class Daemon:
         if server is not None:
             self._serving.ejections.on_ejected(upstream, label, server)
             self._serving.health.on_ejected(upstream, label)
+            self._serving.note_states(upstream)
 
     def _on_consult(self, kind: str) -> tuple[int, bytes, str]:
         """The answer of a route with `respond: {probe: ...}`."""
@@ -391,7 +393,7 @@ class Daemon:
             listeners=views.listeners(),
             upstreams=views.upstreams(),
             engines=self._engines.views(),
-            warnings=tuple(one_line(diagnostic) for diagnostic in (*self._warnings, *self._serving.unresolved(self.config))),
+            warnings=tuple(map(one_line, (*self._warnings, *self._loaded.places.put(self._serving.unresolved(self.config))))),
         )
 
     def upstreams(self) -> tuple[UpstreamView, ...]:

@@ -52,9 +52,9 @@ class Callbacks:
 class EngineSet:
     """All engines of the daemon. `threads` 0: one, inline."""
 
-    def __init__(self, threads: int, access_log: AccessLog | None, callbacks: Callbacks) -> None:
+    def __init__(self, threads: int, callbacks: Callbacks) -> None:
         self.inline = threads == 0
-        self.engines = [Engine(index, max(threads, 1), inline=self.inline, log=access_log) for index in range(max(threads, 1))]
+        self.engines = [Engine(index, max(threads, 1), inline=self.inline) for index in range(max(threads, 1))]
         self._callbacks = callbacks
         self._held: dict[int, _Held] = {}
         self._threads: list[threading.Thread] = []
@@ -132,12 +132,15 @@ class EngineSet:
         self._held.clear()
 
     # ------------------------------------------------------------------ snapshots
-    async def publish(self, spec: SnapshotSpec, snapshot: Snapshot) -> None:
-        """Hand a snapshot to every engine; returns when the last one has taken it. DaemonError when an engine died instead."""
+    async def publish(self, spec: SnapshotSpec, snapshot: Snapshot, access_log: AccessLog | None) -> None:
+        """Hand a snapshot to every engine; returns when the last one has taken it. DaemonError when an engine died instead.
+
+        Records of requests go to `access_log` from then on, and no longer to the one before.
+        """
         everyone = set(range(len(self.engines)))
         held = self._held[spec.generation] = _Held(spec, snapshot, waiting=set(everyone), using=everyone)
         for engine in self.engines:
-            engine.publish(snapshot)
+            engine.publish(snapshot, log=access_log)
         while held.waiting:
             if not held.waiting <= self._alive:
                 message = "an engine died before it took the new config"

@@ -1,14 +1,13 @@
 """A loaded config with what the daemon wants to know beside it: the hash that tells whether anything changed, the text, the files."""
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from proxyd.config import Config, LoadResult, load, load_text
+from proxyd.config.canonical import config_hash
 from proxyd.diagnostics import Diagnostic
-
-HASH_LENGTH = 12    # hex digits: enough to tell configs apart, short enough for a log line
+from proxyd.diagnostics.places import Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +19,7 @@ class Loaded:
     files: tuple[Path, ...]       # everything that was read, the main file first; () for a text that names no other
     text: str                     # of the main file
     hash: str
+    places: Places = Places()
 
 
 def load_path(path: Path) -> Loaded:
@@ -37,9 +37,5 @@ def load_given(text: str, folder: Path | None) -> Loaded:
 
 
 def _loaded(result: LoadResult, text: str) -> Loaded:
-    return Loaded(result.config, tuple(result.diagnostics), tuple(result.files), text, config_hash(result.config) if result.config else "")
-
-
-def config_hash(config: Config) -> str:
-    """Equal for configs that mean the same, however they are spelt."""
-    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:HASH_LENGTH]
+    found_hash = config_hash(result.config) if result.config is not None else ""
+    return Loaded(result.config, tuple(result.diagnostics), tuple(result.files), text, found_hash, result.places)

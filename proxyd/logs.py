@@ -41,10 +41,10 @@ def set_up(level: str, stream: TextIO | None = None) -> None:
 
 @dataclass(slots=True)
 class AccessSink:
-    """The access log of a running daemon. Its format is fixed at start; the place that it writes to may change."""
+    """A native writer of access records, as `log.access` wants it. When that changes, another takes its place."""
 
     log: AccessLog
-    to: str
+    config: AccessConfig
 
     @classmethod
     def open(cls, config: AccessConfig | None, engines: int) -> AccessSink | None:
@@ -59,19 +59,18 @@ class AccessSink:
         finally:
             os.close(fd)       # the writer has its own duplicate
         log.start()
-        return cls(log, config.to)
+        return cls(log, config)
 
-    def point_to(self, to: str) -> None:
-        """Write to `to` from now on; also opens the same file anew. DaemonError leaves the old one in use."""
-        fd = open_target(to)
+    def reopen(self) -> None:
+        """Open the target by its name again (after a rotation). DaemonError leaves the old file in use."""
+        fd = open_target(self.config.to)
         try:
             self.log.reopen(fd)
         finally:
             os.close(fd)
-        self.to = to
 
     def close(self) -> None:
-        """Write what was submitted, and end."""
+        """Write what was submitted, and end; a sink that takes nothing is waited for two seconds."""
         self.log.stop()
 
     def entry(self) -> LogEntry:

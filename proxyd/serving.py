@@ -1,7 +1,7 @@
 """From a loaded config to the last engine's acknowledgement, in an order in which everything that can fail comes before the hand-over.
 
     prepare       look up new names (bounded), bind new addresses, compile the snapshot            | all of this can fail, and then
-    follow        let the services and the access log take the config                              | what it did is taken back
+    follow        let the services take the config, open its access log                            | what it did is taken back
     hand over     new servers are checked first; publish; wait for every acknowledgement           | cannot fail
     let go        forget names, checks and listeners that left; handles, when the last engine says so
 
@@ -9,6 +9,7 @@ A *republish* is the same without a new config: the addresses of a name have cha
 """
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from proxyd.health.check import Check, HttpCheck, TcpCheck
 from proxyd.health.monitor import HealthMonitor, Wanted
 from proxyd.logs import AccessSink
 from proxyd.passed import PassedFds
+from proxyd.since import Since
 from proxyd.snapshot.build import build_spec
 from proxyd.snapshot.compiled import Compiled
 from proxyd.snapshot.members import Members, members_of, names_of, needs_lookup
@@ -49,14 +51,15 @@ class Serving:
 
     clock: Clock
     engines: EngineSet
-    sink: AccessSink | None
     names: Names
     health: HealthMonitor
     ejections: Ejections
+    since: Since
     services: Sequence[Service]
     passed: PassedFds
     store: Store = field(default_factory=Store)
     current: Compiled | None = None
+    sink: AccessSink | None = None
     _candidate: Compiled | None = None       # compiled, not handed over yet: its handles must not be let go meanwhile
 
     @property
@@ -67,17 +70,17 @@ class Serving:
 
     @property
     def views(self) -> Views:
-        return Views(self.compiled, self.store, self.health, self.ejections, self.names)
+        return Views(self.compiled, self.store, self.health, self.ejections, self.names, self.since)
 
     async def take(self, config: Config, config_hash: str) -> None:
         """Serve this config. DaemonError: it cannot be done, and what served before serves on."""
         try:
             candidate = await self._prepare(config, config_hash)
-            await self._follow(config)
+            sink = await self._follow(config)
         except BaseException:
             await self._abandon()
             raise
-        await self._hand_over(candidate)
+        await self._hand_over(candidate, sink)
 
     async def try_out(self, config: Config, config_hash: str) -> None:
         """Do what can fail, and take it back: the answer to a dry run. DaemonError as `take` would raise it (but for the services)."""
@@ -92,8 +95,13 @@ class Serving:
         members = members_of(before.config, self.names.addresses())
         if members == before.members:
             return False
-        await self._hand_over(self._compile(before.config, members, before.config_hash))
+        await self._hand_over(self._compile(before.config, members, before.config_hash), self.sink)
         return True
+
+    def note_states(self, upstream: str) -> None:
+        """The state of some server of the upstream may have changed: remember when."""
+        if self.current is not None and upstream in self.current.members:
+            self.views.note_states(upstream)
 
     def unresolved(self, config: Config) -> list[Diagnostic]:
         """A warning for every server whose name has no address now."""
@@ -112,6 +120,8 @@ class Serving:
         kept = [compiled.spec for compiled in (self.current, self._candidate) if compiled is not None]
         self.store.sweep([*self.engines.specs(), *kept])
         self.ejections.forget_others(set(self.store.servers))
+        if self.current is not None:
+            self.since.forget_others({(name, member.label) for name, members in self.current.members.items() for member in members})
 
     def close(self) -> None:
         """After the engines have closed."""
@@ -157,14 +167,21 @@ class Serving:
         self._candidate = Compiled(config, members, spec, Snapshot(spec))
         return self._candidate
 
-    async def _follow(self, config: Config) -> None:
+    async def _follow(self, config: Config) -> AccessSink | None:
+        """The access log of the new config, which may be the one that is written now."""
         followed: list[Service] = []
         try:
             for service in self.services:
                 followed.append(service)
                 await service.apply(config)
-            self._point_log(config)
-            self.store.place_files()
+            sink = self._open_log(config)
+            try:
+                self.store.place_files()
+            except OSError:
+                if sink is not None and sink is not self.sink:
+                    sink.close()
+                raise
+            return sink
         except (DaemonError, OSError) as error:
             if self.current is not None:
                 await _go_back(followed, self.current.config)
@@ -172,20 +189,24 @@ class Serving:
                 raise
             raise _failed(codes.SERVICE_FAILED, str(error)) from error
 
-    def _point_log(self, config: Config) -> None:
-        access = config.log.access
-        if self.sink is None or access is None or access.to == self.sink.to:
-            return
+    def _open_log(self, config: Config) -> AccessSink | None:
+        if self.sink is not None and self.sink.config == config.log.access:
+            return self.sink
         try:
-            self.sink.point_to(access.to)
+            return AccessSink.open(config.log.access, len(self.engines.engines))
         except DaemonError as error:
             raise _failed(codes.LOG_FAILED, str(error), "log.access.to") from error
 
-    async def _hand_over(self, candidate: Compiled) -> None:
+    async def _hand_over(self, candidate: Compiled, sink: AccessSink | None) -> None:
         wanted = list(self._checks(candidate))
         await self.health.apply(wanted, keep_others=True)
-        await self.engines.publish(candidate.spec, candidate.native)
+        await self.engines.publish(candidate.spec, candidate.native, sink.log if sink is not None else None)
         self.current, self._candidate = candidate, None
+        before, self.sink = self.sink, sink
+        if before is not None and before is not sink:
+            await asyncio.to_thread(before.close)
+        for upstream in candidate.members:
+            self.note_states(upstream)
         self.store.depart_others(dict(_binds(candidate.config)).keys())
         await self._forget_names()
         await self.health.apply(wanted)

@@ -73,6 +73,7 @@ class ServerView:
     source: str                    # as the config spells it: "app.internal:8000"
     state: ServerState
     reason: str                    # why it is not up, in plain words; "" when up
+    since: float                   # epoch seconds of the change to this state; of its first appearance when there was none
     usable: bool
     weight: int
     backup: bool

@@ -8,6 +8,7 @@ from typing import Any
 from proxyd.discovery.names import Names
 from proxyd.ejections import Ejections
 from proxyd.health.monitor import HealthMonitor
+from proxyd.since import Since
 from proxyd.snapshot.build import used_upstreams
 from proxyd.snapshot.compiled import Compiled
 from proxyd.snapshot.describe import action_text, match_text
@@ -37,6 +38,7 @@ class Views:
     health: HealthMonitor
     ejections: Ejections
     names: Names
+    since: Since
 
     # ------------------------------------------------------------------ views
     def listeners(self) -> tuple[ListenerView, ...]:
@@ -72,7 +74,8 @@ class Views:
 
     def _server(self, upstream: str, member: Member) -> ServerView:
         if member.address is None:
-            return _unresolved(member, self.names.error(member.source.rpartition(":")[0]))
+            since = self.since.note((upstream, member.label), "unresolved")
+            return _unresolved(member, self.names.error(member.source.rpartition(":")[0]), since)
         server = self.store.server(upstream, member.label, member.address)
         state, stats, check = server.state(), server.stats(), self.health.view(upstream, member.label)
         word = server_state(state)
@@ -81,6 +84,7 @@ class Views:
             source=member.source,
             state=word,
             reason=_reason(word, state, check, self.ejections.reason(upstream, member.label)),
+            since=self.since.note((upstream, member.label), word, state["ejected_for_ms"]),
             usable=state["usable"],
             weight=member.weight,
             backup=member.backup,
@@ -95,6 +99,15 @@ class Views:
             errors=stats["errors"],
             check=check,
         )
+
+    def note_states(self, upstream: str) -> None:
+        """Remember since when the upstream's servers are in the states that they are in."""
+        for member in self.compiled.members[upstream]:
+            if member.address is None:
+                self.since.note((upstream, member.label), "unresolved")
+            else:
+                state = self.store.server(upstream, member.label, member.address).state()
+                self.since.note((upstream, member.label), server_state(state), state["ejected_for_ms"])
 
     def not_ready(self) -> Iterator[str]:
         """A sentence for every upstream in use that has no usable server."""
@@ -165,9 +178,9 @@ def _plight(server: ServerView) -> str:
     return f"{server.label} is {server.state}" + (f" ({server.reason})" if server.reason else "")
 
 
-def _unresolved(member: Member, error: str) -> ServerView:
+def _unresolved(member: Member, error: str, since: float) -> ServerView:
     return ServerView(
-        label=member.label, source=member.source, state="unresolved", reason=error, usable=False,
+        label=member.label, source=member.source, state="unresolved", reason=error, since=since, usable=False,
         weight=member.weight, backup=member.backup, down=(), ejected_for_ms=0, ejections=0, consecutive_failures=0, in_flight=0,
         connections_active=0, connections_idle=0, requests=0, errors={}, check=None,
     )

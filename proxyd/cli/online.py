@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Iterable
 
-from proxyd.codes import BIND_FAILED, UNRESOLVED
+from proxyd.codes import BIND_FAILED, SERVER_DEAD, UNRESOLVED
 from proxyd.config import Config
 from proxyd.config.address import Address, BindAddress
 from proxyd.diagnostics import Diagnostic
@@ -15,7 +15,6 @@ from proxyd.sockets import BindError, open_bound
 
 CONNECT_TIMEOUT_S = 2.0
 AT_ONCE = 64
-SERVER_DEAD = "PXD-091"
 
 
 async def check_online(config: Config, served: frozenset[str]) -> list[Diagnostic]:
@@ -63,7 +62,7 @@ async def check_server(path: str, address: Address, turns: asyncio.Semaphore) ->
         except OSError as error:
             reason = os.strerror(error.errno).lower() if error.errno else "no answer"    # a TimeoutError is an OSError without a number
             help_ = "proxyd starts nevertheless, and uses the server when it answers"
-            return [Diagnostic(SERVER_DEAD, f"no connection to `{address}`: {reason}", help=help_, severity="warning", path=path)]
+            return [Diagnostic(SERVER_DEAD.code, f"no connection to `{address}`: {reason}", help=help_, severity="warning", path=path)]
     return []
 
 

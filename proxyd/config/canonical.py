@@ -15,7 +15,7 @@ from proxyd.diagnostics.nodes import SecretText
 from proxyd.diagnostics.shape import field_shape
 
 HIDDEN = "***"
-_HASH_DIGITS = 12
+_HASH_DIGITS = 16  # 64 bits: as many as an access record holds
 
 
 def canonical(config: Model, *, secrets: bool = False) -> dict[str, object]:

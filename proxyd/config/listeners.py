@@ -43,9 +43,9 @@ class ClientIp(Model):
 
 
 class Limits(Model):
-    header_size: Annotated[Size, Within("1KiB", "1MiB")] = Field(Size("16KiB"), description="Whole request head.")
+    header_size: Annotated[Size, Within("1KiB", "64KiB")] = Field(Size("16KiB"), description="Whole request head.")
     header_count: Annotated[Integer, Field(ge=8, le=256)] = Field(100, description="Fields in a request head.")
-    uri_length: Annotated[Size, Within("256B", "512KiB")] = Field(Size("8KiB"), description="Request target; not more than `header_size`.")
+    uri_length: Annotated[Size, Within("256B", "10KiB")] = Field(Size("8KiB"), description="Request target; not more than `header_size`.")
     buffer: Annotated[Size, Within("16KiB", "64MiB")] = Field(
         Size("256KiB"), description="Bytes kept for one direction of a connection while the other side is slow."
     )

@@ -15,16 +15,21 @@ from proxyd.config.model import Config
 from proxyd.diagnostics.diagnostic import Diagnostic, Source, by_position
 from proxyd.diagnostics.marked import Map, mark
 from proxyd.diagnostics.nodes import MappingNode
+from proxyd.diagnostics.places import Places
 from proxyd.diagnostics.validate import validate
 
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """`config` is None when an error is among the `diagnostics`, which are in reading order. `files`: all read ones, the main one first."""
+    """`config` is None when an error is among the `diagnostics`, which are in reading order. `files`: all read ones, the main one first.
+
+    `places` tells where each setting stands, for what is found out about it later.
+    """
 
     config: Config | None
     diagnostics: list[Diagnostic] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
+    places: Places = field(default=Places(), repr=False)
 
     @property
     def ok(self) -> bool:
@@ -66,12 +71,12 @@ def _load(source: Source, env: Mapping[str, str], files: list[Path] | None = Non
         included = include_files(root, patterns, found)
         sources += included
         read += [Path(part.name) for part in included]
-    config = _build(root, env, found)
+    config, data = _build(root, env, found)
     found = by_position(found, sources)
-    return LoadResult(None if any(item.severity == "error" for item in found) else config, found, read)
+    return LoadResult(None if any(item.severity == "error" for item in found) else config, found, read, Places(data))
 
 
-def _build(root: MappingNode, env: Mapping[str, str], found: list[Diagnostic]) -> Config | None:
+def _build(root: MappingNode, env: Mapping[str, str], found: list[Diagnostic]) -> tuple[Config | None, Map]:
     entry = root.entries.get("vars")
     variables = entry[1] if entry is not None else None
     Interpolator(variables if isinstance(variables, MappingNode) else None, env, found).replace(root)
@@ -82,6 +87,6 @@ def _build(root: MappingNode, env: Mapping[str, str], found: list[Diagnostic]) -
     result = validate(Config, data)
     found += result.found
     if result.value is None:
-        return None
+        return None, data
     found += check(result.value, data, declared, complete=not found)
-    return result.value.model_copy(update={"vars": None})
+    return result.value.model_copy(update={"vars": None}), data

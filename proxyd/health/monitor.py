@@ -64,7 +64,7 @@ class HealthMonitor:
     clock: Clock
     probe: Probe = probe
     jitter: Callable[[], float] = random.random        # 0 <= x < 1
-    on_change: Callable[[], None] = lambda: None       # called when a server's verdict changed
+    on_change: Callable[[str], None] = lambda upstream: None       # called when the state of a server of `upstream` changed
     _watches: dict[Key, _Watch] = field(default_factory=dict)
 
     async def apply(self, wanted: Iterable[Wanted], *, keep_others: bool = False) -> None:
@@ -136,7 +136,7 @@ class HealthMonitor:
                 log.warning("%s: %s is down: check failed%s: %s", wanted.upstream, wanted.label, times, outcome.reason)
             elif not first:
                 log.info("%s: %s is up: %d checks passed", wanted.upstream, wanted.label, state.streak)
-            self.on_change()
+            self.on_change(wanted.upstream)
 
     def _maybe_readmit(self, watch: _Watch, outcome: Outcome) -> None:
         if watch.ejected_streak is None:
@@ -146,6 +146,7 @@ class HealthMonitor:
             watch.ejected_streak = None
             watch.wanted.target.readmit()
             log.info("%s: %s is back: %d checks passed since it left", watch.wanted.upstream, watch.wanted.label, watch.state.rise)
+            self.on_change(watch.wanted.upstream)
 
     def _settle(self, upstream: str) -> None:
         """Tell the servers of an upstream what their verdicts mean, each taken with its siblings'. Only differences are told."""

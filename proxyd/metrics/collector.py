@@ -109,7 +109,7 @@ class Collector:
 
     def _collect_upstreams(self, now: Capture) -> Iterable[Metric]:
         retries = counter("http_retries_total", "Requests that were tried again on a server, by reason.", ("upstream", "reason"))
-        response = histogram("upstream_response_duration_seconds", "From the request sent to the answer's last byte.", ("upstream",))
+        response = histogram("upstream_response_duration_seconds", "From the request sent to the first byte of the answer.", ("upstream",))
         connect = histogram("upstream_connect_duration_seconds", "Time to open a connection to a server.", ("upstream",))
         connections = gauge("upstream_connections", "Connections to servers, by state.", ("upstream", "state"))
         opened = counter("upstream_connections_opened_total", "Connections opened to servers.", ("upstream",))

@@ -28,9 +28,7 @@ def _changes(old: Config, new: Config) -> Iterator[Change]:
     yield from _upstreams(old.upstreams, new.upstreams)
     for thing, before, after in (("admin", old.admin, new.admin), ("log", old.log, new.log)):
         for text in _fields(before, after):
-            # Engines are born with their access log: its presence and its format are fixed with them; its target is not.
-            live = not (thing == "log" and text.startswith(("access.format", "access:")))
-            yield Change("changed", "admin" if thing == "admin" else "log", text.partition(":")[0], f"{thing}.{text}", live)
+            yield Change("changed", "admin" if thing == "admin" else "log", text.partition(":")[0], f"{thing}.{text}")
 
 
 def _runtime(old: Config, new: Config) -> Iterator[Change]:

@@ -25,7 +25,7 @@ from setuptools import Distribution, Extension
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = Path("ext")
-FUZZ_TARGETS = Path("tests/fuzz/targets")
+FUZZ = Path("tests/fuzz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,9 @@ def build_extension(variant: Variant, **options: Any) -> Extension:
 
 def fuzz_extensions(variant: Variant) -> Iterator[Extension]:
     """The harness of each fuzz target: a module that cimports the parser and exports one C function."""
-    for source in sorted(FUZZ_TARGETS.glob("*.pyx")):
-        yield build_extension(variant, name=f"proxyd_fuzz.{source.stem}", sources=[str(source)], include_dirs=[str(SOURCES)])
+    for source in sorted((FUZZ / "proxyd_fuzz").glob("*.pyx")):
+        name = f"proxyd_fuzz.{source.stem}"
+        yield build_extension(variant, name=name, sources=[str(source)], include_dirs=[str(SOURCES)], extra_compile_args=["-O2"])
 
 
 def drop_stale(lib: Path, state: Path, extensions: Sequence[Extension]) -> None:
@@ -83,14 +84,15 @@ def drop_stale(lib: Path, state: Path, extensions: Sequence[Extension]) -> None:
     state.write_text(json.dumps(flags))
 
 
-def link_sources(lib: Path) -> None:
-    """Let the plain Python files of the package appear beside a variant's shared objects."""
+def link_sources(lib: Path, roots: Sequence[Path]) -> None:
+    """Let the plain Python files of the packages appear beside a variant's shared objects."""
     for stale in lib.rglob("*.py"):
         stale.unlink()
-    for source in sorted(SOURCES.rglob("*.py")):
-        target = lib / source.relative_to(SOURCES)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.symlink_to(source.resolve())
+    for root in roots:
+        for source in sorted(root.glob("*/**/*.py")):
+            target = lib / source.relative_to(root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(source.resolve())
 
 
 def compile_c(extensions: list[Extension], lib: Path, temp: Path, jobs: int) -> None:
@@ -112,9 +114,10 @@ def build(name: str, jobs: int) -> None:
     extensions = [*declared_extensions(variant), *(fuzz_extensions(variant) if name == "fuzz" else ())]
     drop_stale(lib, work / "flags.json", extensions)
     if lib != SOURCES:
-        link_sources(lib)
+        link_sources(lib, [SOURCES, FUZZ] if name == "fuzz" else [SOURCES])
     modules = cythonize(
-        extensions, nthreads=jobs, build_dir="build/c", include_path=[str(SOURCES)], compiler_directives={"language_level": "3"}, quiet=True,
+        extensions, nthreads=jobs, build_dir="build/c", include_path=[str(SOURCES), str(FUZZ)], compiler_directives={"language_level": "3"},
+        quiet=True,
     )
     compile_c(modules, lib, work / "temp", jobs)
 

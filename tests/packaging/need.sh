@@ -11,7 +11,8 @@ have() {
         python-headers) "$PYTHON" -c 'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.h")' 2>/dev/null ;;
         python-venv) "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ;;
         python-3.11) [ -n "${PYTHON:-}" ] ;;
-        lib*.so|lib*.a) [ -e "$("${CC:-gcc}" -print-file-name="$1")" ] ;;
+        libfuzzer) echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | clang -fsanitize=fuzzer,address -x c - -o /dev/null 2>/dev/null ;;
+        lib*.so) [ -e "$("${CC:-gcc}" -print-file-name="$1")" ] ;;
         *) command -v "$1" >/dev/null 2>&1 ;;
     esac
 }

@@ -17,7 +17,7 @@ class World:
 
     def __init__(self, threads: int) -> None:
         self.told: list[str] = []
-        self.set = EngineSet(threads, None, Callbacks(
+        self.set = EngineSet(threads, Callbacks(
             on_ejected=lambda upstream, label: self.told.append(f"ejected {upstream} {label}"),
             on_consult=lambda kind: (200, b"", "text/plain"),
             on_released=lambda: self.told.append("released"),
@@ -27,7 +27,7 @@ class World:
 
     async def publish(self, generation: int) -> None:
         spec = SnapshotSpec(generation, "hash", (), ())
-        await self.set.publish(spec, Snapshot(spec))
+        await self.set.publish(spec, Snapshot(spec), None)
 
     def held(self) -> list[int]:
         return [spec.generation for spec in self.set.specs()]

@@ -5,7 +5,7 @@ from proxyd_ext.core.hash cimport Random
 
 
 cdef enum:
-    TRIED_MAX = 8             # members that an exchange remembers having tried
+    TRIED_MAX = 16            # members that an exchange remembers having tried; more than retry.attempts can be
 
 
 ctypedef struct Tried:

@@ -42,10 +42,10 @@ ctypedef struct Upstream:
     Tier[2] tiers
     int balance               # BALANCE_*
     int32_t count
-    int32_t pool_idle_ms
+    int64_t pool_idle_ms
     int64_t pool_max
     int32_t passive_failures
-    int32_t eject_ms
+    int64_t eject_ms
     int32_t max_ejected       # servers that may be out by ejection at one time
 
 

@@ -17,7 +17,5 @@ cdef void answer_fault(Exchange* exchange, int fault) noexcept nogil
 cdef void answer_fixed(Exchange* exchange) noexcept nogil                        # the route's respond
 cdef void answer_redirect(Exchange* exchange) noexcept nogil                     # the route's redirect
 cdef void answer_with(Exchange* exchange, uint16_t status, Slice head, Slice body) noexcept nogil
-# "HTTP/1.1 100 Continue" and nothing else.
-cdef void answer_continue(Exchange* exchange) noexcept nogil
 # Text of a request's id: what a trusted peer gave if it is harmless in a body, else ours in 16 hex digits; returns the bytes written (at most 128).
 cdef int write_request_id(const Exchange* exchange, unsigned char* out) noexcept nogil

@@ -239,10 +239,3 @@ cdef void answer_redirect(Exchange* exchange) noexcept nogil:
     _text(&out, b"\r\n")
     _body(exchange, &out, slice_empty())
     _send(exchange, &out)
-
-
-cdef void answer_continue(Exchange* exchange) noexcept nogil:
-    cdef uint8_t* out = stream_room(&exchange.client.stream, 32)
-    memcpy(out, b"HTTP/1.1 100 Continue\r\n\r\n", 25)
-    exchange.bytes_out += 25
-    stream_commit(&exchange.client.stream, out, 25)

@@ -10,6 +10,8 @@ cdef void client_rest(ClientConn* client) noexcept nogil
 # No further request: when everything given to it has left, say FIN, then read what still comes for a moment, then close.
 # `quiet`: the client itself said that this was its last request, so nothing more is expected and the wait is spared.
 cdef void client_finish(ClientConn* client, bint quiet) noexcept nogil
+# The timer of a connection whose last answer has not left yet: go on while the client takes some of it, else cut it off.
+cdef void client_check_sending(ClientConn* client) noexcept nogil
 # The bytes are out (STREAM_DRAINED while CLIENT_CLOSING).
 cdef void client_finished(ClientConn* client) noexcept nogil
 # Throw away what came while lingering; closes when it is too much.

@@ -7,12 +7,13 @@ from proxyd_ext.conn.key cimport trusted_peer
 from proxyd_ext.conn.model cimport (
     CLIENT_CLOSING, CLIENT_IDLE, CLIENT_LINGER, Context, context_timers_needed,
 )
+from proxyd_ext.conn.pin cimport snapshot_release
 from proxyd_ext.core.address cimport ADDRESS_UNIX, ADDRESS_V4, ADDRESS_V6, Address, address_write
 from proxyd_ext.core.buffer cimport buffer_class
 from proxyd_ext.core.shim cimport counter_add, store_i64
 from proxyd_ext.core.slab cimport slab_free, slab_new
 from proxyd_ext.core.stats cimport count_add
-from proxyd_ext.core.timer cimport timer_init, timer_off, timer_remove, timer_set, timers_reserve
+from proxyd_ext.core.timer cimport timer_init, timer_off, timer_remove, timer_after, timer_set, timers_reserve
 from proxyd_ext.io.listener cimport (
     REJECT_CLIENT_LIMIT, REJECT_MEMORY, ListenerLocal, listener_drop, listener_hold,
 )
@@ -110,7 +111,7 @@ cdef void client_accept(void* owner, int fd, const sockaddr_storage* peer, sockl
     context.client_count += 1
     store_i64(&local.open_count, local.open_count + 1)
     # The first request must arrive as a head does: within header_timeout, not idle_timeout.
-    timer_set(&context.timers, &client.timer, context.clock.now_ms + settings.header_ms)
+    timer_after(&context.timers, &client.timer, context.clock.now_ms, settings.header_ms)
 
 
 cdef void client_close(ClientConn* client, bint reset) noexcept nogil:
@@ -129,6 +130,8 @@ cdef void client_close(ClientConn* client, bint reset) noexcept nogil:
         clients_leave(client.counted)
     context.client_count -= 1
     store_i64(&client.local.open_count, client.local.open_count - 1)
+    if client.local.leaving and client.local.open_count == 0:
+        snapshot_release(context, (<CompiledListener*>client.local.settings).snapshot)
     stream_bury(&client.stream)
 
 
@@ -137,14 +140,31 @@ cdef void client_rest(ClientConn* client) noexcept nogil:
     cdef CompiledListener* settings = <CompiledListener*>client.local.settings
     client.exchange = NULL
     client.scanned = 0
-    if client.closing or context.draining or settings == NULL or (client.ended and client.stream.received == NULL):
+    if client.closing or (client.ended and client.stream.received == NULL):
         client_finish(client, False)
         return
     client.state = CLIENT_IDLE
-    timer_set(&context.timers, &client.timer, context.clock.now_ms + settings.idle_ms)
+    client.stream.receive_class = buffer_class(settings.limits.head_size)
+    if stream_unsent(&client.stream) > 0:
+        _watch_sending(client)   # the idle time begins when the answer is out
+    else:
+        timer_after(&context.timers, &client.timer, context.clock.now_ms, settings.idle_ms)
     stream_resume(&client.stream)
     if client.stream.received != NULL:
         stream_again(&client.stream)
+
+
+cdef void _watch_sending(ClientConn* client) noexcept nogil:
+    client.stream.want_drained = True
+    client.unsent_mark = stream_unsent(&client.stream)
+    timer_set(&client.context.timers, &client.timer, client.context.clock.now_ms + SEND_STALL_MS)
+
+
+cdef void client_check_sending(ClientConn* client) noexcept nogil:
+    if stream_unsent(&client.stream) < client.unsent_mark:
+        _watch_sending(client)
+    else:
+        client_close(client, True)
 
 
 cdef void client_finish(ClientConn* client, bint quiet) noexcept nogil:
@@ -152,9 +172,8 @@ cdef void client_finish(ClientConn* client, bint quiet) noexcept nogil:
     client.quiet = quiet
     client.closing = True
     client.state = CLIENT_CLOSING
-    timer_set(&client.context.timers, &client.timer, client.context.clock.now_ms + SEND_STALL_MS)
     if stream_unsent(&client.stream) > 0:
-        client.stream.want_drained = True
+        _watch_sending(client)
     else:
         client_finished(client)
 

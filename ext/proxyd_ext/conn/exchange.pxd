@@ -8,9 +8,7 @@ from proxyd_ext.core.slice cimport Slice
 cdef void exchange_install(Context* context) noexcept nogil
 # The control plane's answer to a consult.
 cdef void exchange_answered(Context* context, int32_t slot, uint32_t generation, uint16_t status, Slice head, Slice body) noexcept nogil
-# No new requests on any connection: idle ones close now, busy ones after their answer.
+# The engine, or some of its listeners, serve no new connections: resting ones close soon, busy ones after their answer.
 cdef void exchanges_drain(Context* context) noexcept nogil
 # End everything at once.
 cdef void exchanges_abort(Context* context) noexcept nogil
-# Close the resting connections of listeners that are gone.
-cdef void exchanges_release_listeners(Context* context) noexcept nogil

@@ -14,7 +14,7 @@ from proxyd_ext.balance.pick cimport TRIED_MAX, note_failure, note_success, pick
 from proxyd_ext.balance.server cimport server_drop, server_hold
 from proxyd_ext.balance.upstream cimport BALANCE_HASH
 from proxyd_ext.conn.answer cimport answer_fault, answer_fixed, answer_redirect, answer_with, wanted_form
-from proxyd_ext.conn.client cimport client_close, client_discard, client_finish, client_finished, client_rest
+from proxyd_ext.conn.client cimport client_check_sending, client_close, client_discard, client_finish, client_finished, client_rest
 from proxyd_ext.conn.consult cimport consult_ask, consult_end, consult_find
 from proxyd_ext.conn.key cimport real_client, request_key, trusted_peer
 from proxyd_ext.conn.model cimport (
@@ -28,6 +28,7 @@ from proxyd_ext.conn.phases cimport (
     PHASE_FILTER_REQUEST, PHASE_FILTER_RESPONSE, PHASE_LOG, PHASE_PICK, PHASE_READ_HEAD, PHASE_READ_RESPONSE, PHASE_ROUTE,
     PHASE_SEND_REQUEST, phase_next,
 )
+from proxyd_ext.conn.pin cimport snapshot_hold, snapshot_release
 from proxyd_ext.conn.pool cimport connect_fault, origin_close, origin_connect, origin_park, origin_reuse
 from proxyd_ext.conn.record cimport record_exchange, record_try
 from proxyd_ext.conn.relay cimport RELAY_BLOCKED, RELAY_DONE, RELAY_MORE, RELAY_SPLICED, finish_until_close, relay_request, relay_response
@@ -35,13 +36,13 @@ from proxyd_ext.conn.tunnel cimport (
     tunnel_client_drained, tunnel_client_ended, tunnel_from_client, tunnel_from_origin, tunnel_origin_drained, tunnel_origin_ended,
 )
 from proxyd_ext.core.buffer cimport BUFFER_256K, BUFFER_4K, buffer_class, buffer_free, buffer_new
-from proxyd_ext.core.events cimport EVENT_EJECTED, EVENT_RETIRED, event_push
+from proxyd_ext.core.events cimport EVENT_EJECTED, event_push
 from proxyd_ext.core.fault cimport (
-    FAULT_BODY_NOT_REPEATABLE, FAULT_BODY_TIMEOUT, FAULT_BODY_TOO_LARGE, FAULT_CLIENT_CLOSED, FAULT_CLIENT_STALLED, FAULT_CONNECT_TIMEOUT,
+    FAULT_BODY_TIMEOUT, FAULT_BODY_TOO_LARGE, FAULT_CLIENT_CLOSED, FAULT_CLIENT_STALLED, FAULT_CONNECT_TIMEOUT,
     FAULT_CONSULT_FULL, FAULT_CONSULT_TIMEOUT, FAULT_DRAINING, FAULT_HEAD_REWRITE_TOO_LARGE, FAULT_HEAD_TIMEOUT, FAULT_HOST_INVALID,
     FAULT_LOOP, FAULT_MEMORY, FAULT_METHOD_REFUSED, FAULT_NONE, FAULT_NO_ROUTE, FAULT_NO_SERVER, FAULT_PATH_INVALID,
     FAULT_RETRY_IF_REUSED, FAULT_RETRY_NEVER, FAULT_RETRY_SAFE, FAULT_SOURCE_UPSTREAM, FAULT_TOTAL_TIMEOUT, FAULT_UPGRADE_UNEXPECTED,
-    FAULT_UPSTREAM_CLOSED, FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT, FAULT_UPSTREAM_HEAD_MALFORMED, FAULT_UPSTREAM_READ_TIMEOUT,
+    FAULT_UPSTREAM_CLOSED, FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT, FAULT_UPSTREAM_HEAD_TOO_LARGE, FAULT_UPSTREAM_READ_TIMEOUT,
     FAULT_UPSTREAM_RESET, FAULT_UPSTREAM_TRUNCATED, FAULT_UPSTREAM_WRITE_TIMEOUT, FAULT_URI_TOO_LONG, FaultInfo, fault_info,
 )
 from proxyd_ext.core.hash cimport random_below, random_next
@@ -49,11 +50,11 @@ from proxyd_ext.core.shim cimport INVARIANT, PXD_UNLIKELY, counter_add, fetch_ad
 from proxyd_ext.core.slab cimport slab_free, slab_new
 from proxyd_ext.core.slice cimport slice_empty, slice_of
 from proxyd_ext.core.stats cimport count_add, histogram_add
-from proxyd_ext.core.timer cimport timer_init, timer_off, timer_remove, timer_set, timers_reserve
-from proxyd_ext.filter.chain cimport FilterState, chain_run, replace_fields
+from proxyd_ext.core.timer cimport timer_init, timer_off, timer_remove, timer_after, timer_set, timers_reserve
+from proxyd_ext.filter.chain cimport CHAIN_CONTINUE, FilterState, chain_run, replace_fields
 from proxyd_ext.http1.chunk cimport chunk_start
 from proxyd_ext.http1.head cimport (
-    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, FIELD_ACCEPT, FIELD_REFERER, FIELD_TRACEPARENT, FIELD_USER_AGENT, FIELD_VIA,
+    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, FIELD_ACCEPT, FIELD_DATE, FIELD_REFERER, FIELD_TRACEPARENT, FIELD_USER_AGENT, FIELD_VIA,
     FIELD_X_REQUEST_ID, HEAD_CONNECTION_CLOSE, HEAD_KEEP_ALIVE, HEAD_UPGRADE_WEBSOCKET, Head, HeadLimits, METHOD_CONNECT, METHOD_DELETE,
     METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_PUT, METHOD_TRACE, TARGET_ASTERISK, head_field, parse_request_head,
     parse_response_head, split_host,
@@ -83,6 +84,7 @@ cdef enum:
     SMALL_BODY = 32768            # a request body up to this is kept with its head: one send, and it can be sent again
     LOG_TEXT_MAX = 512            # bytes kept of User-Agent and of Referer for the log
     DRAIN_QUIET_MS = 1000
+    INTERIMS_MAX = 32             # 1xx answers to one request
 
 cdef HeadLimits _origin_limits
 _origin_limits.head_size = ORIGIN_HEAD_MAX
@@ -102,13 +104,10 @@ cdef void _read_head(ClientConn* client) noexcept nogil:
     cdef CompiledListener* settings = <CompiledListener*>client.local.settings
     cdef Head* head = &context.head
     cdef int size
-    if settings == NULL:          # the listener is gone: only what had begun before is served
-        client_finish(client, False)
-        return
     if client.state == CLIENT_IDLE:
         client.state = CLIENT_HEAD
         client.head_us = context.clock.now_us
-        timer_set(&context.timers, &client.timer, context.clock.now_ms + settings.header_ms)
+        timer_after(&context.timers, &client.timer, context.clock.now_ms, settings.header_ms)
     size = parse_request_head(client.stream.received.data + client.stream.received.start,
                               client.stream.received.end - client.stream.received.start, &client.scanned, &settings.limits, head)
     if size == 0:
@@ -127,8 +126,8 @@ cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nog
     exchange.context = context
     exchange.client = client
     exchange.origin = NULL
-    exchange.snapshot = context.snapshot
-    exchange.snapshot.local[context.engine].exchanges += 1
+    exchange.snapshot = settings.snapshot
+    snapshot_hold(context, exchange.snapshot)
     exchange.listener = settings
     exchange.route = NULL
     exchange.target = NULL
@@ -171,6 +170,7 @@ cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nog
     exchange.splice.held = 0
     exchange.splice_is_request = False
     exchange.client_mark = 0
+    exchange.interims = 0
     exchange.bytes_in = 0
     exchange.bytes_out = 0
     exchange.key = 0
@@ -218,7 +218,7 @@ cdef void _begin(ClientConn* client, CompiledListener* settings, int size) noexc
         exchange.flags |= EX_REQUEST_DONE
     if not head.flags & HEAD_KEEP_ALIVE:
         exchange.flags |= EX_CLIENT_CLOSE | EX_LAST_REQUEST
-    elif context.draining or client.closing:
+    elif context.draining or client.local.leaving:
         exchange.flags |= EX_CLIENT_CLOSE
     if head.method == METHOD_GET or head.method == METHOD_HEAD or head.method == METHOD_PUT or head.method == METHOD_DELETE or \
             head.method == METHOD_OPTIONS:
@@ -239,7 +239,9 @@ cdef int _keep_request(Exchange* exchange, Head* head, uint32_t size) noexcept n
     cdef Slice referer = head_field(head, FIELD_REFERER)
     cdef Slice id = head_field(head, FIELD_X_REQUEST_ID)
     cdef Slice trace = head_field(head, FIELD_TRACEPARENT)
-    cdef size_t need = size + exchange.path.size + exchange.query.size + exchange.host.size + 2 * LOG_TEXT_MAX + REQUEST_EXTRA + 256
+    # Path and query stand in it twice: for the log, and in the head, where the path may be longer than it came.
+    cdef size_t need = (size + 2 * exchange.path.size + 2 * exchange.query.size + exchange.host.size + 2 * LOG_TEXT_MAX + REQUEST_EXTRA
+                        + 256)
     if exchange.route != NULL and exchange.route.step_count:
         need += exchange.response_lines.size + exchange.request_lines.size
     if head.body == BODY_LENGTH and head.content_length <= SMALL_BODY:
@@ -285,9 +287,10 @@ cdef void _route(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
     _enter(exchange, PHASE_ROUTE)
     if head.method == METHOD_TRACE or head.method == METHOD_CONNECT:
         fault = FAULT_METHOD_REFUSED
+        exchange.flags |= EX_CLIENT_CLOSE   # what an optimistic client sends behind CONNECT is not HTTP
     elif listener.body_size and head.body == BODY_LENGTH and head.content_length > listener.body_size:
         fault = FAULT_BODY_TOO_LARGE
-    elif head.first[FIELD_VIA] and _is_loop(context, head_field(head, FIELD_VIA)):
+    elif head.first[FIELD_VIA] and _is_loop(context, head):
         fault = FAULT_LOOP
     if head.host.size and split_host(head.host, &host) < 0:
         fault = FAULT_HOST_INVALID
@@ -332,14 +335,18 @@ cdef void _route(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
     _prepare(exchange, head, size)
 
 
-cdef bint _is_loop(Context* context, Slice via) noexcept nogil:
+cdef bint _is_loop(Context* context, const Head* head) noexcept nogil:
     """Whether our own pseudonym stands in Via (RFC 9110 §7.6.3); it is made anew for each process."""
-    cdef size_t i
-    if via.size < context.via_size:
-        return False
-    for i in range(via.size - context.via_size + 1):
-        if via.data[i] == context.via[0] and memcmp(via.data + i, context.via, context.via_size) == 0:
-            return True
+    cdef const uint8_t* value
+    cdef uint32_t at
+    cdef int i
+    for i in range(head.field_count):
+        if head.fields[i].id != FIELD_VIA or head.fields[i].value_size < context.via_size:
+            continue
+        value = head.base + head.fields[i].value
+        for at in range(head.fields[i].value_size - context.via_size + 1):
+            if value[at] == context.via[0] and memcmp(value + at, context.via, context.via_size) == 0:
+                return True
     return False
 
 
@@ -359,7 +366,8 @@ cdef int _filter(Exchange* exchange) noexcept nogil:
     result = chain_run(exchange.route.steps, exchange.route.step_count, &state)
     exchange.request_lines = state.request_lines
     exchange.response_lines = state.response_lines
-    return -result if result < 0 else FAULT_NONE
+    INVARIANT(result <= CHAIN_CONTINUE)   # no step waits yet
+    return -result
 
 
 cdef void _own_answer(Exchange* exchange) noexcept nogil:
@@ -368,7 +376,7 @@ cdef void _own_answer(Exchange* exchange) noexcept nogil:
         if not consult_ask(exchange, exchange.route.consult):
             _answer_fault(exchange, FAULT_CONSULT_FULL)
             return
-        timer_set(&exchange.context.timers, &exchange.total, exchange.context.clock.now_ms + exchange.route.consult_ms)
+        timer_after(&exchange.context.timers, &exchange.total, exchange.context.clock.now_ms, exchange.route.consult_ms)
         return
     _before_own_answer(exchange)
     if exchange.route.action == ACTION_RESPOND:
@@ -418,7 +426,7 @@ cdef void _prepare(Exchange* exchange, Head* head, uint32_t size) noexcept nogil
     cdef int written, i
     edits.path = exchange.path
     edits.query = exchange.query
-    edits.client_ip = exchange.client_ip
+    edits.client_ip = slice_of(exchange.client.ip, exchange.client.ip_size)   # whom we got it from; who asked stands left of it
     edits.proto = exchange.listener.scheme
     draw = exchange.id
     for i in range(16):
@@ -432,8 +440,7 @@ cdef void _prepare(Exchange* exchange, Head* head, uint32_t size) noexcept nogil
     edits.upgrade = (exchange.flags & EX_UPGRADE) != 0
     edits.body = head.body
     edits.content_length = head.content_length
-    if exchange.request_lines.size:
-        replace_fields(head, exchange.request_lines)
+    edits.replaced = replace_fields(head, exchange.request_lines) if exchange.request_lines.size else 0
     written = write_request_head(head, &edits, exchange.request.data + exchange.request.end, exchange.request.cap - exchange.request.end)
     if written < 0:
         stream_consume(&exchange.client.stream, size)
@@ -451,7 +458,7 @@ cdef void _prepare(Exchange* exchange, Head* head, uint32_t size) noexcept nogil
         exchange.key = request_key(exchange, head)
     stream_consume(&exchange.client.stream, size)
     if route.total_ms:
-        timer_set(&context.timers, &exchange.total, context.clock.now_ms + route.total_ms)
+        timer_after(&context.timers, &exchange.total, context.clock.now_ms, route.total_ms)
     _enter(exchange, PHASE_CACHE_LOOKUP)
     _pick(exchange, FAULT_NO_SERVER)
 
@@ -501,7 +508,7 @@ cdef void _connect(Exchange* exchange) noexcept nogil:
         return
     exchange.origin = origin
     origin.exchange = exchange
-    timer_set(&context.timers, &origin.timer, context.clock.now_ms + exchange.target.connect_ms)
+    timer_after(&context.timers, &origin.timer, context.clock.now_ms, exchange.target.connect_ms)
 
 
 cdef void _connected(Exchange* exchange) noexcept nogil:
@@ -525,10 +532,11 @@ cdef void _send_request(Exchange* exchange) noexcept nogil:
     stream_send_stable(&origin.stream, exchange.request.data + exchange.request_start, size)
     _enter(exchange, PHASE_READ_RESPONSE)
     if exchange.flags & EX_REQUEST_DONE:
-        timer_set(&exchange.context.timers, &origin.timer, exchange.context.clock.now_ms + exchange.route.first_byte_ms)
+        timer_after(&exchange.context.timers, &origin.timer, exchange.context.clock.now_ms, exchange.route.first_byte_ms)
         return
-    timer_set(&exchange.context.timers, &origin.timer, exchange.context.clock.now_ms + exchange.route.between_bytes_ms)
+    timer_after(&exchange.context.timers, &origin.timer, exchange.context.clock.now_ms, exchange.route.between_bytes_ms)
     exchange.body_ms = exchange.context.clock.now_ms
+    origin.progress = _progress(exchange)
     _watch_body(exchange)
     stream_resume(&exchange.client.stream)
     if exchange.client.stream.received != NULL:
@@ -557,7 +565,7 @@ cdef void _request_sent(Exchange* exchange) noexcept nogil:
     timer_off(&exchange.client.timer)
     exchange.sent_us = context.clock.now_us
     if exchange.origin.state == ORIGIN_WAITING:
-        timer_set(&context.timers, &exchange.origin.timer, context.clock.now_ms + exchange.route.first_byte_ms)
+        timer_after(&context.timers, &exchange.origin.timer, context.clock.now_ms, exchange.route.first_byte_ms)
 
 
 # ---- READ_RESPONSE ----
@@ -579,6 +587,10 @@ cdef void _read_response(Exchange* exchange) noexcept nogil:
             return
         if head.status >= 200 or head.status == 101:
             break
+        exchange.interims += 1
+        if exchange.interims > INTERIMS_MAX or stream_unsent(&exchange.client.stream) >= exchange.listener.buffer:
+            _fail(exchange, FAULT_UPSTREAM_HEAD_TOO_LARGE)
+            return
         if exchange.minor == 1:
             _forward_interim(exchange, head)
         stream_consume(&origin.stream, size)
@@ -651,7 +663,7 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
             chunk_start(&exchange.response_chunks)
         else:
             exchange.flags &= ~<uint32_t>EX_ORIGIN_KEEP
-    if context.draining or exchange.client.closing or exchange.client.local.settings == NULL:
+    if context.draining or exchange.client.local.leaving:
         exchange.flags |= EX_CLIENT_CLOSE
     if not exchange.flags & EX_REQUEST_DONE:
         # The answer came before the whole request did: the rest of the request is not worth a connection.
@@ -661,8 +673,8 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
     edits.keep_alive = exchange.minor == 0 and not edits.close
     room = <uint32_t>(head.size + exchange.response_lines.size + RESPONSE_EXTRA)
     out = stream_room(&exchange.client.stream, room)
-    if exchange.response_lines.size:
-        replace_fields(head, exchange.response_lines)
+    if exchange.response_lines.size and replace_fields(head, exchange.response_lines) >> FIELD_DATE & 1:
+        edits.date = slice_empty()
     written = write_response_head(head, &edits, out, room)
     if written < 0:
         _fail(exchange, -written)
@@ -678,7 +690,7 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
         _begin_tunnel(exchange)
         return
     origin.state = ORIGIN_BODY
-    timer_set(&context.timers, &origin.timer, context.clock.now_ms + exchange.route.between_bytes_ms)
+    timer_after(&context.timers, &origin.timer, context.clock.now_ms, exchange.route.between_bytes_ms)
     if exchange.response_body == BODY_NONE or exchange.response_body == BODY_LENGTH and exchange.response_left == 0:
         _end(exchange)
         return
@@ -698,6 +710,7 @@ cdef void _move_response(Exchange* exchange) noexcept nogil:
     elif result < 0:
         _fail(exchange, -result)
     elif result == RELAY_BLOCKED or result == RELAY_SPLICED:
+        exchange.origin.progress = _progress(exchange)
         timer_set(&exchange.context.timers, &exchange.client.timer, exchange.context.clock.now_ms + SEND_STALL_MS)
 
 
@@ -707,7 +720,7 @@ cdef void _begin_tunnel(Exchange* exchange) noexcept nogil:
     exchange.origin.state = ORIGIN_TUNNEL
     timer_off(&exchange.origin.timer)
     timer_remove(&context.timers, &exchange.total)
-    timer_set(&context.timers, &exchange.client.timer, context.clock.now_ms + exchange.route.tunnel_idle_ms)
+    timer_after(&context.timers, &exchange.client.timer, context.clock.now_ms, exchange.route.tunnel_idle_ms)
     tunnel_from_origin(exchange)
     stream_resume(&exchange.client.stream)
     tunnel_from_client(exchange)
@@ -791,11 +804,7 @@ cdef void _log(Exchange* exchange) noexcept nogil:
     if exchange.request != NULL:
         buffer_free(&context.buffers, exchange.request)
     slab_free(&context.exchanges, exchange)
-    snapshot.local[context.engine].exchanges -= 1
-    if snapshot.local[context.engine].exchanges == 0 and snapshot.local[context.engine].superseded:
-        snapshot.local[context.engine].retired.kind = EVENT_RETIRED
-        snapshot.local[context.engine].retired.number = snapshot.generation
-        event_push(context.events, &snapshot.local[context.engine].retired)
+    snapshot_release(context, snapshot)
 
 
 cdef void _end(Exchange* exchange) noexcept nogil:
@@ -897,6 +906,10 @@ cdef void _end_tunnel(Exchange* exchange) noexcept nogil:
 
 # ---- what streams tell ----
 
+cdef inline CompiledListener* settings_of(ClientConn* client) noexcept nogil:
+    return <CompiledListener*>client.local.settings
+
+
 cdef void _on_client(void* owner, int what) noexcept nogil:
     cdef ClientConn* client = <ClientConn*>owner
     cdef Exchange* exchange = client.exchange
@@ -918,6 +931,8 @@ cdef void _on_client(void* owner, int what) noexcept nogil:
         elif state == CLIENT_TUNNEL:
             if tunnel_client_drained(exchange):
                 _end_tunnel(exchange)
+        elif state == CLIENT_IDLE:
+            timer_after(&client.context.timers, &client.timer, client.context.clock.now_ms, settings_of(client).idle_ms)
         elif exchange != NULL and exchange.origin != NULL:
             timer_off(&client.timer)
             stream_resume(&exchange.origin.stream)
@@ -965,7 +980,7 @@ cdef void _on_origin(void* owner, int what) noexcept nogil:
         if state == ORIGIN_WAITING:
             _read_response(exchange)
         elif state == ORIGIN_BODY:
-            timer_set(&exchange.context.timers, &origin.timer, exchange.context.clock.now_ms + exchange.route.between_bytes_ms)
+            timer_after(&exchange.context.timers, &origin.timer, exchange.context.clock.now_ms, exchange.route.between_bytes_ms)
             _move_response(exchange)
         else:
             INVARIANT(state == ORIGIN_TUNNEL)
@@ -1036,20 +1051,19 @@ cdef void _on_client_timer(void* owner) noexcept nogil:
     cdef Exchange* exchange = client.exchange
     cdef CompiledListener* settings = <CompiledListener*>client.local.settings
     cdef int state = client.state
-    if state == CLIENT_HEAD and settings != NULL:
+    if state == CLIENT_HEAD:
         count_add(&client.local.rejected, REJECT_HEAD_TIMEOUT, 1)
-        client.context.head.host = slice_empty()
         _begin(client, settings, -FAULT_HEAD_TIMEOUT)
     elif state == CLIENT_TUNNEL:
         _end_tunnel(exchange)
     elif state == CLIENT_BUSY:
         _check_client(exchange)
-    elif state == CLIENT_IDLE and stream_unsent(&client.stream) > 0:
-        client_finish(client, False)   # still taking its last answer: that has a timeout of its own
+    elif (state == CLIENT_IDLE or state == CLIENT_CLOSING) and stream_unsent(&client.stream) > 0:
+        client_check_sending(client)
     else:
-        if state == CLIENT_IDLE and client.served == 0:
+        if state == CLIENT_IDLE and client.served == 0 and not client.context.draining and not client.local.leaving:
             count_add(&client.local.rejected, REJECT_HEAD_TIMEOUT, 1)
-        client_close(client, state == CLIENT_CLOSING)
+        client_close(client, False)
 
 
 cdef void _check_client(Exchange* exchange) noexcept nogil:
@@ -1085,6 +1099,11 @@ cdef void _check_client(Exchange* exchange) noexcept nogil:
     timer_set(&context.timers, &client.timer, context.clock.now_ms + BODY_CHECK_MS)
 
 
+cdef inline uint64_t _progress(const Exchange* exchange) noexcept nogil:
+    """Grows with every byte that moved between the origin and us."""
+    return exchange.bytes_in + exchange.bytes_out + exchange.splice.moved - stream_unsent(&exchange.origin.stream)
+
+
 cdef void _on_origin_timer(void* owner) noexcept nogil:
     cdef OriginConn* origin = <OriginConn*>owner
     cdef Exchange* exchange = origin.exchange
@@ -1096,7 +1115,7 @@ cdef void _on_origin_timer(void* owner) noexcept nogil:
     if origin.state == ORIGIN_CONNECTING:
         _fail(exchange, FAULT_CONNECT_TIMEOUT)
         return
-    progress = exchange.bytes_in + exchange.bytes_out + exchange.splice.moved - stream_unsent(&origin.stream)
+    progress = _progress(exchange)
     if origin.state == ORIGIN_WAITING:
         if exchange.flags & EX_REQUEST_DONE and stream_unsent(&origin.stream) == 0:
             _fail(exchange, FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT)
@@ -1104,11 +1123,12 @@ cdef void _on_origin_timer(void* owner) noexcept nogil:
         if progress == origin.progress and (stream_unsent(&origin.stream) > 0 or exchange.splice.held > 0):
             _fail(exchange, FAULT_UPSTREAM_WRITE_TIMEOUT)
             return
-    elif progress == origin.progress and not origin.stream.flags & STREAM_PAUSED and exchange.splice.held == 0:
+    elif (progress == origin.progress and not origin.stream.flags & STREAM_PAUSED
+            and (exchange.splice_is_request or exchange.splice.held == 0)):
         _fail(exchange, FAULT_UPSTREAM_READ_TIMEOUT)
         return
     origin.progress = progress
-    timer_set(&context.timers, &origin.timer, context.clock.now_ms + exchange.route.between_bytes_ms)
+    timer_after(&context.timers, &origin.timer, context.clock.now_ms, exchange.route.between_bytes_ms)
 
 
 cdef void _on_total_timeout(void* owner) noexcept nogil:
@@ -1133,21 +1153,9 @@ cdef void exchanges_drain(Context* context) noexcept nogil:
     """A resting connection may just be sending its next request: it gets DRAIN_QUIET_MS to do so, and an answer with Connection: close."""
     cdef ClientConn* client = context.first_client
     while client != NULL:
-        if client.state == CLIENT_IDLE:
+        if client.state == CLIENT_IDLE and (context.draining or client.local.leaving):
             timer_set(&context.timers, &client.timer, context.clock.now_ms + DRAIN_QUIET_MS)
         client = client.next
-
-
-cdef void exchanges_release_listeners(Context* context) noexcept nogil:
-    cdef ClientConn* client = context.first_client
-    cdef ClientConn* following
-    while client != NULL:
-        following = client.next
-        if client.local.settings == NULL:
-            client.closing = True
-            if client.state == CLIENT_IDLE or client.state == CLIENT_HEAD:
-                client_finish(client, False)
-        client = following
 
 
 cdef void exchanges_abort(Context* context) noexcept nogil:

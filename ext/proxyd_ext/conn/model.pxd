@@ -86,6 +86,7 @@ cdef struct ClientConn:
     bint closing              # no further request on this connection
     bint ended                # the client sent FIN
     bint quiet                # the client announced its last request
+    uint32_t unsent_mark      # bytes of its last answer that had not left when we last looked
     Address address           # the peer, or what PROXY said
     uint8_t ip_size
     uint8_t[IP_TEXT] ip       # text of the address
@@ -155,6 +156,7 @@ cdef struct Exchange:
     Buffer* response_trailers
     Splice splice             # the answer's body, or the request's
     bint splice_is_request
+    uint8_t interims          # 1xx answers so far
     uint64_t client_mark      # bytes moved when the client was last checked
     uint64_t bytes_in         # body bytes taken from the client
     uint64_t bytes_out        # bytes given to the client

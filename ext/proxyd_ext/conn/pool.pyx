@@ -12,7 +12,7 @@ from proxyd_ext.core.fault cimport (
 )
 from proxyd_ext.core.shim cimport counter_add, fetch_add_i64, load_i64, store_i64
 from proxyd_ext.core.slab cimport slab_free, slab_new
-from proxyd_ext.core.timer cimport timer_init, timer_remove, timer_set, timers_reserve
+from proxyd_ext.core.timer cimport timer_after, timer_init, timer_remove, timers_reserve
 from proxyd_ext.io.poller cimport STREAM_ENDED, STREAM_ENDING, STREAM_READABLE
 from proxyd_ext.io.stream cimport stream_bury, stream_close, stream_connect, stream_resume
 from proxyd_ext.io.sys cimport (
@@ -103,7 +103,7 @@ cdef OriginConn* origin_connect(Context* context, ServerData* server, int* fault
     return origin
 
 
-cdef void origin_park(OriginConn* origin, int64_t most, int32_t idle_ms) noexcept nogil:
+cdef void origin_park(OriginConn* origin, int64_t most, int64_t idle_ms) noexcept nogil:
     cdef Context* context = origin.context
     origin.exchange = NULL
     if context.draining or load_i64(&origin.server.idle_total) >= most or origin.local.mark != context.snapshot.generation:
@@ -120,7 +120,7 @@ cdef void origin_park(OriginConn* origin, int64_t most, int32_t idle_ms) noexcep
     if origin.next != NULL:
         origin.next.previous = origin
     origin.local.idle = origin
-    timer_set(&context.timers, &origin.timer, context.clock.now_ms + idle_ms)
+    timer_after(&context.timers, &origin.timer, context.clock.now_ms, idle_ms)
     # If the kernel may hold more (after a splice we do not know), it is looked at before the connection is used again.
     stream_resume(&origin.stream)
 

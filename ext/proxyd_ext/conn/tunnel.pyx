@@ -1,7 +1,7 @@
 """Tunnels (see tunnel.pxd). Each direction is copied with a bounded backlog; an end is passed on as FIN once the bytes before it are out."""
 from libc.stdint cimport uint32_t
 from proxyd_ext.core.shim cimport counter_add
-from proxyd_ext.core.timer cimport timer_set
+from proxyd_ext.core.timer cimport timer_after
 from proxyd_ext.io.poller cimport STREAM_ENDED, Stream
 from proxyd_ext.io.stream cimport stream_consume, stream_finish, stream_pause, stream_resume, stream_send, stream_unsent
 
@@ -10,7 +10,7 @@ cdef uint32_t _pump(Exchange* exchange, Stream* source, Stream* sink) noexcept n
     cdef uint32_t size
     if source.received == NULL:
         return 0
-    timer_set(&exchange.context.timers, &exchange.client.timer, exchange.context.clock.now_ms + exchange.route.tunnel_idle_ms)
+    timer_after(&exchange.context.timers, &exchange.client.timer, exchange.context.clock.now_ms, exchange.route.tunnel_idle_ms)
     size = source.received.end - source.received.start
     stream_send(sink, source.received.data + source.received.start, size)
     stream_consume(source, size)

@@ -28,7 +28,8 @@ cdef int events_init(EventQueue* queue) noexcept nogil:
 
 
 cdef void events_destroy(EventQueue* queue) noexcept nogil:
-    close(queue.fd)
+    if queue.fd >= 0:
+        close(queue.fd)
 
 
 cdef bint event_push(EventQueue* queue, EventNode* node) noexcept nogil:

@@ -40,7 +40,6 @@ cdef enum:
     FAULT_DENIED = 37                    # 403
     FAULT_TOTAL_TIMEOUT = 38             # 504: timeout.total
     FAULT_HEAD_REWRITE_TOO_LARGE = 39    # 431: the head with our fields added does not fit
-    FAULT_BODY_NOT_REPEATABLE = 40       # 502: a retry was wanted, but the body is gone
     # The origin.
     FAULT_CONNECT_REFUSED = 50           # 502
     FAULT_CONNECT_TIMEOUT = 51           # 504

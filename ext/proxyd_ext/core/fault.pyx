@@ -53,7 +53,6 @@ cdef void _fill() noexcept nogil:
     _set(FAULT_DENIED, 403, self, never, "denied", "http_request_denied", "access is denied")
     _set(FAULT_TOTAL_TIMEOUT, 504, self, never, "total_timeout", "http_response_timeout", "the answer did not come within timeout.total")
     _set(FAULT_HEAD_REWRITE_TOO_LARGE, 431, client, never, "head_too_large", "http_request_error", "the request head is too large to be forwarded")
-    _set(FAULT_BODY_NOT_REPEATABLE, 502, up, never, "body_not_repeatable", "http_response_incomplete", "the server failed and the request body cannot be sent again")
     _set(FAULT_CONNECT_REFUSED, 502, up, safe, "connect_refused", "connection_refused", "connection refused")
     _set(FAULT_CONNECT_TIMEOUT, 504, up, safe, "connect_timeout", "connection_timeout", "the server did not accept the connection within timeout.connect")
     _set(FAULT_CONNECT_UNREACHABLE, 502, up, safe, "connect_unreachable", "destination_ip_unroutable", "the server's address is unreachable")

@@ -45,3 +45,11 @@ cdef inline void timer_set(Timers* timers, Timer* timer, int64_t deadline_ms) no
 
 cdef inline void timer_off(Timer* timer) noexcept nogil:
     timer.deadline_ms = TIMER_OFF_MS
+
+
+cdef inline void timer_after(Timers* timers, Timer* timer, int64_t now_ms, int64_t ms) noexcept nogil:
+    """Due `ms` from now; 0 means no limit: off."""
+    if ms > 0:
+        timer_set(timers, timer, now_ms + ms)
+    else:
+        timer_off(timer)

@@ -11,9 +11,10 @@ from proxyd_ext.balance.server cimport ServerData, server_drop, server_join, ups
 from proxyd_ext.conn.client cimport client_accept
 from proxyd_ext.conn.consult cimport consults_destroy, consults_init
 from proxyd_ext.conn.exchange cimport (
-    exchange_answered, exchange_install, exchanges_abort, exchanges_drain, exchanges_release_listeners,
+    exchange_answered, exchange_install, exchanges_abort, exchanges_drain,
 )
 from proxyd_ext.conn.model cimport ClientConn, Context, Exchange, OriginConn
+from proxyd_ext.conn.pin cimport snapshot_hold, snapshot_release
 from proxyd_ext.conn.pool cimport origins_sweep
 from proxyd_ext.core.buffer cimport buffers_destroy, buffers_init
 from proxyd_ext.core.clock cimport clock_advance, clock_init, clock_read
@@ -40,7 +41,7 @@ from proxyd_ext.io.sys cimport (
     timerfd_settime, write,
 )
 from proxyd_ext.log.ring cimport LogRing
-from proxyd_ext.snapshot.compile cimport CONSULT_LIVE, CONSULT_READY, Snapshot, SnapshotData
+from proxyd_ext.snapshot.compile cimport CONSULT_LIVE, CONSULT_READY, CompiledListener, Snapshot, SnapshotData
 
 cdef extern from "<signal.h>" nogil:
     ctypedef struct sigset_t:
@@ -150,7 +151,11 @@ cdef void _listen(EngineCore* core, SnapshotData* snapshot) noexcept nogil:
     cdef int i, fd
     for i in range(snapshot.listener_count):
         listener = snapshot.listeners[i].listener
-        local = listener_join(listener, context.engine)
+        local = listener.local[context.engine]
+        if local.leaving:
+            local.leaving = False
+            if local.open_count > 0:
+                snapshot_release(context, (<CompiledListener*>local.settings).snapshot)
         local.context = context
         local.settings = &snapshot.listeners[i]
         local.mark = snapshot.generation
@@ -184,20 +189,21 @@ cdef void _stop_listening(Context* context, SnapshotData* old, uint64_t generati
         if local.mark == generation:
             continue
         _leave(context, listener)
-        local.settings = NULL
+        local.leaving = True
+        if local.open_count > 0:
+            snapshot_hold(context, old)   # until the last of its connections has gone (conn/client)
         left = True
     if left:
-        exchanges_release_listeners(context)
+        exchanges_drain(context)
 
 
-cdef void _join_members(Context* context, SnapshotData* snapshot) noexcept nogil:
+cdef void _mark_members(Context* context, SnapshotData* snapshot) noexcept nogil:
     cdef int i, k
     cdef ServerData* server
     for i in range(snapshot.upstream_count):
-        upstream_join(snapshot.upstreams[i].pool.state, context.engine)
         for k in range(snapshot.upstreams[i].pool.count):
             server = snapshot.upstreams[i].pool.members[k].server
-            server_join(server, context.engine).mark = snapshot.generation
+            server.local[context.engine].mark = snapshot.generation
 
 
 cdef void _take_snapshot(EngineCore* core) noexcept nogil:
@@ -206,7 +212,7 @@ cdef void _take_snapshot(EngineCore* core) noexcept nogil:
     cdef SnapshotData* old = context.snapshot
     if snapshot == NULL:
         return
-    _join_members(context, snapshot)
+    _mark_members(context, snapshot)
     context.snapshot = snapshot
     context.log = <LogRing*>load_acquire_ptr(&core.published_log)
     _listen(core, snapshot)
@@ -214,7 +220,7 @@ cdef void _take_snapshot(EngineCore* core) noexcept nogil:
         _stop_listening(context, old, snapshot.generation)
         origins_sweep(context)
         old.local[context.engine].superseded = True
-        if old.local[context.engine].exchanges == 0:
+        if old.local[context.engine].users == 0:
             _say(core, old, EVENT_RETIRED)
     _say(core, snapshot, EVENT_ACK)
 
@@ -317,6 +323,7 @@ cdef class Engine:
             raise MemoryError
         context = &self.core.context
         context.engine = index
+        context.poller.epfd = context.poller.reserve_fd = self.core.door_fd = self.core.events.fd = -1   # until they are opened
         context.date_s = -1
         buffers_init(&context.buffers)
         timers_init(&context.timers)
@@ -367,7 +374,8 @@ cdef class Engine:
                 server_drop(<ServerData*>node.subject)
             node = node.next
         poller_destroy(&self.core.context.poller)
-        close(self.core.door_fd)
+        if self.core.door_fd >= 0:
+            close(self.core.door_fd)
         if self.core.alarm_fd >= 0:
             close(self.core.alarm_fd)
         consults_destroy(&self.core.context)
@@ -419,6 +427,7 @@ cdef class Engine:
         does not touch the one before.
         """
         cdef SnapshotData* passed_over
+        self._join(snapshot.data)
         self._published.append(snapshot)
         if log is not ...:
             self._logs.append((snapshot.generation, log))
@@ -429,6 +438,20 @@ cdef class Engine:
             # A newer one came before the engine's next turn: this one was never used, and is done with at once.
             _say(self.core, passed_over, EVENT_ACK)
             _say(self.core, passed_over, EVENT_RETIRED)
+
+    cdef int _join(self, SnapshotData* snapshot) except -1:
+        """Make this engine's part of every lasting object, here where a lack of memory can still be told."""
+        cdef int i, k
+        cdef bint ok = True
+        for i in range(snapshot.listener_count):
+            ok = ok and listener_join(snapshot.listeners[i].listener, self.index) != NULL
+        for i in range(snapshot.upstream_count):
+            ok = ok and upstream_join(snapshot.upstreams[i].pool.state, self.index) != NULL
+            for k in range(snapshot.upstreams[i].pool.count):
+                ok = ok and server_join(snapshot.upstreams[i].pool.members[k].server, self.index) != NULL
+        if not ok:
+            raise MemoryError
+        return 0
 
     def drain(self) -> None:
         """Accept no more, finish what is under way; then ("drained",)."""

@@ -2,7 +2,7 @@
 
 To add a filter: a FILTER_* kind and its fields here, its case in `chain_run`, its spec in snapshot/spec.py and its row in snapshot/compile.pyx.
 """
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint64_t
 from proxyd_ext.core.address cimport Address, Network
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.http1.head cimport Head
@@ -34,6 +34,7 @@ ctypedef struct FilterState:
 
 
 # Mark the fields of `head` that `lines` sets anew, so that the head writers leave them out: `set` replaces, it does not add beside.
-cdef void replace_fields(Head* head, Slice lines) noexcept nogil
+# Returns the bits of the known fields (FIELD_*) among them.
+cdef uint64_t replace_fields(Head* head, Slice lines) noexcept nogil
 
 cdef int chain_run(const FilterStep* steps, int count, FilterState* state) noexcept nogil

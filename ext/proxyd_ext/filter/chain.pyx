@@ -5,6 +5,8 @@ from proxyd_ext.core.address cimport network_contains
 from proxyd_ext.core.fault cimport FAULT_DENIED
 from proxyd_ext.core.shim cimport INVARIANT
 from proxyd_ext.core.slice cimport slice_equals_nocase, slice_of
+from proxyd_ext.http1.head cimport FIELD_OTHER
+from proxyd_ext.http1.names cimport field_bit, field_id
 
 
 cdef bint _admits(const FilterStep* step, const Address* client) noexcept nogil:
@@ -31,19 +33,22 @@ cdef int chain_run(const FilterStep* steps, int count, FilterState* state) noexc
     return CHAIN_CONTINUE
 
 
-cdef void replace_fields(Head* head, Slice lines) noexcept nogil:
+cdef uint64_t replace_fields(Head* head, Slice lines) noexcept nogil:
     cdef const uint8_t* at = lines.data
     cdef const uint8_t* end = lines.data + lines.size
     cdef const uint8_t* colon
     cdef Slice name
+    cdef uint64_t known = 0
     cdef int i
     while at < end:
         colon = <const uint8_t*>memchr(at, c':', end - at)
         INVARIANT(colon != NULL)   # the control plane wrote these lines
         name = slice_of(at, colon - at)
+        known |= field_bit(field_id(name.data, name.size))
         for i in range(head.field_count):
             if slice_equals_nocase(slice_of(head.base + head.fields[i].name, head.fields[i].name_size), name):
                 head.fields[i].hop = 1
         at = <const uint8_t*>memchr(colon, c'\n', end - colon)
         INVARIANT(at != NULL)
         at += 1
+    return known & ~field_bit(FIELD_OTHER)

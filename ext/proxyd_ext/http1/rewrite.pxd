@@ -16,6 +16,7 @@ ctypedef struct RequestEdits:
     Slice via             # pseudonym for Via, e.g. "proxyd"
     Slice host            # replaces Host when data is not NULL
     Slice extra           # whole field lines to add (each with CRLF); may be empty
+    uint64_t replaced     # bits of the FIELD_* that `extra` sets: of those that we would write, none is written a second time
     bint trusted          # the peer may be believed: X-Forwarded-* and X-Request-ID are kept (X-Forwarded-For appended to)
     bint upgrade          # forward as a WebSocket upgrade
     uint8_t body          # BODY_NONE, BODY_LENGTH or BODY_CHUNKED: what we will send

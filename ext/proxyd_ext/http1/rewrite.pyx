@@ -94,7 +94,9 @@ cdef void _put_joined(Writer* w, const Head* head, int id) noexcept nogil:
 cdef inline void _put_forwarded(Writer* w, const Head* head, const RequestEdits* edits, Slice host, uint64_t drop) noexcept nogil:
     """X-Forwarded-For, -Proto, -Host and X-Request-ID, where they are not kept from a trusted peer (then they are not in `drop`)."""
     cdef bint joined = edits.trusted and head.first[FIELD_X_FORWARDED_FOR] != 0
-    if edits.client_ip.size or (joined and _kept(head, FIELD_X_FORWARDED_FOR)):
+    if edits.replaced >> FIELD_X_FORWARDED_FOR & 1:
+        pass
+    elif edits.client_ip.size or (joined and _kept(head, FIELD_X_FORWARDED_FOR)):
         _put(w, <const char*>b"X-Forwarded-For: ", 17)
         if joined:
             _put_joined(w, head, FIELD_X_FORWARDED_FOR)
@@ -164,8 +166,9 @@ cdef int write_request_head(const Head* head, const RequestEdits* edits, uint8_t
     _put(&w, <const char*>b"\r\n", 2)
     _put_kept(&w, head, drop)
     _put_framing(&w, edits.body, edits.body == BODY_LENGTH, edits.content_length)
-    _put_forwarded(&w, head, edits, head.host, drop)
-    _put_via(&w, head, edits.via)
+    _put_forwarded(&w, head, edits, head.host, drop & ~edits.replaced)
+    if not edits.replaced >> FIELD_VIA & 1:
+        _put_via(&w, head, edits.via)
     if edits.upgrade:
         _put(&w, <const char*>b"Connection: Upgrade\r\nUpgrade: websocket\r\n", 41)
     _put_slice(&w, edits.extra)
@@ -414,6 +417,7 @@ def rewrite_request(data: bytes, *, path: bytes | None = None, query: bytes | No
         edits.path = head.path if path is None else _slice(path)
         edits.query = head.query if path is None else _slice(query)
         edits.client_ip, edits.proto, edits.request_id = _slice(client_ip), _slice(proto), _slice(request_id)
+        edits.replaced = 0
         edits.via, edits.host, edits.extra = _slice(via), _slice(host), _slice(extra)
         edits.trusted, edits.upgrade = trusted, upgrade
         edits.body = head.body if body is None else body

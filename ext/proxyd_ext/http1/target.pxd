@@ -43,7 +43,7 @@ cdef inline int read_authority(Slice authority, Slice* name) noexcept nogil:
         while p < end and p[0] != c']':
             p += 1
         size = p - start
-        if p == end or size > IPV6_TEXT_MAX:
+        if p == end or size > IPV6_TEXT_MAX or memchr(start, 0, size) != NULL:
             return -FAULT_HOST_INVALID
         memcpy(text, start, size)
         text[size] = 0

@@ -69,8 +69,8 @@ cdef void _rest(Acceptor* acceptor) noexcept nogil:
 
 cdef void acceptor_rouse(Acceptor* acceptor) noexcept nogil:
     if acceptor.resting and acceptor.fd >= 0:
-        acceptor.resting = False
-        poller_add(acceptor.poller, acceptor.fd, EPOLLIN | (EPOLLEXCLUSIVE if acceptor.shared else 0), &acceptor.pollable)
+        acceptor.resting = poller_add(acceptor.poller, acceptor.fd, EPOLLIN | (EPOLLEXCLUSIVE if acceptor.shared else 0),
+                                      &acceptor.pollable) < 0
 
 
 cdef int acceptor_poll(Acceptor* acceptor) noexcept nogil:

@@ -20,7 +20,8 @@ ctypedef struct ListenerLocal:
     ListenerData* listener
     void* context             # the engine's Context
     Acceptor acceptor
-    void* settings            # CompiledListener* of the engine's current snapshot; NULL: no longer listening
+    void* settings            # CompiledListener* of the last snapshot that had this listener
+    bint leaving              # no snapshot has it any more: its connections serve out under the old settings, which they keep alive
     uint64_t mark             # generation of the last snapshot that had this listener
     uint64_t accepted
     int64_t open_count        # connections now

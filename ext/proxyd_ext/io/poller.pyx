@@ -42,7 +42,8 @@ cdef void poller_destroy(Poller* poller) noexcept nogil:
     poller.pipe_count = 0
     if poller.reserve_fd >= 0:
         close(poller.reserve_fd)
-    close(poller.epfd)
+    if poller.epfd >= 0:
+        close(poller.epfd)
     free(poller.arena)
     poller.arena = NULL
 

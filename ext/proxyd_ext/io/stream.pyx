@@ -5,7 +5,7 @@ What edge-triggering asks for: after an event one must go on until the kernel ha
 that, so no read is made only to see EAGAIN; a FIN that the event already announced is then the next thing, so no read is made to see the 0.
 """
 from libc.string cimport memcpy, memmove, memset
-from proxyd_ext.core.buffer cimport BUFFER_16K, BUFFER_64K, Buffer, buffer_class, buffer_free, buffer_new
+from proxyd_ext.core.buffer cimport BUFFER_CLASSES, Buffer, buffer_class, buffer_free, buffer_new
 from proxyd_ext.core.shim cimport INVARIANT, PXD_LIKELY, PXD_UNLIKELY
 from proxyd_ext.io.poller cimport (
     ARENA_BYTES, STREAM_BLOCKED, STREAM_BROKEN, STREAM_BYTES, STREAM_CONNECTED, STREAM_CONNECTING, STREAM_DRAINED, STREAM_ENDED,
@@ -99,6 +99,11 @@ cdef void stream_bury(Stream* stream) noexcept nogil:
 
 # ---- receiving ----
 
+cdef inline bint _is_spliced(const Stream* stream) noexcept nogil:
+    """Whether what this stream receives goes into a pipe. The sink of a splice receives as ever."""
+    return stream.splice != NULL and stream.splice.source == stream
+
+
 cdef void _push_ready(Stream* stream) noexcept nogil:
     cdef Poller* poller = stream.poller
     if stream.flags & STREAM_QUEUED_READY:
@@ -147,6 +152,23 @@ cdef void _fail(Stream* stream, int error) noexcept nogil:
     stream.handler(stream.owner, STREAM_FAILED)
 
 
+cdef Buffer* _grown(Stream* stream) noexcept nogil:
+    """The received bytes in a buffer of the next class; NULL when there is none."""
+    cdef Buffer* small = stream.received
+    cdef Buffer* large
+    if small.size_class + 1 >= BUFFER_CLASSES:
+        return NULL
+    large = buffer_new(stream.poller.buffers, small.size_class + 1)
+    if large == NULL:
+        return NULL
+    memcpy(large.data, small.data, small.end)
+    large.start = small.start
+    large.end = small.end
+    buffer_free(stream.poller.buffers, small)
+    stream.received = large
+    return large
+
+
 cdef void _receive(Stream* stream) noexcept nogil:
     """One read, and what follows from it."""
     cdef Buffer* buffer = stream.received
@@ -167,7 +189,13 @@ cdef void _receive(Stream* stream) noexcept nogil:
         buffer.end -= buffer.start
         buffer.start = 0
     room = buffer.cap - buffer.end
-    INVARIANT(room > 0)       # an owner whose buffer is full consumes, pauses or closes
+    if PXD_UNLIKELY(room == 0):
+        # The owner waits for more than this buffer holds: its limits have grown since it was taken (a reload).
+        buffer = _grown(stream)
+        if buffer == NULL:
+            _fail(stream, ENOMEM)
+            return
+        room = buffer.cap - buffer.end
     n = recv(stream.fd, buffer.data + buffer.end, room, 0)
     if PXD_LIKELY(n > 0):
         buffer.end += <uint32_t>n
@@ -176,7 +204,7 @@ cdef void _receive(Stream* stream) noexcept nogil:
         stream.handler(stream.owner, STREAM_BYTES)
         if stream.fd < 0:
             return
-        if <uint32_t>n < room and stream.flags & (STREAM_ENDING | STREAM_PAUSED) == STREAM_ENDING and stream.splice == NULL:
+        if <uint32_t>n < room and stream.flags & (STREAM_ENDING | STREAM_PAUSED) == STREAM_ENDING and not _is_spliced(stream):
             _tell_end(stream)
         elif stream.flags & STREAM_READABLE and not stream.flags & STREAM_PAUSED:
             _push_ready(stream)
@@ -225,7 +253,7 @@ cdef void poller_run_ready(Poller* poller) noexcept nogil:
                 if stream.fd >= 0 and stream.flags & STREAM_READABLE and not stream.flags & STREAM_PAUSED:
                     _push_ready(stream)
             elif stream.flags & STREAM_READABLE:
-                if stream.splice != NULL:
+                if _is_spliced(stream):
                     _splice_step(stream.splice)
                 elif not stream.flags & STREAM_PAUSED:
                     _receive(stream)
@@ -457,7 +485,7 @@ cdef void _on_ready(Pollable* pollable, uint32_t events) noexcept nogil:
             stream.flags = (stream.flags | STREAM_ERRORED) & ~<uint32_t>STREAM_ENDING
         elif events & (EPOLLRDHUP | EPOLLHUP):
             stream.flags |= STREAM_ENDING
-        if stream.splice != NULL and stream.splice.source == stream:
+        if _is_spliced(stream):
             _splice_step(stream.splice)
         elif not stream.flags & STREAM_PAUSED:
             _receive(stream)

@@ -197,7 +197,7 @@ cdef size_t render_json(const AccessRecord* r, uint8_t* out, size_t cap) noexcep
     _json_text(o, b',"referer":', r.referer)
     _json_number(o, b',"engine":', r.engine)
     put_text(o, b',"config":"')
-    put_hex(o, r.config, 16)
+    put_hex(o, r.config, 12)
     put_text(o, b'"}')
     return _end_line(o, out)
 

@@ -15,6 +15,9 @@ from proxyd_ext.route.stats cimport RouteStatsData
 from proxyd_ext.route.table cimport RouteTable
 
 
+cdef struct SnapshotData
+
+
 cdef enum:
     ACTION_PROXY = 0
     ACTION_RESPOND = 1
@@ -50,7 +53,7 @@ ctypedef struct CompiledUpstream:
 ctypedef struct Target:
     CompiledUpstream* upstream
     uint64_t up_to            # cumulative weight
-    int32_t connect_ms
+    int64_t connect_ms
     int32_t retry_attempts    # tries after the first
 
 
@@ -67,10 +70,10 @@ ctypedef struct CompiledRoute:
     # ACTION_PROXY
     Target* targets
     int target_count
-    int32_t first_byte_ms
-    int32_t between_bytes_ms
-    int32_t total_ms          # 0: none
-    int32_t tunnel_idle_ms
+    int64_t first_byte_ms
+    int64_t between_bytes_ms
+    int64_t total_ms          # 0: none
+    int64_t tunnel_idle_ms
     # ACTION_RESPOND, ACTION_REDIRECT
     uint16_t status
     Slice head                # field lines: Content-Type and what the config adds
@@ -79,7 +82,7 @@ ctypedef struct CompiledRoute:
     int part_count
     # ACTION_CONSULT
     int consult               # CONSULT_*
-    int32_t consult_ms
+    int64_t consult_ms
 
 
 ctypedef struct CompiledTable:
@@ -89,6 +92,7 @@ ctypedef struct CompiledTable:
 
 
 ctypedef struct CompiledListener:
+    SnapshotData* snapshot    # that this is part of
     ListenerData* listener
     CompiledTable* table
     RouteStatsData** stats    # one a route, and one more for requests without a route
@@ -99,22 +103,22 @@ ctypedef struct CompiledListener:
     int trust_count
     uint32_t buffer           # bytes kept per direction of a connection
     uint64_t body_size        # 0: no limit
-    int32_t header_ms
-    int32_t idle_ms
+    int64_t header_ms
+    int64_t idle_ms
     uint32_t min_body_rate    # bytes a second; 0: off
     int32_t per_client        # 0: no limit
 
 
 ctypedef struct SnapshotLocal:
-    int64_t exchanges         # that use this snapshot on this engine; the engine's own
+    int64_t users             # exchanges and leaving listeners that use this snapshot on this engine; the engine's own
     bint superseded           # the engine has taken a newer one
     EventNode ack
     EventNode retired
 
 
-ctypedef struct SnapshotData:
+cdef struct SnapshotData:
     uint64_t generation
-    uint64_t config           # first 64 bits of the config's hash
+    uint64_t config           # first 48 bits of the config's hash
     CompiledListener* listeners
     int listener_count
     CompiledTable* tables
@@ -130,6 +134,7 @@ cdef class Snapshot:
     cdef readonly str config_hash
     cdef void _free_route(self, CompiledRoute* route) noexcept
     cdef Slice _slice(self, value) except *
+    cdef Slice _lines(self, value) except *
     cdef Network* _networks(self, allow, deny, int* count) except? NULL
     cdef int _compile_route(self, spec, CompiledRoute* out) except -1
     cdef int _compile_steps(self, filters, CompiledRoute* out) except -1

@@ -23,6 +23,9 @@ from proxyd_ext.route.table cimport (
 
 from proxyd_ext.snapshot.spec import AccessFilter, ConsultAction, HeadersFilter, ProxyAction, RedirectAction, RespondAction
 
+HEADER_SIZE_MAX = 65536   # a head is received into one buffer
+LINES_MAX = 16384         # what a route adds to a head is composed with it
+
 _BALANCE = {"round_robin": BALANCE_ROUND_ROBIN, "least_conn": BALANCE_LEAST_CONN, "p2c": BALANCE_P2C, "random": BALANCE_RANDOM,
             "hash": BALANCE_HASH}
 _KEYS = {"client.ip": KEY_CLIENT_IP, "host": KEY_HOST, "path": KEY_PATH, "uri": KEY_URI, "header": KEY_HEADER, "cookie": KEY_COOKIE,
@@ -79,6 +82,12 @@ cdef class Snapshot:
             free(route.steps[i].networks)
         free(route.steps)
         free(route.targets)
+
+    cdef Slice _lines(self, value) except *:
+        """Field lines that are composed into heads."""
+        if len(value) > LINES_MAX:
+            raise ValueError(f"the fields that a route sets have more than {LINES_MAX} bytes")
+        return self._slice(value)
 
     cdef Slice _slice(self, value) except *:
         """Bytes that live as long as the snapshot."""
@@ -188,7 +197,7 @@ cdef class Snapshot:
             out.action = ACTION_RESPOND
             out.status = action.status
             out.body = self._slice(action.body)
-            out.head = self._slice(f"Content-Type: {action.content_type}\r\n".encode() + action.head)
+            out.head = self._lines(f"Content-Type: {action.content_type}\r\n".encode() + action.head)
         elif isinstance(action, RedirectAction):
             out.action = ACTION_REDIRECT
             out.status = action.status
@@ -222,8 +231,8 @@ cdef class Snapshot:
                 step.kind = FILTER_HEADERS
                 request_lines += spec.request_add
                 response_lines += spec.response_add
-                step.request_lines = self._slice(request_lines)
-                step.response_lines = self._slice(response_lines)
+                step.request_lines = self._lines(request_lines)
+                step.response_lines = self._lines(response_lines)
             else:
                 raise ValueError(f"unknown filter {spec!r}")
             out.step_count += 1
@@ -236,7 +245,10 @@ cdef class Snapshot:
         self.data.listener_count = len(listeners)
         for i, spec in enumerate(listeners):
             out = &self.data.listeners[i]
+            out.snapshot = self.data
             out.listener = (<Listener?>spec.listener).data
+            if spec.header_size > HEADER_SIZE_MAX:
+                raise ValueError(f"listener {spec.name}: header_size is at most {HEADER_SIZE_MAX}")
             if not 0 <= spec.table < self.data.table_count:
                 raise ValueError(f"listener {spec.name}: no route table number {spec.table}")
             out.table = &self.data.tables[<int>spec.table]
@@ -305,8 +317,8 @@ cdef class Snapshot:
 
 
 def _first_bits(config_hash: str) -> int:
-    """The first 64 bits of a hash in hex; 0 for a snapshot that was not made from a config file."""
-    return int(config_hash[:16], 16) if re.match(r"[0-9a-f]{16}", config_hash) else 0
+    """The first 48 bits of a hash in hex; 0 for a snapshot that was not made from a config file."""
+    return int(config_hash[:12], 16) if re.match(r"[0-9a-f]{12}", config_hash) else 0
 
 
 def _is_backup(member) -> bool:

@@ -36,7 +36,7 @@ records = st.fixed_dictionaries(
     {},
     optional={
         "time_us": st.integers(0, 253_402_300_799_999_999), "id": st.integers(0, 2**64 - 1), "bytes_in": st.integers(0, 2**64 - 1),
-        "bytes_out": st.integers(0, 2**64 - 1), "config": st.integers(0, 2**64 - 1), "t_total_us": times, "t_queue_us": times,
+        "bytes_out": st.integers(0, 2**64 - 1), "config": st.integers(0, 2**48 - 1), "t_total_us": times, "t_queue_us": times,
         "t_connect_us": times, "t_first_byte_us": times, "status": st.integers(100, 599), "engine": st.integers(0, 65535),
         "client_port": st.integers(0, 65535), "fault": st.sampled_from([0, *(int(str(about["code"])) for about in faults().values())]),
         "attempts": st.integers(0, 255), "status_by": st.integers(0, 2), "minor": st.integers(0, 1), "tls": st.integers(0, 1),
@@ -74,7 +74,7 @@ def expected_json(record: Record) -> Iterator[tuple[str, object]]:
         return value
 
     yield "time", (EPOCH + timedelta(microseconds=number("time_us"))).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    yield "id", readable(record["request_id"]) if record.get("request_id") else f"{number('id'):016x}"
+    yield "id", readable(record["request_id"]) if record.get("request_id") else f"{number('id'):012x}"
     for name in ("trace_id", "listener", "route"):
         if record.get(name):
             yield name, readable(record[name])
@@ -113,7 +113,7 @@ def expected_json(record: Record) -> Iterator[tuple[str, object]]:
         if record.get(name):
             yield name, readable(record[name])
     yield "engine", number("engine")
-    yield "config", f"{number('config'):016x}"
+    yield "config", f"{number('config'):012x}"
 
 
 @settings(max_examples=300)
@@ -268,7 +268,7 @@ def test_the_longest_record_of_a_ring_fits_a_line(form: Literal["json", "combine
     kept = {"host": 255, "path": 2048, "query": 2048, "user_agent": 512, "referer": 512}
     longest: dict[str, int | bytes | None] = {name: (byte * 2048)[: kept.get(name, 128)] for name in TEXTS}
     for about in faults().values():
-        numbers = {"bytes_in": 2**64 - 1, "bytes_out": 2**64 - 1, "config": 2**64 - 1, "fault": int(str(about["code"])), "attempts": 255}
+        numbers = {"bytes_in": 2**64 - 1, "bytes_out": 2**64 - 1, "config": 2**48 - 1, "fault": int(str(about["code"])), "attempts": 255}
         assert render_record(form, {**longest, **numbers}, color=True).endswith(b"\n")
 
 

@@ -35,7 +35,7 @@ UNKNOWN_KEY = Diagnostic("PXD-021", "unknown option `too`", Span(BROKEN, 1, 0, 1
 
 def server_view(label: str, *, state: ServerState = "up", reason: str = "", requests: int = 0) -> ServerView:
     return ServerView(
-        label=label, source=label, state=state, reason=reason, usable=state == "up", weight=1, backup=False, down=(), ejected_for_ms=0,
+        label=label, source=label, state=state, reason=reason, since=900.0, usable=state == "up", weight=1, backup=False, down=(), ejected_for_ms=0,
         ejections=0, consecutive_failures=0, in_flight=0, connections_active=0, connections_idle=0, requests=requests, errors={},
         check=CheckView("http", "passed", "", 1_000.0, 0.002, 3, 0, 3),
     )

@@ -68,14 +68,13 @@ def test_defaults_are_those_of_the_engine() -> None:
     )
     engine(
         spec.UpstreamSpec,
-        ("connect_ms", UpstreamTimeout().connect),
         ("pool_max", pool.max),
         ("pool_idle_ms", pool.idle),
-        ("retry_attempts", Retry().attempts),
         ("passive_failures", passive.consecutive_5xx),
         ("eject_ms", passive.eject),
         ("max_ejected_percent", passive.max_ejected),
     )
+    engine(spec.TargetSpec, ("connect_ms", UpstreamTimeout().connect), ("retry_attempts", Retry().attempts))
     engine(
         spec.ProxyAction,
         ("first_byte_ms", timeout.first_byte),
@@ -209,7 +208,7 @@ def test_header_values_keep_their_spelling() -> None:
         ("routes: [{match: /a, respond: 200, cache: 10m}]", ("PXD-021", 36)),
         ("routes: [{match: /a, respond: 200, retry: {attempts: 11}}]", ("PXD-033", 54)),
         ("routes: [{match: /a, respond: 200, retry: {when: x}}]", ("PXD-021", 44)),
-        ("listeners: {b: {bind: ':2', limits: {uri_length: 32KiB}}}", ("PXD-039", 50)),
+        ("listeners: {b: {bind: ':2', limits: {uri_length: 9KiB, header_size: 8KiB}}}", ("PXD-039", 50)),
         ("listeners: {b: {bind: ':2', tls: x}}", ("PXD-021", 29)),
         ("listeners: {b: {bind: ':2', limits: {header_size: 4KiB}}}", ("PXD-039", 51)),
         ("listeners: {b: {bind: ':2', client_ip: {}}}", ("PXD-022", 29)),

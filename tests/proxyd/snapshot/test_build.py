@@ -121,17 +121,17 @@ def test_a_listener_with_its_limits() -> None:
 
 
 def test_the_defaults_of_model_and_spec_are_the_same() -> None:
-    """A default stands in two places: a slip in one of them would be silent."""
+    """A default stands in two places: a slip in one of them would be silent. (`buffer` and `per_client` are always told, see the model.)"""
     spec = build("{listen: ':80', to: '10.0.0.1:80'}")
     listener, upstream, action = spec.listeners[0], spec.upstreams[0], spec.tables[0][0].action
-    for built, plain in ((listener, type(listener)(listener.listener, "default", 0, listener.stats)),
-                         (upstream, type(upstream)(upstream.name, upstream.state, upstream.members)),
-                         (action, ProxyAction((TargetSpec(0, 100),)))):
-        assert built == plain
+    told = {"buffer": listener.buffer, "per_client": listener.per_client}
+    assert listener == type(listener)(listener.listener, "default", 0, listener.stats, **told)
+    assert upstream == type(upstream)(upstream.name, upstream.state, upstream.members)
+    assert action == ProxyAction((TargetSpec(0),))
 
 
 def test_an_upstream_with_its_options() -> None:
-    upstream = build("""
+    spec = build("""
         listen: :80
         to: app
         upstreams:
@@ -142,10 +142,13 @@ def test_an_upstream_with_its_options() -> None:
             pool: {max: 5, idle: 7s}
             timeout: {connect: 1s}
             retry: {attempts: 0}
-    """).upstreams[0]
+    """)
+    upstream, action = spec.upstreams[0], spec.tables[0][0].action
     assert (upstream.balance, upstream.hash_key, upstream.hash_name) == ("hash", "header", "x-user")
     assert (upstream.passive_failures, upstream.eject_ms, upstream.max_ejected_percent) == (9, 10_000, 30)
-    assert (upstream.pool_max, upstream.pool_idle_ms, upstream.connect_ms, upstream.retry_attempts) == (5, 7000, 1000, 0)
+    assert (upstream.pool_max, upstream.pool_idle_ms) == (5, 7000)
+    assert isinstance(action, ProxyAction)
+    assert action.targets == (TargetSpec(0, 100, connect_ms=1000, retry_attempts=0),)
     assert [(member.server.label, member.weight, member.backup) for member in upstream.members] == [
         ("10.0.0.1:80", 3, False),
         ("unix:/run/a.sock", 1, True),
@@ -164,21 +167,22 @@ def test_a_name_without_an_address_is_no_member() -> None:
     assert [member.server.label for member in with_one.upstreams[0].members] == ["10.0.0.9:80", "10.0.0.1:80"]
 
 
-def test_a_routes_own_connect_timeout_and_retries_stand_beside_the_upstreams() -> None:
+def test_a_routes_own_connect_timeout_and_retries_go_before_the_upstreams() -> None:
     spec = build("""
         listen: :80
         routes:
           - {match: /a, to: app}
-          - {match: /b, to: app, timeout: {connect: 1s}, retry: {attempts: 0}}
-          - {match: /c, to: app, timeout: {connect: 3s}, retry: {attempts: 2}}
-        upstreams: {app: {servers: [10.0.0.1:80]}}
+          - {match: /b, to: app, timeout: {connect: 1s}}
+          - {match: /c, to: {app: 1, other: 2}, retry: {attempts: 0}}
+        upstreams: {app: {servers: [10.0.0.1:80], timeout: {connect: 2s}, retry: {attempts: 5}}, other: 10.0.0.2:80}
     """)
     actions = [entry.action for entry in spec.tables[0]]
-    assert [action.targets[0].upstream for action in actions if isinstance(action, ProxyAction)] == [0, 1, 0]
-    plain, own = spec.upstreams
-    assert (own.name, own.connect_ms, own.retry_attempts) == ("app", 1000, 0)
-    assert own.state is plain.state
-    assert own.members[0].server is plain.members[0].server
+    assert [action.targets for action in actions if isinstance(action, ProxyAction)] == [
+        (TargetSpec(0, 100, 2000, 5),),
+        (TargetSpec(0, 100, 1000, 5),),
+        (TargetSpec(0, 1, 2000, 0), TargetSpec(1, 2, 3000, 0)),
+    ]
+    assert [upstream.name for upstream in spec.upstreams] == ["app", "other"]
 
 
 def test_listeners_without_routes_of_their_own_share_a_table() -> None:

@@ -1,0 +1,72 @@
+"""Where each target starts: a few inputs, and the words that its grammar is made of.
+
+Heads and chunked bodies begin with two bytes that the target takes as limits and as places to cut (see proxyd_fuzz/support.pxd).
+"""
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+_ANY = b"\x01\x00"        # generous limits
+_SMALL = b"\x04\x07"      # small ones
+
+_REQUESTS = (
+    b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"POST /a/b?c=d HTTP/1.1\r\nHost: a.example:8080\r\nContent-Length: 3\r\nX-A: b\r\n\r\nabc",
+    b"PUT /%41/../b%2Fc HTTP/1.1\r\nHost: [::1]:80\r\nTransfer-Encoding: chunked\r\nConnection: x-a, close\r\nX-A: 1\r\n\r\n",
+    b"GET http://b.example/x HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: k\r\n\r\n",
+    b"\r\nOPTIONS * HTTP/1.1\r\nhost: a\r\nX-Forwarded-For: 192.0.2.1\r\nVia: 1.0 b\r\nTE: trailers\r\nExpect: 100-continue\r\n\r\n",
+    b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
+    b"HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+)
+_RESPONSES = (
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nDate: x\r\n\r\nok",
+    b"HTTP/1.0 200\r\nServer: a\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\nConnection: keep-alive\r\n\r\n0\r\n\r\n",
+    b"HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\nContent-Length: 5\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nX-Folded: a\r\n  b\r\n\tc\r\nX-Space : d\r\nContent-Length: 1, 1\r\nVia: 1.1 a\r\n\r\n",
+)
+_BODIES = (
+    b"0\r\n\r\n",
+    b"3\r\nabc\r\n0\r\n\r\nGET",
+    b"0a;x=y;z=\"q\"\r\n0123456789\r\n1\r\na\r\n0\r\nX-T: 1\r\nContent-Length: 3\r\nX-U: v\r\n\r\n",
+    b"FFFFFFFFFFFFFFFF\r\n",
+)
+_FIELDS = (
+    "Host", "Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length", "Expect", "Via",
+    "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Request-ID", "Proxy-Authorization", "Date", "Set-Cookie",
+)
+_VALUES = ("chunked", "gzip", "close", "keep-alive", "websocket", "upgrade", "100-continue", "trailers", "9223372036854775807", "[::1]", ":80")
+_HEAD_WORDS = ("HTTP/1.1", "HTTP/1.0", "\r\n", "\r\n\r\n", "\r\n ", ": ", ", ", *(f"\r\n{name}: " for name in _FIELDS), *_VALUES)
+_PATHS = (b"/", b"/a/b", b"/./a/../b", b"/%41%2f%2F%7e", b"/a//b/..", b"/%2e%2e/a", b"/a|b", b"/%00", b"/a/%2E/b;c=d")
+_CONFIG_WORDS = (
+    "listen", "listeners", "bind", "to", "routes", "match", "upstreams", "servers", "balance", "health", "policies", "use", "admin", "log", "vars",
+    "include", "runtime", "threads", "tests", "cache", "timeout", "retry", "respond", "redirect", "limits", "client_ip", "weight", "address",
+    "round_robin", "least_conn", "p2c", "hash", "10s", "5ms", "16KiB", "20/s", "50%", "none", "${env:HOME}", "${env:X:-y}", "${a}", "/x/*",
+    "127.0.0.1:80", "[::1]:80", ":8080", "unix:/x", "\n  ", ": ", "- ", "{", "}", "[", "]", "|\n", ">\n", "&a ", "*a", "<<: ", "!!str ", "# ", "'", '"',
+)
+
+SEEDS: dict[str, tuple[bytes, ...]] = {
+    "request_head": tuple(prefix + text for text in _REQUESTS for prefix in (_ANY, _SMALL)),
+    "response_head": tuple(prefix + text for text in _RESPONSES for prefix in (_ANY, _SMALL)),
+    "chunk": tuple(prefix + text for text in _BODIES for prefix in (_ANY, _SMALL)),
+    "path": _PATHS,
+    "authority": (b"a", b"a.example.:8080", b"[::1]:443", b"192.0.2.1:1", b"[::ffff:192.0.2.1]", b"a:0", b"a:65536"),
+    "config": tuple(file.read_bytes() for file in sorted((ROOT / "config").rglob("*.yaml")) if file.stat().st_size < 8192),
+}
+WORDS: dict[str, tuple[str, ...]] = {
+    "request_head": ("GET ", "OPTIONS * ", "CONNECT ", "http://", *_HEAD_WORDS),
+    "response_head": ("200 ", "101 ", "204 ", "304 ", *_HEAD_WORDS),
+    "chunk": ("\r\n", "0\r\n", "\r\n\r\n", ";", "=", '"', "ffffffffffffffff", "7fffffffffffffff", "\r\nX-T: ", "Content-Length: "),
+    "path": ("/", "/.", "/..", "%2e", "%2E", "%2f", "%2F", "%25", "%00", "%7e", "//"),
+    "authority": ("[", "]", ":", "::", "[::1]", ".", "65535", "0"),
+    "config": _CONFIG_WORDS,
+}
+
+
+def dictionary(target: str) -> str:
+    """The words in libFuzzer's form: one quoted, escaped entry a line."""
+    escaped = ("".join(f"\\x{byte:02x}" for byte in word.encode()) for word in WORDS[target])
+    return "".join(f'"{entry}"\n' for entry in escaped)
