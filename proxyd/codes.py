@@ -32,6 +32,7 @@ SERVICE_FAILED = Code("PXD-215", "A part of the daemon cannot take the config", 
     "The message names the part and its reason. Nothing was changed."))
 
 CODES: dict[str, Code] = {
-    code.code: code for code in (BIND_FAILED, UNRESOLVED, SERVER_DEAD, NOT_LIVE, COMPILE_FAILED, INTERNAL, LOG_FAILED, ENGINE_DIED, SERVICE_FAILED)
+    code.code: code
+    for code in (BIND_FAILED, UNRESOLVED, SERVER_DEAD, NOT_LIVE, COMPILE_FAILED, INTERNAL, LOG_FAILED, ENGINE_DIED, SERVICE_FAILED)
 }
 """What `proxyd explain` knows of them."""

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,10 @@ async def test_a_port_in_use_refuses_the_start_and_leaves_nothing_behind(tmp_pat
         text = f"{{listen: ['unix:{tmp_path}/a.sock', '127.0.0.1:{port}'], routes: [{{respond: 200}}], log: {{access: none}}}}"
         with pytest.raises(DaemonError, match=f"127.0.0.1:{port}") as caught:
             await Daemon(text=text).start()
-        assert [(item.code, item.path) for item in caught.value.diagnostics] == [("PXD-070", "listeners.default.bind[1]")]
+        found, = caught.value.diagnostics
+        assert found.span is not None
+        assert (found.code, found.path) == ("PXD-070", "listeners.default.bind[1]")
+        assert text[found.span.column : found.span.end_column] == f"'127.0.0.1:{port}'"
         del caught       # its traceback holds the engines
         gc.collect()
     assert os.listdir(tmp_path) == []
@@ -67,7 +71,7 @@ async def test_dead_servers_and_unknown_names_do_not_refuse_the_start() -> None:
         states = {server.label: server.state for server in daemon.upstreams()[0].servers}
         assert states == {"127.0.0.1:1": "up", "nothing.onion:80": "unresolved"}
         assert "nothing.onion:80 does not resolve" in daemon.upstreams()[0].warning
-        assert daemon.status().warnings == ("nothing.onion:80 does not resolve: domain name not found [PXD-090]",)
+        assert daemon.status().warnings == ("<text>:5:43: nothing.onion:80 does not resolve: domain name not found [PXD-090]",)
 
 
 async def test_an_upstream_without_any_address_is_not_ready() -> None:
@@ -132,7 +136,8 @@ async def test_a_port_in_use_changes_nothing(tmp_path: Path) -> None:
             port, taken = port_of(daemon), other.getsockname()[1]
             text = config(one).replace('listen: "127.0.0.1:0"', f'listen: ["127.0.0.1:0", "unix:{tmp_path}/a.sock", "127.0.0.1:{taken}"]')
             result = await daemon.reload(whole_config(text))
-            assert [item.code for item in result.diagnostics] == ["PXD-070"]
+            found, = result.diagnostics
+            assert (found.code, found.span and found.span.line) == ("PXD-070", 2)
             assert len(daemon.listener_entries()) == 1
             assert os.listdir(tmp_path) == []
             assert (await get(port)).body == b"one"
@@ -205,9 +210,11 @@ async def test_a_new_name_that_does_not_resolve_is_a_warning() -> None:
             text = config(one).replace("servers: [", 'servers: ["nothing.onion:80", ')
             result = await daemon.reload(whole_config(text), dry_run=dry_run)
             assert result.ok
-            assert [(item.code, item.severity, item.path) for item in result.diagnostics] == [
-                ("PXD-090", "warning", "upstreams.app.servers[0]")
-            ]
+            found, = result.diagnostics
+            assert (found.code, found.severity, found.path) == ("PXD-090", "warning", "upstreams.app.servers[0]")
+            assert found.span is not None
+            assert (found.span.line, found.span.column) == (4, text.splitlines()[2].index('"nothing'))
+        assert daemon.status().warnings[0].startswith("<text>:5:")
         assert (await get(port_of(daemon))).body == b"one"
 
 
@@ -256,12 +263,18 @@ async def test_a_failing_check_takes_a_server_out_and_a_passing_one_brings_it_ba
     async with Origin("one") as one, Origin("two") as two, running(config(one, two, extra=health)) as daemon:
         await until(lambda: all(server.check and server.check.passed for server in daemon.upstreams()[0].servers))
         two.answer = answer(500)
+        before = daemon.upstreams()[0].servers
+        assert [server.state for server in before] == ["up", "up"]
         await until(lambda: daemon.upstreams()[0].servers[1].state == "down")
-        assert daemon.upstreams()[0].servers[1].reason == "check failed: status 500, expected 200-299"
+        good, bad = daemon.upstreams()[0].servers
+        assert bad.reason == "check failed: status 500, expected 200-299"
+        assert good.since == before[0].since
+        assert before[1].since < bad.since <= time.time()
         assert {(await get(port_of(daemon))).body for _ in range(6)} == {b"one"}
         assert daemon.status().ready
         two.answer = answer(200, b"two")
         await until(lambda: daemon.upstreams()[0].usable == 2)
+        assert daemon.upstreams()[0].servers[1].since > bad.since
         assert {(await get(port_of(daemon))).body for _ in range(6)} == {b"one", b"two"}
 
 
@@ -427,6 +440,36 @@ async def test_the_access_log_is_written_and_reopened(tmp_path: Path, threads: i
         entry, = daemon.log_entries()
         assert (entry.sink, entry.written, entry.dropped) == ("access", 2, 0)
     assert all(json.loads(line) for line in log.read_text().splitlines())
+
+
+@THREADS
+async def test_a_reload_changes_the_access_log_without_losing_a_record(tmp_path: Path, threads: int) -> None:
+    one, two, three = (tmp_path / name for name in ("one", "two", "three"))
+    logs = (f"{{to: {one}, format: json}}", f"{{to: {two}, format: json}}", f"{{to: {two}, format: combined}}", "none", f"{{to: {three}}}")
+    text = 'listen: "127.0.0.1:0"\nroutes: [{respond: 200}]\n'
+    async with running(text, threads=threads, access=logs[0]) as daemon, connect(port_of(daemon)) as client:
+        for number, access in enumerate(logs):
+            result = await daemon.reload(whole_config(text, threads=threads, access=access))
+            assert (result.ok, result.diagnostics) == (True, ())
+            await client.get(f"/{number}")
+        await until(lambda: three.exists() and three.read_text())
+        assert json.loads(one.read_text())["url.path"] == "/0"
+        second, third = two.read_text().splitlines()
+        assert json.loads(second)["url.path"] == "/1"
+        assert '"GET /2 HTTP/1.1"' in third
+        assert json.loads(three.read_text())["url.path"] == "/4"
+
+
+async def test_a_log_that_cannot_be_opened_changes_nothing(tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    text = 'listen: "127.0.0.1:0"\nroutes: [{respond: 200}]\n'
+    async with running(text, access=f"{{to: {log}, format: json}}") as daemon:
+        result = await daemon.reload(whole_config(text, access=f"{{to: {tmp_path}/none/access.log}}"))
+        found, = result.diagnostics
+        assert found.span is not None
+        assert (found.code, found.span.line, found.span.column) == ("PXD-213", 1, 19)
+        await get(port_of(daemon))
+        await until(log.read_text)
 
 
 async def test_the_service_manager_hears_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

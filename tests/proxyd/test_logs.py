@@ -52,11 +52,15 @@ def test_a_pipe_that_nobody_reads_is_refused_instead_of_waited_for(tmp_path: Pat
         open_target(str(tmp_path / "pipe"))
 
 
-def test_a_target_that_cannot_be_opened_leaves_the_old_one(tmp_path: Path) -> None:
-    sink = AccessSink.open(AccessConfig(to=str(tmp_path / "a.log")), 1)
+def test_a_target_that_cannot_be_opened_anew_leaves_the_old_one(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    sink = AccessSink.open(AccessConfig(to=str(folder / "a.log"), format="json"), 1)
     assert sink is not None
+    folder.rename(tmp_path / "moved")
     with pytest.raises(DaemonError):
-        sink.point_to(str(tmp_path / "none" / "a.log"))
-    assert sink.to == str(tmp_path / "a.log")
+        sink.reopen()
+    sink.log.submit(0, {"path": b"/x"})
     sink.close()
-    assert sink.entry().dropped == 0
+    assert (sink.entry().written, sink.entry().dropped) == (1, 0)
+    assert "/x" in (tmp_path / "moved" / "a.log").read_text()

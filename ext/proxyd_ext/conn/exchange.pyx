@@ -1123,8 +1123,11 @@ cdef void _on_origin_timer(void* owner) noexcept nogil:
         if progress == origin.progress and (stream_unsent(&origin.stream) > 0 or exchange.splice.held > 0):
             _fail(exchange, FAULT_UPSTREAM_WRITE_TIMEOUT)
             return
-    elif (progress == origin.progress and not origin.stream.flags & STREAM_PAUSED
-            and (exchange.splice_is_request or exchange.splice.held == 0)):
+    elif exchange.splice.active and not exchange.splice_is_request:
+        if progress == origin.progress and exchange.splice.held == 0:
+            _fail(exchange, FAULT_UPSTREAM_READ_TIMEOUT)
+            return
+    elif not origin.stream.flags & STREAM_PAUSED:   # every piece sets this timer anew: nothing came
         _fail(exchange, FAULT_UPSTREAM_READ_TIMEOUT)
         return
     origin.progress = progress

@@ -74,7 +74,7 @@ def expected_json(record: Record) -> Iterator[tuple[str, object]]:
         return value
 
     yield "time", (EPOCH + timedelta(microseconds=number("time_us"))).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    yield "id", readable(record["request_id"]) if record.get("request_id") else f"{number('id'):012x}"
+    yield "id", readable(record["request_id"]) if record.get("request_id") else f"{number('id'):016x}"
     for name in ("trace_id", "listener", "route"):
         if record.get(name):
             yield name, readable(record[name])
