@@ -131,7 +131,11 @@ def _leaves(path: str, old: Any, new: Any) -> Iterator[str]:
 
 def _shown(value: Any) -> str:
     text = _text(value)
-    return text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 3] + "..."
+    if len(text) <= SHOWN_MAX:
+        return text
+    # Two long paths mostly differ at their ends, other values at their beginnings.
+    tail = 0 if " " in text else SHOWN_MAX // 2
+    return f"{text[: SHOWN_MAX - 3 - tail]}...{text[len(text) - tail :]}"
 
 
 def _text(value: Any) -> str:

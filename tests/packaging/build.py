@@ -25,7 +25,8 @@ from setuptools import Distribution, Extension
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = Path("ext")
-FUZZ = Path("tests/fuzz")
+# Variants that bring a package of test modules of their own, which cimport the sources.
+ROOMS = {"fuzz": Path("tests/fuzz"), "tsan": Path("tests/tsan")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +64,10 @@ def build_extension(variant: Variant, **options: Any) -> Extension:
     return Extension(**options)
 
 
-def fuzz_extensions(variant: Variant) -> Iterator[Extension]:
-    """The harness of each fuzz target: a module that cimports the parser and exports one C function."""
-    for source in sorted((FUZZ / "proxyd_fuzz").glob("*.pyx")):
-        name = f"proxyd_fuzz.{source.stem}"
+def room_extensions(variant: Variant, room: Path) -> Iterator[Extension]:
+    """The modules of a test room: each .pyx in a package directly below it."""
+    for source in sorted(room.glob("*/*.pyx")):
+        name = f"{source.parent.name}.{source.stem}"
         yield build_extension(variant, name=name, sources=[str(source)], include_dirs=[str(SOURCES)], extra_compile_args=["-O2"])
 
 
@@ -75,11 +76,10 @@ def drop_stale(lib: Path, state: Path, extensions: Sequence[Extension]) -> None:
     flags = {each.name: [each.extra_compile_args, each.extra_link_args, each.libraries, each.define_macros] for each in extensions}
     flags = json.loads(json.dumps(flags))
     known = json.loads(state.read_text()) if state.exists() else {}
-    for package in ("proxyd_ext", "proxyd_fuzz"):
-        for shared in (lib / package).rglob("*.so"):
-            name = ".".join((*shared.relative_to(lib).parts[:-1], shared.name.split(".")[0]))
-            if name not in flags or known.get(name, flags[name]) != flags[name]:
-                shared.unlink()
+    for shared in lib.rglob("*.so"):
+        name = ".".join((*shared.relative_to(lib).parts[:-1], shared.name.split(".")[0]))
+        if name not in flags or known.get(name, flags[name]) != flags[name]:
+            shared.unlink()
     state.parent.mkdir(parents=True, exist_ok=True)
     state.write_text(json.dumps(flags))
 
@@ -111,12 +111,13 @@ def build(name: str, jobs: int) -> None:
     lib = SOURCES if name == "release" else work / "lib"
     if name == "release" and os.environ.get("PROXYD_DEBUG", "0") not in ("", "0"):
         variant = VARIANTS["debug"]
-    extensions = [*declared_extensions(variant), *(fuzz_extensions(variant) if name == "fuzz" else ())]
+    roots = [SOURCES, *([ROOMS[name]] if name in ROOMS else ())]
+    extensions = [*declared_extensions(variant), *(each for room in roots[1:] for each in room_extensions(variant, room))]
     drop_stale(lib, work / "flags.json", extensions)
     if lib != SOURCES:
-        link_sources(lib, [SOURCES, FUZZ] if name == "fuzz" else [SOURCES])
+        link_sources(lib, roots)
     modules = cythonize(
-        extensions, nthreads=jobs, build_dir="build/c", include_path=[str(SOURCES), str(FUZZ)], compiler_directives={"language_level": "3"},
+        extensions, nthreads=jobs, build_dir="build/c", include_path=[str(root) for root in roots], compiler_directives={"language_level": "3"},
         quiet=True,
     )
     compile_c(modules, lib, work / "temp", jobs)

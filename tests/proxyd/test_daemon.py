@@ -71,7 +71,7 @@ async def test_dead_servers_and_unknown_names_do_not_refuse_the_start() -> None:
         states = {server.label: server.state for server in daemon.upstreams()[0].servers}
         assert states == {"127.0.0.1:1": "up", "nothing.onion:80": "unresolved"}
         assert "nothing.onion:80 does not resolve" in daemon.upstreams()[0].warning
-        assert daemon.status().warnings == ("<text>:5:43: nothing.onion:80 does not resolve: domain name not found [PXD-090]",)
+        assert daemon.status().warnings == ("<text>:5:46: nothing.onion:80 does not resolve: domain name not found [PXD-090]",)
 
 
 async def test_an_upstream_without_any_address_is_not_ready() -> None:
@@ -453,11 +453,11 @@ async def test_a_reload_changes_the_access_log_without_losing_a_record(tmp_path:
             assert (result.ok, result.diagnostics) == (True, ())
             await client.get(f"/{number}")
         await until(lambda: three.exists() and three.read_text())
-        assert json.loads(one.read_text())["url.path"] == "/0"
+        assert json.loads(one.read_text())["path"] == "/0"
         second, third = two.read_text().splitlines()
-        assert json.loads(second)["url.path"] == "/1"
+        assert json.loads(second)["path"] == "/1"
         assert '"GET /2 HTTP/1.1"' in third
-        assert json.loads(three.read_text())["url.path"] == "/4"
+        assert json.loads(three.read_text())["path"] == "/4"
 
 
 async def test_a_log_that_cannot_be_opened_changes_nothing(tmp_path: Path) -> None:

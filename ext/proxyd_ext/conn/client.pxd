@@ -3,6 +3,10 @@ from proxyd_ext.conn.model cimport ClientConn
 from proxyd_ext.io.sys cimport sockaddr_storage, socklen_t
 
 
+cdef enum:
+    DRAIN_QUIET_MS = 1000     # a connection that rests while its listener or the engine drains is closed after so long
+
+
 # An AcceptHandler: owner is the ListenerLocal.
 cdef void client_accept(void* owner, int fd, const sockaddr_storage* peer, socklen_t size) noexcept nogil
 # The exchange is over and the connection stays: wait for the next request, or go on with one that already came.
@@ -12,6 +16,8 @@ cdef void client_rest(ClientConn* client) noexcept nogil
 cdef void client_finish(ClientConn* client, bint quiet) noexcept nogil
 # The timer of a connection whose last answer has not left yet: go on while the client takes some of it, else cut it off.
 cdef void client_check_sending(ClientConn* client) noexcept nogil
+# Its last answer is out: the idle time begins, and what was held back may be read (STREAM_DRAINED while CLIENT_IDLE).
+cdef void client_rested(ClientConn* client) noexcept nogil
 # The bytes are out (STREAM_DRAINED while CLIENT_CLOSING).
 cdef void client_finished(ClientConn* client) noexcept nogil
 # Throw away what came while lingering; closes when it is too much.

@@ -1,6 +1,6 @@
 # cython: cdivision=True
 """Clients' connections (see client.pxd)."""
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp, memcpy, memset
 from proxyd_ext.conn.clients cimport clients_enter, clients_leave
 from proxyd_ext.conn.key cimport trusted_peer
@@ -28,6 +28,7 @@ cdef enum:
     LINGER_MS = 2000          # how long we read on after our FIN
     LINGER_BYTES = 262144     # and how much
     SEND_STALL_MS = 60000     # a client that takes nothing of its last answer for so long is cut off
+    NOT_LOOKED_YET = 0x7FFFFFFF
 
 cdef const char* _MAPPED = b"\0\0\0\0\0\0\0\0\0\0\xff\xff"   # RFC 4291 §2.5.5.2
 
@@ -145,13 +146,32 @@ cdef void client_rest(ClientConn* client) noexcept nogil:
         return
     client.state = CLIENT_IDLE
     client.stream.receive_class = buffer_class(settings.limits.head_size)
-    if stream_unsent(&client.stream) > 0:
-        _watch_sending(client)   # the idle time begins when the answer is out
+    if client.stream.backlog_bytes > 0:
+        _watch_sending(client)
+        if stream_unsent(&client.stream) >= settings.buffer:
+            return            # it takes its answers too slowly to be given another: stays paused until this one is out
     else:
-        timer_after(&context.timers, &client.timer, context.clock.now_ms, settings.idle_ms)
+        client.unsent_mark = NOT_LOOKED_YET
+        _watch_idle(client)
+    _go_on(client)
+
+
+cdef inline void _watch_idle(ClientConn* client) noexcept nogil:
+    cdef int64_t ms = (<CompiledListener*>client.local.settings).idle_ms
+    if client.context.draining or client.local.leaving:
+        ms = DRAIN_QUIET_MS
+    timer_after(&client.context.timers, &client.timer, client.context.clock.now_ms, ms)
+
+
+cdef inline void _go_on(ClientConn* client) noexcept nogil:
     stream_resume(&client.stream)
     if client.stream.received != NULL:
         stream_again(&client.stream)
+
+
+cdef void client_rested(ClientConn* client) noexcept nogil:
+    _watch_idle(client)
+    _go_on(client)
 
 
 cdef void _watch_sending(ClientConn* client) noexcept nogil:

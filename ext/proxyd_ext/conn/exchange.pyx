@@ -14,7 +14,9 @@ from proxyd_ext.balance.pick cimport TRIED_MAX, note_failure, note_success, pick
 from proxyd_ext.balance.server cimport server_drop, server_hold
 from proxyd_ext.balance.upstream cimport BALANCE_HASH
 from proxyd_ext.conn.answer cimport answer_fault, answer_fixed, answer_redirect, answer_with, wanted_form
-from proxyd_ext.conn.client cimport client_check_sending, client_close, client_discard, client_finish, client_finished, client_rest
+from proxyd_ext.conn.client cimport (
+    DRAIN_QUIET_MS, client_check_sending, client_close, client_discard, client_finish, client_finished, client_rest, client_rested,
+)
 from proxyd_ext.conn.consult cimport consult_ask, consult_end, consult_find
 from proxyd_ext.conn.key cimport real_client, request_key, trusted_peer
 from proxyd_ext.conn.model cimport (
@@ -63,7 +65,7 @@ from proxyd_ext.http1.path cimport normalize_path, path_is_normal
 from proxyd_ext.http1.rewrite cimport RequestEdits, ResponseEdits, write_request_head, write_response_head
 from proxyd_ext.io.listener cimport REJECT_HEAD_TIMEOUT
 from proxyd_ext.io.poller cimport (
-    STREAM_BYTES, STREAM_CONNECTED, STREAM_DRAINED, STREAM_ENDED, STREAM_EOF, STREAM_FAILED, STREAM_HUNG, STREAM_PAUSED, STREAM_SENT, STREAM_SPLICED,
+    STREAM_BYTES, STREAM_CONNECTED, STREAM_DRAINED, STREAM_ENDED, STREAM_EOF, STREAM_FAILED, STREAM_HELD, STREAM_HUNG, STREAM_PAUSED, STREAM_SENT, STREAM_SPLICED,
 )
 from proxyd_ext.io.stream cimport (
     stream_commit, stream_consume, stream_pause, stream_resume, stream_room, stream_salvage, stream_send_stable, stream_unsent,
@@ -83,7 +85,6 @@ cdef enum:
     RESPONSE_EXTRA = 512
     SMALL_BODY = 32768            # a request body up to this is kept with its head: one send, and it can be sent again
     LOG_TEXT_MAX = 512            # bytes kept of User-Agent and of Referer for the log
-    DRAIN_QUIET_MS = 1000
     INTERIMS_MAX = 32             # 1xx answers to one request
 
 cdef HeadLimits _origin_limits
@@ -111,6 +112,8 @@ cdef void _read_head(ClientConn* client) noexcept nogil:
     size = parse_request_head(client.stream.received.data + client.stream.received.start,
                               client.stream.received.end - client.stream.received.start, &client.scanned, &settings.limits, head)
     if size == 0:
+        if client.ended:
+            client_finish(client, False)   # the rest of this head will never come
         return
     client.scanned = 0
     _begin(client, settings, size)
@@ -185,6 +188,7 @@ cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nog
     timer_init(&exchange.total, exchange, _on_total_timeout)
     client.exchange = exchange
     client.state = CLIENT_BUSY
+    client.stream.want_drained = False
     client.served += 1
     timer_off(&client.timer)
     store_i64(&client.local.in_flight, client.local.in_flight + 1)
@@ -588,10 +592,10 @@ cdef void _read_response(Exchange* exchange) noexcept nogil:
         if head.status >= 200 or head.status == 101:
             break
         exchange.interims += 1
-        if exchange.interims > INTERIMS_MAX or stream_unsent(&exchange.client.stream) >= exchange.listener.buffer:
+        if exchange.interims > INTERIMS_MAX:
             _fail(exchange, FAULT_UPSTREAM_HEAD_TOO_LARGE)
             return
-        if exchange.minor == 1:
+        if exchange.minor == 1 and stream_unsent(&exchange.client.stream) < exchange.listener.buffer:
             _forward_interim(exchange, head)
         stream_consume(&origin.stream, size)
         if origin.stream.received == NULL:
@@ -906,10 +910,6 @@ cdef void _end_tunnel(Exchange* exchange) noexcept nogil:
 
 # ---- what streams tell ----
 
-cdef inline CompiledListener* settings_of(ClientConn* client) noexcept nogil:
-    return <CompiledListener*>client.local.settings
-
-
 cdef void _on_client(void* owner, int what) noexcept nogil:
     cdef ClientConn* client = <ClientConn*>owner
     cdef Exchange* exchange = client.exchange
@@ -932,8 +932,8 @@ cdef void _on_client(void* owner, int what) noexcept nogil:
             if tunnel_client_drained(exchange):
                 _end_tunnel(exchange)
         elif state == CLIENT_IDLE:
-            timer_after(&client.context.timers, &client.timer, client.context.clock.now_ms, settings_of(client).idle_ms)
-        elif exchange != NULL and exchange.origin != NULL:
+            client_rested(client)
+        elif exchange != NULL and exchange.origin != NULL and exchange.origin.state == ORIGIN_BODY:
             timer_off(&client.timer)
             stream_resume(&exchange.origin.stream)
             if exchange.origin.stream.received != NULL:
@@ -944,6 +944,8 @@ cdef void _on_client(void* owner, int what) noexcept nogil:
             if tunnel_client_ended(exchange):
                 _end_tunnel(exchange)
         elif exchange == NULL:
+            if client.stream.flags & STREAM_HELD and client.stream.received != NULL:
+                return            # another request came before the end: it is looked at first (_read_head)
             if stream_unsent(&client.stream) > 0:
                 client_finish(client, False)   # it asked, shut its side, and still waits for the last answer
             elif state != CLIENT_CLOSING:

@@ -149,7 +149,7 @@ cdef inline int _read_fields(const uint8_t* p, const uint8_t* end, uint32_t fiel
     """
     cdef const uint8_t* start
     cdef const uint8_t* last
-    cdef uint8_t* mend
+    cdef const uint8_t* fold_end
     cdef uint64_t seen = 0, twice = 0, bit
     cdef uint32_t count = 0
     cdef uint8_t id
@@ -201,13 +201,14 @@ cdef inline int _read_fields(const uint8_t* p, const uint8_t* end, uint32_t fiel
                 return 0
             if not is_blank(p[2]):
                 break
-            # A folded line is joined with spaces (RFC 9112 §5.2).
-            mend = <uint8_t*>p
-            mend[0] = mend[1] = c' '
-            p += 2
-            while p < end and is_blank(p[0]):
-                (<uint8_t*>p)[0] = c' '
-                p += 1
+            # A folded line is joined with spaces (RFC 9112 §5.2), only once it is all there, so that every cut of the bytes gives the same value.
+            fold_end = p + 2
+            while fold_end < end and is_blank(fold_end[0]):
+                fold_end += 1
+            if fold_end == end:
+                return 0
+            memset(<uint8_t*>p, c' ', fold_end - p)
+            p = fold_end
         last = p
         while last > start and is_blank(last[-1]):
             last -= 1

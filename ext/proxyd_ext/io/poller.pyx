@@ -76,8 +76,23 @@ cdef void poller_bury(Poller* poller, Pollable* pollable) noexcept nogil:
     poller.dead = pollable
 
 
+cdef void _forget_closed(Poller* poller) noexcept nogil:
+    """Take closed streams out of the ready list: what was pushed after the list was run still stands in it, and its memory is about to go."""
+    cdef Stream** at = &poller.ready_first
+    poller.ready_last = NULL
+    while at[0] != NULL:
+        if at[0].fd < 0:
+            at[0] = at[0].next_ready
+        else:
+            poller.ready_last = at[0]
+            at = &at[0].next_ready
+
+
 cdef void poller_reap(Poller* poller) noexcept nogil:
     cdef Pollable* pollable
+    if poller.dead == NULL:
+        return
+    _forget_closed(poller)
     while poller.dead != NULL:
         pollable = poller.dead
         poller.dead = pollable.next_dead

@@ -93,7 +93,7 @@ cdef void stream_close(Stream* stream, bint reset) noexcept nogil:
 
 cdef void stream_bury(Stream* stream) noexcept nogil:
     INVARIANT(stream.fd < 0)
-    # It may stand in the flush or ready list; both are emptied, and skip closed streams, before the dead are reaped.
+    # It may still stand in the flush list, which is emptied before the dead are reaped, or in the ready list, which poller_reap clears of it.
     poller_bury(stream.poller, &stream.pollable)
 
 
@@ -347,6 +347,7 @@ cdef void _write_backlog(Stream* stream) noexcept nogil:
                 return
             _break(stream, errno)
             return
+        stream.flags |= STREAM_SENT
         buffer.start += <uint32_t>n
         stream.backlog_bytes -= <uint32_t>n
         if buffer.start < buffer.end:
@@ -558,6 +559,7 @@ cdef void _splice_step(Splice* job) noexcept nogil:
             n = splice(job.pipe.read_fd, NULL, sink.fd, NULL, job.held,
                        SPLICE_F_MOVE | SPLICE_F_NONBLOCK | (SPLICE_F_MORE if job.left > 0 else 0))
             if n > 0:
+                sink.flags |= STREAM_SENT
                 job.held -= <uint32_t>n
                 job.moved += <uint64_t>n
                 moved = True

@@ -60,6 +60,14 @@ def test_each_difference_has_a_sentence(old: str, new: str, said: list[str]) -> 
     assert texts((old, new)) == said
 
 
+def test_long_paths_differ_where_they_do() -> None:
+    base = "listen: ':80'\nroutes: [{respond: 200}]\nlog: {access: {to: /var/log/NAME}}\n"
+    old, new = (config_of(base.replace("NAME", "x" * 60 + name)) for name in ("/one", "/two"))
+    change, = plan(old, new)
+    before, after = change.text.removeprefix("log.access.to: ").split(" -> ")
+    assert (before[:13], before[-5:], after[-5:], len(before)) == ("/var/log/xxxx", "x/one", "x/two", 60)
+
+
 def test_the_order_of_routes_matters() -> None:
     first = config_of("{listen: ':80', routes: [{name: a, match: /a, respond: 200}, {name: b, match: /b, respond: 200}]}")
     second = config_of("{listen: ':80', routes: [{name: b, match: /b, respond: 200}, {name: a, match: /a, respond: 200}]}")
