@@ -33,7 +33,7 @@ from proxyd.notify import Notifier
 from proxyd.passed import PassedFds
 from proxyd.serving import Serving
 from proxyd.since import Since
-from proxyd.snapshot.explain import explain
+from proxyd.snapshot.explain import Question, explain
 from proxyd.snapshot.plan import plan
 from proxyd.state import (
     DaemonError,
@@ -408,12 +408,12 @@ class Daemon:
             return (f"proxyd is {self._phase}",)
         return tuple(self._serving.views.not_ready())
 
-    def explain(self, method: str, host: str, path: str, *, listener: str | None = None) -> tuple[RouteDecision, ...]:
+    def explain(self, question: Question) -> tuple[RouteDecision, ...]:
         """What a request would meet, one decision for every listener address (or those of one listener).
 
-        For a dry run without a daemon: `proxyd.snapshot.explain.explain_config(config, method, host, path, listener=)` gives the same.
+        For a dry run without a daemon: `proxyd.snapshot.explain.explain_config(config, question)` gives the same.
         """
-        return explain(self._serving.compiled, method, host, path, listener=listener)
+        return explain(self._serving.compiled, question, self._serving.views.servers)
 
     # ------------------------------------------------------------------ native handles, for the metrics collector
     def listener_entries(self) -> tuple[ListenerEntry, ...]:

@@ -158,6 +158,39 @@ class StatusView:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyVerdict:
+    """What one policy of a route says to a request."""
+
+    name: str
+    text: str                      # "lets the client pass", "refuses: 403, access is denied", "sets X-Env on the request"
+    refuses: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateView:
+    """A server that a request could go to. Without a daemon nothing is known of its state."""
+
+    label: str
+    source: str
+    weight: int
+    backup: bool
+    state: ServerState | Literal["unknown"]
+    reason: str
+    since: float                   # 0.0: unknown
+
+
+@dataclass(frozen=True, slots=True)
+class TargetView:
+    """One upstream of a route's `to`."""
+
+    upstream: str
+    weight: int
+    share: float                   # of the route's requests, 0.0 to 1.0
+    balance: str                   # "round_robin", "hash client.ip"
+    servers: tuple[CandidateView, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RouteDecision:
     """What a request would meet, told by the native route table itself (`proxyd route`, `/route/explain`)."""
 
@@ -168,6 +201,8 @@ class RouteDecision:
     action: str                    # as in RouteView; "404 no route", "400 <why>"
     upstreams: tuple[str, ...]     # empty unless the action proxies
     why_not: tuple[tuple[str, tuple[str, ...]], ...] = ()   # earlier routes, each with the parts that did not match: ("shop", ("host",))
+    policies: tuple[PolicyVerdict, ...] = ()    # of the route, in the order in which they act
+    targets: tuple[TargetView, ...] = ()        # empty unless the action proxies
 
 
 # ------------------------------------------------------------------ entries (native handles)

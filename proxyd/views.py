@@ -11,7 +11,7 @@ from proxyd.health.monitor import HealthMonitor
 from proxyd.since import Since
 from proxyd.snapshot.build import used_upstreams
 from proxyd.snapshot.compiled import Compiled
-from proxyd.snapshot.describe import action_text, match_text
+from proxyd.snapshot.describe import action_text, balance_text, match_text
 from proxyd.snapshot.members import Member
 from proxyd.snapshot.store import Store
 from proxyd.state import (
@@ -64,13 +64,16 @@ class Views:
     def upstreams(self) -> tuple[UpstreamView, ...]:
         return tuple(self._upstream(name) for name in self.compiled.config.upstreams)
 
+    def servers(self, upstream: str) -> tuple[ServerView, ...]:
+        return tuple(self._server(upstream, member) for member in self.compiled.members[upstream])
+
     def _upstream(self, name: str) -> UpstreamView:
-        servers = tuple(self._server(name, member) for member in self.compiled.members[name])
+        servers = self.servers(name)
         usable = sum(server.usable for server in servers)
         warnings = [f"{server.source} does not resolve: {server.reason}" for server in servers if server.state == "unresolved"]
         if not usable:
             warnings.insert(0, "no server is usable")
-        return UpstreamView(name, self.compiled.config.upstreams[name].balance.kind, servers, usable, "; ".join(warnings))
+        return UpstreamView(name, balance_text(self.compiled.config.upstreams[name].balance), servers, usable, "; ".join(warnings))
 
     def _server(self, upstream: str, member: Member) -> ServerView:
         if member.address is None:

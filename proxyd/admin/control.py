@@ -9,6 +9,7 @@ from proxyd.state import ReloadResult, RouteDecision, RouteView, StatusView, Ups
 
 if TYPE_CHECKING:
     from proxyd.config.model import Config
+    from proxyd.snapshot.explain import Question
 
 
 class Control(MetricsSource, Protocol):
@@ -32,7 +33,7 @@ class Control(MetricsSource, Protocol):
 
     def not_ready(self) -> tuple[str, ...]: ...
 
-    def explain(self, method: str, host: str, path: str, *, listener: str | None = None) -> tuple[RouteDecision, ...]: ...
+    def explain(self, question: Question) -> tuple[RouteDecision, ...]: ...
 
     async def reload(self, text: str | None = None, *, path: Path | None = None, dry_run: bool = False) -> ReloadResult: ...
 

@@ -1,6 +1,7 @@
 """A request described by words: what `proxyd route` and POST /route/explain take."""
 from __future__ import annotations
 
+import ipaddress
 import re
 from urllib.parse import urlsplit
 
@@ -22,6 +23,14 @@ def request_parts(method: str, url: str, host: str = "") -> tuple[str, str, str]
         host = host or parts.netloc.rpartition("@")[2]
         url = parts.path or "/"
     return method.upper(), without_port(host).lower(), url.partition("#")[0].partition("?")[0]
+
+
+def client_part(address: str) -> str:
+    """A client's IP address in its usual spelling; "" stays "". Raises ValueError."""
+    try:
+        return str(ipaddress.ip_address(address)) if address else ""
+    except ValueError:
+        raise ValueError(f"`{address}` is not an IP address") from None
 
 
 def without_port(host: str) -> str:

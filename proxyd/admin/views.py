@@ -17,9 +17,10 @@ from proxyd.admin.configs import check_text, json_schema, show
 from proxyd.admin.control import Control
 from proxyd.admin.guard import Handler, json_answer, peer_of
 from proxyd.admin.problem import Problem
-from proxyd.admin.target import request_parts
+from proxyd.admin.target import client_part, request_parts
 from proxyd.diagnostics import Diagnostic, render
 from proxyd.metrics.exposition import Exposition
+from proxyd.snapshot.explain import Question
 from proxyd.state import ReloadResult
 
 PREFIX = "/api/v1"
@@ -53,7 +54,7 @@ class Views:
             View("GET", "/listeners", self.listeners, "the bound addresses"),
             View("GET", "/routes", self.routes, "the routes of every listener, in order"),
             View("GET", "/upstreams", self.upstreams, "the upstreams with the state of every server"),
-            View("POST", "/route/explain", self.explain, "what a request would meet: {url, method, host, listener}"),
+            View("POST", "/route/explain", self.explain, "what a request would meet: {url, method, host, client, listener}"),
             View("POST", "/stop", self.stop, "drain and leave; {\"now\": true}: at once"),
             View("GET", "/metrics", self.metrics, "Prometheus metrics", at_root=True),
             View("GET", "/schema.json", self.schema, "the JSON Schema of the config"),
@@ -153,10 +154,10 @@ class Views:
         listener = text_member(value, "listener", "")
         try:
             method, host, path = request_parts(text_member(value, "method", "GET"), url, text_member(value, "host", ""))
+            client = client_part(text_member(value, "client", ""))
         except ValueError as error:
             raise Problem(problem.PARAMETER_INVALID, str(error)) from error
-        decisions = self._control.explain(method, host, path, listener=listener or None)
-        return json_answer([asdict(decision) for decision in decisions])
+        return json_answer([asdict(decision) for decision in self._control.explain(Question(method, host, path, client, listener))])
 
     async def stop(self, request: web.Request) -> web.Response:
         now = (await json_object(request)).get("now", False)

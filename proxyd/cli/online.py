@@ -19,7 +19,7 @@ AT_ONCE = 64
 
 async def check_online(config: Config, served: frozenset[str]) -> list[Diagnostic]:
     """`served`: addresses that a running proxyd listens on."""
-    found = [entry for name, bind in binds(config) if str(bind) not in served for entry in check_bind(name, bind)]
+    found = [entry for path, bind in binds(config) if str(bind) not in served for entry in check_bind(path, bind)]
     turns = asyncio.Semaphore(AT_ONCE)
     found += [
         entry
@@ -31,8 +31,8 @@ async def check_online(config: Config, served: frozenset[str]) -> list[Diagnosti
 
 def binds(config: Config) -> Iterable[tuple[str, BindAddress]]:
     for name, listener in config.listeners.items():
-        for bind in listener.bind:
-            yield name, bind
+        for index, bind in enumerate(listener.bind):
+            yield f"listeners.{name}.bind[{index}]", bind
 
 
 def servers(config: Config) -> Iterable[tuple[str, Address]]:
@@ -41,14 +41,14 @@ def servers(config: Config) -> Iterable[tuple[str, Address]]:
             yield f"upstreams.{name}.servers[{index}]", server.address
 
 
-def check_bind(listener: str, bind: BindAddress) -> list[Diagnostic]:
+def check_bind(path: str, bind: BindAddress) -> list[Diagnostic]:
     """Bind and let go again. A unix socket is left alone: binding it would take the place of the file that is there."""
     if bind.is_unix:
         return []
     try:
         open_bound(bind, engines=1).close()
     except BindError as error:
-        return [Diagnostic(BIND_FAILED.code, str(error), help=error.help, path=f"listeners.{listener}.bind")]
+        return [Diagnostic(BIND_FAILED.code, str(error), help=error.help, path=path)]
     return []
 
 

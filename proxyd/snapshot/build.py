@@ -1,7 +1,7 @@
 """From the config model to the native snapshot's specification. Nothing here fails on a config that `check` accepts."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from proxyd.config.keys import split_key
@@ -116,7 +116,7 @@ def _route(config: Config, route: Route, index: dict[str, int]) -> RouteSpec:
         path=route.match.path_text,
         path_exact=route.match.path_exact,
         methods=frozenset(route.match.method),
-        filters=tuple(filter_ for _, policy in config.policies_of(route) for filter_ in _filters(policy)),
+        filters=tuple(filter_ for _, policy in config.policies_of(route) for filter_ in build_filters(policy)),
     )
 
 
@@ -150,11 +150,11 @@ def _respond(respond: Respond) -> Action:
     return RespondAction(respond.status, respond.body.encode(), respond.content_type, _field_lines(respond.headers))
 
 
-def _filters(policy: Policy) -> Iterator[Filter]:
+def build_filters(policy: Policy) -> tuple[Filter, ...]:
+    """The steps of the chain that a policy stands for."""
     if policy.access is not None:
-        yield AccessFilter(policy.access.allow_networks, policy.access.deny_networks, policy.access.default_allow)
-    if policy.headers is not None:
-        yield _headers(policy.headers)
+        return (AccessFilter(policy.access.allow_networks, policy.access.deny_networks, policy.access.default_allow),)
+    return (_headers(policy.headers),) if policy.headers is not None else ()
 
 
 def _headers(headers: Headers) -> HeadersFilter:

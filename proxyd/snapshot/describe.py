@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from proxyd.config.model import Route
+    from proxyd.config.model import Balance, Route
 
 
 def action_text(route: Route) -> str:
@@ -24,6 +24,11 @@ def match_text(route: Route) -> str:
     """`GET,HEAD media.example.com/*`; `*` for a route that takes every request."""
     text = str(route.match)
     return "*" if text == "/*" else text
+
+
+def balance_text(balance: Balance) -> str:
+    """`round_robin`, `hash client.ip`."""
+    return f"hash {balance.hash}" if balance.hash else balance.kind
 
 
 def targets(route: Route) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ async def test_dead_servers_and_unknown_names_do_not_refuse_the_start() -> None:
         states = {server.label: server.state for server in daemon.upstreams()[0].servers}
         assert states == {"127.0.0.1:1": "up", "nothing.onion:80": "unresolved"}
         assert "nothing.onion:80 does not resolve" in daemon.upstreams()[0].warning
-        assert daemon.status().warnings == ("<text>:5:46: nothing.onion:80 does not resolve: domain name not found [PXD-090]",)
+        assert daemon.status().warnings == ("<text>:5:44: nothing.onion:80 does not resolve: domain name not found [PXD-090]",)
 
 
 async def test_an_upstream_without_any_address_is_not_ready() -> None:

@@ -1,14 +1,49 @@
-"""An exchange: one request and its response. The only file that knows the order of phases."""
-from libc.stdint cimport int32_t, uint16_t, uint32_t
-from proxyd_ext.conn.model cimport Context
+"""An exchange: one request and its response. The only file that knows the order of phases.
+
+The functions are its steps, called when something happened (conn/dispatch); each leaves the exchange waiting for the next thing, or ended.
+"""
+from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
+from proxyd_ext.conn.model cimport ClientConn, Context, EX_REQUEST_DONE, Exchange, ORIGIN_CONNECTING
 from proxyd_ext.core.slice cimport Slice
+from proxyd_ext.io.stream cimport stream_unsent
+from proxyd_ext.snapshot.compile cimport CompiledListener
 
 
-# Make the context's streams and timers speak to the exchanges of this file.
-cdef void exchange_install(Context* context) noexcept nogil
+cdef enum:
+    SEND_STALL_MS = 60000         # a client that takes nothing of its answer for so long is cut off
+    BODY_GRACE_MS = 5000          # min_body_rate counts from then on
+
+
+# Bytes of a request head have come.
+cdef void exchange_read_head(ClientConn* client) noexcept nogil
+# A head has come (size > 0), or was refused (size = -FAULT_*).
+cdef void exchange_begin(ClientConn* client, CompiledListener* settings, int size) noexcept nogil
+cdef void exchange_connected(Exchange* exchange) noexcept nogil
+# More of a body has come, or there is room for it.
+cdef void exchange_move_request(Exchange* exchange) noexcept nogil
+cdef void exchange_move_response(Exchange* exchange) noexcept nogil
+cdef void exchange_request_spliced(Exchange* exchange) noexcept nogil
+cdef void exchange_response_spliced(Exchange* exchange) noexcept nogil
+# Bytes of a response head have come.
+cdef void exchange_read_response(Exchange* exchange) noexcept nogil
+# The origin ended a body that only its end delimits.
+cdef void exchange_response_closed(Exchange* exchange) noexcept nogil
 # The control plane's answer to a consult.
 cdef void exchange_answered(Context* context, int32_t slot, uint32_t generation, uint16_t status, Slice head, Slice body) noexcept nogil
-# The engine, or some of its listeners, serve no new connections: resting ones close soon, busy ones after their answer.
-cdef void exchanges_drain(Context* context) noexcept nogil
-# End everything at once.
-cdef void exchanges_abort(Context* context) noexcept nogil
+# Something went wrong with the current try, or with the client's body: retry, answer, or cut off.
+cdef void exchange_fail(Exchange* exchange, int fault) noexcept nogil
+# Answer with a fault, without another try.
+cdef void exchange_refuse(Exchange* exchange, int fault) noexcept nogil
+# The client is gone: nothing more can be told to it.
+cdef void exchange_abandon(Exchange* exchange, int fault) noexcept nogil
+cdef void exchange_end_tunnel(Exchange* exchange) noexcept nogil
+
+
+# Whether body bytes of the client can be passed on now.
+cdef inline bint exchange_takes_body(const Exchange* exchange) noexcept nogil:
+    return exchange.origin != NULL and exchange.origin.state != ORIGIN_CONNECTING and not exchange.flags & EX_REQUEST_DONE
+
+
+# Grows with every byte that moved between the origin and us.
+cdef inline uint64_t exchange_progress(const Exchange* exchange) noexcept nogil:
+    return exchange.bytes_in + exchange.bytes_out + exchange.splice.moved - stream_unsent(&exchange.origin.stream)

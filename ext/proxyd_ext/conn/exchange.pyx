@@ -1,75 +1,62 @@
 # cython: cdivision=True
 """The life of one request, from its first byte to its log record (ext/README.md tells it in prose).
 
-Longer than other files on purpose: the order of phases stands here and nowhere else. Read it from `_read_head` down:
+Longer than other files on purpose: the order of phases stands here and nowhere else. Read it from the top:
 
-    _read_head → _begin → _route → _filter → _pick → _connect → _send_request → _read_response → _begin_response → _deliver → _end → _log
+    read_head → begin → route → filter → pick → connect → send_request → read_response → begin_response → move_response → end → log
 
-`_fail` is the one way out for every fault: before the first byte of the answer it retries or answers, after it only cuts off visibly and logs.
-Callbacks from streams (`_on_client`, `_on_origin`) and timers stand at the end.
+`exchange_fail` is the one way out for every fault: before the first byte of the answer it retries or answers, after it only cuts off visibly and logs.
+What streams and timers tell comes in through `dispatch`, which calls the `exchange_*` steps below.
 """
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t, uint8_t
 from libc.string cimport memcmp, memcpy
 from proxyd_ext.balance.pick cimport TRIED_MAX, note_failure, note_success, pick
 from proxyd_ext.balance.server cimport server_drop, server_hold
 from proxyd_ext.balance.upstream cimport BALANCE_HASH
 from proxyd_ext.conn.answer cimport answer_fault, answer_fixed, answer_redirect, answer_with, wanted_form
-from proxyd_ext.conn.client cimport (
-    DRAIN_QUIET_MS, client_check_sending, client_close, client_discard, client_finish, client_finished, client_rest, client_rested,
-)
+from proxyd_ext.conn.client cimport client_close, client_finish, client_rest
 from proxyd_ext.conn.consult cimport consult_ask, consult_end, consult_find
 from proxyd_ext.conn.key cimport real_client, request_key, trusted_peer
 from proxyd_ext.conn.model cimport (
-    CLIENT_BUSY, CLIENT_CLOSING, CLIENT_HEAD, CLIENT_IDLE, CLIENT_LINGER, CLIENT_TUNNEL, ClientConn, EX_CLIENT_CLOSE, EX_FRESH,
-    EX_IDEMPOTENT, EX_IN_FLIGHT, EX_LAST_REQUEST, EX_NO_BODY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN,
-    EX_REUSED, EX_TRUSTED, EX_UPGRADE, Exchange, ORIGIN_BODY, ORIGIN_CONNECTING, ORIGIN_IDLE, ORIGIN_TUNNEL, ORIGIN_WAITING,
-    OriginConn, PATH_SCRATCH, context_timers_needed,
+    CLIENT_BUSY, CLIENT_HEAD, CLIENT_IDLE, CLIENT_TUNNEL, ClientConn, EX_CLIENT_CLOSE, EX_FRESH, EX_IDEMPOTENT, EX_IN_FLIGHT,
+    EX_LAST_REQUEST, EX_NO_BODY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN, EX_REUSED,
+    EX_TRUSTED, EX_UPGRADE, Exchange, ORIGIN_BODY, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PATH_SCRATCH, context_timers_needed,
 )
 from proxyd_ext.conn.phases cimport (
-    PHASE_CACHE_LOOKUP, PHASE_CACHE_STORE, PHASE_CONNECT, PHASE_DELIVER, PHASE_DONE, PHASE_FILTER_ORIGIN_RESPONSE,
-    PHASE_FILTER_REQUEST, PHASE_FILTER_RESPONSE, PHASE_LOG, PHASE_PICK, PHASE_READ_HEAD, PHASE_READ_RESPONSE, PHASE_ROUTE,
-    PHASE_SEND_REQUEST, phase_next,
+    PHASE_CACHE_LOOKUP, PHASE_CACHE_STORE, PHASE_CONNECT, PHASE_DELIVER, PHASE_DONE, PHASE_FILTER_ORIGIN_RESPONSE, PHASE_FILTER_REQUEST,
+    PHASE_FILTER_RESPONSE, PHASE_LOG, PHASE_PICK, PHASE_READ_HEAD, PHASE_READ_RESPONSE, PHASE_ROUTE, PHASE_SEND_REQUEST, phase_next,
 )
 from proxyd_ext.conn.pin cimport snapshot_hold, snapshot_release
-from proxyd_ext.conn.pool cimport connect_fault, origin_close, origin_connect, origin_park, origin_reuse
+from proxyd_ext.conn.pool cimport origin_close, origin_connect, origin_park, origin_reuse
 from proxyd_ext.conn.record cimport record_exchange, record_try
-from proxyd_ext.conn.relay cimport RELAY_BLOCKED, RELAY_DONE, RELAY_MORE, RELAY_SPLICED, finish_until_close, relay_request, relay_response
-from proxyd_ext.conn.tunnel cimport (
-    tunnel_client_drained, tunnel_client_ended, tunnel_from_client, tunnel_from_origin, tunnel_origin_drained, tunnel_origin_ended,
-)
-from proxyd_ext.core.buffer cimport BUFFER_256K, BUFFER_4K, buffer_class, buffer_free, buffer_new
+from proxyd_ext.conn.relay cimport RELAY_BLOCKED, RELAY_DONE, RELAY_SPLICED, finish_until_close, relay_request, relay_response
+from proxyd_ext.conn.tunnel cimport tunnel_from_client, tunnel_from_origin
+from proxyd_ext.core.buffer cimport buffer_class, buffer_free, buffer_new
 from proxyd_ext.core.events cimport EVENT_EJECTED, event_push
 from proxyd_ext.core.fault cimport (
-    FAULT_BODY_TIMEOUT, FAULT_BODY_TOO_LARGE, FAULT_CLIENT_CLOSED, FAULT_CLIENT_STALLED, FAULT_CONNECT_TIMEOUT,
-    FAULT_CONSULT_FULL, FAULT_CONSULT_TIMEOUT, FAULT_DRAINING, FAULT_HEAD_REWRITE_TOO_LARGE, FAULT_HEAD_TIMEOUT, FAULT_HOST_INVALID,
-    FAULT_LOOP, FAULT_MEMORY, FAULT_METHOD_REFUSED, FAULT_NONE, FAULT_NO_ROUTE, FAULT_NO_SERVER, FAULT_PATH_INVALID,
-    FAULT_RETRY_IF_REUSED, FAULT_RETRY_NEVER, FAULT_RETRY_SAFE, FAULT_SOURCE_UPSTREAM, FAULT_TOTAL_TIMEOUT, FAULT_UPGRADE_UNEXPECTED,
-    FAULT_UPSTREAM_CLOSED, FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT, FAULT_UPSTREAM_HEAD_TOO_LARGE, FAULT_UPSTREAM_READ_TIMEOUT,
-    FAULT_UPSTREAM_RESET, FAULT_UPSTREAM_TRUNCATED, FAULT_UPSTREAM_WRITE_TIMEOUT, FAULT_URI_TOO_LONG, FaultInfo, fault_info,
+    FAULT_BODY_TOO_LARGE, FAULT_CONSULT_FULL, FAULT_HEAD_REWRITE_TOO_LARGE, FAULT_HOST_INVALID, FAULT_LOOP, FAULT_MEMORY,
+    FAULT_METHOD_REFUSED, FAULT_NONE, FAULT_NO_ROUTE, FAULT_NO_SERVER, FAULT_PATH_INVALID, FAULT_RETRY_IF_REUSED, FAULT_RETRY_NEVER,
+    FAULT_RETRY_SAFE, FAULT_SOURCE_UPSTREAM, FAULT_UPGRADE_UNEXPECTED, FAULT_UPSTREAM_HEAD_TOO_LARGE, FAULT_URI_TOO_LONG, FaultInfo,
+    fault_info,
 )
 from proxyd_ext.core.hash cimport random_below, random_next
-from proxyd_ext.core.shim cimport INVARIANT, PXD_UNLIKELY, counter_add, fetch_add_i64, store_i64
+from proxyd_ext.core.shim cimport INVARIANT, counter_add, fetch_add_i64, store_i64
 from proxyd_ext.core.slab cimport slab_free, slab_new
 from proxyd_ext.core.slice cimport slice_empty, slice_of
 from proxyd_ext.core.stats cimport count_add, histogram_add
-from proxyd_ext.core.timer cimport timer_init, timer_off, timer_remove, timer_after, timer_set, timers_reserve
+from proxyd_ext.core.timer cimport timer_after, timer_init, timer_off, timer_remove, timer_set, timers_reserve
 from proxyd_ext.filter.chain cimport CHAIN_CONTINUE, FilterState, chain_run, replace_fields
 from proxyd_ext.http1.chunk cimport chunk_start
 from proxyd_ext.http1.head cimport (
-    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, FIELD_ACCEPT, FIELD_DATE, FIELD_REFERER, FIELD_TRACEPARENT, FIELD_USER_AGENT, FIELD_VIA,
-    FIELD_X_REQUEST_ID, HEAD_CONNECTION_CLOSE, HEAD_KEEP_ALIVE, HEAD_UPGRADE_WEBSOCKET, Head, HeadLimits, METHOD_CONNECT, METHOD_DELETE,
-    METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_PUT, METHOD_TRACE, TARGET_ASTERISK, head_field, parse_request_head,
+    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, FIELD_ACCEPT, FIELD_DATE, FIELD_REFERER, FIELD_TRACEPARENT, FIELD_USER_AGENT,
+    FIELD_VIA, FIELD_X_REQUEST_ID, HEAD_KEEP_ALIVE, HEAD_UPGRADE_WEBSOCKET, Head, HeadLimits, METHOD_CONNECT, METHOD_DELETE, METHOD_GET,
+    METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_PUT, METHOD_TRACE, TARGET_ASTERISK, head_field, parse_request_head,
     parse_response_head, split_host,
 )
 from proxyd_ext.http1.path cimport normalize_path, path_is_normal
 from proxyd_ext.http1.rewrite cimport RequestEdits, ResponseEdits, write_request_head, write_response_head
-from proxyd_ext.io.listener cimport REJECT_HEAD_TIMEOUT
-from proxyd_ext.io.poller cimport (
-    STREAM_BYTES, STREAM_CONNECTED, STREAM_DRAINED, STREAM_ENDED, STREAM_EOF, STREAM_FAILED, STREAM_HELD, STREAM_HUNG, STREAM_PAUSED, STREAM_SENT, STREAM_SPLICED,
-)
-from proxyd_ext.io.stream cimport (
-    stream_commit, stream_consume, stream_pause, stream_resume, stream_room, stream_salvage, stream_send_stable, stream_unsent,
-)
+from proxyd_ext.io.poller cimport STREAM_ENDED, STREAM_SENT
+from proxyd_ext.io.stream cimport stream_commit, stream_consume, stream_pause, stream_resume, stream_room, stream_send_stable, stream_unsent
 from proxyd_ext.log.record cimport T_NONE
 from proxyd_ext.route.table cimport route_match
 from proxyd_ext.snapshot.compile cimport (
@@ -78,9 +65,6 @@ from proxyd_ext.snapshot.compile cimport (
 
 cdef enum:
     ORIGIN_HEAD_MAX = 65536       # bytes of an origin's answer head
-    BODY_GRACE_MS = 5000          # min_body_rate counts from then on
-    BODY_CHECK_MS = 1000
-    SEND_STALL_MS = 60000         # a client that takes nothing of its answer for so long is cut off
     REQUEST_EXTRA = 1024          # bytes that rewriting may add to a head, beside the config's own lines
     RESPONSE_EXTRA = 512
     SMALL_BODY = 32768            # a request body up to this is kept with its head: one send, and it can be sent again
@@ -100,7 +84,7 @@ cdef inline void _enter(Exchange* exchange, int phase) noexcept nogil:
 
 # ---- READ_HEAD ----
 
-cdef void _read_head(ClientConn* client) noexcept nogil:
+cdef void exchange_read_head(ClientConn* client) noexcept nogil:
     cdef Context* context = client.context
     cdef CompiledListener* settings = <CompiledListener*>client.local.settings
     cdef Head* head = &context.head
@@ -116,7 +100,7 @@ cdef void _read_head(ClientConn* client) noexcept nogil:
             client_finish(client, False)   # the rest of this head will never come
         return
     client.scanned = 0
-    _begin(client, settings, size)
+    exchange_begin(client, settings, size)
 
 
 cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nogil:
@@ -185,7 +169,7 @@ cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nog
     exchange.ttfb_us = 0
     exchange.body_ms = 0
     exchange.consult = -1
-    timer_init(&exchange.total, exchange, _on_total_timeout)
+    timer_init(&exchange.total, exchange, context.on_total_timeout)
     client.exchange = exchange
     client.state = CLIENT_BUSY
     client.stream.want_drained = False
@@ -196,7 +180,7 @@ cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nog
     return exchange
 
 
-cdef void _begin(ClientConn* client, CompiledListener* settings, int size) noexcept nogil:
+cdef void exchange_begin(ClientConn* client, CompiledListener* settings, int size) noexcept nogil:
     """A head has come (size > 0), or it was refused (size = -FAULT_*)."""
     cdef Context* context = client.context
     cdef Head* head = &context.head
@@ -207,7 +191,7 @@ cdef void _begin(ClientConn* client, CompiledListener* settings, int size) noexc
     stream_pause(&client.stream)
     if size < 0:
         exchange.flags |= EX_CLIENT_CLOSE
-        _answer_fault(exchange, -size)
+        exchange_refuse(exchange, -size)
         return
     exchange.method = head.method
     exchange.minor = head.minor
@@ -330,7 +314,7 @@ cdef void _route(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
         exchange.client_ip = slice_of(exchange.client.ip, exchange.client.ip_size)
     if fault != FAULT_NONE:
         stream_consume(&exchange.client.stream, size)
-        _answer_fault(exchange, fault)
+        exchange_refuse(exchange, fault)
         return
     if exchange.route.action != ACTION_PROXY:
         stream_consume(&exchange.client.stream, size)
@@ -378,7 +362,7 @@ cdef void _own_answer(Exchange* exchange) noexcept nogil:
     """respond, redirect, or ask the control plane."""
     if exchange.route.action == ACTION_CONSULT:
         if not consult_ask(exchange, exchange.route.consult):
-            _answer_fault(exchange, FAULT_CONSULT_FULL)
+            exchange_refuse(exchange, FAULT_CONSULT_FULL)
             return
         timer_after(&exchange.context.timers, &exchange.total, exchange.context.clock.now_ms, exchange.route.consult_ms)
         return
@@ -389,7 +373,7 @@ cdef void _own_answer(Exchange* exchange) noexcept nogil:
         INVARIANT(exchange.route.action == ACTION_REDIRECT)
         answer_redirect(exchange)
     _enter(exchange, PHASE_DELIVER)
-    _end(exchange)
+    exchange_end(exchange)
 
 
 cdef void _before_own_answer(Exchange* exchange) noexcept nogil:
@@ -399,12 +383,12 @@ cdef void _before_own_answer(Exchange* exchange) noexcept nogil:
     _enter(exchange, PHASE_FILTER_RESPONSE)
 
 
-cdef void _answer_fault(Exchange* exchange, int fault) noexcept nogil:
+cdef void exchange_refuse(Exchange* exchange, int fault) noexcept nogil:
     exchange.fault = fault
     _before_own_answer(exchange)
     answer_fault(exchange, fault)
     _enter(exchange, PHASE_DELIVER)
-    _end(exchange)
+    exchange_end(exchange)
 
 
 cdef void exchange_answered(Context* context, int32_t slot, uint32_t generation, uint16_t status, Slice head, Slice body) noexcept nogil:
@@ -415,7 +399,7 @@ cdef void exchange_answered(Context* context, int32_t slot, uint32_t generation,
     _before_own_answer(exchange)
     answer_with(exchange, status, head, body)
     _enter(exchange, PHASE_DELIVER)
-    _end(exchange)
+    exchange_end(exchange)
 
 
 # ---- PICK ----
@@ -448,7 +432,7 @@ cdef void _prepare(Exchange* exchange, Head* head, uint32_t size) noexcept nogil
     written = write_request_head(head, &edits, exchange.request.data + exchange.request.end, exchange.request.cap - exchange.request.end)
     if written < 0:
         stream_consume(&exchange.client.stream, size)
-        _answer_fault(exchange, -written)
+        exchange_refuse(exchange, -written)
         return
     exchange.request.end += written
     i = 0
@@ -474,7 +458,7 @@ cdef void _pick(Exchange* exchange, int otherwise) noexcept nogil:
     _enter(exchange, PHASE_PICK)
     member = pick(exchange.upstream.pool, &exchange.tried, exchange.key, &context.random, context.clock.now_ms)
     if member < 0:
-        _answer_fault(exchange, otherwise)
+        exchange_refuse(exchange, otherwise)
         return
     exchange.member = member
     exchange.server = exchange.upstream.pool.members[member].server
@@ -508,14 +492,14 @@ cdef void _connect(Exchange* exchange) noexcept nogil:
     _enter(exchange, PHASE_CONNECT)
     origin = origin_connect(context, exchange.server, &fault)
     if origin == NULL:
-        _fail(exchange, fault)
+        exchange_fail(exchange, fault)
         return
     exchange.origin = origin
     origin.exchange = exchange
     timer_after(&context.timers, &origin.timer, context.clock.now_ms, exchange.target.connect_ms)
 
 
-cdef void _connected(Exchange* exchange) noexcept nogil:
+cdef void exchange_connected(Exchange* exchange) noexcept nogil:
     cdef int64_t took_us = exchange.context.clock.now_us - exchange.try_us
     exchange.connect_us = <uint32_t>took_us
     histogram_add(&exchange.upstream.pool.state.local[exchange.context.engine].connect, took_us)
@@ -540,11 +524,11 @@ cdef void _send_request(Exchange* exchange) noexcept nogil:
         return
     timer_after(&exchange.context.timers, &origin.timer, exchange.context.clock.now_ms, exchange.route.between_bytes_ms)
     exchange.body_ms = exchange.context.clock.now_ms
-    origin.progress = _progress(exchange)
+    origin.progress = exchange_progress(exchange)
     _watch_body(exchange)
     stream_resume(&exchange.client.stream)
     if exchange.client.stream.received != NULL:
-        _move_request(exchange)
+        exchange_move_request(exchange)
 
 
 cdef void _watch_body(Exchange* exchange) noexcept nogil:
@@ -552,7 +536,7 @@ cdef void _watch_body(Exchange* exchange) noexcept nogil:
         timer_set(&exchange.context.timers, &exchange.client.timer, exchange.context.clock.now_ms + BODY_GRACE_MS)
 
 
-cdef void _move_request(Exchange* exchange) noexcept nogil:
+cdef void exchange_move_request(Exchange* exchange) noexcept nogil:
     """More of the request's body has come, or there is room for it."""
     cdef int result
     if exchange.splice.active:
@@ -561,7 +545,7 @@ cdef void _move_request(Exchange* exchange) noexcept nogil:
     if result == RELAY_DONE:
         _request_sent(exchange)
     elif result < 0:
-        _fail(exchange, -result)
+        exchange_fail(exchange, -result)
 
 
 cdef void _request_sent(Exchange* exchange) noexcept nogil:
@@ -572,9 +556,18 @@ cdef void _request_sent(Exchange* exchange) noexcept nogil:
         timer_after(&context.timers, &exchange.origin.timer, context.clock.now_ms, exchange.route.first_byte_ms)
 
 
+cdef void exchange_request_spliced(Exchange* exchange) noexcept nogil:
+    """A splice has moved the rest of the request's body."""
+    exchange.request_left = 0
+    exchange.flags |= EX_REQUEST_DONE
+    _account_splice(exchange)
+    stream_pause(&exchange.client.stream)
+    _request_sent(exchange)
+
+
 # ---- READ_RESPONSE ----
 
-cdef void _read_response(Exchange* exchange) noexcept nogil:
+cdef void exchange_read_response(Exchange* exchange) noexcept nogil:
     """Heads of the answer: any number of 1xx, then the final one."""
     cdef Context* context = exchange.context
     cdef OriginConn* origin = exchange.origin
@@ -587,13 +580,13 @@ cdef void _read_response(Exchange* exchange) noexcept nogil:
             return
         origin.scanned = 0
         if size < 0:
-            _fail(exchange, -size)
+            exchange_fail(exchange, -size)
             return
         if head.status >= 200 or head.status == 101:
             break
         exchange.interims += 1
         if exchange.interims > INTERIMS_MAX:
-            _fail(exchange, FAULT_UPSTREAM_HEAD_TOO_LARGE)
+            exchange_fail(exchange, FAULT_UPSTREAM_HEAD_TOO_LARGE)
             return
         if exchange.minor == 1 and stream_unsent(&exchange.client.stream) < exchange.listener.buffer:
             _forward_interim(exchange, head)
@@ -633,7 +626,7 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
     cdef int written
     cdef bint tunnel = head.status == 101
     if tunnel and not (exchange.flags & EX_UPGRADE and head.flags & HEAD_UPGRADE_WEBSOCKET):
-        _fail(exchange, FAULT_UPGRADE_UNEXPECTED)
+        exchange_fail(exchange, FAULT_UPGRADE_UNEXPECTED)
         return
     _enter(exchange, PHASE_FILTER_ORIGIN_RESPONSE)
     exchange.status = head.status
@@ -681,7 +674,7 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
         edits.date = slice_empty()
     written = write_response_head(head, &edits, out, room)
     if written < 0:
-        _fail(exchange, -written)
+        exchange_fail(exchange, -written)
         return
     _enter(exchange, PHASE_DELIVER)
     exchange.flags |= EX_RESPONSE_BEGUN
@@ -696,26 +689,39 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
     origin.state = ORIGIN_BODY
     timer_after(&context.timers, &origin.timer, context.clock.now_ms, exchange.route.between_bytes_ms)
     if exchange.response_body == BODY_NONE or exchange.response_body == BODY_LENGTH and exchange.response_left == 0:
-        _end(exchange)
+        exchange_end(exchange)
         return
-    _move_response(exchange)
+    exchange_move_response(exchange)
 
 
 # ---- DELIVER ----
 
-cdef void _move_response(Exchange* exchange) noexcept nogil:
+cdef void exchange_move_response(Exchange* exchange) noexcept nogil:
     """More of the answer's body has come, or there is room for it."""
     cdef int result
     if exchange.splice.active and exchange.splice.source == &exchange.origin.stream:
         return
     result = relay_response(exchange)
     if result == RELAY_DONE:
-        _end(exchange)
+        exchange_end(exchange)
     elif result < 0:
-        _fail(exchange, -result)
+        exchange_fail(exchange, -result)
     elif result == RELAY_BLOCKED or result == RELAY_SPLICED:
-        exchange.origin.progress = _progress(exchange)
+        exchange.origin.progress = exchange_progress(exchange)
         timer_set(&exchange.context.timers, &exchange.client.timer, exchange.context.clock.now_ms + SEND_STALL_MS)
+
+
+cdef void exchange_response_spliced(Exchange* exchange) noexcept nogil:
+    """A splice has moved the rest of the answer's body."""
+    exchange.response_left = 0
+    _account_splice(exchange)
+    exchange_end(exchange)
+
+
+cdef void exchange_response_closed(Exchange* exchange) noexcept nogil:
+    """The origin ended a body that only its end delimits."""
+    finish_until_close(exchange)
+    exchange_end(exchange)
 
 
 cdef void _begin_tunnel(Exchange* exchange) noexcept nogil:
@@ -763,7 +769,7 @@ cdef void _leave_origin(Exchange* exchange, bint keep) noexcept nogil:
     """Part from the origin connection: back to the pool when it is clean, closed otherwise."""
     cdef OriginConn* origin = exchange.origin
     if exchange.splice.active or exchange.splice.moved:
-        splice_account(exchange)
+        _account_splice(exchange)
     if origin == NULL:
         return
     exchange.origin = NULL
@@ -776,7 +782,7 @@ cdef void _leave_origin(Exchange* exchange, bint keep) noexcept nogil:
         origin_close(origin, False)
 
 
-cdef void splice_account(Exchange* exchange) noexcept nogil:
+cdef void _account_splice(Exchange* exchange) noexcept nogil:
     """Bytes that a splice moved belong to the exchange's counters, whether it ended or was stopped."""
     cdef uint64_t moved = exchange.splice.moved
     exchange.splice.moved = 0
@@ -811,7 +817,7 @@ cdef void _log(Exchange* exchange) noexcept nogil:
     snapshot_release(context, snapshot)
 
 
-cdef void _end(Exchange* exchange) noexcept nogil:
+cdef void exchange_end(Exchange* exchange) noexcept nogil:
     """The answer is complete: everything of it has been given to the client's stream."""
     cdef ClientConn* client = exchange.client
     cdef bint close = (exchange.flags & EX_CLIENT_CLOSE) != 0
@@ -827,7 +833,7 @@ cdef void _end(Exchange* exchange) noexcept nogil:
 
 # ---- faults ----
 
-cdef void _fail(Exchange* exchange, int fault) noexcept nogil:
+cdef void exchange_fail(Exchange* exchange, int fault) noexcept nogil:
     """Something went wrong with the current try, or with the client's body. Retry, answer, or cut off."""
     cdef const FaultInfo* info = fault_info(fault)
     cdef bint stale, retry
@@ -844,7 +850,7 @@ cdef void _fail(Exchange* exchange, int fault) noexcept nogil:
     _leave_server(exchange)
     _leave_origin(exchange, False)
     if not retry:
-        _answer_fault(exchange, fault)
+        exchange_refuse(exchange, fault)
         return
     count_add(&exchange.upstream.pool.state.local[exchange.context.engine].retries, fault, 1)
     if stale:
@@ -888,7 +894,7 @@ cdef void _cut_off(Exchange* exchange, int fault) noexcept nogil:
         client_finish(client, False)
 
 
-cdef void _abandon(Exchange* exchange, int fault) noexcept nogil:
+cdef void exchange_abandon(Exchange* exchange, int fault) noexcept nogil:
     """The client is gone: nothing more can be told to it."""
     cdef ClientConn* client = exchange.client
     exchange.fault = fault
@@ -900,274 +906,9 @@ cdef void _abandon(Exchange* exchange, int fault) noexcept nogil:
     client_close(client, False)
 
 
-cdef void _end_tunnel(Exchange* exchange) noexcept nogil:
+cdef void exchange_end_tunnel(Exchange* exchange) noexcept nogil:
     cdef ClientConn* client = exchange.client
     _leave_server(exchange)
     _leave_origin(exchange, False)
     _log(exchange)
     client_finish(client, False)
-
-
-# ---- what streams tell ----
-
-cdef void _on_client(void* owner, int what) noexcept nogil:
-    cdef ClientConn* client = <ClientConn*>owner
-    cdef Exchange* exchange = client.exchange
-    cdef int state = client.state
-    if what == STREAM_BYTES:
-        if state == CLIENT_IDLE or state == CLIENT_HEAD:
-            _read_head(client)
-        elif state == CLIENT_LINGER:
-            client_discard(client)
-        elif state == CLIENT_TUNNEL:
-            tunnel_from_client(exchange)
-        elif state == CLIENT_BUSY and _takes_body(exchange):
-            _move_request(exchange)
-        else:
-            stream_pause(&client.stream)
-    elif what == STREAM_DRAINED:
-        if state == CLIENT_CLOSING:
-            client_finished(client)
-        elif state == CLIENT_TUNNEL:
-            if tunnel_client_drained(exchange):
-                _end_tunnel(exchange)
-        elif state == CLIENT_IDLE:
-            client_rested(client)
-        elif exchange != NULL and exchange.origin != NULL and exchange.origin.state == ORIGIN_BODY:
-            timer_off(&client.timer)
-            stream_resume(&exchange.origin.stream)
-            if exchange.origin.stream.received != NULL:
-                _move_response(exchange)
-    elif what == STREAM_EOF:
-        client.ended = True
-        if state == CLIENT_TUNNEL:
-            if tunnel_client_ended(exchange):
-                _end_tunnel(exchange)
-        elif exchange == NULL:
-            if client.stream.flags & STREAM_HELD and client.stream.received != NULL:
-                return            # another request came before the end: it is looked at first (_read_head)
-            if stream_unsent(&client.stream) > 0:
-                client_finish(client, False)   # it asked, shut its side, and still waits for the last answer
-            elif state != CLIENT_CLOSING:
-                client_close(client, False)
-        elif not exchange.flags & EX_REQUEST_DONE:
-            _abandon(exchange, FAULT_CLIENT_CLOSED)
-        # Otherwise a half-close: the client asked, and still listens.
-    elif what == STREAM_SPLICED:
-        exchange.request_left = 0
-        exchange.flags |= EX_REQUEST_DONE
-        splice_account(exchange)
-        stream_pause(&client.stream)
-        _request_sent(exchange)
-    else:
-        INVARIANT(what == STREAM_FAILED or what == STREAM_HUNG)
-        if exchange != NULL:
-            _abandon(exchange, FAULT_CLIENT_CLOSED)
-        else:
-            client_close(client, False)
-
-
-cdef inline bint _takes_body(Exchange* exchange) noexcept nogil:
-    return (exchange.origin != NULL and exchange.origin.state != ORIGIN_CONNECTING and not exchange.flags & EX_REQUEST_DONE)
-
-
-cdef void _on_origin(void* owner, int what) noexcept nogil:
-    cdef OriginConn* origin = <OriginConn*>owner
-    cdef Exchange* exchange = origin.exchange
-    cdef int state = origin.state
-    if exchange == NULL:      # idle: an end, an error, or bytes that nobody asked for
-        origin_close(origin, False)
-        return
-    if what == STREAM_BYTES:
-        if state == ORIGIN_WAITING:
-            _read_response(exchange)
-        elif state == ORIGIN_BODY:
-            timer_after(&exchange.context.timers, &origin.timer, exchange.context.clock.now_ms, exchange.route.between_bytes_ms)
-            _move_response(exchange)
-        else:
-            INVARIANT(state == ORIGIN_TUNNEL)
-            tunnel_from_origin(exchange)
-    elif what == STREAM_DRAINED:
-        if state == ORIGIN_TUNNEL:
-            if tunnel_origin_drained(exchange):
-                _end_tunnel(exchange)
-        elif _takes_body(exchange):
-            stream_resume(&exchange.client.stream)
-            if exchange.client.stream.received != NULL:
-                _move_request(exchange)
-    elif what == STREAM_CONNECTED:
-        _connected(exchange)
-    elif what == STREAM_EOF:
-        _origin_ended(exchange, state)
-    elif what == STREAM_SPLICED:
-        exchange.response_left = 0
-        splice_account(exchange)
-        _end(exchange)
-    elif what == STREAM_FAILED:
-        _origin_failed(exchange, state)
-    else:
-        INVARIANT(what == STREAM_HUNG)   # paused for a slow client: what the origin sent before is still read when there is room
-
-
-cdef void _origin_ended(Exchange* exchange, int state) noexcept nogil:
-    if state == ORIGIN_TUNNEL:
-        if tunnel_origin_ended(exchange):
-            _end_tunnel(exchange)
-    elif state != ORIGIN_BODY:
-        if exchange.origin.stream.received != NULL:
-            exchange.flags &= ~<uint32_t>EX_REUSED   # part of an answer came: not the keep-alive race
-        _fail(exchange, FAULT_UPSTREAM_CLOSED)
-    elif exchange.response_body != BODY_CLOSE:
-        _fail(exchange, FAULT_UPSTREAM_TRUNCATED)
-    else:
-        INVARIANT(exchange.origin.stream.received == NULL)   # the end is told only after all bytes were taken
-        finish_until_close(exchange)
-        _end(exchange)
-
-
-cdef void _origin_failed(Exchange* exchange, int state) noexcept nogil:
-    cdef OriginConn* origin = exchange.origin
-    if state == ORIGIN_CONNECTING:
-        _fail(exchange, connect_fault(origin.stream.error))
-    elif state == ORIGIN_TUNNEL:
-        exchange.fault = FAULT_UPSTREAM_RESET
-        _end_tunnel(exchange)
-    elif state == ORIGIN_BODY:
-        _fail(exchange, FAULT_UPSTREAM_TRUNCATED)
-    else:
-        # An origin may answer a request that it does not want to read whole, and close: the answer is then in our buffer.
-        if stream_salvage(&origin.stream):
-            _read_response(exchange)
-            if origin.exchange == NULL:
-                return
-            exchange = origin.exchange
-            if not exchange.flags & EX_RESPONSE_BEGUN:
-                exchange.flags &= ~<uint32_t>EX_REUSED
-        _fail(exchange, FAULT_UPSTREAM_RESET if not exchange.flags & EX_RESPONSE_BEGUN else FAULT_UPSTREAM_TRUNCATED)
-
-
-# ---- what timers tell ----
-
-cdef void _on_client_timer(void* owner) noexcept nogil:
-    cdef ClientConn* client = <ClientConn*>owner
-    cdef Exchange* exchange = client.exchange
-    cdef CompiledListener* settings = <CompiledListener*>client.local.settings
-    cdef int state = client.state
-    if state == CLIENT_HEAD:
-        count_add(&client.local.rejected, REJECT_HEAD_TIMEOUT, 1)
-        _begin(client, settings, -FAULT_HEAD_TIMEOUT)
-    elif state == CLIENT_TUNNEL:
-        _end_tunnel(exchange)
-    elif state == CLIENT_BUSY:
-        _check_client(exchange)
-    elif (state == CLIENT_IDLE or state == CLIENT_CLOSING) and stream_unsent(&client.stream) > 0:
-        client_check_sending(client)
-    else:
-        if state == CLIENT_IDLE and client.served == 0 and not client.context.draining and not client.local.leaving:
-            count_add(&client.local.rejected, REJECT_HEAD_TIMEOUT, 1)
-        client_close(client, False)
-
-
-cdef void _check_client(Exchange* exchange) noexcept nogil:
-    """The client owes us body bytes, or room for the answer."""
-    cdef Context* context = exchange.context
-    cdef ClientConn* client = exchange.client
-    cdef uint64_t given = exchange.bytes_out - stream_unsent(&client.stream)
-    cdef uint64_t taken = exchange.bytes_in
-    cdef int64_t waited_ms = context.clock.now_ms - exchange.body_ms
-    if exchange.splice_is_request:
-        taken += exchange.splice.moved + exchange.splice.held
-    else:
-        given += exchange.splice.moved
-    if exchange.flags & EX_RESPONSE_BEGUN:
-        if given == exchange.client_mark and (stream_unsent(&client.stream) > 0 or exchange.splice.held > 0):
-            _abandon(exchange, FAULT_CLIENT_STALLED)
-            return
-        exchange.client_mark = given
-        timer_set(&context.timers, &client.timer, context.clock.now_ms + SEND_STALL_MS)
-        return
-    if exchange.flags & EX_REQUEST_DONE:
-        return
-    if client.stream.flags & STREAM_PAUSED or (exchange.splice.active and exchange.splice.held > 0):
-        # The origin is what we wait for: the client's clock starts anew.
-        exchange.body_ms = context.clock.now_ms
-        exchange.client_mark = taken
-        timer_set(&context.timers, &client.timer, context.clock.now_ms + BODY_GRACE_MS)
-        return
-    if (taken - exchange.client_mark) * 1000 < <uint64_t>waited_ms * exchange.listener.min_body_rate:
-        exchange.flags |= EX_CLIENT_CLOSE
-        _fail(exchange, FAULT_BODY_TIMEOUT)
-        return
-    timer_set(&context.timers, &client.timer, context.clock.now_ms + BODY_CHECK_MS)
-
-
-cdef inline uint64_t _progress(const Exchange* exchange) noexcept nogil:
-    """Grows with every byte that moved between the origin and us."""
-    return exchange.bytes_in + exchange.bytes_out + exchange.splice.moved - stream_unsent(&exchange.origin.stream)
-
-
-cdef void _on_origin_timer(void* owner) noexcept nogil:
-    cdef OriginConn* origin = <OriginConn*>owner
-    cdef Exchange* exchange = origin.exchange
-    cdef Context* context = origin.context
-    cdef uint64_t progress
-    if exchange == NULL:
-        origin_close(origin, False)
-        return
-    if origin.state == ORIGIN_CONNECTING:
-        _fail(exchange, FAULT_CONNECT_TIMEOUT)
-        return
-    progress = _progress(exchange)
-    if origin.state == ORIGIN_WAITING:
-        if exchange.flags & EX_REQUEST_DONE and stream_unsent(&origin.stream) == 0:
-            _fail(exchange, FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT)
-            return
-        if progress == origin.progress and (stream_unsent(&origin.stream) > 0 or exchange.splice.held > 0):
-            _fail(exchange, FAULT_UPSTREAM_WRITE_TIMEOUT)
-            return
-    elif exchange.splice.active and not exchange.splice_is_request:
-        if progress == origin.progress and exchange.splice.held == 0:
-            _fail(exchange, FAULT_UPSTREAM_READ_TIMEOUT)
-            return
-    elif not origin.stream.flags & STREAM_PAUSED:   # every piece sets this timer anew: nothing came
-        _fail(exchange, FAULT_UPSTREAM_READ_TIMEOUT)
-        return
-    origin.progress = progress
-    timer_after(&context.timers, &origin.timer, context.clock.now_ms, exchange.route.between_bytes_ms)
-
-
-cdef void _on_total_timeout(void* owner) noexcept nogil:
-    cdef Exchange* exchange = <Exchange*>owner
-    if exchange.consult >= 0:
-        consult_end(exchange)
-        _answer_fault(exchange, FAULT_CONSULT_TIMEOUT)
-    else:
-        _fail(exchange, FAULT_TOTAL_TIMEOUT)
-
-
-# ---- for the engine ----
-
-cdef void exchange_install(Context* context) noexcept nogil:
-    context.on_client = _on_client
-    context.on_origin = _on_origin
-    context.on_client_timer = _on_client_timer
-    context.on_origin_timer = _on_origin_timer
-
-
-cdef void exchanges_drain(Context* context) noexcept nogil:
-    """A resting connection may just be sending its next request: it gets DRAIN_QUIET_MS to do so, and an answer with Connection: close."""
-    cdef ClientConn* client = context.first_client
-    while client != NULL:
-        if client.state == CLIENT_IDLE and (context.draining or client.local.leaving):
-            timer_set(&context.timers, &client.timer, context.clock.now_ms + DRAIN_QUIET_MS)
-        client = client.next
-
-
-cdef void exchanges_abort(Context* context) noexcept nogil:
-    while context.first_client != NULL:
-        if context.first_client.exchange != NULL:
-            _abandon(context.first_client.exchange, FAULT_DRAINING)
-        else:
-            client_close(context.first_client, True)
-    while context.first_origin != NULL:
-        origin_close(context.first_origin, False)

@@ -193,10 +193,11 @@ cdef struct Context:
     SnapshotData* snapshot    # the current one; NULL before the first
     ClientConn* first_client
     OriginConn* first_origin
-    StreamHandler on_client   # set by conn/exchange: who hears a client's stream
+    StreamHandler on_client   # these five are set by conn/dispatch: who hears streams and timers
     StreamHandler on_origin
     void (*on_client_timer)(void*) noexcept nogil
     void (*on_origin_timer)(void*) noexcept nogil
+    void (*on_total_timeout)(void*) noexcept nogil
     ConsultSlot* consults
     int32_t consult_free      # first free slot, -1: none
     uint64_t consults_refused

@@ -10,9 +10,8 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from proxyd_ext.balance.server cimport ServerData, server_drop, server_join, upstream_join
 from proxyd_ext.conn.client cimport client_accept
 from proxyd_ext.conn.consult cimport consults_destroy, consults_init
-from proxyd_ext.conn.exchange cimport (
-    exchange_answered, exchange_install, exchanges_abort, exchanges_drain,
-)
+from proxyd_ext.conn.dispatch cimport connections_abort, connections_drain, dispatch_install
+from proxyd_ext.conn.exchange cimport exchange_answered
 from proxyd_ext.conn.model cimport ClientConn, Context, Exchange, OriginConn
 from proxyd_ext.conn.pin cimport snapshot_hold, snapshot_release
 from proxyd_ext.conn.pool cimport origins_sweep
@@ -194,7 +193,7 @@ cdef void _stop_listening(Context* context, SnapshotData* old, uint64_t generati
             snapshot_hold(context, old)   # until the last of its connections has gone (conn/client)
         left = True
     if left:
-        exchanges_drain(context)
+        connections_drain(context)
 
 
 cdef void _mark_members(Context* context, SnapshotData* snapshot) noexcept nogil:
@@ -254,7 +253,7 @@ cdef void _on_door(Pollable* pollable, uint32_t events) noexcept nogil:
             _drain(core)
         elif item.kind == COMMAND_CLOSE:
             _drain(core)
-            exchanges_abort(&core.context)
+            connections_abort(&core.context)
             core.state = ENGINE_CLOSED
 
 
@@ -274,7 +273,7 @@ cdef void _drain(EngineCore* core) noexcept nogil:
         for i in range(context.snapshot.listener_count):
             _leave(context, context.snapshot.listeners[i].listener)
     context.draining = True
-    exchanges_drain(context)
+    connections_drain(context)
     origins_sweep(context)
 
 
@@ -339,7 +338,7 @@ cdef class Engine:
         if log is not None:
             context.log = log.ring(index)
         self.core.published_log = context.log
-        exchange_install(context)
+        dispatch_install(context)
         self.core.drained.kind = EVENT_DRAINED
         self.core.alarm_fd = -1
         self.core.alarm_ms = TIMER_OFF_MS
@@ -363,7 +362,7 @@ cdef class Engine:
         cdef EventNode* node
         if self.core == NULL:
             return
-        exchanges_abort(&self.core.context)
+        connections_abort(&self.core.context)
         poller_reap(&self.core.context.poller)
         while ring_pop(&self.core.commands, &item):
             if item.kind == COMMAND_ANSWER:

@@ -150,6 +150,7 @@ cdef inline int _read_fields(const uint8_t* p, const uint8_t* end, uint32_t fiel
     cdef const uint8_t* start
     cdef const uint8_t* last
     cdef const uint8_t* fold_end
+    cdef uint8_t* mend
     cdef uint64_t seen = 0, twice = 0, bit
     cdef uint32_t count = 0
     cdef uint8_t id

@@ -11,7 +11,7 @@ from proxyd.cli.online import check_online
 from proxyd.cli.output import colored, paint, plural
 from proxyd.cli.settings import Settings, common, pass_settings
 from proxyd.config import Config, load
-from proxyd.diagnostics import render_all, render_json
+from proxyd.diagnostics import by_position, render_all, render_json
 
 
 @click.command("check", short_help="find every error in the config, without serving it")
@@ -31,7 +31,7 @@ def command(settings: Settings, file: Path | None, online: bool, strict: bool, f
     result = load(path)
     diagnostics = list(result.diagnostics)
     if online and result.config is not None:
-        diagnostics += asyncio.run(check_online(result.config, listening(settings)))
+        diagnostics = by_position([*diagnostics, *result.places.put(asyncio.run(check_online(result.config, listening(settings))))])
     if settings.json or format_ == "json":
         print(render_json(diagnostics), end="")
     else:

@@ -8,10 +8,13 @@ from typing import Any
 import click
 
 from proxyd.admin.client import NotReachable
-from proxyd.admin.target import request_parts
+from proxyd.admin.target import client_part, request_parts
 from proxyd.cli.errors import CliError, Exit
-from proxyd.cli.output import paint, print_json
+from proxyd.cli.output import ago, paint, plural, print_json, table
 from proxyd.cli.settings import Settings, common, pass_settings
+
+
+STATE_STYLES = {"up": "good", "unknown": "dim"}
 
 
 @click.command("route", short_help="what a request would meet, and why not the other routes")
@@ -19,10 +22,11 @@ from proxyd.cli.settings import Settings, common, pass_settings
 @click.argument("request", nargs=-1, required=True, metavar="[METHOD] URL")
 @click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'",
               help="A field of the request; Host is what routes look at.")
+@click.option("--client", default="", metavar="IP", help="Address of the client, which policies may look at.")
 @click.option("--listener", default="", metavar="NAME", help="Only this listener.")
 @pass_settings
-def command(settings: Settings, request: tuple[str, ...], headers: tuple[str, ...], listener: str) -> None:
-    """What a request would meet: for each listener which route, and why not the ones before it.
+def command(settings: Settings, request: tuple[str, ...], headers: tuple[str, ...], client: str, listener: str) -> None:
+    """What a request would meet: for each listener which route, why not the ones before it, what its policies say, and which servers wait.
 
     Asks the running daemon; without one, or with -c FILE, the route table is made from the file. Exit code 7: no route matches.
     """
@@ -32,15 +36,15 @@ def command(settings: Settings, request: tuple[str, ...], headers: tuple[str, ..
     method, url = (words[0], words[1]) if len(words) == 2 else ("GET", words[0])
     host = host_of(headers)
     try:
-        parts = request_parts(method, url, host)
+        parts, client = request_parts(method, url, host), client_part(client)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    source, decisions = decide(settings, parts, listener)
+    source, decisions = decide(settings, parts, client, listener)
     if not decisions:
         raise CliError(f"there is no listener `{listener}`" if listener else "the config has no listener", Exit.NOT_FOUND)
     matched = any(decision["route"] is not None for decision in decisions)
     if settings.json:
-        print_json({"method": parts[0], "host": parts[1], "path": parts[2], "source": source, "decisions": decisions})
+        print_json({"method": parts[0], "host": parts[1], "path": parts[2], "client": client, "source": source, "decisions": decisions})
     else:
         print("\n".join(lines_of(parts, source, decisions)))
     if not matched:
@@ -58,22 +62,22 @@ def host_of(headers: Sequence[str]) -> str:
     return found
 
 
-def decide(settings: Settings, parts: tuple[str, str, str], listener: str) -> tuple[str, list[dict[str, Any]]]:
+def decide(settings: Settings, parts: tuple[str, str, str], client_ip: str, listener: str) -> tuple[str, list[dict[str, Any]]]:
     """The decisions as JSON objects, and who took them: the daemon, or the file that -c names, or the file when no daemon answers."""
     if not settings.config:
         client = settings.client()
         try:
-            body = {"method": parts[0], "host": parts[1], "url": parts[2], "listener": listener}
+            body = {"method": parts[0], "host": parts[1], "url": parts[2], "client": client_ip, "listener": listener}
             return f"the daemon at {client.address}", client.post("/route/explain", body)
         except NotReachable:
             if settings.admin or settings.maybe_config_path() is None:
                 raise
     from proxyd.cli.configs import load_or_fail
-    from proxyd.snapshot.explain import explain_config
+    from proxyd.snapshot.explain import Question, explain_config
 
     path = settings.config_path()
     config = load_or_fail(path)
-    return str(path), [asdict(decision) for decision in explain_config(config, *parts, listener=listener or None)]
+    return str(path), [asdict(decision) for decision in explain_config(config, Question(*parts, client_ip, listener))]
 
 
 def lines_of(parts: tuple[str, str, str], source: str, decisions: list[dict[str, Any]]) -> list[str]:
@@ -89,4 +93,39 @@ def lines_of(parts: tuple[str, str, str], source: str, decisions: list[dict[str,
             lines.append(f"      path as routed: {decision['path']}")
         for name, differing in decision["why_not"]:
             lines.append(f"      not {name}: {' and '.join(differing)} {'differs' if len(differing) == 1 else 'differ'}")
+        refused = False
+        for policy in decision["policies"]:
+            refused |= policy["refuses"]
+            lines.append(f"      policy {policy['name']}: {paint(policy['text'], 'error') if policy['refuses'] else policy['text']}")
+        if not refused:
+            lines += [line for target in decision["targets"] for line in target_lines(target)]
     return lines
+
+
+def target_lines(target: dict[str, Any]) -> list[str]:
+    """`95% to app by p2c:` and a line for each server."""
+    servers = target["servers"]
+    head = f"      {percent(target['share'])}{target['upstream']}: {plural(len(servers), 'server')}, chosen by {target['balance']}"
+    rows = [
+        [server["label"], traits(server), paint(server["state"], STATE_STYLES.get(server["state"], "error")), why(server)]
+        for server in servers
+    ]
+    if all(server["state"] == "unknown" for server in servers):      # from a file: nobody knows
+        rows = [row[:2] for row in rows]
+    return [head, *table(rows, indent=" " * 10)]
+
+
+def percent(share: float) -> str:
+    """`95% `; nothing for the whole."""
+    return "" if share == 1 else f"{share * 100:.3g}% "
+
+
+def traits(server: dict[str, Any]) -> str:
+    words = [] if server["source"] == server["label"] else [f"of {server['source']}"]
+    words += [f"weight {server['weight']}"] if server["weight"] != 1 else []
+    return ", ".join([*words, "backup"] if server["backup"] else words)
+
+
+def why(server: dict[str, Any]) -> str:
+    since = f"since {ago(server['since']).removesuffix(' ago')}" if server["since"] and server["state"] != "up" else ""
+    return ", ".join(words for words in (server["reason"], since) if words)

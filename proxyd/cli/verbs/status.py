@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from proxyd.admin.client import Client
-from proxyd.cli.output import ago, count, paint, plural, print_json, table
+from proxyd.cli.output import ago, count, duration, paint, plural, print_json, table
 from proxyd.cli.overview import headline
 from proxyd.cli.settings import Settings, common, pass_settings
 
@@ -90,12 +90,12 @@ def upstream_lines(before: dict[str, Any], status: dict[str, Any], seconds: floa
     if not status["upstreams"]:
         return ["no upstreams"]
     earlier = {(up["name"], server["label"]): server["requests"] for up in before["upstreams"] for server in up["servers"]}
-    rows = [head("UPSTREAM/SERVER", "STATE", "WEIGHT", "REQ/S", "IN FLIGHT", "CONNS", "REQUESTS", "ERRORS", "WHY")]
+    rows = [head("UPSTREAM/SERVER", "STATE", "WEIGHT", "REQ/S", "IN FLIGHT", "CONNS", "REQUESTS", "ERRORS", "SINCE", "WHY")]
     for upstream in status["upstreams"]:
         servers = upstream["servers"]
         usable = f"{upstream['usable']}/{len(servers)} up"
         state = paint(usable, "good" if upstream["usable"] == len(servers) else "warning" if upstream["usable"] else "error")
-        rows.append([upstream["name"], state, upstream["balance"], "", "", "", "", "", upstream["warning"]])
+        rows.append([upstream["name"], state, upstream["balance"], "", "", "", "", "", "", upstream["warning"]])
         for server in servers:
             done = server["requests"] - earlier.get((upstream["name"], server["label"]), server["requests"])
             name = server["label"] if server["source"] in {"", server["label"]} else f"{server['label']} ({server['source']})"
@@ -108,6 +108,7 @@ def upstream_lines(before: dict[str, Any], status: dict[str, Any], seconds: floa
                 f"{server['connections_active']}+{server['connections_idle']}",
                 count(server["requests"]),
                 count(sum(server["errors"].values())),
+                duration(max(status["started_at"] + status["uptime_seconds"] - server["since"], 0)),
                 why(server),
             ])
     return table(rows, indent="")
@@ -121,10 +122,12 @@ def error_lines(status: dict[str, Any]) -> list[str]:
 
 
 def why(server: dict[str, Any]) -> str:
-    """Why the server is not up and since when, or how its last check went."""
+    """Why the server is not up, what real requests told, and how its last check went."""
     parts = [server["reason"]] if server["reason"] else []
-    if server.get("since") and server["state"] != "up":
-        parts.append(f"since {ago(server['since']).removesuffix(' ago')}")
+    if server["consecutive_failures"] and server["state"] != "ejected":
+        parts.append(f"{plural(server['consecutive_failures'], 'failure')} in a row")
+    if server["ejections"] and server["state"] != "ejected":
+        parts.append(f"was ejected {plural(server['ejections'], 'time')}")
     check = server["check"]
     if check is not None and check["at"]:
         parts.append(f"check{'' if check['result'] in server['reason'] else ' ' + check['result']} {ago(check['at'])}")

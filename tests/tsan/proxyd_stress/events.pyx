@@ -40,9 +40,10 @@ cdef void* listen(void* argument) noexcept nogil:
     cdef uint64_t[NODES] seen
     cdef EventNode* node
     cdef EventNode* following
+    cdef bint[NODES] closed
     cdef int at, open_ = NODES
     for at in range(NODES):
-        seen[at] = 0
+        seen[at], closed[at] = 0, False
     while open_:
         node = events_take(&shared.queue)
         if node == NULL:
@@ -54,9 +55,8 @@ cdef void* listen(void* argument) noexcept nogil:
             INVARIANT(load_acquire_u64(&shared.told[at]) >= seen[at])
             seen[at] = load_acquire_u64(&shared.told[at])
             shared.taken += 1
-            # The last word on a node is said once; it must come here.
-            if seen[at] > shared.rounds - NODES:
-                seen[at] = 0
+            if seen[at] > shared.rounds - NODES and not closed[at]:
+                closed[at] = True
                 open_ -= 1
             node = following
     return NULL
@@ -64,6 +64,7 @@ cdef void* listen(void* argument) noexcept nogil:
 
 def run(rounds: int) -> dict[str, int]:
     cdef Shared shared
+    cdef EventNode* node
     cdef int at
     INVARIANT(rounds % NODES == 0)
     INVARIANT(events_init(&shared.queue) == 0)
@@ -73,6 +74,11 @@ def run(rounds: int) -> dict[str, int]:
         shared.told[at] = 0
     with nogil:
         run_both(tell, listen, &shared)
-    INVARIANT(events_take(&shared.queue) == NULL and shared.taken == shared.pushed)
+    # A node whose last word was read early may stand in the queue once more.
+    node = events_take(&shared.queue)
+    while node != NULL:
+        shared.taken += 1
+        node = node.next
+    INVARIANT(shared.taken == shared.pushed)
     events_destroy(&shared.queue)
     return {"told": rounds, "pushed": shared.pushed, "joined": shared.found_queued}
