@@ -1,7 +1,7 @@
 """A loaded config with what the daemon wants to know beside it: the hash that tells whether anything changed, the text, the files."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxyd.config import Config, LoadResult, load, load_text
@@ -19,7 +19,7 @@ class Loaded:
     files: tuple[Path, ...]       # everything that was read, the main file first; () for a text that names no other
     text: str                     # of the main file
     hash: str
-    places: Places = Places()
+    places: Places = field(default=Places(), repr=False)
 
 
 def load_path(path: Path) -> Loaded:

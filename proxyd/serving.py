@@ -108,7 +108,7 @@ class Serving:
         return [
             Diagnostic(
                 codes.UNRESOLVED.code, f"{server.address} does not resolve: {self.names.error(server.address.host)}",
-                help="its servers count as down until it does", severity="warning", path=f"upstreams.{name}.servers[{index}]",
+                help="its servers count as down until it does", severity="warning", path=f"upstreams.{name}.servers[{index}].address",
             )
             for name, upstream in config.upstreams.items()
             for index, server in enumerate(upstream.servers)

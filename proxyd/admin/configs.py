@@ -5,11 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from proxyd.config import Config, load, load_text
 from proxyd.config.base import Model
-from proxyd.config.canonical import canonical, canonical_text
+from proxyd.config.canonical import canonical, canonical_text, dump
 from proxyd.config.schema import schema
 from proxyd.diagnostics import Diagnostic
 
@@ -25,7 +23,7 @@ def show(config: Config, *, full: bool) -> str:
     """The canonical form as YAML; without `full` only what differs from the defaults."""
     if full:
         return canonical_text(config)
-    return yaml.safe_dump(sparse(config), sort_keys=False, allow_unicode=True, width=140)
+    return dump(sparse(config))
 
 
 def sparse(config: Model) -> dict[str, object]:

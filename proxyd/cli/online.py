@@ -38,7 +38,7 @@ def binds(config: Config) -> Iterable[tuple[str, BindAddress]]:
 def servers(config: Config) -> Iterable[tuple[str, Address]]:
     for name, upstream in config.upstreams.items():
         for index, server in enumerate(upstream.servers):
-            yield f"upstreams.{name}.servers[{index}]", server.address
+            yield f"upstreams.{name}.servers[{index}].address", server.address
 
 
 def check_bind(path: str, bind: BindAddress) -> list[Diagnostic]:
@@ -58,7 +58,7 @@ async def check_server(path: str, address: Address, turns: asyncio.Semaphore) ->
             await asyncio.wait_for(connect(address), CONNECT_TIMEOUT_S)
         except socket.gaierror as error:
             message = f"the name `{address.host}` does not resolve: {(error.strerror or str(error)).lower()}"
-            return [Diagnostic(UNRESOLVED.code, message, help=UNRESOLVED.help, severity="warning", path=path)]
+            return [Diagnostic(UNRESOLVED.code, message, help="its servers count as down until it does", severity="warning", path=path)]
         except OSError as error:
             reason = os.strerror(error.errno).lower() if error.errno else "no answer"    # a TimeoutError is an OSError without a number
             help_ = "proxyd starts nevertheless, and uses the server when it answers"

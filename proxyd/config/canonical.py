@@ -12,10 +12,11 @@ import yaml
 from proxyd.config.base import NONE, Model, Short
 from proxyd.config.model import Config
 from proxyd.diagnostics.nodes import SecretText
+from proxyd.diagnostics.scalars import resolve
 from proxyd.diagnostics.shape import field_shape
 
 HIDDEN = "***"
-_HASH_DIGITS = 16  # 64 bits: as many as an access record holds
+_HASH_DIGITS = 12  # as many as an access record shows
 
 
 def canonical(config: Model, *, secrets: bool = False) -> dict[str, object]:
@@ -37,7 +38,12 @@ def canonical(config: Model, *, secrets: bool = False) -> dict[str, object]:
 
 def canonical_text(config: Config, *, secrets: bool = False) -> str:
     """The canonical form as YAML."""
-    return yaml.dump(canonical(config, secrets=secrets), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=140)
+    return dump(canonical(config, secrets=secrets))
+
+
+def dump(plain: dict[str, object]) -> str:
+    """Plain values as the YAML that is read here."""
+    return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=140)
 
 
 def config_hash(config: Config) -> str:
@@ -68,7 +74,11 @@ class _Dumper(yaml.SafeDumper):
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
         # in single quotes these would be folded as line ends
-        return self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if re.search("[\x85\u2028\u2029]", data) else None)
+        style = '"' if re.search("[\x85\u2028\u2029]", data) else None
+        # PyYAML quotes what YAML 1.1 would misread; `1e5` is text there and a number in YAML 1.2
+        if style is None and not isinstance(resolve(data), str):
+            style = "'"
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
 
 _Dumper.add_representer(str, _Dumper.represent_str)

@@ -1,4 +1,4 @@
-"""What the policies of a route say to one client: asked of the native filters, one policy at a time, so that it cannot differ from the traffic."""
+"""What the policies of a route say to one client: the native filters are asked, one policy at a time, so that it is as in traffic."""
 from __future__ import annotations
 
 import os

@@ -15,6 +15,7 @@ import pytest
 from proxyd.config.model import Config
 from proxyd.daemon import Daemon
 from proxyd.discovery.resolver import Answer
+from proxyd.snapshot.explain import Question
 from proxyd.state import DaemonError
 from tests.support.client import connect, get
 from tests.support.daemon import port_of, running, whole_config
@@ -211,7 +212,7 @@ async def test_a_new_name_that_does_not_resolve_is_a_warning() -> None:
             result = await daemon.reload(whole_config(text), dry_run=dry_run)
             assert result.ok
             found, = result.diagnostics
-            assert (found.code, found.severity, found.path) == ("PXD-090", "warning", "upstreams.app.servers[0]")
+            assert (found.code, found.severity, found.path) == ("PXD-090", "warning", "upstreams.app.servers[0].address")
             assert found.span is not None
             assert (found.span.line, found.span.column) == (4, text.splitlines()[2].index('"nothing'))
         assert daemon.status().warnings[0].startswith("<text>:5:")
@@ -497,12 +498,15 @@ async def test_a_route_is_explained_by_the_native_table() -> None:
         upstreams: {app: {servers: ["127.0.0.1:1"]}}
     """
     async with running(text) as daemon:
-        hit, = daemon.explain("GET", "example.com", "/x/../api/1")
+        hit, = daemon.explain(Question("GET", "example.com", "/x/../api/1"))
         assert (hit.route, hit.action, hit.path, hit.upstreams, hit.why_not) == ("api", "to app", "/api/1", ("app",), ())
-        miss, = daemon.explain("POST", "other.com", "/api/1")
+        miss, = daemon.explain(Question("POST", "other.com", "/api/1"))
         assert (miss.route, miss.action) == ("rest", "respond 404")
         assert miss.why_not == (("api", ("method", "host")),)
-        refused, = daemon.explain("GET", "example.com", "/../../x")
+        refused, = daemon.explain(Question("GET", "example.com", "/../../x"))
         assert refused.route is None
         assert refused.action.startswith("400 ")
-        assert daemon.explain("GET", "x", "/", listener="none") == ()
+        assert daemon.explain(Question("GET", "x", "/", listener="none")) == ()
+        target, = hit.targets
+        assert (target.upstream, target.share, target.balance) == ("app", 1.0, "round_robin")
+        assert [(server.label, server.state) for server in target.servers] == [("127.0.0.1:1", "up")]

@@ -61,7 +61,7 @@ async def main() -> None:
                 result = await daemon.reload(config(turn, servers, log, folder))
                 assert result.ok and result.changed, result
                 daemon.status(), daemon.upstreams(), daemon.routes()
-                while sum(asked) < before + CLIENTS and not any(client.done() for client in clients):
+                while sum(asked) < before + 12 * CLIENTS and not any(client.done() for client in clients):
                     await asyncio.sleep(0)
             stop.set()
             await asyncio.gather(*clients)

@@ -10,7 +10,7 @@ from proxyd_ext.balance.upstream cimport (
     BALANCE_HASH, BALANCE_LEAST_CONN, BALANCE_P2C, BALANCE_RANDOM, BALANCE_ROUND_ROBIN, Member, RingPoint, Tier,
 )
 from proxyd_ext.core.hash cimport random_below, random_next
-from proxyd_ext.core.shim cimport INVARIANT, fetch_add_int, fetch_add_u64, load_i64, store_i64, store_int
+from proxyd_ext.core.shim cimport INVARIANT, cas_i64, fetch_add_int, fetch_add_u64, load_i64, store_i64, store_int
 
 
 cdef inline bint _fits(const Upstream* upstream, int32_t member, const Tried* tried, int64_t now_ms) noexcept nogil:
@@ -146,15 +146,19 @@ cdef bint note_failure(const Upstream* upstream, int32_t member, int64_t now_ms)
     ejection keeps its count until it succeeds, so its first failure puts it out again."""
     cdef ServerData* server = upstream.members[member].server
     cdef int failures = fetch_add_int(&server.failures, 1) + 1
+    cdef int64_t until = load_i64(&server.ejected_until_ms)
     cdef int32_t i, out = 0
-    if upstream.passive_failures == 0 or failures < upstream.passive_failures or server.ejected_until_ms > now_ms:
+    if upstream.passive_failures == 0 or failures < upstream.passive_failures or until > now_ms:
+        return False
+    # Claimed first and counted after: of two engines that eject at the same time, both see both, so never more than max_ejected stay out.
+    if not cas_i64(&server.ejected_until_ms, &until, now_ms + upstream.eject_ms):
         return False
     for i in range(upstream.count):
-        if upstream.members[i].server.ejected_until_ms > now_ms:
+        if load_i64(&upstream.members[i].server.ejected_until_ms) > now_ms:
             out += 1
-    if out >= upstream.max_ejected:
+    if out > upstream.max_ejected:
+        store_i64(&server.ejected_until_ms, 0)
         return False
-    store_i64(&server.ejected_until_ms, now_ms + upstream.eject_ms)
     fetch_add_u64(&server.ejections, 1)
     return True
 

@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from proxyd_ext.conn.client cimport (
     DRAIN_QUIET_MS, client_check_sending, client_close, client_discard, client_finish, client_finished, client_rested,
 )
-from proxyd_ext.conn.consult cimport consult_end
+from proxyd_ext.conn.wait cimport wait_end
 from proxyd_ext.conn.model cimport (
     CLIENT_BUSY, CLIENT_CLOSING, CLIENT_HEAD, CLIENT_IDLE, CLIENT_LINGER, CLIENT_TUNNEL, ClientConn, EX_CLIENT_CLOSE, EX_REQUEST_DONE,
     EX_RESPONSE_BEGUN, EX_REUSED, Exchange, ORIGIN_BODY, ORIGIN_CONNECTING, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn,
@@ -18,8 +18,8 @@ from proxyd_ext.conn.tunnel cimport (
 )
 from proxyd_ext.core.fault cimport (
     FAULT_BODY_TIMEOUT, FAULT_CLIENT_CLOSED, FAULT_CLIENT_STALLED, FAULT_CONNECT_TIMEOUT, FAULT_CONSULT_TIMEOUT, FAULT_DRAINING,
-    FAULT_HEAD_TIMEOUT, FAULT_TOTAL_TIMEOUT, FAULT_UPSTREAM_CLOSED, FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT, FAULT_UPSTREAM_READ_TIMEOUT,
-    FAULT_UPSTREAM_RESET, FAULT_UPSTREAM_TRUNCATED, FAULT_UPSTREAM_WRITE_TIMEOUT,
+    FAULT_HEAD_TIMEOUT, FAULT_TOTAL_TIMEOUT, FAULT_UPSTREAM_CLOSED, FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT, FAULT_UPSTREAM_HEAD_MALFORMED,
+    FAULT_UPSTREAM_READ_TIMEOUT, FAULT_UPSTREAM_RESET, FAULT_UPSTREAM_TRUNCATED, FAULT_UPSTREAM_WRITE_TIMEOUT,
 )
 from proxyd_ext.core.shim cimport INVARIANT
 from proxyd_ext.core.stats cimport count_add
@@ -27,15 +27,15 @@ from proxyd_ext.core.timer cimport timer_after, timer_off, timer_set
 from proxyd_ext.http1.head cimport BODY_CLOSE
 from proxyd_ext.io.listener cimport REJECT_HEAD_TIMEOUT
 from proxyd_ext.io.poller cimport (
-    STREAM_BYTES, STREAM_CONNECTED, STREAM_DRAINED, STREAM_EOF, STREAM_FAILED, STREAM_HELD, STREAM_HUNG, STREAM_PAUSED, STREAM_SPLICED,
+    STREAM_BYTES, STREAM_CONNECTED, STREAM_DRAINED, STREAM_EOF, STREAM_FAILED, STREAM_HELD, STREAM_HUNG, STREAM_PAUSED, STREAM_SENT,
+    STREAM_SPLICED,
 )
 from proxyd_ext.io.stream cimport stream_pause, stream_resume, stream_salvage, stream_unsent
 from proxyd_ext.snapshot.compile cimport CompiledListener
 from proxyd_ext.conn.exchange cimport (
-    BODY_GRACE_MS, SEND_STALL_MS,
-    exchange_abandon, exchange_begin, exchange_connected, exchange_end_tunnel, exchange_fail, exchange_move_request,
-    exchange_move_response, exchange_progress, exchange_read_head, exchange_read_response, exchange_refuse, exchange_request_spliced,
-    exchange_response_closed, exchange_response_spliced, exchange_takes_body,
+    BODY_GRACE_MS, SEND_STALL_MS, exchange_abandon, exchange_begin, exchange_connected, exchange_end_tunnel, exchange_fail,
+    exchange_move_request, exchange_move_response, exchange_progress, exchange_read_head, exchange_read_response, exchange_refuse,
+    exchange_request_spliced, exchange_response_closed, exchange_response_spliced, exchange_takes_body,
 )
 
 cdef enum:
@@ -69,6 +69,7 @@ cdef void _on_client(void* owner, int what) noexcept nogil:
             client_rested(client)
         elif exchange != NULL and exchange.origin != NULL and exchange.origin.state == ORIGIN_BODY:
             timer_off(&client.timer)
+            timer_after(&client.context.timers, &exchange.origin.timer, client.context.clock.now_ms, exchange.route.between_bytes_ms)
             stream_resume(&exchange.origin.stream)
             if exchange.origin.stream.received != NULL:
                 exchange_move_response(exchange)
@@ -106,7 +107,11 @@ cdef void _on_origin(void* owner, int what) noexcept nogil:
         return
     if what == STREAM_BYTES:
         if state == ORIGIN_WAITING:
-            exchange_read_response(exchange)
+            if origin.stream.flags & STREAM_SENT:
+                exchange_read_response(exchange)
+            else:
+                # It spoke before it was asked: a parting 408 of an idle connection, or nonsense. Never an answer to this request.
+                exchange_fail(exchange, FAULT_UPSTREAM_CLOSED if exchange.flags & EX_REUSED else FAULT_UPSTREAM_HEAD_MALFORMED)
         elif state == ORIGIN_BODY:
             timer_after(&exchange.context.timers, &origin.timer, exchange.context.clock.now_ms, exchange.route.between_bytes_ms)
             exchange_move_response(exchange)
@@ -251,13 +256,15 @@ cdef void _on_origin_timer(void* owner) noexcept nogil:
         exchange_fail(exchange, FAULT_UPSTREAM_READ_TIMEOUT)
         return
     origin.progress = progress
-    timer_after(&context.timers, &origin.timer, context.clock.now_ms, exchange.route.between_bytes_ms)
+    timer_after(&context.timers, &origin.timer, context.clock.now_ms,
+                exchange.route.first_byte_ms if origin.state == ORIGIN_WAITING and exchange.flags & EX_REQUEST_DONE
+                else exchange.route.between_bytes_ms)
 
 
 cdef void _on_total_timeout(void* owner) noexcept nogil:
     cdef Exchange* exchange = <Exchange*>owner
-    if exchange.consult >= 0:
-        consult_end(exchange)
+    if exchange.wait >= 0:
+        wait_end(exchange)
         exchange_refuse(exchange, FAULT_CONSULT_TIMEOUT)
     else:
         exchange_fail(exchange, FAULT_TOTAL_TIMEOUT)
@@ -277,7 +284,8 @@ cdef void connections_drain(Context* context) noexcept nogil:
     """A resting connection may just be sending its next request: it gets DRAIN_QUIET_MS to do so, and an answer with Connection: close."""
     cdef ClientConn* client = context.first_client
     while client != NULL:
-        if client.state == CLIENT_IDLE and (context.draining or client.local.leaving):
+        # One that still takes its last answer is left alone: client_rested gives it its time when that is out.
+        if client.state == CLIENT_IDLE and client.stream.backlog_bytes == 0 and (context.draining or client.local.leaving):
             timer_set(&context.timers, &client.timer, context.clock.now_ms + DRAIN_QUIET_MS)
         client = client.next
 

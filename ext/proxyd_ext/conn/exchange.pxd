@@ -2,8 +2,8 @@
 
 The functions are its steps, called when something happened (conn/dispatch); each leaves the exchange waiting for the next thing, or ended.
 """
-from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
-from proxyd_ext.conn.model cimport ClientConn, Context, EX_REQUEST_DONE, Exchange, ORIGIN_CONNECTING
+from libc.stdint cimport uint16_t, uint64_t
+from proxyd_ext.conn.model cimport ClientConn, EX_REQUEST_DONE, Exchange, ORIGIN_CONNECTING
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.io.stream cimport stream_unsent
 from proxyd_ext.snapshot.compile cimport CompiledListener
@@ -29,7 +29,7 @@ cdef void exchange_read_response(Exchange* exchange) noexcept nogil
 # The origin ended a body that only its end delimits.
 cdef void exchange_response_closed(Exchange* exchange) noexcept nogil
 # The control plane's answer to a consult.
-cdef void exchange_answered(Context* context, int32_t slot, uint32_t generation, uint16_t status, Slice head, Slice body) noexcept nogil
+cdef void exchange_answered(Exchange* exchange, uint16_t status, Slice head, Slice body) noexcept nogil
 # Something went wrong with the current try, or with the client's body: retry, answer, or cut off.
 cdef void exchange_fail(Exchange* exchange, int fault) noexcept nogil
 # Answer with a fault, without another try.

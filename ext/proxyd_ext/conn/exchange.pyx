@@ -8,17 +8,17 @@ Longer than other files on purpose: the order of phases stands here and nowhere 
 `exchange_fail` is the one way out for every fault: before the first byte of the answer it retries or answers, after it only cuts off visibly and logs.
 What streams and timers tell comes in through `dispatch`, which calls the `exchange_*` steps below.
 """
-from libc.stdint cimport int64_t, uint64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memcmp, memcpy
 from proxyd_ext.balance.pick cimport TRIED_MAX, note_failure, note_success, pick
 from proxyd_ext.balance.server cimport server_drop, server_hold
 from proxyd_ext.balance.upstream cimport BALANCE_HASH
 from proxyd_ext.conn.answer cimport answer_fault, answer_fixed, answer_redirect, answer_with, wanted_form
 from proxyd_ext.conn.client cimport client_close, client_finish, client_rest
-from proxyd_ext.conn.consult cimport consult_ask, consult_end, consult_find
+from proxyd_ext.conn.wait cimport consult_ask, wait_end
 from proxyd_ext.conn.key cimport real_client, request_key, trusted_peer
 from proxyd_ext.conn.model cimport (
-    CLIENT_BUSY, CLIENT_HEAD, CLIENT_IDLE, CLIENT_TUNNEL, ClientConn, EX_CLIENT_CLOSE, EX_FRESH, EX_IDEMPOTENT, EX_IN_FLIGHT,
+    CLIENT_BUSY, CLIENT_HEAD, CLIENT_IDLE, CLIENT_TUNNEL, ClientConn, Context, EX_CLIENT_CLOSE, EX_FRESH, EX_IDEMPOTENT, EX_IN_FLIGHT,
     EX_LAST_REQUEST, EX_NO_BODY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN, EX_REUSED,
     EX_TRUSTED, EX_UPGRADE, Exchange, ORIGIN_BODY, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PATH_SCRATCH, context_timers_needed,
 )
@@ -29,15 +29,15 @@ from proxyd_ext.conn.phases cimport (
 from proxyd_ext.conn.pin cimport snapshot_hold, snapshot_release
 from proxyd_ext.conn.pool cimport origin_close, origin_connect, origin_park, origin_reuse
 from proxyd_ext.conn.record cimport record_exchange, record_try
-from proxyd_ext.conn.relay cimport RELAY_BLOCKED, RELAY_DONE, RELAY_SPLICED, finish_until_close, relay_request, relay_response
+from proxyd_ext.conn.relay cimport RELAY_BLOCKED, RELAY_DONE, RELAY_MORE, RELAY_SPLICED, finish_until_close, relay_request, relay_response
 from proxyd_ext.conn.tunnel cimport tunnel_from_client, tunnel_from_origin
 from proxyd_ext.core.buffer cimport buffer_class, buffer_free, buffer_new
 from proxyd_ext.core.events cimport EVENT_EJECTED, event_push
 from proxyd_ext.core.fault cimport (
-    FAULT_BODY_TOO_LARGE, FAULT_CONSULT_FULL, FAULT_HEAD_REWRITE_TOO_LARGE, FAULT_HOST_INVALID, FAULT_LOOP, FAULT_MEMORY,
-    FAULT_METHOD_REFUSED, FAULT_NONE, FAULT_NO_ROUTE, FAULT_NO_SERVER, FAULT_PATH_INVALID, FAULT_RETRY_IF_REUSED, FAULT_RETRY_NEVER,
-    FAULT_RETRY_SAFE, FAULT_SOURCE_UPSTREAM, FAULT_UPGRADE_UNEXPECTED, FAULT_UPSTREAM_HEAD_TOO_LARGE, FAULT_URI_TOO_LONG, FaultInfo,
-    fault_info,
+    FAULT_BODY_TOO_LARGE, FAULT_CLIENT_CLOSED, FAULT_CONSULT_FULL, FAULT_HEAD_REWRITE_TOO_LARGE, FAULT_HOST_INVALID, FAULT_LOOP,
+    FAULT_MEMORY, FAULT_METHOD_REFUSED, FAULT_NONE, FAULT_NO_ROUTE, FAULT_NO_SERVER, FAULT_PATH_INVALID, FAULT_RETRY_IF_REUSED,
+    FAULT_RETRY_NEVER, FAULT_RETRY_SAFE, FAULT_SOURCE_UPSTREAM, FAULT_UPGRADE_UNEXPECTED, FAULT_UPSTREAM_HEAD_TOO_LARGE,
+    FAULT_URI_TOO_LONG, FaultInfo, fault_info,
 )
 from proxyd_ext.core.hash cimport random_below, random_next
 from proxyd_ext.core.shim cimport INVARIANT, counter_add, fetch_add_i64, store_i64
@@ -55,7 +55,7 @@ from proxyd_ext.http1.head cimport (
 )
 from proxyd_ext.http1.path cimport normalize_path, path_is_normal
 from proxyd_ext.http1.rewrite cimport RequestEdits, ResponseEdits, write_request_head, write_response_head
-from proxyd_ext.io.poller cimport STREAM_ENDED, STREAM_SENT
+from proxyd_ext.io.poller cimport STREAM_BROKEN, STREAM_ENDED, STREAM_ENDING, STREAM_ERRORED, STREAM_SENT
 from proxyd_ext.io.stream cimport stream_commit, stream_consume, stream_pause, stream_resume, stream_room, stream_send_stable, stream_unsent
 from proxyd_ext.log.record cimport T_NONE
 from proxyd_ext.route.table cimport route_match
@@ -168,7 +168,7 @@ cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nog
     exchange.first_byte_us = T_NONE
     exchange.ttfb_us = 0
     exchange.body_ms = 0
-    exchange.consult = -1
+    exchange.wait = -1
     timer_init(&exchange.total, exchange, context.on_total_timeout)
     client.exchange = exchange
     client.state = CLIENT_BUSY
@@ -181,7 +181,6 @@ cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nog
 
 
 cdef void exchange_begin(ClientConn* client, CompiledListener* settings, int size) noexcept nogil:
-    """A head has come (size > 0), or it was refused (size = -FAULT_*)."""
     cdef Context* context = client.context
     cdef Head* head = &context.head
     cdef Exchange* exchange = _new(client, settings)
@@ -391,11 +390,8 @@ cdef void exchange_refuse(Exchange* exchange, int fault) noexcept nogil:
     exchange_end(exchange)
 
 
-cdef void exchange_answered(Context* context, int32_t slot, uint32_t generation, uint16_t status, Slice head, Slice body) noexcept nogil:
-    cdef Exchange* exchange = consult_find(context, slot, generation)
-    if exchange == NULL:
-        return
-    consult_end(exchange)
+cdef void exchange_answered(Exchange* exchange, uint16_t status, Slice head, Slice body) noexcept nogil:
+    wait_end(exchange)
     _before_own_answer(exchange)
     answer_with(exchange, status, head, body)
     _enter(exchange, PHASE_DELIVER)
@@ -527,7 +523,7 @@ cdef void _send_request(Exchange* exchange) noexcept nogil:
     origin.progress = exchange_progress(exchange)
     _watch_body(exchange)
     stream_resume(&exchange.client.stream)
-    if exchange.client.stream.received != NULL:
+    if exchange.client.stream.received != NULL or exchange.client.ended:
         exchange_move_request(exchange)
 
 
@@ -546,6 +542,8 @@ cdef void exchange_move_request(Exchange* exchange) noexcept nogil:
         _request_sent(exchange)
     elif result < 0:
         exchange_fail(exchange, -result)
+    elif result == RELAY_MORE and exchange.client.ended:
+        exchange_abandon(exchange, FAULT_CLIENT_CLOSED)   # the rest of the body will never come
 
 
 cdef void _request_sent(Exchange* exchange) noexcept nogil:
@@ -776,7 +774,8 @@ cdef void _leave_origin(Exchange* exchange, bint keep) noexcept nogil:
     origin.exchange = NULL
     timer_off(&origin.timer)
     if (keep and exchange.flags & EX_ORIGIN_KEEP and exchange.flags & EX_REQUEST_DONE and origin.stream.received == NULL
-            and not origin.stream.flags & STREAM_ENDED and stream_unsent(&origin.stream) == 0):
+            and origin.stream.error == 0 and stream_unsent(&origin.stream) == 0
+            and not origin.stream.flags & (STREAM_ENDED | STREAM_ENDING | STREAM_ERRORED | STREAM_BROKEN)):
         origin_park(origin, exchange.upstream.pool.pool_max, exchange.upstream.pool.pool_idle_ms)
     else:
         origin_close(origin, False)
@@ -803,7 +802,7 @@ cdef void _log(Exchange* exchange) noexcept nogil:
     record_exchange(exchange)
     _enter(exchange, PHASE_DONE)
     timer_remove(&context.timers, &exchange.total)
-    consult_end(exchange)
+    wait_end(exchange)
     client.exchange = NULL
     store_i64(&client.local.in_flight, client.local.in_flight - 1)
     context.exchange_count -= 1

@@ -37,7 +37,7 @@ cdef enum:
     ORIGIN_TUNNEL = 4
 
     PATH_SCRATCH = 32768      # normal form of a path; request targets longer than a third of this are refused
-    CONSULTS_MAX = 1024       # exchanges of one engine that may wait for the control plane
+    WAITS_MAX = 1024          # exchanges of one engine that may wait for the control plane or for one another
     IP_TEXT = 46
 
     EX_UPGRADE = 1 << 0       # the client asked for a WebSocket
@@ -169,12 +169,14 @@ cdef struct Exchange:
     int64_t ttfb_us           # from the first byte of the request to the first byte of the answer
     int64_t body_ms           # when the wait for the request body began
     Timer total               # timeout.total
-    int32_t consult           # slot; -1: none
+    int32_t wait              # slot of conn/wait; -1: none
 
 
-cdef struct ConsultSlot:
+cdef struct WaitSlot:
     Exchange* exchange        # NULL: free
-    EventNode node            # tells the control plane
+    EventNode ask             # tells the control plane
+    EventNode wake            # tells the engine that there is an answer, or that what it waits for has happened
+    void* answer              # Answer* of conn/wait, from any thread; NULL: none
     uint32_t generation       # grows with each use, so that a late answer is recognised
     int32_t next_free
 
@@ -198,10 +200,11 @@ cdef struct Context:
     void (*on_client_timer)(void*) noexcept nogil
     void (*on_origin_timer)(void*) noexcept nogil
     void (*on_total_timeout)(void*) noexcept nogil
-    ConsultSlot* consults
-    int32_t consult_free      # first free slot, -1: none
-    uint64_t consults_refused
-    uint64_t consults_late
+    WaitSlot* waits
+    int32_t wait_free         # first free slot, -1: none
+    EventQueue wakeups        # the wake-ups door
+    uint64_t waits_refused
+    uint64_t waits_late
     int64_t client_count
     int64_t exchange_count
     int64_t date_s            # the second that `date` shows

@@ -10,7 +10,7 @@ from proxyd_ext.core.buffer cimport BUFFER_64K
 from proxyd_ext.core.fault cimport (
     FAULT_CONNECT_FAILED, FAULT_CONNECT_REFUSED, FAULT_CONNECT_TIMEOUT, FAULT_CONNECT_UNREACHABLE, FAULT_FD_EXHAUSTED, FAULT_MEMORY,
 )
-from proxyd_ext.core.shim cimport counter_add, fetch_add_i64, load_i64, store_i64
+from proxyd_ext.core.shim cimport counter_add, fetch_add_i64, store_i64
 from proxyd_ext.core.slab cimport slab_free, slab_new
 from proxyd_ext.core.timer cimport timer_after, timer_init, timer_remove, timers_reserve
 from proxyd_ext.io.poller cimport STREAM_ENDED, STREAM_ENDING, STREAM_READABLE
@@ -106,10 +106,13 @@ cdef OriginConn* origin_connect(Context* context, ServerData* server, int* fault
 cdef void origin_park(OriginConn* origin, int64_t most, int64_t idle_ms) noexcept nogil:
     cdef Context* context = origin.context
     origin.exchange = NULL
-    if context.draining or load_i64(&origin.server.idle_total) >= most or origin.local.mark != context.snapshot.generation:
+    if context.draining or origin.local.mark != context.snapshot.generation:
         origin_close(origin, False)
         return
-    fetch_add_i64(&origin.server.idle_total, 1)
+    if fetch_add_i64(&origin.server.idle_total, 1) >= most:
+        fetch_add_i64(&origin.server.idle_total, -1)
+        origin_close(origin, False)
+        return
     store_i64(&origin.local.active_count, origin.local.active_count - 1)
     store_i64(&origin.local.idle_count, origin.local.idle_count + 1)
     origin.state = ORIGIN_IDLE

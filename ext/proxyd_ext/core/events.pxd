@@ -1,7 +1,7 @@
-"""The events door: what an engine tells the control plane (design.md §2.5).
+"""Queues of intrusive nodes between threads: the events door (what an engine tells the control plane) and the wake-ups door (design.md §2.5).
 
 Each node is part of the object that it speaks of and stands in the queue at most once, so the queue is never full and nothing is lost; it is bounded
-by the number of those objects. One engine pushes, the control plane takes all at once.
+by the number of those objects. Any thread may push; one takes all at once.
 """
 from libc.stdint cimport uint64_t
 
@@ -12,6 +12,7 @@ cdef enum:
     EVENT_EJECTED = 3         # a server was ejected by its failures
     EVENT_CONSULT = 4         # an exchange waits for an answer
     EVENT_DRAINED = 5         # the engine has no connection left
+    EVENT_WAKE = 6            # in an engine's own queue, the wake-ups door: look at a waiting exchange
 
 
 ctypedef struct EventNode:

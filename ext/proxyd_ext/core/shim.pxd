@@ -1,5 +1,5 @@
 """What shim.h offers: atomics with one writer or many, branch hints, INVARIANT."""
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 
 cdef extern from "proxyd_ext/core/shim.h" nogil:
@@ -21,6 +21,8 @@ cdef extern from "proxyd_ext/core/shim.h" nogil:
     uint64_t load_acquire_u64 "pxd_load_acquire"(const uint64_t* p)
     void store_release_u64 "pxd_store_release"(uint64_t* p, uint64_t value)
     void store_release_i64 "pxd_store_release"(int64_t* p, int64_t value)
+    uint32_t load_acquire_u32 "pxd_load_acquire"(const uint32_t* p)
+    void store_release_u32 "pxd_store_release"(uint32_t* p, uint32_t value)
     int fetch_or_int "pxd_fetch_or"(int* p, int bits)
     int fetch_and_int "pxd_fetch_and"(int* p, int bits)
     int fetch_add_int "pxd_fetch_add"(int* p, int n)

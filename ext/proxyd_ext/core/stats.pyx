@@ -1,6 +1,6 @@
 # cython: cdivision=True
 """Histograms and count tables (see stats.pxd)."""
-from proxyd_ext.core.shim cimport counter_add, load_u64, store_u64
+from proxyd_ext.core.shim cimport counter_add, load_acquire_u32, load_u64, store_release_u32, store_u64
 
 BUCKETS_SECONDS = (.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -26,7 +26,7 @@ cdef void count_add(CountTable* table, uint32_t key, uint64_t n) noexcept nogil:
             return
         if table.key[i] == 0:
             store_u64(&table.count[i], n)
-            table.key[i] = key
+            store_release_u32(&table.key[i], key)   # behind the count: who sees the key sees it too
             return
     counter_add(&table.other, n)
 
@@ -46,9 +46,11 @@ cdef dict histogram_dict(const Histogram* histogram):
 cdef void count_collect(const CountTable* table, dict into):
     """Add the table's counts to {key: count}; what had no slot stands under key 0."""
     cdef int i
+    cdef uint32_t key
     for i in range(COUNT_SLOTS):
-        if table.key[i] == 0:
+        key = load_acquire_u32(&table.key[i])
+        if key == 0:
             break
-        into[table.key[i]] = into.get(table.key[i], 0) + load_u64(&table.count[i])
+        into[key] = into.get(key, 0) + load_u64(&table.count[i])
     if load_u64(&table.other):
         into[0] = into.get(0, 0) + load_u64(&table.other)

@@ -12,16 +12,8 @@ from proxyd_ext.snapshot.compile cimport SnapshotData
 cdef enum:
     COMMAND_DRAIN = 1
     COMMAND_CLOSE = 2
-    COMMAND_ANSWER = 3        # word: slot, generation, Answer*
 
-    COMMANDS = 2048           # more than CONSULTS_MAX answers fit
-
-
-ctypedef struct Answer:
-    # A consult's answer on its way to the engine; the head and body stand behind it in the same block.
-    unsigned short status
-    size_t head_size
-    size_t body_size
+    COMMANDS = 64
 
 
 cdef struct EngineCore:
@@ -30,6 +22,7 @@ cdef struct EngineCore:
     Ring commands             # the commands door
     Pollable door             # its eventfd in our poller
     int door_fd
+    Pollable wakeup           # the wake-ups door's eventfd in our poller
     Pollable alarm            # inline mode: the timerfd that makes our descriptor readable at the next deadline
     int alarm_fd
     int64_t alarm_ms          # what it is set to
@@ -53,5 +46,5 @@ cdef class Engine:
     cdef list _logs           # (generation from which it counts, AccessLog or None): rings that the engine may still write to
     cdef list _published      # snapshots that this engine may still use
     cdef int _join(self, SnapshotData* snapshot) except -1
-    cdef bint _command(self, int kind, uint64_t first, uint64_t second, void* pointer)
+    cdef bint _command(self, int kind)
     cdef void _ring_door(self) noexcept

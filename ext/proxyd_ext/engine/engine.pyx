@@ -9,12 +9,12 @@ from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from proxyd_ext.balance.server cimport ServerData, server_drop, server_join, upstream_join
 from proxyd_ext.conn.client cimport client_accept
-from proxyd_ext.conn.consult cimport consults_destroy, consults_init
 from proxyd_ext.conn.dispatch cimport connections_abort, connections_drain, dispatch_install
 from proxyd_ext.conn.exchange cimport exchange_answered
-from proxyd_ext.conn.model cimport ClientConn, Context, Exchange, OriginConn
+from proxyd_ext.conn.model cimport ClientConn, Context, Exchange, OriginConn, WAITS_MAX, WaitSlot
 from proxyd_ext.conn.pin cimport snapshot_hold, snapshot_release
 from proxyd_ext.conn.pool cimport origins_sweep
+from proxyd_ext.conn.wait cimport Answer, wait_find, wait_wake, waits_destroy, waits_init
 from proxyd_ext.core.buffer cimport buffers_destroy, buffers_init
 from proxyd_ext.core.clock cimport clock_advance, clock_init, clock_read
 from proxyd_ext.core.events cimport (
@@ -33,7 +33,7 @@ from proxyd_ext.core.timer cimport (
 from proxyd_ext.http1.rewrite cimport write_http_date
 from proxyd_ext.io.acceptor cimport acceptor_close, acceptor_open, acceptor_rouse
 from proxyd_ext.io.listener cimport ListenerData, ListenerLocal, listener_join
-from proxyd_ext.io.poller cimport poller_add, poller_destroy, poller_dispatch, poller_init, poller_reap, poller_wait
+from proxyd_ext.io.poller cimport poller_add, poller_destroy, poller_dispatch, poller_init, poller_reap, poller_reserve, poller_wait
 from proxyd_ext.io.stream cimport poller_flush, poller_run_ready
 from proxyd_ext.io.sys cimport (
     EFD_CLOEXEC, EFD_NONBLOCK, EPOLLIN, TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, close, eventfd, itimerspec, read, timerfd_create,
@@ -127,6 +127,7 @@ cdef void _on_tick(void* owner) noexcept nogil:
     counter_add(&core.heartbeat, 1)
     store_i64(&core.lag_us, context.clock.now_us - core.tick_due_us)
     store_i64(&core.cpu_us, _clock_us(CLOCK_THREAD_CPUTIME_ID))
+    poller_reserve(&context.poller)
     if context.snapshot != NULL:
         for i in range(context.snapshot.listener_count):
             local = context.snapshot.listeners[i].listener.local[context.engine]
@@ -220,15 +221,17 @@ cdef void _take_snapshot(EngineCore* core) noexcept nogil:
         origins_sweep(context)
         old.local[context.engine].superseded = True
         if old.local[context.engine].users == 0:
-            _say(core, old, EVENT_RETIRED)
-    _say(core, snapshot, EVENT_ACK)
+            _say(core, old, EVENT_RETIRED, core)
+    _say(core, snapshot, EVENT_ACK, core)
 
 
-cdef void _say(EngineCore* core, SnapshotData* snapshot, int kind) noexcept nogil:
+cdef void _say(EngineCore* core, SnapshotData* snapshot, int kind, void* taken) noexcept nogil:
+    """`taken`: not NULL when the engine itself speaks, and not the publisher for it."""
     cdef EventNode* node = &snapshot.local[core.context.engine].ack
     if kind == EVENT_RETIRED:
         node = &snapshot.local[core.context.engine].retired
     node.kind = kind
+    node.subject = taken
     node.number = snapshot.generation
     event_push(&core.events, node)
 
@@ -239,22 +242,38 @@ cdef void _on_door(Pollable* pollable, uint32_t events) noexcept nogil:
     cdef EngineCore* core = core_of_door(pollable)
     cdef uint64_t drained
     cdef RingItem item
-    cdef Answer* answer
-    cdef const unsigned char* text
     read(core.door_fd, &drained, sizeof(drained))
     while ring_pop(&core.commands, &item):
-        if item.kind == COMMAND_ANSWER:
-            answer = <Answer*>item.word[2]
-            text = <const unsigned char*>(answer + 1)
-            exchange_answered(&core.context, <int32_t>item.word[0], <uint32_t>item.word[1], answer.status,
-                              slice_of(text, answer.head_size), slice_of(text + answer.head_size, answer.body_size))
-            free(answer)
-        elif item.kind == COMMAND_DRAIN:
+        if item.kind == COMMAND_DRAIN:
             _drain(core)
         elif item.kind == COMMAND_CLOSE:
             _drain(core)
             connections_abort(&core.context)
             core.state = ENGINE_CLOSED
+
+
+cdef void _on_wakeup(Pollable* pollable, uint32_t events) noexcept nogil:
+    """The wake-ups door: each node names a slot whose exchange has its answer."""
+    cdef EngineCore* core = <EngineCore*>(<char*>pollable - <size_t>&(<EngineCore*>NULL).wakeup)
+    cdef EventNode* node = events_take(&core.context.wakeups)
+    cdef EventNode* following
+    cdef WaitSlot* slot
+    cdef Answer* answer
+    cdef Exchange* exchange
+    cdef const unsigned char* text
+    while node != NULL:
+        following = node.next
+        slot = <WaitSlot*>node.subject
+        event_done(node)
+        answer = <Answer*>exchange_ptr(&slot.answer, NULL)
+        if answer != NULL:
+            exchange = wait_find(&core.context, slot, answer.generation)
+            if exchange != NULL:
+                text = <const unsigned char*>(answer + 1)
+                exchange_answered(exchange, <unsigned short>answer.status, slice_of(text, answer.head_size),
+                                  slice_of(text + answer.head_size, answer.body_size))
+            free(answer)
+        node = following
 
 
 cdef EngineCore* core_of_door(Pollable* pollable) noexcept nogil:
@@ -322,7 +341,7 @@ cdef class Engine:
             raise MemoryError
         context = &self.core.context
         context.engine = index
-        context.poller.epfd = context.poller.reserve_fd = self.core.door_fd = self.core.events.fd = -1   # until they are opened
+        context.poller.epfd = context.poller.reserve_fd = self.core.door_fd = self.core.events.fd = context.wakeups.fd = -1   # until they are opened
         context.date_s = -1
         buffers_init(&context.buffers)
         timers_init(&context.timers)
@@ -344,9 +363,11 @@ cdef class Engine:
         self.core.alarm_ms = TIMER_OFF_MS
         self.core.door_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
         self.core.door.on_ready = _on_door
+        self.core.wakeup.on_ready = _on_wakeup
         if (poller_init(&context.poller, &context.buffers) < 0 or events_init(&self.core.events) < 0 or self.core.door_fd < 0
-                or not ring_init(&self.core.commands, COMMANDS) or not consults_init(context) or not timers_reserve(&context.timers, 16)
-                or poller_add(&context.poller, self.core.door_fd, EPOLLIN, &self.core.door) < 0):
+                or not ring_init(&self.core.commands, COMMANDS) or not waits_init(context) or not timers_reserve(&context.timers, 16)
+                or poller_add(&context.poller, self.core.door_fd, EPOLLIN, &self.core.door) < 0
+                or poller_add(&context.poller, context.wakeups.fd, EPOLLIN, &self.core.wakeup) < 0):
             raise OSError("an engine could not get its descriptors or memory")
         if inline and not fake_clock:
             self.core.alarm_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)
@@ -358,15 +379,11 @@ cdef class Engine:
         _set_tick(self.core, TICK_MS)
 
     def __dealloc__(self):
-        cdef RingItem item
         cdef EventNode* node
         if self.core == NULL:
             return
         connections_abort(&self.core.context)
         poller_reap(&self.core.context.poller)
-        while ring_pop(&self.core.commands, &item):
-            if item.kind == COMMAND_ANSWER:
-                free(<Answer*>item.word[2])
         node = events_take(&self.core.events)
         while node != NULL:
             if node.kind == EVENT_EJECTED:
@@ -377,7 +394,7 @@ cdef class Engine:
             close(self.core.door_fd)
         if self.core.alarm_fd >= 0:
             close(self.core.alarm_fd)
-        consults_destroy(&self.core.context)
+        waits_destroy(&self.core.context)
         ring_destroy(&self.core.commands)
         events_destroy(&self.core.events)
         timers_destroy(&self.core.context.timers)
@@ -435,8 +452,8 @@ cdef class Engine:
         self._ring_door()
         if passed_over != NULL:
             # A newer one came before the engine's next turn: this one was never used, and is done with at once.
-            _say(self.core, passed_over, EVENT_ACK)
-            _say(self.core, passed_over, EVENT_RETIRED)
+            _say(self.core, passed_over, EVENT_ACK, NULL)
+            _say(self.core, passed_over, EVENT_RETIRED, NULL)
 
     cdef int _join(self, SnapshotData* snapshot) except -1:
         """Make this engine's part of every lasting object, here where a lack of memory can still be told."""
@@ -454,37 +471,36 @@ cdef class Engine:
 
     def drain(self) -> None:
         """Accept no more, finish what is under way; then ("drained",)."""
-        self._command(COMMAND_DRAIN, 0, 0, NULL)
+        self._command(COMMAND_DRAIN)
 
     def close(self) -> None:
         """Abort everything and leave `run`."""
-        self._command(COMMAND_CLOSE, 0, 0, NULL)
+        self._command(COMMAND_CLOSE)
 
     def answer(self, int slot, long long generation, int status, bytes body, str content_type) -> None:
         """Answer a consult; too late an answer is dropped and counted."""
         cdef bytes head = f"Content-Type: {content_type}\r\n".encode()
         cdef Answer* answer
         cdef char* text
+        if not 0 <= slot < WAITS_MAX:
+            raise ValueError(f"no consult slot {slot}")
         if not 200 <= status <= 599 or "\r" in content_type or "\n" in content_type:
             raise ValueError("a consult is answered with a final status and a one-line content type")
         answer = <Answer*>malloc(sizeof(Answer) + len(head) + len(body))
         if answer == NULL:
             raise MemoryError
+        answer.generation = <uint32_t>generation
         answer.status = status
         answer.head_size = len(head)
         answer.body_size = len(body)
         text = <char*>(answer + 1)
         memcpy(text, <const char*>head, len(head))
         memcpy(text + len(head), <const char*>body, len(body))
-        if not self._command(COMMAND_ANSWER, slot, generation, answer):
-            free(answer)
+        wait_wake(&self.core.context, slot, answer)
 
-    cdef bint _command(self, int kind, uint64_t first, uint64_t second, void* pointer):
+    cdef bint _command(self, int kind):
         cdef RingItem item
         item.kind = kind
-        item.word[0] = first
-        item.word[1] = second
-        item.word[2] = <uint64_t>pointer
         pushed = ring_push(&self.core.commands, &item)
         self._ring_door()
         return pushed
@@ -507,11 +523,12 @@ cdef class Engine:
         while node != NULL:
             following = node.next
             kind = node.kind
-            server = <ServerData*>node.subject
+            server = <ServerData*>node.subject   # or, of an ack, whether the engine took it
             event_done(node)
             number = load_u64(&node.number)
             if kind == EVENT_ACK:
-                self._logs = self._logs[max(i for i, (since, _) in enumerate(self._logs) if since <= number):]
+                if server != NULL:   # taken by the engine: of the logs, only the one that counts from here on is still written to
+                    self._logs = self._logs[max((i for i, (since, _) in enumerate(self._logs) if since <= number), default=0):]
                 out.append(("ack", number))
             elif kind == EVENT_RETIRED:
                 self._published = [s for s in self._published if s.generation != number]
@@ -536,10 +553,10 @@ cdef class Engine:
         cdef Context* context = &self.core.context
         return {
             "heartbeat": load_u64(&self.core.heartbeat), "turns": load_u64(&self.core.turns),
-            "loop_lag_seconds": load_i64(&self.core.lag_us) / 1e6, "cpu_seconds": load_i64(&self.core.cpu_us) / 1e6,
+            "loop_lag_seconds": max(0, load_i64(&self.core.lag_us)) / 1e6, "cpu_seconds": load_i64(&self.core.cpu_us) / 1e6,
             "connections": load_i64(&context.client_count), "exchanges": load_i64(&context.exchange_count),
-            "buffers_bytes": load_i64(&context.buffers.bytes_out), "consults_refused": load_u64(&context.consults_refused),
-            "consults_late": load_u64(&context.consults_late), "commands_refused": load_u64(&self.core.commands.refused),
+            "buffers_bytes": load_i64(&context.buffers.bytes_out), "consults_refused": load_u64(&context.waits_refused),
+            "consults_late": load_u64(&context.waits_late), "commands_refused": load_u64(&self.core.commands.refused),
             "snapshot": context.snapshot.generation if context.snapshot != NULL else 0,
         }
 

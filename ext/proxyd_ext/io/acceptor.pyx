@@ -4,10 +4,9 @@ When descriptors run out, one is kept in reserve: it is given up for a moment so
 queue; every such refusal is counted. When the system itself is out of descriptors or memory, accepting rests until the engine's next tick.
 """
 from libc.stdint cimport uint32_t
-from proxyd_ext.io.poller cimport poller_add
+from proxyd_ext.io.poller cimport poller_add, poller_reserve
 from proxyd_ext.io.sys cimport (
-    ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLEXCLUSIVE, EPOLLIN, EPOLL_CTL_DEL, MSG_DONTWAIT, MSG_NOSIGNAL, O_CLOEXEC,
-    O_RDONLY, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close, epoll_ctl, errno, open_file, send, sockaddr,
+    ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLEXCLUSIVE, EPOLLIN, EPOLL_CTL_DEL, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close, epoll_ctl, errno, send, sockaddr,
 )
 
 cdef enum:
@@ -51,7 +50,8 @@ cdef bint _refuse_one(Acceptor* acceptor) noexcept nogil:
         send(fd, _REFUSAL, refusal_size(), MSG_NOSIGNAL | MSG_DONTWAIT)
         close(fd)
         acceptor.refused += 1
-    poller.reserve_fd = open_file(b"/dev/null", O_RDONLY | O_CLOEXEC)
+    poller.reserve_fd = -1
+    poller_reserve(poller)
     return fd >= 0
 
 

@@ -121,6 +121,8 @@ cdef int poller_add(Poller* poller, int fd, uint32_t events, Pollable* pollable)
 cdef void poller_wait(Poller* poller, int timeout_ms) noexcept nogil
 cdef void poller_dispatch(Poller* poller) noexcept nogil
 cdef void poller_bury(Poller* poller, Pollable* pollable) noexcept nogil
+# Take the reserve descriptor again, after another thread was faster.
+cdef void poller_reserve(Poller* poller) noexcept nogil
 cdef void poller_reap(Poller* poller) noexcept nogil
 cdef bint poller_take_pipe(Poller* poller, Pipe* out) noexcept nogil             # False: none to be had
 cdef void poller_give_pipe(Poller* poller, Pipe* pipe, bint empty) noexcept nogil  # a pipe that is not empty is closed

@@ -19,7 +19,8 @@ cdef int poller_init(Poller* poller, BufferPool* buffers) noexcept nogil:
     if poller.arena == NULL:
         close(poller.epfd)
         return -errno
-    poller.reserve_fd = open_file(b"/dev/null", O_RDONLY | O_CLOEXEC)
+    poller.reserve_fd = -1
+    poller_reserve(poller)
     poller.arena_used = 0
     poller.count = 0
     poller.buffers = buffers
@@ -30,6 +31,11 @@ cdef int poller_init(Poller* poller, BufferPool* buffers) noexcept nogil:
     poller.dead = NULL
     poller.pipe_count = 0
     return 0
+
+
+cdef void poller_reserve(Poller* poller) noexcept nogil:
+    if poller.reserve_fd < 0:
+        poller.reserve_fd = open_file(b"/dev/null", O_RDONLY | O_CLOEXEC)
 
 
 cdef void poller_destroy(Poller* poller) noexcept nogil:

@@ -19,6 +19,7 @@ from proxyd_ext.io.sys cimport (
 )
 
 cdef enum:
+    SPLICE_ROUNDS = 16        # fills and drains of a pipe before other streams get their turn
     DIRECT_BYTES = 16384      # longer sends go straight to the kernel instead of through the arena
 
 
@@ -379,8 +380,15 @@ cdef void stream_commit(Stream* stream, const uint8_t* data, uint32_t size) noex
     stream_send_stable(stream, data, size)
 
 
+cdef inline bint _takes_nothing(Stream* stream) noexcept nogil:
+    if stream.flags & STREAM_BROKEN:
+        _push_flush(stream)   # the owner is told (again) that it failed
+        return True
+    return stream.fd < 0
+
+
 cdef void stream_send_stable(Stream* stream, const uint8_t* data, uint32_t size) noexcept nogil:
-    if size == 0 or stream.fd < 0 or stream.flags & STREAM_BROKEN:
+    if _takes_nothing(stream) or size == 0:
         return
     if stream.backlog != NULL or stream.flags & STREAM_CONNECTING:
         _flush_run(stream)
@@ -403,7 +411,7 @@ cdef void stream_send_stable(Stream* stream, const uint8_t* data, uint32_t size)
 
 cdef void stream_send(Stream* stream, const uint8_t* data, uint32_t size) noexcept nogil:
     cdef uint8_t* out
-    if size == 0 or stream.fd < 0 or stream.flags & STREAM_BROKEN:
+    if _takes_nothing(stream) or size == 0:
         return
     if size <= DIRECT_BYTES:
         out = stream_room(stream, size)
@@ -532,9 +540,16 @@ cdef void _splice_step(Splice* job) noexcept nogil:
     cdef ssize_t n
     cdef size_t want
     cdef bint moved = True
+    cdef int rounds = 0
     if sink.run_size > 0 or sink.backlog != NULL:
         return
     while moved:
+        if rounds == SPLICE_ROUNDS:
+            # Both sides keep up with us: let the others have a turn, and go on in the next.
+            source.flags |= STREAM_READABLE
+            _push_ready(source)
+            return
+        rounds += 1
         moved = False
         if job.held < job.limit and source.flags & STREAM_READABLE and (job.left > 0 or job.until_end):
             want = job.limit - job.held

@@ -13,7 +13,6 @@ from proxyd.cli.errors import CliError, Exit
 from proxyd.cli.output import ago, paint, plural, print_json, table
 from proxyd.cli.settings import Settings, common, pass_settings
 
-
 STATE_STYLES = {"up": "good", "unknown": "dim"}
 
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from proxyd.config import Config, load_text
 from proxyd.diagnostics import Diagnostic, Source, Span
+from proxyd.snapshot.explain import Question
 from proxyd.state import (
+    CandidateView,
     Change,
     CheckView,
     EngineEntry,
@@ -18,6 +20,7 @@ from proxyd.state import (
     ListenerEntry,
     ListenerView,
     LogEntry,
+    PolicyVerdict,
     ReloadResult,
     RouteDecision,
     RouteEntry,
@@ -25,6 +28,7 @@ from proxyd.state import (
     ServerState,
     ServerView,
     StatusView,
+    TargetView,
     UpstreamEntry,
     UpstreamView,
 )
@@ -35,7 +39,8 @@ UNKNOWN_KEY = Diagnostic("PXD-021", "unknown option `too`", Span(BROKEN, 1, 0, 1
 
 def server_view(label: str, *, state: ServerState = "up", reason: str = "", requests: int = 0) -> ServerView:
     return ServerView(
-        label=label, source=label, state=state, reason=reason, since=900.0, usable=state == "up", weight=1, backup=False, down=(), ejected_for_ms=0,
+        label=label, source=label, state=state, reason=reason, since=900.0,
+        usable=state == "up", weight=1, backup=False, down=(), ejected_for_ms=0,
         ejections=0, consecutive_failures=0, in_flight=0, connections_active=0, connections_idle=0, requests=requests, errors={},
         check=CheckView("http", "passed", "", 1_000.0, 0.002, 3, 0, 3),
     )
@@ -81,13 +86,24 @@ class FakeDaemon:
     def not_ready(self) -> tuple[str, ...]:
         return self.reasons
 
-    def explain(self, method: str, host: str, path: str, *, listener: str | None = None) -> tuple[RouteDecision, ...]:
-        self.asked.append(("explain", method, host, path, listener))
-        if listener not in {None, "web"}:
+    def explain(self, question: Question) -> tuple[RouteDecision, ...]:
+        self.asked.append(("explain", question))
+        if question.listener not in {"", "web"}:
             return ()
         if not self.matches:
-            return (RouteDecision("web", "127.0.0.1:8080", path, None, "404 no route", (), (("api", ("host", "path")),)),)
-        return (RouteDecision("web", "127.0.0.1:8080", path, "api", "to app", ("app",), (("shop", ("host",)),)),)
+            return (RouteDecision("web", "127.0.0.1:8080", question.path, None, "404 no route", (), (("api", ("host", "path")),)),)
+        servers = (
+            CandidateView("10.0.0.1:80", "10.0.0.1:80", 2, False, "up", "", 900.0),
+            CandidateView("10.0.0.2:80", "app.internal:80", 1, True, "down", "check failed: connection refused", 900.0),
+        )
+        denied = (PolicyVerdict("office", "refuses: 403, access is denied", True), PolicyVerdict("marked", "not asked"))
+        return (
+            RouteDecision(
+                "web", "127.0.0.1:8080", question.path, "api", "to app 95, next 5", ("app", "next"), (("shop", ("host",)),),
+                denied if question.client == "192.0.2.1" else (PolicyVerdict("office", "lets the client pass"),),
+                (TargetView("app", 95, 0.95, "p2c", servers), TargetView("next", 5, 0.05, "hash client.ip", servers[:1])),
+            ),
+        )
 
     async def reload(self, text: str | None = None, *, path: Path | None = None, dry_run: bool = False) -> ReloadResult:
         self.asked.append(("reload", text, path, dry_run))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxyd.admin.target import request_parts, without_port
+from proxyd.admin.target import client_part, request_parts, without_port
 
 
 @pytest.mark.parametrize(("url", "host", "expected"), [
@@ -34,3 +34,9 @@ def test_a_bare_ipv6_address_keeps_its_end() -> None:
     assert without_port("::1") == "::1"
     assert without_port("[::1]") == "[::1]"
     assert without_port("[::1]:80") == "[::1]"
+
+
+def test_a_client_is_an_address() -> None:
+    assert [client_part(text) for text in ("", "10.0.0.1", "2001:DB8::0:1")] == ["", "10.0.0.1", "2001:db8::1"]
+    with pytest.raises(ValueError, match=r"`10\.0\.0\.0/8` is not an IP address"):
+        client_part("10.0.0.0/8")

@@ -13,6 +13,7 @@ from proxyd.admin import guard
 from proxyd.admin.client import Answer, NotPermitted, Refused
 from proxyd.admin.server import AdminServer
 from proxyd.diagnostics import Diagnostic
+from proxyd.snapshot.explain import Question
 
 Ask = Callable[..., Awaitable[Answer]]
 
@@ -152,9 +153,9 @@ async def test_check_of_the_own_text_and_file(ask: Ask, daemon: Any, tmp_path: P
 
 
 async def test_explain(ask: Ask, daemon: Any) -> None:
-    body = b'{"method": "post", "url": "http://shop.example:80/a?b=c", "listener": "web"}'
+    body = b'{"method": "post", "url": "http://shop.example:80/a?b=c", "client": "::1", "listener": "web"}'
     decisions = (await ask("POST", "/route/explain", body=body)).json()
-    assert daemon.asked == [("explain", "POST", "shop.example", "/a", "web")]
+    assert daemon.asked == [("explain", Question("POST", "shop.example", "/a", "::1", "web"))]
     assert decisions[0]["why_not"] == [["shop", ["host"]]]
 
 
@@ -164,6 +165,7 @@ async def test_explain(ask: Ask, daemon: Any) -> None:
     (b"{", "not JSON"),
     (b'{"url": 5}', "must be text"),
     (b'{"url": "/", "method": "G T"}', "not a method"),
+    (b'{"url": "/", "client": "me"}', "`me` is not an IP address"),
 ])
 async def test_questions_that_are_none(ask: Ask, body: bytes, words: str) -> None:
     with pytest.raises(Refused, match=words) as refusal:

@@ -63,7 +63,10 @@ def test_online_tells_what_the_network_says(run: Run, write: Write) -> None:
     assert {code: entry["severity"] for code, entry in found.items()} == {"PXD-070": "error", "PXD-091": "warning", "PXD-090": "warning"}
     assert str(refused) in found["PXD-091"]["message"]
     assert "connection refused" in found["PXD-091"]["message"]
-    assert found["PXD-090"]["path"].endswith("servers[2]")
+    assert found["PXD-090"]["path"].endswith("servers[2].address")
+    line = text.splitlines()[1]
+    assert {code: (entry["line"], entry["column"]) for code, entry in found.items()} == {
+        "PXD-070": (1, 9), "PXD-091": (2, 1 + line.index(f"127.0.0.1:{refused}")), "PXD-090": (2, 1 + line.index("'nosuch"))}
     assert result.exit_code == Exit.CONFIG_INVALID
 
 

@@ -1,19 +1,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from click.testing import Result
 
 from proxyd.admin.problem import KINDS
 from proxyd.cli.errors import Exit
-from proxyd.cli.verbs.explain import written
+from proxyd.cli.verbs.explain import facts_of_code, written
 from proxyd.codes import CODES as DAEMON_CODES
 from proxyd.config.codes import CODES
 from proxyd.config.options import options
 
 Run = Callable[..., Result]
+PACKAGE = Path(__file__).parents[3] / "proxyd"
 
 
 @pytest.mark.parametrize("code", sorted({*CODES, *DAEMON_CODES, *KINDS}))
@@ -22,6 +25,14 @@ def test_every_code_is_explained(code: str, run: Run) -> None:
     assert result.exit_code == 0
     assert result.stdout.startswith(f"{code}: ")
     assert len(result.stdout.split()) > 8
+
+
+def test_every_code_that_the_program_has_is_explained() -> None:
+    """In whatever file it stands, as a finding's code or in a sentence."""
+    codes = {code for path in PACKAGE.rglob("*.py") for code in re.findall(r"PXD-[0-9]{3}", path.read_text())}
+    assert codes == {*CODES, *DAEMON_CODES, *KINDS}
+    for code in codes:
+        assert facts_of_code(code)["code"] == code
 
 
 def test_no_code_is_used_for_two_things() -> None:

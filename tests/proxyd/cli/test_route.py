@@ -7,6 +7,7 @@ import pytest
 from click.testing import Result
 
 from proxyd.cli.errors import Exit
+from proxyd.snapshot.explain import Question
 from tests.proxyd.admin.fake_daemon import FakeDaemon
 
 Run = Callable[..., Result]
@@ -15,15 +16,51 @@ Run = Callable[..., Result]
 def test_the_daemon_is_asked(run: Run, daemon: FakeDaemon) -> None:
     result = run("route", "http://shop.example:8080/a?b")
     assert result.exit_code == 0
-    assert daemon.asked == [("explain", "GET", "shop.example", "/a", None)]
-    assert "web 127.0.0.1:8080: route api, to app" in result.stdout
+    assert daemon.asked == [("explain", Question("GET", "shop.example", "/a"))]
+    assert "web 127.0.0.1:8080: route api, to app 95, next 5" in result.stdout
     assert "not shop: host differs" in result.stdout
 
 
 @pytest.mark.parametrize("arguments", [("POST", "/a"), ("POST /a",), ("post", "/a")])
 def test_method_and_url(arguments: tuple[str, ...], run: Run, daemon: FakeDaemon) -> None:
     run("route", *arguments, "-H", "Host: Shop.example:80", "-H", "X-Other: 1")
-    assert daemon.asked == [("explain", "POST", "shop.example", "/a", None)]
+    assert daemon.asked == [("explain", Question("POST", "shop.example", "/a"))]
+
+
+def test_what_the_policies_say_and_which_servers_wait(run: Run, daemon: FakeDaemon) -> None:
+    lines = run("route", "/a", "--client", "::1").stdout.splitlines()
+    assert daemon.asked == [("explain", Question("GET", "", "/a", "::1"))]
+    assert [line.strip() for line in lines[3:6]] == [
+        "policy office: lets the client pass", "95% app: 2 servers, chosen by p2c", "10.0.0.1:80  weight 2                    up"]
+    assert lines[6].split("since")[0] == "          10.0.0.2:80  of app.internal:80, backup  down  check failed: connection refused, "
+    assert lines[7] == "      5% next: 1 server, chosen by hash client.ip"
+
+
+def test_a_refused_request_goes_nowhere(run: Run, daemon: FakeDaemon) -> None:
+    result = run("route", "/a", "--client", "192.0.2.1")
+    assert result.exit_code == 0
+    assert [line.strip() for line in result.stdout.splitlines()[3:]] == [
+        "policy office: refuses: 403, access is denied", "policy marked: not asked"]
+
+
+def test_without_a_daemon_the_file_tells(run: Run, write: Callable[[str, str], str]) -> None:
+    write("proxyd.yaml", """
+        listen: 127.0.0.1:8080
+        routes: [{match: example.com/*, to: app, use: [office]}]
+        policies: {office: {access: {allow: [10.0.0.0/8]}}}
+        upstreams: {app: {servers: [127.0.0.1:9001, {address: "unix:/run/app.sock", weight: 3}], balance: {hash: path}}}
+    """)
+    lines = run("route", "http://example.com/x", "--client", "10.1.1.1").stdout.splitlines()
+    assert [line.strip() for line in lines] == [
+        "GET example.com/x  (by proxyd.yaml)",
+        "default 127.0.0.1:8080: route example.com, to app",
+        "policy office: lets the client pass",
+        "app: 2 servers, chosen by hash path",
+        "127.0.0.1:9001",
+        "unix:/run/app.sock  weight 3",
+    ]
+    assert "refuses: 403" in run("route", "example.com/x", "--client", "192.0.2.1").stdout
+    assert "405" in run("route", "TRACE", "example.com/x").stdout
 
 
 def test_no_route_gives_exit_code_7(run: Run, daemon: FakeDaemon) -> None:
@@ -45,6 +82,8 @@ def test_an_unknown_listener(run: Run, daemon: FakeDaemon) -> None:
     assert "`wbe`" in result.stderr
 
 
-@pytest.mark.parametrize("arguments", [(), ("GET", "/a", "/b"), ("/a", "-H", "no colon"), ("ftp://x/",), ("G(T", "/")])
+@pytest.mark.parametrize(
+    "arguments", [(), ("GET", "/a", "/b"), ("/a", "-H", "no colon"), ("/a", "--client", "me"), ("ftp://x/",), ("G(T", "/")]
+)
 def test_what_cannot_be_meant(arguments: tuple[str, ...], run: Run) -> None:
     assert run("route", *arguments).exit_code == Exit.USAGE

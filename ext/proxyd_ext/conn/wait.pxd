@@ -1,0 +1,27 @@
+"""Exchanges that wait for somebody else: the consult door (the control plane decides) and the wake-ups door (design.md §2.5).
+
+A waiting exchange holds a slot. The slot carries the nodes of both doors, so neither can refuse: what is bounded is the number of slots. Whoever wakes
+names (slot, generation); the slot's memory lives as long as its engine, so a late wake-up finds a newer generation, is dropped, and counted.
+"""
+from libc.stdint cimport int32_t, uint32_t, uint64_t
+from proxyd_ext.conn.model cimport Context, Exchange, WaitSlot
+
+
+ctypedef struct Answer:
+    # The control plane's answer on its way; head and body stand behind it in the same block.
+    uint32_t generation
+    uint32_t status
+    size_t head_size
+    size_t body_size
+
+
+cdef bint waits_init(Context* context) noexcept nogil                       # False: no memory or descriptor
+cdef void waits_destroy(Context* context) noexcept nogil
+# Take a slot and ask the control plane.  False: all slots are taken (counted).
+cdef bint consult_ask(Exchange* exchange, int kind) noexcept nogil
+# Give the slot back: answered, timed out, or the client went away.
+cdef void wait_end(Exchange* exchange) noexcept nogil
+# The exchange that (slot, generation) names, or NULL when it no longer waits (counted as late).
+cdef Exchange* wait_find(Context* context, WaitSlot* slot, uint32_t generation) noexcept nogil
+# From any thread: leave an answer (or NULL: just wake) at a slot and wake its engine.  The answer is the slot's from then on.
+cdef void wait_wake(Context* context, int32_t slot, Answer* answer) noexcept nogil

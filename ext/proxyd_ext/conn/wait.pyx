@@ -1,0 +1,71 @@
+"""Slots of waiting exchanges, and waking them (see wait.pxd)."""
+from libc.stdlib cimport calloc, free
+from proxyd_ext.conn.model cimport WAITS_MAX
+from proxyd_ext.core.events cimport EVENT_CONSULT, EVENT_WAKE, event_push, events_destroy, events_init
+from proxyd_ext.core.shim cimport counter_add, exchange_ptr, store_u64
+
+
+cdef bint waits_init(Context* context) noexcept nogil:
+    cdef int32_t i
+    context.waits = <WaitSlot*>calloc(WAITS_MAX, sizeof(WaitSlot))
+    if context.waits == NULL or events_init(&context.wakeups) < 0:
+        return False
+    for i in range(WAITS_MAX):
+        context.waits[i].next_free = i + 1 if i + 1 < WAITS_MAX else -1
+        context.waits[i].ask.kind = EVENT_CONSULT
+        context.waits[i].wake.kind = EVENT_WAKE
+        context.waits[i].wake.subject = &context.waits[i]
+    context.wait_free = 0
+    return True
+
+
+cdef void waits_destroy(Context* context) noexcept nogil:
+    cdef int32_t i
+    if context.waits != NULL:
+        for i in range(WAITS_MAX):
+            free(context.waits[i].answer)
+    free(context.waits)
+    context.waits = NULL
+    events_destroy(&context.wakeups)
+
+
+cdef bint consult_ask(Exchange* exchange, int kind) noexcept nogil:
+    cdef Context* context = exchange.context
+    cdef int32_t index = context.wait_free
+    cdef WaitSlot* slot
+    if index < 0:
+        counter_add(&context.waits_refused, 1)
+        return False
+    slot = &context.waits[index]
+    context.wait_free = slot.next_free
+    slot.exchange = exchange
+    slot.generation += 1
+    exchange.wait = index
+    # One word says it all, so that the control plane never reads half of a reused slot.
+    store_u64(&slot.ask.number, <uint64_t>slot.generation << 32 | <uint64_t>kind << 16 | <uint64_t>index)
+    event_push(context.events, &slot.ask)
+    return True
+
+
+cdef void wait_end(Exchange* exchange) noexcept nogil:
+    cdef Context* context = exchange.context
+    cdef WaitSlot* slot
+    if exchange.wait < 0:
+        return
+    slot = &context.waits[exchange.wait]
+    slot.exchange = NULL
+    slot.next_free = context.wait_free
+    context.wait_free = exchange.wait
+    exchange.wait = -1
+
+
+cdef Exchange* wait_find(Context* context, WaitSlot* slot, uint32_t generation) noexcept nogil:
+    if slot.exchange == NULL or slot.generation != generation:
+        counter_add(&context.waits_late, 1)
+        return NULL
+    return slot.exchange
+
+
+cdef void wait_wake(Context* context, int32_t slot, Answer* answer) noexcept nogil:
+    free(exchange_ptr(&context.waits[slot].answer, answer))   # one that was not taken yet was for an older generation, or a repetition
+    event_push(&context.wakeups, &context.waits[slot].wake)
