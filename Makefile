@@ -54,7 +54,8 @@ env: system ## .venv with all dependencies
 lint: env ## ruff, mypy strict, cython-lint
 	$(PY) -m ruff check .
 	$(PY) -m mypy
-	$(VENV)/bin/cython-lint ext tests/fuzz
+	MYPYPATH=ext $(PY) -m mypy --explicit-package-bases tests
+	PATH=$(VENV)/bin:$$PATH $(VENV)/bin/cython-lint ext tests/fuzz tests/tsan
 
 # The variants are built beside the release build and put in front of it, see tests/packaging/build.py.
 debug-test: env ## the suite on a build that counts live native objects: births must equal deaths
@@ -76,7 +77,7 @@ tsan: env ## stress of rings, doors and the snapshot hand-over under ThreadSanit
 fuzz: env ## coverage-guided fuzzing of every parser, FUZZ_SECONDS=60 each; FUZZ_TARGETS="request_head path" picks
 	@$(NEED) clang=clang libfuzzer=libclang-rt-dev
 	@$(BUILD) fuzz
-	$(PY) tests/fuzz/run.py --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+	$(PY) -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 acceptance: build package-test ## what needs real peers: installs them when root, fails without them
 	@$(NEED) nginx=nginx haproxy=haproxy wrk=wrk curl=curl promtool=prometheus

@@ -5,6 +5,7 @@ import asyncio
 from pathlib import Path
 
 import aiohttp
+
 from tests.acceptance.stage import OriginProcess, Proxyd, Wrk, allow_descriptors, ending, exchange, free_port
 
 RELOADS = 100

@@ -52,6 +52,11 @@ def free_port() -> int:
         return port
 
 
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def exchange(port: int, data: bytes, *, timeout: float = 10.0) -> bytes:
     """Send bytes on a new connection, and all that comes back until the peer closes; a reset ends it as well."""
     received = bytearray()
@@ -83,9 +88,10 @@ class Process:
         return self.log.read_text(errors="replace")
 
     def ready(self, condition: Callable[[], object], what: str) -> None:
-        """Wait for what the start of the process must bring, or end it."""
+        """Wait for what the start of the process must bring; fail, and end it, when it does not."""
         try:
-            until(condition, what)
+            until(lambda: condition() or not self.alive, what)
+            assert self.alive, f"{what}: it ended"
         except BaseException:
             self.kill()
             print(self.output())
@@ -115,16 +121,11 @@ class OriginProcess(Process):
         self.port = port or free_port()
         self.executed = folder / f"{name}.executed"
         super().__init__([sys.executable, str(HERE / "origin.py"), name, str(self.port), str(self.executed)], folder / f"{name}.log")
-        self.ready(self.listens, f"origin {name} listens")
+        self.ready(lambda: listens(self.port), f"origin {name} listens")
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
-
-    def listens(self) -> bool:
-        assert self.alive, self.output()
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
 class Proxyd(Process):
@@ -135,14 +136,10 @@ class Proxyd(Process):
         self.config.write_text(config)
         self.admin = f"unix:{folder / 'admin.sock'}"
         super().__init__([*self._command("run"), "-c", str(self.config)], folder / "proxyd.log")
-        self.ready(self._serves, "proxyd serves")
+        self.ready(lambda: " serves " in self.output(), "proxyd serves")
 
     def _command(self, verb: str) -> list[str]:
         return [sys.executable, "-m", "proxyd", verb, "--admin", self.admin]
-
-    def _serves(self) -> bool:
-        assert self.alive, self.output()
-        return " serves " in self.output()
 
     def run(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [*self._command(verb), *arguments]

@@ -1,7 +1,7 @@
 """Runs the fuzz targets, as many at a time as there are cores, each for a bounded time. Exit code 1 when one found something.
 
-    python tests/fuzz/run.py [--seconds 60] [TARGET…]        all targets by default
-    python tests/fuzz/run.py --repeat FILE TARGET            one input once more, with the sanitizer's report
+    python -m tests.fuzz.run [--seconds 60] [TARGET…]        all targets by default
+    python -m tests.fuzz.run --repeat FILE TARGET            one input once more, with the sanitizer's report
 
 Corpora are kept in fuzz-corpus/ and grow from run to run; what broke a target is written to fuzz-corpus/found/.
 """
@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from seeds import SEEDS, dictionary
+from tests.fuzz.seeds import SEEDS, dictionary
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / "build" / "fuzz"
@@ -42,7 +42,8 @@ class Outcome:
 
     def row(self) -> str:
         edges, features = (f"{pair[0]} → {pair[1]}" for pair in (self.edges, self.features))
-        return f"{self.target:14} {self.executions:>11,} {edges:>15} of {self.edges_known:<6} {features:>17}   {self.found or 'clean'}"
+        counts = f"{self.executions:>11,} {edges:>15} of {self.edges_known:<6} {features:>17}"
+        return f"{self.target:14} {counts}   {self.found or 'clean'}"
 
 
 def build_program() -> None:
@@ -50,8 +51,8 @@ def build_program() -> None:
     variables = sysconfig.get_config_vars()
     lib = variables["LIBDIR"]
     command = [
-        "clang", "-g", "-O1", "-fsanitize=fuzzer,address", "-rdynamic", f"-I{sysconfig.get_path('include')}", str(ROOT / "tests/fuzz/main.c"),
-        "-o", str(PROGRAM), f"-L{lib}", f"-L{variables['LIBPL']}", f"-Wl,-rpath,{lib}", f"-lpython{variables['LDVERSION']}",
+        "clang", "-g", "-O1", "-fsanitize=fuzzer,address", "-rdynamic", f"-I{sysconfig.get_path('include')}",
+        str(ROOT / "tests/fuzz/main.c"), "-o", str(PROGRAM), f"-L{lib}", f"-L{variables['LIBPL']}", f"-Wl,-rpath,{lib}", f"-lpython{variables['LDVERSION']}",
         *shlex.split(f"{variables['LIBS']} {variables['SYSLIBS']}"),
     ]
     subprocess.run(command, check=True)
@@ -125,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             outcomes.append(outcome)
     broken = [outcome for outcome in outcomes if outcome.found]
     for outcome in broken:
-        print(f"see {WORK / outcome.target}.log; again with: python tests/fuzz/run.py --repeat {outcome.found} {outcome.target}")
+        print(f"see {WORK / outcome.target}.log; again with: python -m tests.fuzz.run --repeat {outcome.found} {outcome.target}")
     print(f"{len(outcomes) - len(broken)} passed, {len(broken)} failed")
     return 1 if broken else 0
 

@@ -35,17 +35,20 @@ _BODIES = (
     b"FFFFFFFFFFFFFFFF\r\n",
 )
 _FIELDS = (
-    "Host", "Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length", "Expect", "Via",
-    "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Request-ID", "Proxy-Authorization", "Date", "Set-Cookie",
+    "Host", "Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length", "Expect",
+    "Via", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Request-ID", "Proxy-Authorization", "Date", "Set-Cookie",
 )
-_VALUES = ("chunked", "gzip", "close", "keep-alive", "websocket", "upgrade", "100-continue", "trailers", "9223372036854775807", "[::1]", ":80")
+_VALUES = (
+    "chunked", "gzip", "close", "keep-alive", "websocket", "upgrade", "100-continue", "trailers", "9223372036854775807", "[::1]", ":80",
+)
 _HEAD_WORDS = ("HTTP/1.1", "HTTP/1.0", "\r\n", "\r\n\r\n", "\r\n ", ": ", ", ", *(f"\r\n{name}: " for name in _FIELDS), *_VALUES)
 _PATHS = (b"/", b"/a/b", b"/./a/../b", b"/%41%2f%2F%7e", b"/a//b/..", b"/%2e%2e/a", b"/a|b", b"/%00", b"/a/%2E/b;c=d")
 _CONFIG_WORDS = (
-    "listen", "listeners", "bind", "to", "routes", "match", "upstreams", "servers", "balance", "health", "policies", "use", "admin", "log", "vars",
-    "include", "runtime", "threads", "tests", "cache", "timeout", "retry", "respond", "redirect", "limits", "client_ip", "weight", "address",
-    "round_robin", "least_conn", "p2c", "hash", "10s", "5ms", "16KiB", "20/s", "50%", "none", "${env:HOME}", "${env:X:-y}", "${a}", "/x/*",
-    "127.0.0.1:80", "[::1]:80", ":8080", "unix:/x", "\n  ", ": ", "- ", "{", "}", "[", "]", "|\n", ">\n", "&a ", "*a", "<<: ", "!!str ", "# ", "'", '"',
+    "listen", "listeners", "bind", "to", "routes", "match", "upstreams", "servers", "balance", "health", "policies", "use", "admin", "log",
+    "vars", "include", "runtime", "threads", "tests", "cache", "timeout", "retry", "respond", "redirect", "limits", "client_ip", "weight",
+    "address", "round_robin", "least_conn", "p2c", "hash", "10s", "5ms", "16KiB", "20/s", "50%", "none", "${env:HOME}", "${env:X:-y}",
+    "${a}", "/x/*", "127.0.0.1:80", "[::1]:80", ":8080", "unix:/x", "\n  ", ": ", "- ", "{", "}", "[", "]", "|\n", ">\n", "&a ", "*a",
+    "<<: ", "!!str ", "# ", "'", '"',
 )
 
 SEEDS: dict[str, tuple[bytes, ...]] = {

@@ -15,7 +15,7 @@ import argparse
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,8 @@ def build(name: str, jobs: int) -> None:
     drop_stale(lib, work / "flags.json", extensions)
     if lib != SOURCES:
         link_sources(lib, roots)
-    modules = cythonize(
+    transpile: Callable[..., list[Extension]] = cythonize    # which has no types
+    modules = transpile(
         extensions, nthreads=jobs, build_dir="build/c", include_path=[str(root) for root in roots], compiler_directives={"language_level": "3"},
         quiet=True,
     )

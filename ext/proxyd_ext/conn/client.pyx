@@ -26,7 +26,7 @@ from proxyd_ext.snapshot.compile cimport CompiledListener
 
 cdef enum:
     LINGER_MS = 2000          # how long we read on after our FIN
-    LINGER_BYTES = 262144     # and how much
+    LINGER_BYTES = 16 << 20   # and how much: a client in the middle of an upload must get to see the answer
     SEND_STALL_MS = 60000     # a client that takes nothing of its last answer for so long is cut off
     NOT_LOOKED_YET = 0x7FFFFFFF
 

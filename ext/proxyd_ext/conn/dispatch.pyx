@@ -27,7 +27,7 @@ from proxyd_ext.core.timer cimport timer_after, timer_off, timer_set
 from proxyd_ext.http1.head cimport BODY_CLOSE
 from proxyd_ext.io.listener cimport REJECT_HEAD_TIMEOUT
 from proxyd_ext.io.poller cimport (
-    STREAM_BYTES, STREAM_CONNECTED, STREAM_DRAINED, STREAM_EOF, STREAM_FAILED, STREAM_HELD, STREAM_HUNG, STREAM_PAUSED, STREAM_SENT,
+    STREAM_BYTES, STREAM_CONNECTED, STREAM_DRAINED, STREAM_EOF, STREAM_ERRORED, STREAM_FAILED, STREAM_HELD, STREAM_HUNG, STREAM_PAUSED, STREAM_SENT,
     STREAM_SPLICED,
 )
 from proxyd_ext.io.stream cimport stream_pause, stream_resume, stream_salvage, stream_unsent
@@ -89,7 +89,10 @@ cdef void _on_client(void* owner, int what) noexcept nogil:
             exchange_abandon(exchange, FAULT_CLIENT_CLOSED)
         # Otherwise a half-close: the client asked, and still listens.
     elif what == STREAM_SPLICED:
-        exchange_request_spliced(exchange)
+        if client.stream.flags & STREAM_ERRORED:
+            exchange_abandon(exchange, FAULT_CLIENT_CLOSED)   # it reset behind its last byte
+        else:
+            exchange_request_spliced(exchange)
     else:
         INVARIANT(what == STREAM_FAILED or what == STREAM_HUNG)
         if exchange != NULL:

@@ -583,6 +583,7 @@ cdef void exchange_read_response(Exchange* exchange) noexcept nogil:
         if head.status >= 200 or head.status == 101:
             break
         exchange.interims += 1
+        exchange.flags &= ~<uint32_t>EX_REUSED   # it has begun to answer: dying now is not the keep-alive race
         if exchange.interims > INTERIMS_MAX:
             exchange_fail(exchange, FAULT_UPSTREAM_HEAD_TOO_LARGE)
             return

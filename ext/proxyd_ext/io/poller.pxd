@@ -40,7 +40,7 @@ cdef enum:
     STREAM_FAILED = 3         # it is broken both ways; `error` is the errno
     STREAM_CONNECTED = 4
     STREAM_SPLICED = 5        # its splice has moved all it should
-    STREAM_HUNG = 6           # while paused: the peer reset or closed both ways (bytes may still be readable)
+    STREAM_HUNG = 6           # while paused: the peer reset (bytes may still be readable)
 
     STREAM_CONNECTING = 1 << 0
     STREAM_READABLE = 1 << 1  # the kernel holds bytes, or an end, that we have not taken

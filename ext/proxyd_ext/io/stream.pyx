@@ -498,7 +498,7 @@ cdef void _on_ready(Pollable* pollable, uint32_t events) noexcept nogil:
             _splice_step(stream.splice)
         elif not stream.flags & STREAM_PAUSED:
             _receive(stream)
-        elif events & (EPOLLERR | EPOLLHUP):
+        elif events & EPOLLERR:
             stream.handler(stream.owner, STREAM_HUNG)
 
 

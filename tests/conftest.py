@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.engine import Mode, Rig
+
+
+def _rig(mode: Mode) -> Iterator[Rig]:
+    rig = Rig(mode)
+    yield rig
+    rig.finish()
+
+
+@pytest.fixture(params=["inline", "threads"])
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    """An engine turned by the test, and two engines on threads: for every test that needs no clock."""
+    mode: Any = request.param
+    yield from _rig(mode)
+
+
+@pytest.fixture
+def clocked() -> Iterator[Rig]:
+    """One engine under a clock that the test moves."""
+    yield from _rig("inline")
+
+
+@pytest.fixture
+def threaded() -> Iterator[Rig]:
+    """Two engines on threads of their own."""
+    yield from _rig("threads")
