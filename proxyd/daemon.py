@@ -281,7 +281,10 @@ class Daemon:
     async def _reload_and_log(self) -> None:
         self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.monotonic() * 1e6)}")
         result = await self.reload()
+        errors = [diagnostic for diagnostic in result.diagnostics if diagnostic.severity == "error"]
         for diagnostic in result.diagnostics:
+            if diagnostic in errors[:1]:
+                continue       # it stands in the line that says so
             log.log(logging.ERROR if diagnostic.severity == "error" else logging.WARNING, "%s", one_line(diagnostic))
         self._notifier.send("READY=1")
 

@@ -25,6 +25,7 @@ class Declared:
 
     upstreams: Collection[str] | None
     policies: Collection[str] | None
+    misspelt: Collection[str | None] = ()  # sections that are there under a name like theirs
 
     @classmethod
     def of(cls, data: Map) -> Declared:
@@ -36,7 +37,7 @@ class Declared:
                 return None if section in data.lost or section in misspelt else ()
             return {*value, *value.lost} if isinstance(value, Map) else None
 
-        return cls(names("upstreams"), names("policies"))
+        return cls(names("upstreams"), names("policies"), misspelt)
 
 
 def check(config: Config, data: Map, declared: Declared, *, complete: bool) -> list[Diagnostic]:
@@ -75,7 +76,7 @@ class _Check:
                 yield ("listeners", name, "routes"), listener.routes
 
     def listeners(self) -> None:
-        lost = self.data.lost & {"listen", "listeners"}
+        lost = (self.data.lost | {*self.declared.misspelt}) & {"listen", "listeners"}
         section = self.data.get("listeners")
         if not self.config.listeners and not lost and not (isinstance(section, Map) and section.lost):
             self.found.append(Diagnostic("PXD-022", "nothing to listen on", None, "add `listen: :8080`"))

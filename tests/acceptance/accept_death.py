@@ -73,8 +73,7 @@ async def test_what_had_begun_is_cut_off_counted_and_logged(tmp_path: Path) -> N
             begun: list[str] = []
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
                 streams = [asyncio.create_task(read_stream(session, port, begun)) for _ in range(STREAMS)]
-                while len(begun) < STREAMS:
-                    await asyncio.sleep(0.01)
+                await asyncio.to_thread(until, lambda: len(begun) == STREAMS, "all have begun")
                 origins[1].kill()
                 cut, whole = 0, 0
                 for task in asyncio.as_completed(streams):
@@ -107,8 +106,7 @@ async def test_nothing_is_executed_twice(tmp_path: Path) -> None:
                 def executed() -> list[str]:
                     return [line for origin in origins if origin.executed.exists() for line in origin.executed.read_text().split()]
 
-                while len(executed()) < POSTS:
-                    await asyncio.sleep(0.01)
+                await asyncio.to_thread(until, lambda: len(executed()) == POSTS, "all have come")
                 lost = len(origins[1].executed.read_text().split())
                 origins[1].kill()
                 answers = [await task for task in await first(posts, lost)]
@@ -124,12 +122,8 @@ async def test_nothing_is_executed_twice(tmp_path: Path) -> None:
 
 async def first(tasks: list[asyncio.Task[tuple[int, str]]], count: int) -> list[asyncio.Task[tuple[int, str]]]:
     """The first `count` that end."""
-    done: set[asyncio.Task[tuple[int, str]]] = set()
-    while len(done) < count:
-        done, _ = await asyncio.wait(tasks, timeout=20, return_when=asyncio.FIRST_COMPLETED)
-        assert done, "nothing ended"
-        await asyncio.sleep(0.01)
-    return list(done)
+    await asyncio.to_thread(until, lambda: sum(task.done() for task in tasks) >= count, f"{count} of them have ended")
+    return [task for task in tasks if task.done()]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ WEBSOCKETS = 500
 
 def config(turn: int, port: int, second: int, app: list[OriginProcess], chat: OriginProcess) -> str:
     """The route /turn, the weights of all servers and which three of the four serve differ with every turn; a listener every tenth."""
-    members = ", ".join(f"{{address: '{origin.address}', weight: {1 + (turn + i) % 5}}}" for i, origin in enumerate(app) if (turn + i) % len(app))
+    serving = [(origin.address, 1 + (turn + i) % 5) for i, origin in enumerate(app) if (turn + i) % len(app)]
+    members = ", ".join(f"{{address: '{address}', weight: {weight}}}" for address, weight in serving)
     extra = f"  second: {{bind: ['127.0.0.1:{second}'], limits: {{per_client: 20000}}}}\n" if turn // 10 % 2 else ""
     return (
         "log: {access: none}\n"

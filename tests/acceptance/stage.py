@@ -60,11 +60,10 @@ def listens(port: int) -> bool:
 def exchange(port: int, data: bytes, *, timeout: float = 10.0) -> bytes:
     """Send bytes on a new connection, and all that comes back until the peer closes; a reset ends it as well."""
     received = bytearray()
-    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as client:
-        with contextlib.suppress(ConnectionError):
-            client.sendall(data)
-            while piece := client.recv(65536):
-                received += piece
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as client, contextlib.suppress(ConnectionError):
+        client.sendall(data)
+        while piece := client.recv(65536):
+            received += piece
     return bytes(received)
 
 

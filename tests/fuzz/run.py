@@ -50,11 +50,9 @@ def build_program() -> None:
     """Link libFuzzer's main with an embedded interpreter; the modules that it loads find the sanitizer's symbols in it."""
     variables = sysconfig.get_config_vars()
     lib = variables["LIBDIR"]
-    command = [
-        "clang", "-g", "-O1", "-fsanitize=fuzzer,address", "-rdynamic", f"-I{sysconfig.get_path('include')}",
-        str(ROOT / "tests/fuzz/main.c"), "-o", str(PROGRAM), f"-L{lib}", f"-L{variables['LIBPL']}", f"-Wl,-rpath,{lib}", f"-lpython{variables['LDVERSION']}",
-        *shlex.split(f"{variables['LIBS']} {variables['SYSLIBS']}"),
-    ]
+    command = ["clang", "-g", "-O1", "-fsanitize=fuzzer,address", "-rdynamic", "-o", str(PROGRAM), str(ROOT / "tests/fuzz/main.c")]
+    command += [f"-I{sysconfig.get_path('include')}", f"-L{lib}", f"-L{variables['LIBPL']}", f"-Wl,-rpath,{lib}"]
+    command += [f"-lpython{variables['LDVERSION']}", *shlex.split(f"{variables['LIBS']} {variables['SYSLIBS']}")]
     subprocess.run(command, check=True)
 
 

@@ -117,10 +117,7 @@ def build(name: str, jobs: int) -> None:
     if lib != SOURCES:
         link_sources(lib, roots)
     transpile: Callable[..., list[Extension]] = cythonize    # which has no types
-    modules = transpile(
-        extensions, nthreads=jobs, build_dir="build/c", include_path=[str(root) for root in roots], compiler_directives={"language_level": "3"},
-        quiet=True,
-    )
+    modules = transpile(extensions, nthreads=jobs, build_dir="build/c", include_path=[str(root) for root in roots], quiet=True)
     compile_c(modules, lib, work / "temp", jobs)
 
 

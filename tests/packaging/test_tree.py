@@ -47,9 +47,8 @@ def taken_packages(text: str) -> Iterator[str]:
 def test_pyproject_lists_every_module() -> None:
     table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     declared = {entry["name"]: entry["sources"][0] for entry in table["tool"]["setuptools"]["ext-modules"]}
-    found = {
-        ".".join(path.relative_to(ROOT / "ext").with_suffix("").parts): str(path.relative_to(ROOT)) for path in SOURCES if path.suffix == ".pyx"
-    }
+    modules = [path.relative_to(ROOT) for path in SOURCES if path.suffix == ".pyx"]
+    found = {".".join(path.with_suffix("").parts[1:]): str(path) for path in modules}
     assert declared == found
 
 

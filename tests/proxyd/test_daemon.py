@@ -417,6 +417,21 @@ async def test_hup_reloads_the_file_and_term_drains(tmp_path: Path) -> None:
             assert await daemon.wait() == 0
 
 
+async def test_a_broken_file_at_hup_is_told_with_each_error_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "proxyd.yaml"
+    async with Origin("one") as one, running(config(one), path=path) as daemon:
+        daemon.install_signals()
+        path.write_text("listen: 80\nto: [x]\n")
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: daemon.reloads["failed"] == 1)
+        await until(lambda: len([record for record in caplog.records if record.levelname == "ERROR"]) == 2)
+        first, second = (record.getMessage() for record in caplog.records if record.levelname == "ERROR")
+        assert first.startswith("reload refused, the old config serves on: ")
+        assert "proxyd.yaml:1:9: the address `80` lacks a port" in first
+        assert "proxyd.yaml:2:6: the address `x` lacks a port" in second
+        assert (await get(port_of(daemon))).body == b"one"
+
+
 async def test_watch_follows_the_file(tmp_path: Path) -> None:
     path = tmp_path / "proxyd.yaml"
     async with Origin("one") as one, Origin("two") as two, running(config(one), path=path, watch=True) as daemon:

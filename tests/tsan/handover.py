@@ -16,6 +16,7 @@ from proxyd.daemon import Daemon
 from tests.support.client import connect
 from tests.support.daemon import port_of
 from tests.support.origin import Origin
+from tests.support.wait import until
 
 RELOADS = 40
 CLIENTS = 8
@@ -45,6 +46,11 @@ async def ask(port: int, stop: asyncio.Event, asked: list[int], number: int) -> 
                 asked[number] += 1
 
 
+async def served(asked: list[int], wanted: int, clients: list[asyncio.Task[None]]) -> None:
+    """Wait until the clients have got that many answers, or one of them has failed."""
+    await until(lambda: sum(asked) >= wanted or any(client.done() for client in clients), seconds=60)
+
+
 async def main() -> None:
     asked = [0] * CLIENTS
     stop = asyncio.Event()
@@ -57,12 +63,10 @@ async def main() -> None:
             await daemon.start()
             clients = [asyncio.create_task(ask(port_of(daemon), stop, asked, number)) for number in range(CLIENTS)]
             for turn in range(2, RELOADS + 2):
-                before = sum(asked)
                 result = await daemon.reload(config(turn, servers, log, folder))
-                assert result.ok and result.changed, result
+                assert (result.ok, result.changed) == (True, True), result
                 daemon.status(), daemon.upstreams(), daemon.routes()
-                while sum(asked) < before + 12 * CLIENTS and not any(client.done() for client in clients):
-                    await asyncio.sleep(0)
+                await served(asked, sum(asked) + 12 * CLIENTS, clients)
             stop.set()
             await asyncio.gather(*clients)
             daemon.stop()

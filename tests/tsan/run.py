@@ -1,7 +1,7 @@
 """Runs the stress programs under ThreadSanitizer. Exit code 1 when one of them fails or a race is reported.
 
-The interpreter itself is not instrumented; libtsan is preloaded, and sees the native modules' every access and, through its interceptors, the
-interpreter's locks (so the GIL counts as what it is: order). That it really sees is proved first, with a race on purpose.
+The interpreter itself is not instrumented; libtsan is preloaded, and sees the native modules' every access and, through its interceptors,
+the interpreter's locks (so the GIL counts as what it is: order). That it really sees is proved first, with a race on purpose.
 """
 from __future__ import annotations
 

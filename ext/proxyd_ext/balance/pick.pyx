@@ -10,7 +10,7 @@ from proxyd_ext.balance.upstream cimport (
     BALANCE_HASH, BALANCE_LEAST_CONN, BALANCE_P2C, BALANCE_RANDOM, BALANCE_ROUND_ROBIN, Member, RingPoint, Tier,
 )
 from proxyd_ext.core.hash cimport random_below, random_next
-from proxyd_ext.core.shim cimport INVARIANT, cas_i64, fetch_add_int, fetch_add_u64, load_i64, store_i64, store_int
+from proxyd_ext.core.shim cimport INVARIANT, cas_i64, fetch_add_int, fetch_add_u64, load_i64, load_int, store_i64, store_int
 
 
 cdef inline bint _fits(const Upstream* upstream, int32_t member, const Tried* tried, int64_t now_ms) noexcept nogil:
@@ -165,5 +165,5 @@ cdef bint note_failure(const Upstream* upstream, int32_t member, int64_t now_ms)
 
 cdef void note_success(const Upstream* upstream, int32_t member) noexcept nogil:
     cdef ServerData* server = upstream.members[member].server
-    if server.failures != 0:
+    if load_int(&server.failures) != 0:
         store_int(&server.failures, 0)

@@ -1,6 +1,7 @@
 """A server: one address of one upstream, with its counters and health. It outlives snapshots; what a snapshot says of it (weight, backup) is in its member."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from proxyd_ext.core.events cimport EventNode
+from proxyd_ext.core.shim cimport load_i64, load_int
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.core.stats cimport CountTable, ENGINES_MAX, Histogram
 
@@ -44,7 +45,7 @@ ctypedef struct ServerData:
 
 
 cdef inline bint server_usable(const ServerData* server, int64_t now_ms) noexcept nogil:
-    return server.down == 0 and server.ejected_until_ms <= now_ms
+    return load_int(&server.down) == 0 and load_i64(&server.ejected_until_ms) <= now_ms
 
 
 cdef ServerLocal* server_join(ServerData* server, int engine) noexcept nogil   # make this engine's part if there is none; NULL: no memory

@@ -6,7 +6,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from proxyd_ext.core.fault cimport fault_info
 from proxyd_ext.core.live cimport LIVE_SERVER, live_born, live_died
 from proxyd_ext.core.shim cimport (
-    fetch_add_i64, fetch_and_int, fetch_or_int, load_acquire_ptr, load_i64, load_int, load_u64, store_i64, store_release_ptr,
+    fetch_add_i64, fetch_and_int, fetch_or_int, load_acquire_ptr, load_i64, load_int, load_u64, store_i64, store_int, store_release_ptr,
 )
 from proxyd_ext.core.stats cimport count_collect, histogram_dict, histogram_sum
 from proxyd_ext.io.sys cimport (
@@ -132,7 +132,7 @@ cdef class Server:
     def readmit(self) -> None:
         """End an ejection and forget the failures that led to it."""
         store_i64(&self.data.ejected_until_ms, 0)
-        self.data.failures = 0
+        store_int(&self.data.failures, 0)
 
     def state(self) -> dict:
         cdef int64_t left = load_i64(&self.data.ejected_until_ms) - _now_ms()

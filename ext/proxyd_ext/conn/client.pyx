@@ -25,7 +25,7 @@ from proxyd_ext.io.sys cimport AF_INET, AF_INET6, close, ntohs, sockaddr_in, soc
 from proxyd_ext.snapshot.compile cimport CompiledListener
 
 cdef enum:
-    LINGER_MS = 2000          # how long we read on after our FIN
+    LINGER_MS = 5000          # how long we read on after our FIN
     LINGER_BYTES = 16 << 20   # and how much: a client in the middle of an upload must get to see the answer
     SEND_STALL_MS = 60000     # a client that takes nothing of its last answer for so long is cut off
     NOT_LOOKED_YET = 0x7FFFFFFF
@@ -109,7 +109,7 @@ cdef void client_accept(void* owner, int fd, const sockaddr_storage* peer, sockl
     if client.next != NULL:
         client.next.previous = client
     context.first_client = client
-    context.client_count += 1
+    store_i64(&context.client_count, context.client_count + 1)
     store_i64(&local.open_count, local.open_count + 1)
     # The first request must arrive as a head does: within header_timeout, not idle_timeout.
     timer_after(&context.timers, &client.timer, context.clock.now_ms, settings.header_ms)
@@ -129,7 +129,7 @@ cdef void client_close(ClientConn* client, bint reset) noexcept nogil:
         client.next.previous = client.previous
     if client.counted != NULL:
         clients_leave(client.counted)
-    context.client_count -= 1
+    store_i64(&context.client_count, context.client_count - 1)
     store_i64(&client.local.open_count, client.local.open_count - 1)
     if client.local.leaving and client.local.open_count == 0:
         snapshot_release(context, (<CompiledListener*>client.local.settings).snapshot)

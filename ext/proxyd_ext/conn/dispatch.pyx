@@ -86,17 +86,17 @@ cdef void _on_client(void* owner, int what) noexcept nogil:
             elif state != CLIENT_CLOSING:
                 client_close(client, False)
         elif not exchange.flags & EX_REQUEST_DONE:
-            exchange_abandon(exchange, FAULT_CLIENT_CLOSED)
+            exchange_abandon(exchange, FAULT_CLIENT_CLOSED, True)
         # Otherwise a half-close: the client asked, and still listens.
     elif what == STREAM_SPLICED:
         if client.stream.flags & STREAM_ERRORED:
-            exchange_abandon(exchange, FAULT_CLIENT_CLOSED)   # it reset behind its last byte
+            exchange_abandon(exchange, FAULT_CLIENT_CLOSED, False)   # it reset behind its last byte
         else:
             exchange_request_spliced(exchange)
     else:
         INVARIANT(what == STREAM_FAILED or what == STREAM_HUNG)
         if exchange != NULL:
-            exchange_abandon(exchange, FAULT_CLIENT_CLOSED)
+            exchange_abandon(exchange, FAULT_CLIENT_CLOSED, False)
         else:
             client_close(client, False)
 
@@ -167,7 +167,7 @@ cdef void _origin_failed(Exchange* exchange, int state) noexcept nogil:
         exchange_fail(exchange, FAULT_UPSTREAM_TRUNCATED)
     else:
         # An origin may answer a request that it does not want to read whole, and close: the answer is then in our buffer.
-        if stream_salvage(&origin.stream):
+        if origin.stream.flags & STREAM_SENT and stream_salvage(&origin.stream):
             exchange_read_response(exchange)
             if origin.exchange == NULL:
                 return
@@ -212,7 +212,7 @@ cdef void _check_client(Exchange* exchange) noexcept nogil:
         given += exchange.splice.moved
     if exchange.flags & EX_RESPONSE_BEGUN:
         if given == exchange.client_mark and (stream_unsent(&client.stream) > 0 or exchange.splice.held > 0):
-            exchange_abandon(exchange, FAULT_CLIENT_STALLED)
+            exchange_abandon(exchange, FAULT_CLIENT_STALLED, False)
             return
         exchange.client_mark = given
         timer_set(&context.timers, &client.timer, context.clock.now_ms + SEND_STALL_MS)
@@ -296,7 +296,7 @@ cdef void connections_drain(Context* context) noexcept nogil:
 cdef void connections_abort(Context* context) noexcept nogil:
     while context.first_client != NULL:
         if context.first_client.exchange != NULL:
-            exchange_abandon(context.first_client.exchange, FAULT_DRAINING)
+            exchange_abandon(context.first_client.exchange, FAULT_DRAINING, False)
         else:
             client_close(context.first_client, True)
     while context.first_origin != NULL:

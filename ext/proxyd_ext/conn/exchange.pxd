@@ -34,8 +34,8 @@ cdef void exchange_answered(Exchange* exchange, uint16_t status, Slice head, Sli
 cdef void exchange_fail(Exchange* exchange, int fault) noexcept nogil
 # Answer with a fault, without another try.
 cdef void exchange_refuse(Exchange* exchange, int fault) noexcept nogil
-# The client is gone: nothing more can be told to it.
-cdef void exchange_abandon(Exchange* exchange, int fault) noexcept nogil
+# The client will not end this exchange.  `listens`: it only shut its side, and may still take the answers that were given before.
+cdef void exchange_abandon(Exchange* exchange, int fault, bint listens) noexcept nogil
 cdef void exchange_end_tunnel(Exchange* exchange) noexcept nogil
 
 

@@ -176,7 +176,7 @@ cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nog
     client.served += 1
     timer_off(&client.timer)
     store_i64(&client.local.in_flight, client.local.in_flight + 1)
-    context.exchange_count += 1
+    store_i64(&context.exchange_count, context.exchange_count + 1)
     return exchange
 
 
@@ -543,7 +543,7 @@ cdef void exchange_move_request(Exchange* exchange) noexcept nogil:
     elif result < 0:
         exchange_fail(exchange, -result)
     elif result == RELAY_MORE and exchange.client.ended:
-        exchange_abandon(exchange, FAULT_CLIENT_CLOSED)   # the rest of the body will never come
+        exchange_abandon(exchange, FAULT_CLIENT_CLOSED, True)   # the rest of the body will never come
 
 
 cdef void _request_sent(Exchange* exchange) noexcept nogil:
@@ -806,7 +806,7 @@ cdef void _log(Exchange* exchange) noexcept nogil:
     wait_end(exchange)
     client.exchange = NULL
     store_i64(&client.local.in_flight, client.local.in_flight - 1)
-    context.exchange_count -= 1
+    store_i64(&context.exchange_count, context.exchange_count - 1)
     if exchange.request_trailers != NULL:
         buffer_free(&context.buffers, exchange.request_trailers)
     if exchange.response_trailers != NULL:
@@ -894,8 +894,7 @@ cdef void _cut_off(Exchange* exchange, int fault) noexcept nogil:
         client_finish(client, False)
 
 
-cdef void exchange_abandon(Exchange* exchange, int fault) noexcept nogil:
-    """The client is gone: nothing more can be told to it."""
+cdef void exchange_abandon(Exchange* exchange, int fault, bint listens) noexcept nogil:
     cdef ClientConn* client = exchange.client
     exchange.fault = fault
     if not exchange.flags & EX_RESPONSE_BEGUN:
@@ -903,7 +902,10 @@ cdef void exchange_abandon(Exchange* exchange, int fault) noexcept nogil:
     _leave_server(exchange)
     _leave_origin(exchange, False)
     _log(exchange)
-    client_close(client, False)
+    if listens:
+        client_finish(client, True)
+    else:
+        client_close(client, False)
 
 
 cdef void exchange_end_tunnel(Exchange* exchange) noexcept nogil:

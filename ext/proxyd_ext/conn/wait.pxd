@@ -23,5 +23,5 @@ cdef bint consult_ask(Exchange* exchange, int kind) noexcept nogil
 cdef void wait_end(Exchange* exchange) noexcept nogil
 # The exchange that (slot, generation) names, or NULL when it no longer waits (counted as late).
 cdef Exchange* wait_find(Context* context, WaitSlot* slot, uint32_t generation) noexcept nogil
-# From any thread: leave an answer (or NULL: just wake) at a slot and wake its engine.  The answer is the slot's from then on.
+# From the control plane's thread: leave an answer at a slot and wake its engine.  The answer is the slot's from then on.
 cdef void wait_wake(Context* context, int32_t slot, Answer* answer) noexcept nogil

@@ -67,5 +67,9 @@ cdef Exchange* wait_find(Context* context, WaitSlot* slot, uint32_t generation) 
 
 
 cdef void wait_wake(Context* context, int32_t slot, Answer* answer) noexcept nogil:
-    free(exchange_ptr(&context.waits[slot].answer, answer))   # one that was not taken yet was for an older generation, or a repetition
+    cdef Answer* other = <Answer*>exchange_ptr(&context.waits[slot].answer, answer)
+    if other != NULL and <int32_t>(other.generation - answer.generation) > 0:
+        # Answers need not come in the order of the questions: the one for the slot's later use stays.
+        other = <Answer*>exchange_ptr(&context.waits[slot].answer, other)
+    free(other)
     event_push(&context.wakeups, &context.waits[slot].wake)

@@ -1,6 +1,7 @@
 """Pooled byte buffers (see buffer.pxd). Each class keeps up to 4 MiB of free buffers; what comes back above that is released."""
 from libc.stdlib cimport free, malloc
 from proxyd_ext.core.live cimport LIVE_BUFFER, live_born, live_died
+from proxyd_ext.core.shim cimport store_i64
 
 cdef enum:
     CACHED_BYTES = 4 << 20
@@ -50,14 +51,14 @@ cdef Buffer* buffer_new(BufferPool* pool, int size_class) noexcept nogil:
     buffer.next = NULL
     buffer.start = 0
     buffer.end = 0
-    pool.bytes_out += buffer.cap
+    store_i64(&pool.bytes_out, pool.bytes_out + <int64_t>buffer.cap)
     live_born(LIVE_BUFFER)
     return buffer
 
 
 cdef void buffer_free(BufferPool* pool, Buffer* buffer) noexcept nogil:
     cdef uint32_t k = buffer.size_class
-    pool.bytes_out -= buffer.cap
+    store_i64(&pool.bytes_out, pool.bytes_out - <int64_t>buffer.cap)
     live_died(LIVE_BUFFER)
     if (pool.cached[k] + 1) * buffer.cap > CACHED_BYTES:
         free(buffer.data)

@@ -87,7 +87,7 @@ cdef void _turn(EngineCore* core, int timeout_ms) noexcept nogil:
     poller_wait(&context.poller, timeout_ms)
     clock_read(&context.clock)
     _show_date(core)
-    core.turns += 1
+    counter_add(&core.turns, 1)
     poller_dispatch(&context.poller)
     timers_run(&context.timers, context.clock.now_ms)
     poller_run_ready(&context.poller)

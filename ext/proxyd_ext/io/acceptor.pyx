@@ -4,6 +4,7 @@ When descriptors run out, one is kept in reserve: it is given up for a moment so
 queue; every such refusal is counted. When the system itself is out of descriptors or memory, accepting rests until the engine's next tick.
 """
 from libc.stdint cimport uint32_t
+from proxyd_ext.core.shim cimport counter_add
 from proxyd_ext.io.poller cimport poller_add, poller_reserve
 from proxyd_ext.io.sys cimport (
     ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLEXCLUSIVE, EPOLLIN, EPOLL_CTL_DEL, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close, epoll_ctl, errno, send, sockaddr,
@@ -49,7 +50,7 @@ cdef bint _refuse_one(Acceptor* acceptor) noexcept nogil:
     if fd >= 0:
         send(fd, _REFUSAL, refusal_size(), MSG_NOSIGNAL | MSG_DONTWAIT)
         close(fd)
-        acceptor.refused += 1
+        counter_add(&acceptor.refused, 1)
     poller.reserve_fd = -1
     poller_reserve(poller)
     return fd >= 0

@@ -27,9 +27,15 @@ def command(settings: Settings, listen: str, servers: tuple[str, ...], balance: 
     \b
         proxyd proxy :8080 127.0.0.1:9001 127.0.0.1:9002
     """
+    from proxyd.config import load_text
+
+    text = config_text(listen, servers, balance=balance, health=health, threads=threads, log=log)
+    found = load_text(text).errors
+    if found:       # the words of the command line, whatever place they have in a text that the user never saw
+        raise click.UsageError("\n".join(f"{item.message}; {item.help}" if item.help else item.message for item in found))
     from proxyd.cli.serving import serve_in_foreground  # the whole daemon; help and errors of usage need none of it
 
-    serve_in_foreground(settings, text=config_text(listen, servers, balance=balance, health=health, threads=threads, log=log))
+    serve_in_foreground(settings, text=text)
 
 
 def config_text(

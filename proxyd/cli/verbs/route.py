@@ -13,6 +13,7 @@ from proxyd.cli.errors import CliError, Exit
 from proxyd.cli.output import ago, paint, plural, print_json, table
 from proxyd.cli.settings import Settings, common, pass_settings
 
+WHY_NOT_SHOWN = 12
 STATE_STYLES = {"up": "good", "unknown": "dim"}
 
 
@@ -45,7 +46,7 @@ def command(settings: Settings, request: tuple[str, ...], headers: tuple[str, ..
     if settings.json:
         print_json({"method": parts[0], "host": parts[1], "path": parts[2], "client": client, "source": source, "decisions": decisions})
     else:
-        print("\n".join(lines_of(parts, source, decisions)))
+        print("\n".join(lines_of(parts, source, decisions, every=bool(settings.verbose))))
     if not matched:
         raise click.exceptions.Exit(Exit.NOT_FOUND)
 
@@ -79,19 +80,18 @@ def decide(settings: Settings, parts: tuple[str, str, str], client_ip: str, list
     return str(path), [asdict(decision) for decision in explain_config(config, Question(*parts, client_ip, listener))]
 
 
-def lines_of(parts: tuple[str, str, str], source: str, decisions: list[dict[str, Any]]) -> list[str]:
+def lines_of(parts: tuple[str, str, str], source: str, decisions: list[dict[str, Any]], *, every: bool = False) -> list[str]:
     method, host, path = parts
     lines = [f"{method} {host}{path}  {paint(f'(by {source})', 'dim')}"]
-    for decision in decisions:
-        where = f"{decision['listener']} {decision['address']}"
+    for decision, addresses in by_listener(decisions):
+        where = f"{decision['listener']} {', '.join(addresses)}"
         if decision["route"] is None:
             lines.append(f"  {where}: {paint(decision['action'], 'error')}")
         else:
             lines.append(f"  {where}: route {paint(decision['route'], 'good')}, {decision['action']}")
         if decision["path"] != path and decision["route"] is not None:
             lines.append(f"      path as routed: {decision['path']}")
-        for name, differing in decision["why_not"]:
-            lines.append(f"      not {name}: {' and '.join(differing)} {'differs' if len(differing) == 1 else 'differ'}")
+        lines += [f"      {line}" for line in why_not_lines(decision["why_not"], every=every)]
         refused = False
         for policy in decision["policies"]:
             refused |= policy["refuses"]
@@ -99,6 +99,30 @@ def lines_of(parts: tuple[str, str, str], source: str, decisions: list[dict[str,
         if not refused:
             lines += [line for target in decision["targets"] for line in target_lines(target)]
     return lines
+
+
+def by_listener(decisions: list[dict[str, Any]]) -> list[tuple[dict[str, Any], list[str]]]:
+    """What the addresses of one listener decide is told once, with all of them."""
+    found: list[tuple[dict[str, Any], list[str]]] = []
+    for decision in decisions:
+        address = decision["address"]
+        if found and found[-1][0] | {"address": address} == decision:
+            found[-1][1].append(address)
+        else:
+            found.append((decision, [address]))
+    return found
+
+
+def why_not_lines(why_not: list[tuple[str, list[str]]], *, every: bool) -> list[str]:
+    """The routes before the one that matches. Of many, the nearest misses: those of which only the path or the like differs."""
+    fewest = {name for name, _ in sorted(why_not, key=lambda entry: len(entry[1]))[:WHY_NOT_SHOWN]}
+    lines = [
+        f"not {name}: {' and '.join(differing)} {'differs' if len(differing) == 1 else 'differ'}"
+        for name, differing in why_not
+        if every or name in fewest
+    ]
+    left = len(why_not) - len(lines)
+    return [*lines, f"nor {plural(left, 'other route')} (-v tells of all)"] if left else lines
 
 
 def target_lines(target: dict[str, Any]) -> list[str]:

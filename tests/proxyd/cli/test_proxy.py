@@ -1,7 +1,11 @@
 from __future__ import annotations
 
-import pytest
+from collections.abc import Callable
 
+import pytest
+from click.testing import Result
+
+from proxyd.cli.errors import Exit
 from proxyd.cli.verbs.proxy import config_text
 from proxyd.config import Config, load_text
 
@@ -52,3 +56,19 @@ def test_no_word_changes_the_structure(word: str) -> None:
     result = load_text(config_text(":8080", (word,), health="/h"))
     assert result.config is None
     assert {entry.code for entry in result.errors} <= {"PXD-022", "PXD-035", "PXD-006", "PXD-007"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((":8080", "nonsense"), "the address `nonsense` lacks a port"),
+        (("localhost:8080", "9001"), "cannot listen on the name `localhost`"),
+        ((":8080", "9001", "--threads", "many"), "`many` is not a number of threads"),
+        ((":8080", "9001", "--health", "x"), "`x` is not a health check"),
+    ],
+)
+def test_a_word_that_is_wrong_is_an_error_of_usage(arguments: tuple[str, ...], words: str, run: Callable[..., Result]) -> None:
+    result = run("proxy", *arguments)
+    assert result.exit_code == Exit.USAGE
+    assert words in result.stderr
+    assert "<text>" not in result.stderr

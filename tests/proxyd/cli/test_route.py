@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
 
 import pytest
 from click.testing import Result
 
 from proxyd.cli.errors import Exit
+from proxyd.cli.verbs.route import lines_of
 from proxyd.snapshot.explain import Question
+from proxyd.state import RouteDecision
 from tests.proxyd.admin.fake_daemon import FakeDaemon
 
 Run = Callable[..., Result]
@@ -61,6 +65,25 @@ def test_without_a_daemon_the_file_tells(run: Run, write: Callable[[str, str], s
     ]
     assert "refuses: 403" in run("route", "example.com/x", "--client", "192.0.2.1").stdout
     assert "405" in run("route", "TRACE", "example.com/x").stdout
+
+
+def decision(address: str, count: int) -> dict[str, Any]:
+    why_not = [(f"r{number}", ["path"] if number % 2 else ["host", "path"]) for number in range(count)]
+    return asdict(RouteDecision("web", address, "/a", "api", "respond 200", (), tuple((name, tuple(parts)) for name, parts in why_not)))
+
+
+def test_the_addresses_of_a_listener_share_an_answer() -> None:
+    lines = lines_of(("GET", "", "/a"), "x", [decision(":80", 1), decision("unix:/run/a", 1), decision(":81", 0)])
+    assert lines[1:] == [
+        "  web :80, unix:/run/a: route api, respond 200", "      not r0: host and path differ", "  web :81: route api, respond 200"]
+
+
+def test_of_many_other_routes_the_nearest_are_told() -> None:
+    lines = lines_of(("GET", "", "/a"), "x", [decision(":80", 30)])
+    assert len(lines) == 2 + 12 + 1
+    assert lines[2:5] == ["      not r1: path differs", "      not r3: path differs", "      not r5: path differs"]
+    assert lines[-1] == "      nor 18 other routes (-v tells of all)"
+    assert len(lines_of(("GET", "", "/a"), "x", [decision(":80", 30)], every=True)) == 2 + 30
 
 
 def test_no_route_gives_exit_code_7(run: Run, daemon: FakeDaemon) -> None:

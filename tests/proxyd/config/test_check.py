@@ -100,3 +100,8 @@ def test_suggestions() -> None:
     assert help("listen: :1\nto: ap\n" + APP).startswith("did you mean `app`? defined: app")
     assert "`localhost:80`" in help("listen: :1\nto: localhost\n")
     assert "not in this version yet" in help("listen: :1\nroutes: [{use: per-ip, respond: 200}]\n")
+
+
+def test_a_misspelt_listen_is_one_mistake() -> None:
+    result = load_text("lissen: :80\nto: 127.0.0.1:9\n", env={})
+    assert [item.code for item in result.diagnostics] == ["PXD-021"]
