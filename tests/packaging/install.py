@@ -4,9 +4,13 @@ Works on a copy of what git would hand out, so that nothing built in the checkou
 """
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -93,3 +97,35 @@ def test_sdist_to_wheel(checkout: Path, elsewhere: Path, tmp_path: Path) -> None
     assert not [name for name in packed | installed if name.endswith((".c", ".o")) or "/tests/" in name]
     environment.pip(wheel, cwd=elsewhere)
     environment.check(elsewhere, tmp_path / "venv")
+
+
+def test_make_run(checkout: Path, tmp_path: Path) -> None:
+    """A fresh clone serves the demo within five minutes, set-up included; Ctrl-C stops all of it."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "VENV", "PYTHON")}
+    before = time.monotonic()
+    with (tmp_path / "make.log").open("wb") as log:
+        make = subprocess.Popen(["make", "run"], cwd=checkout, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                process_group=0)
+    try:
+        origins = set()
+        while len(origins) < 2:
+            assert make.poll() is None, (tmp_path / "make.log").read_text()
+            assert time.monotonic() - before < 300, (tmp_path / "make.log").read_text()
+            time.sleep(0.2)
+            origins |= {name for name in ("one", "two") if f"X-Origin: {name}" in ask(8080)}
+        assert "http://127.0.0.1:8080" in (tmp_path / "make.log").read_text()
+    finally:
+        os.killpg(make.pid, signal.SIGINT)
+        make.wait(30)
+    for port in (8080, 9001, 9002):
+        assert ask(port) == "", f"somebody still listens on {port}"
+
+
+def ask(port: int) -> str:
+    """The answer to a GET, or nothing when nobody listens."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return b"".join(iter(lambda: client.recv(65536), b"")).decode()
+    except OSError:
+        return ""

@@ -23,8 +23,7 @@ cdef inline bint _fits(const Upstream* upstream, int32_t member, const Tried* tr
     return True
 
 
-cdef int32_t _round_robin(const Upstream* upstream, const Tier* tier, const Tried* tried, int64_t now_ms) noexcept nogil:
-    cdef uint64_t at = fetch_add_u64(&upstream.state.position, 1)
+cdef int32_t _round_robin(const Upstream* upstream, const Tier* tier, const Tried* tried, uint64_t at, int64_t now_ms) noexcept nogil:
     cdef uint32_t step
     cdef int32_t member
     for step in range(tier.sequence_size):
@@ -34,10 +33,9 @@ cdef int32_t _round_robin(const Upstream* upstream, const Tier* tier, const Trie
     return -1
 
 
-cdef int32_t _least_conn(const Upstream* upstream, const Tier* tier, const Tried* tried, int64_t now_ms) noexcept nogil:
+cdef int32_t _least_conn(const Upstream* upstream, const Tier* tier, const Tried* tried, uint64_t at, int64_t now_ms) noexcept nogil:
     """The fewest exchanges in flight for its weight. The search begins where round robin would go, and the first of equals wins: ties are
     shared out by weight."""
-    cdef uint64_t at = fetch_add_u64(&upstream.state.position, 1)
     cdef int32_t start = tier.sequence[<uint32_t>(at % tier.sequence_size)] - tier.first
     cdef int32_t i, member, best = -1
     cdef int64_t load, best_load = 0
@@ -120,15 +118,18 @@ cdef int32_t _ring(const Upstream* upstream, const Tier* tier, const Tried* trie
 cdef int32_t pick(const Upstream* upstream, const Tried* tried, uint64_t key, Random* random, int64_t now_ms) noexcept nogil:
     cdef const Tier* tier
     cdef int32_t member
+    cdef uint64_t at = 0
     cdef int k
+    if upstream.balance == BALANCE_ROUND_ROBIN or upstream.balance == BALANCE_LEAST_CONN:
+        at = fetch_add_u64(&upstream.state.position, 1)   # one step a pick, whichever tier it ends in
     for k in range(2):
         tier = &upstream.tiers[k]
         if tier.count == 0:
             continue
         if upstream.balance == BALANCE_ROUND_ROBIN:
-            member = _round_robin(upstream, tier, tried, now_ms)
+            member = _round_robin(upstream, tier, tried, at, now_ms)
         elif upstream.balance == BALANCE_LEAST_CONN:
-            member = _least_conn(upstream, tier, tried, now_ms)
+            member = _least_conn(upstream, tier, tried, at, now_ms)
         elif upstream.balance == BALANCE_P2C:
             member = _p2c(upstream, tier, tried, random, now_ms)
         elif upstream.balance == BALANCE_RANDOM:

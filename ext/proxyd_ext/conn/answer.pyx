@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, strlen
 from proxyd_ext.conn.model cimport EX_CLIENT_CLOSE, EX_OWN_ANSWER, EX_RESPONSE_BEGUN, Context
-from proxyd_ext.core.fault cimport FAULT_CLIENT_LIMIT, FAULT_METHOD_REFUSED, FAULT_URI_TOO_LONG, FaultInfo, fault_info
+from proxyd_ext.core.fault cimport FAULT_CLIENT_LIMIT, FAULT_MAX_FORWARDS, FAULT_METHOD_REFUSED, FAULT_URI_TOO_LONG, FaultInfo, fault_info
 from proxyd_ext.core.slice cimport Slice, slice_empty, slice_of
 from proxyd_ext.http1.head cimport METHOD_HEAD
 from proxyd_ext.http1.rewrite cimport reason_phrase, write_decimal, write_status_line
@@ -170,7 +170,7 @@ cdef void answer_fault(Exchange* exchange, int fault) noexcept nogil:
     _text(&out, b"\"\r\nX-Request-ID: ")
     out.at += write_request_id(exchange, out.at)
     _text(&out, b"\r\n")
-    if fault == FAULT_METHOD_REFUSED:
+    if fault == FAULT_METHOD_REFUSED or fault == FAULT_MAX_FORWARDS:
         _text(&out, b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n")
     if info.status == 503 and fault != FAULT_CLIENT_LIMIT:
         _text(&out, b"Retry-After: 1\r\n")

@@ -17,6 +17,7 @@ from proxyd_ext.conn.answer cimport answer_fault, answer_fixed, answer_redirect,
 from proxyd_ext.conn.client cimport client_close, client_finish, client_rest
 from proxyd_ext.conn.wait cimport consult_ask, wait_end
 from proxyd_ext.conn.key cimport real_client, request_key, trusted_peer
+from proxyd_ext.conn.guard cimport drop_disguised, max_forwards_used_up
 from proxyd_ext.conn.model cimport (
     CLIENT_BUSY, CLIENT_HEAD, CLIENT_IDLE, CLIENT_TUNNEL, ClientConn, Context, EX_CLIENT_CLOSE, EX_FRESH, EX_IDEMPOTENT, EX_IN_FLIGHT,
     EX_LAST_REQUEST, EX_NO_BODY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN, EX_REUSED,
@@ -35,7 +36,7 @@ from proxyd_ext.core.buffer cimport buffer_class, buffer_free, buffer_new
 from proxyd_ext.core.events cimport EVENT_EJECTED, event_push
 from proxyd_ext.core.fault cimport (
     FAULT_BODY_TOO_LARGE, FAULT_CLIENT_CLOSED, FAULT_CONSULT_FULL, FAULT_HEAD_REWRITE_TOO_LARGE, FAULT_HOST_INVALID, FAULT_LOOP,
-    FAULT_MEMORY, FAULT_METHOD_REFUSED, FAULT_NONE, FAULT_NO_ROUTE, FAULT_NO_SERVER, FAULT_PATH_INVALID, FAULT_RETRY_IF_REUSED,
+    FAULT_MAX_FORWARDS, FAULT_MEMORY, FAULT_METHOD_REFUSED, FAULT_NONE, FAULT_NO_ROUTE, FAULT_NO_SERVER, FAULT_PATH_INVALID, FAULT_RETRY_IF_REUSED,
     FAULT_RETRY_NEVER, FAULT_RETRY_SAFE, FAULT_SOURCE_UPSTREAM, FAULT_UPGRADE_UNEXPECTED, FAULT_UPSTREAM_HEAD_TOO_LARGE,
     FAULT_URI_TOO_LONG, FaultInfo, fault_info,
 )
@@ -279,6 +280,8 @@ cdef void _route(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
         fault = FAULT_BODY_TOO_LARGE
     elif head.first[FIELD_VIA] and _is_loop(context, head):
         fault = FAULT_LOOP
+    elif head.method == METHOD_OPTIONS and max_forwards_used_up(head):
+        fault = FAULT_MAX_FORWARDS
     if head.host.size and split_host(head.host, &host) < 0:
         fault = FAULT_HOST_INVALID
     exchange.host = host
@@ -377,7 +380,7 @@ cdef void _own_answer(Exchange* exchange) noexcept nogil:
 
 cdef void _before_own_answer(Exchange* exchange) noexcept nogil:
     """A request body that nobody will read: the connection cannot go on after the answer."""
-    if not exchange.flags & EX_REQUEST_DONE:
+    if not exchange.flags & EX_REQUEST_DONE or exchange.context.draining or exchange.client.local.leaving:
         exchange.flags |= EX_CLIENT_CLOSE
     _enter(exchange, PHASE_FILTER_RESPONSE)
 
@@ -424,6 +427,8 @@ cdef void _prepare(Exchange* exchange, Head* head, uint32_t size) noexcept nogil
     edits.upgrade = (exchange.flags & EX_UPGRADE) != 0
     edits.body = head.body
     edits.content_length = head.content_length
+    if not edits.trusted:
+        drop_disguised(head)
     edits.replaced = replace_fields(head, exchange.request_lines) if exchange.request_lines.size else 0
     written = write_request_head(head, &edits, exchange.request.data + exchange.request.end, exchange.request.cap - exchange.request.end)
     if written < 0:
@@ -876,11 +881,15 @@ cdef bint _may_retry(Exchange* exchange, const FaultInfo* info, bint stale) noex
     return (exchange.flags & EX_IDEMPOTENT) != 0
 
 
+cdef inline bint _looks_whole(const Exchange* exchange) noexcept nogil:
+    """A body that only the end of the connection delimits would look complete after FIN: to be seen as cut it needs a reset."""
+    return (exchange.flags & EX_RESPONSE_BEGUN) != 0 and exchange.response_body == BODY_CLOSE and not exchange.flags & EX_OUT_CHUNKED
+
+
 cdef void _cut_off(Exchange* exchange, int fault) noexcept nogil:
     """The answer has begun and cannot be finished: end it so that the client sees that it is not whole."""
     cdef ClientConn* client = exchange.client
-    # A body that only the end of the connection delimits would look complete after FIN: it needs a reset.
-    cdef bint until_close = exchange.response_body != BODY_LENGTH and not exchange.flags & EX_OUT_CHUNKED
+    cdef bint reset = _looks_whole(exchange)
     exchange.fault = fault
     if fault_info(fault).source == FAULT_SOURCE_UPSTREAM and exchange.server != NULL:
         record_try(exchange, fault)
@@ -888,7 +897,7 @@ cdef void _cut_off(Exchange* exchange, int fault) noexcept nogil:
     _leave_server(exchange)
     _leave_origin(exchange, False)
     _log(exchange)
-    if until_close:
+    if reset:
         client_close(client, True)
     else:
         client_finish(client, False)
@@ -896,16 +905,17 @@ cdef void _cut_off(Exchange* exchange, int fault) noexcept nogil:
 
 cdef void exchange_abandon(Exchange* exchange, int fault, bint listens) noexcept nogil:
     cdef ClientConn* client = exchange.client
+    cdef bint reset = _looks_whole(exchange)
     exchange.fault = fault
     if not exchange.flags & EX_RESPONSE_BEGUN:
         exchange.status = fault_info(fault).status
     _leave_server(exchange)
     _leave_origin(exchange, False)
     _log(exchange)
-    if listens:
+    if listens and not reset:
         client_finish(client, True)
     else:
-        client_close(client, False)
+        client_close(client, reset)
 
 
 cdef void exchange_end_tunnel(Exchange* exchange) noexcept nogil:
