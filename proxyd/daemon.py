@@ -27,6 +27,7 @@ from proxyd.discovery.names import Names
 from proxyd.discovery.resolver import AresResolver, Resolver
 from proxyd.ejections import Ejections
 from proxyd.engines import Callbacks, EngineSet
+from proxyd.files import allow_many_files
 from proxyd.health.monitor import HealthMonitor
 from proxyd.loading import Loaded, load_given, load_path
 from proxyd.notify import Notifier
@@ -225,7 +226,8 @@ class Daemon:
             return replace(result, seconds=self._clock.monotonic() - began)
 
     async def _reload(self, text: str | None, path: Path | None, dry_run: bool) -> ReloadResult:
-        loaded = self._load(text, path)
+        # On a thread: a config of thousands of routes takes its time, and health checks (and an inline engine) must not wait for it.
+        loaded = await asyncio.to_thread(self._load, text, path)
         if loaded.config is None:
             return self._refused(loaded.diagnostics, dry_run)
         try:
@@ -463,6 +465,7 @@ def serve(
     """
 
     async def main() -> int:
+        allow_many_files()
         daemon = Daemon(path=path, text=text, services=services, watch=watch)
         logs.set_up("info")
         await daemon.start()

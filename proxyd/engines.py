@@ -182,6 +182,7 @@ class EngineSet:
                 held.using.discard(index)
                 if not held.using:
                     del self._held[generation]
+                    log.debug("generation %d is let go: no engine uses it any more", generation)
                     return True
             case ("ejected", label, upstream):
                 self._callbacks.on_ejected(upstream, label)

@@ -18,7 +18,7 @@ from proxyd.admin.views import BODY_LIMIT_BYTES, Views
 from proxyd.codes import BIND_FAILED
 from proxyd.config.address import BindAddress
 from proxyd.diagnostics import Diagnostic
-from proxyd.sockets import BindError, Bound, open_bound
+from proxyd.sockets import BindError, Bound, close_all, open_bound
 from proxyd.state import DaemonError
 
 if TYPE_CHECKING:
@@ -59,14 +59,16 @@ class AdminServer:
         for bind in wanted:
             refuse_unsafe(bind)
         added: dict[AdminBind, Bound] = {}
-        try:
-            for bind in wanted:
-                if bind not in self._open and bind not in added:
+        errors: list[Diagnostic] = []
+        for index, bind in enumerate(wanted):
+            if bind not in self._open and bind not in added:
+                try:
                     added[bind] = bind_admin(bind)
-        except (BindError, AddressError) as error:
-            for bound in added.values():
-                bound.close()
-            raise DaemonError(*_cannot_bind(error)) from error
+                except (BindError, AddressError) as error:
+                    errors.append(_cannot_bind(error, f"admin.bind[{index}]" if self._binds is None else ""))
+        if errors:
+            close_all(list(added.values()))
+            raise DaemonError(errors[0].message, errors)
         runner = await self._running()
         for bind, bound in added.items():
             self._open[bind] = await _serve(runner, bound)
@@ -122,7 +124,5 @@ async def _serve(runner: web.AppRunner, bound: Bound) -> _Open:
     return _Open(bound, site)
 
 
-def _cannot_bind(error: BindError | AddressError) -> tuple[str, list[Diagnostic]]:
-    help_ = error.help if isinstance(error, BindError) else ""
-    message = f"the admin API {error}"
-    return message, [Diagnostic(BIND_FAILED.code, message, help=help_, path="admin.bind")]
+def _cannot_bind(error: BindError | AddressError, path: str) -> Diagnostic:
+    return Diagnostic(BIND_FAILED.code, f"the admin API {error}", help=error.help if isinstance(error, BindError) else "", path=path)

@@ -1,5 +1,5 @@
-"""`proxyd check --online`: what only the network can tell. A listener that cannot be bound is an error; a dead server or a name without
-an address is a warning, as it is when proxyd starts."""
+"""`proxyd check --online`: what only this machine and the network can tell. A listener that cannot be bound, or a log that cannot be opened,
+is an error; a dead server or a name without an address is a warning, as it is when proxyd starts."""
 from __future__ import annotations
 
 import asyncio
@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Iterable
 
-from proxyd.codes import BIND_FAILED, SERVER_DEAD, UNRESOLVED
+from proxyd.codes import BIND_FAILED, LOG_FAILED, SERVER_DEAD, UNRESOLVED
 from proxyd.config import Config
 from proxyd.config.address import Address, BindAddress
 from proxyd.diagnostics import Diagnostic
@@ -20,6 +20,7 @@ AT_ONCE = 64
 async def check_online(config: Config, served: frozenset[str]) -> list[Diagnostic]:
     """`served`: addresses that a running proxyd listens on."""
     found = [entry for path, bind in binds(config) if str(bind) not in served for entry in check_bind(path, bind)]
+    found += check_log(config)
     turns = asyncio.Semaphore(AT_ONCE)
     found += [
         entry
@@ -50,6 +51,16 @@ def check_bind(path: str, bind: BindAddress) -> list[Diagnostic]:
     except BindError as error:
         return [Diagnostic(BIND_FAILED.code, str(error), help=error.help, path=path)]
     return []
+
+
+def check_log(config: Config) -> list[Diagnostic]:
+    """Whether the access log's file could be opened; it is not, since that would make it."""
+    to = config.log.access.to if config.log.access is not None else "stdout"
+    place = to if os.path.exists(to) else os.path.dirname(to) or "."
+    if to in ("stdout", "stderr") or os.access(place, os.W_OK) and (place == to or os.path.isdir(place)):
+        return []
+    reason = "no permission to write there" if os.path.exists(place) else f"there is no folder `{place}`"
+    return [Diagnostic(LOG_FAILED.code, f"cannot open the access log {to}: {reason}", help=LOG_FAILED.help, path="log.access.to")]
 
 
 async def check_server(path: str, address: Address, turns: asyncio.Semaphore) -> list[Diagnostic]:

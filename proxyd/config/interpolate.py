@@ -30,7 +30,7 @@ class Interpolator:
         self.raw: dict[str, ScalarNode] = {
             name: value for name, (_, value) in (variables.entries.items() if variables else ()) if isinstance(value, ScalarNode)
         }
-        self.visiting: list[str] = []
+        self.open: set[int] = set()  # scalars whose replacement has begun and not ended: what they need is being looked up
         self.size = 0
         self.done: set[int] = set()
 
@@ -60,7 +60,9 @@ class Interpolator:
                 return self.broken(node, reference[0], "PXD-007", "`${` without its `}`", "write `$${` for a literal `${`")
             return self.lookup(node, reference[0], reference[1])
 
+        self.open.add(id(node))
         text = _REFERENCE.sub(put, node.text)
+        self.open.discard(id(node))
         self.size += len(text)
         if len(text) > MAX_TEXT or self.size > MAX_TOTAL:
             what = "the text is longer than 1 MiB" if len(text) > MAX_TEXT else "all texts together are longer than 16 MiB"
@@ -79,19 +81,17 @@ class Interpolator:
         return self.broken(node, reference, "PXD-007", f"`{kind[:40]}:` is not a source of text", help)
 
     def variable(self, node: ScalarNode, reference: str, name: str) -> str:
-        if name in self.visiting:
-            return self.broken(node, reference, "PXD-007", f"the variable `{name}` is made of itself", "")
-        if len(self.visiting) >= MAX_DEPTH:
-            return self.broken(node, reference, "PXD-004", f"variables that hold variables, more than {MAX_DEPTH} levels deep", "")
         source = self.raw.get(name)
         if source is None:
             near = closest(name, self.raw)
             defined = f"defined in `vars`: {', '.join(sorted(self.raw)[:20])}" if self.raw else "`vars` defines none"
             hint = (f"did you mean `{near}`? " if near else "") + f"{defined}; for the environment write `${{env:{name or 'NAME'}}}`"
             return self.broken(node, reference, "PXD-007", f"the variable `{name[:60]}` is not defined", hint)
-        self.visiting.append(name)
+        if id(source) in self.open:
+            return self.broken(node, reference, "PXD-007", f"the variable `{name}` is made of itself", "")
+        if len(self.open) > MAX_DEPTH:
+            return self.broken(node, reference, "PXD-004", f"variables that hold variables, more than {MAX_DEPTH} levels deep", "")
         self.replace(source)
-        self.visiting.pop()
         node.secret |= source.secret
         if source.broken:
             node.broken = True  # what is wrong with it is told where it stands

@@ -96,6 +96,7 @@ class Names:
         if entry.failures:
             log.info("%s resolves again", entry.name)
         entry.error, entry.failures = "", 0
+        log.debug("%s is %s for %g s", entry.name, ", ".join(answer.addresses), answer.ttl)
         if answer.addresses != entry.addresses:
             before, entry.addresses = entry.addresses, answer.addresses
             if before:

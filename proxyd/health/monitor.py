@@ -127,6 +127,8 @@ class HealthMonitor:
     def _on_outcome(self, watch: _Watch, outcome: Outcome) -> None:
         wanted, state = watch.wanted, watch.state
         first = state.verdict == "unknown"
+        said = "passed" if outcome.passed else f"failed: {outcome.reason}"
+        log.debug("%s: %s check %s, %.0f ms", wanted.upstream, wanted.label, said, outcome.duration_seconds * 1000)
         changed = state.on_outcome(outcome, self.clock.wall())
         self._maybe_readmit(watch, outcome)
         if changed:

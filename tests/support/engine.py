@@ -4,6 +4,7 @@ A `Rig` runs in one of two ways, and most tests run in both: *inline*, one engin
 *threads*, two engines on threads of their own under the real clock. When a test is over, `Rig.finish` closes everything and holds
 the engines to it: nothing open, nothing counted as open, no buffer out, and in a debug build no native object alive.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -23,15 +24,7 @@ from proxyd_ext.engine import Engine
 from proxyd_ext.io.listener import Listener
 from proxyd_ext.route.stats import RouteStats
 from proxyd_ext.snapshot import Snapshot
-from proxyd_ext.snapshot.spec import (
-    ListenerSpec,
-    MemberSpec,
-    ProxyAction,
-    RouteSpec,
-    SnapshotSpec,
-    TargetSpec,
-    UpstreamSpec,
-)
+from proxyd_ext.snapshot.spec import ListenerSpec, MemberSpec, ProxyAction, RouteSpec, SnapshotSpec, TargetSpec, UpstreamSpec
 from tests.support.wire import WAIT_SECONDS, Origin, Peer
 
 T = TypeVar("T")
@@ -67,7 +60,7 @@ class Rig:
             for thread in self.threads:
                 thread.start()
         self.generation = 0
-        self.events: list[tuple[int, tuple[Any, ...]]] = []       # (engine, event), oldest first
+        self.events: list[tuple[int, tuple[Any, ...]]] = []  # (engine, event), oldest first
         self.clients: list[Peer] = []
         self.origins: list[Origin] = []
         self.listeners: dict[str, Listener] = {}
@@ -106,7 +99,9 @@ class Rig:
 
     def _wait(self, watch: Sequence[socket.socket], seconds: float) -> None:
         """Something to do, or a moment gone by: a descriptor that is ready ends the wait."""
-        ready = [engine.fileno() for engine in self.engines] if self.mode == "inline" else [engine.events_fileno() for engine in self.engines]
+        ready = (
+            [engine.fileno() for engine in self.engines] if self.mode == "inline" else [engine.events_fileno() for engine in self.engines]
+        )
         select.select([*ready, *(sock for sock in watch if sock.fileno() >= 0)], [], [], seconds)
 
     def settle(self) -> None:
@@ -146,7 +141,7 @@ class Rig:
 
         def find() -> tuple[Any, ...] | None:
             for at, (_, event) in enumerate(self.events):
-                if event[:len(wanted)] == wanted:
+                if event[: len(wanted)] == wanted:
                     del self.events[at]
                     return event
             return None
@@ -169,8 +164,9 @@ class Rig:
             self.servers[key] = Server(upstream, origin.label, origin.address)
         return self.servers[key]
 
-    def upstream(self, *origins: Origin, name: str = "app", weights: Sequence[int] = (), backups: Sequence[Origin] = (),
-                 **settings: Any) -> UpstreamSpec:
+    def upstream(
+        self, *origins: Origin, name: str = "app", weights: Sequence[int] = (), backups: Sequence[Origin] = (), **settings: Any
+    ) -> UpstreamSpec:
         members = [MemberSpec(self.server(name, origin), weight=weights[i] if weights else 1) for i, origin in enumerate(origins)]
         members += [MemberSpec(self.server(name, origin), backup=True) for origin in backups]
         return UpstreamSpec(name=name, state=self.states.setdefault(name, UpstreamState(name)), members=members, **settings)
@@ -205,8 +201,15 @@ class Rig:
         stats = [self.stats_of(name, route.name) for route in routes] + [self.stats_of(name, "-")]
         return ListenerSpec(listener=self.listen(name), name=name, table=table, stats=stats, **settings)
 
-    def publish(self, routes: Sequence[RouteSpec], upstreams: Sequence[UpstreamSpec] = (), *, listeners: Sequence[str] = ("web",),
-                wait: bool = True, **settings: Any) -> SnapshotSpec:
+    def publish(
+        self,
+        routes: Sequence[RouteSpec],
+        upstreams: Sequence[UpstreamSpec] = (),
+        *,
+        listeners: Sequence[str] = ("web",),
+        wait: bool = True,
+        **settings: Any,
+    ) -> SnapshotSpec:
         """Compile a snapshot in which every listener has these routes and settings, hand it over, and wait for the acknowledgements."""
         specs = [self.listener_spec(routes, name, **settings) for name in listeners]
         return self.publish_spec(SnapshotSpec(0, "test", specs, [routes], upstreams), wait=wait)
@@ -223,17 +226,27 @@ class Rig:
                 self.event("ack", self.generation)
         return self.spec
 
-    def serve(self, *origins: Origin, filters: Sequence[Any] = (), upstream: Mapping[str, Any] | None = None,
-              action: Mapping[str, Any] | None = None, target: Mapping[str, Any] | None = None, **settings: Any) -> None:
+    def serve(
+        self,
+        *origins: Origin,
+        filters: Sequence[Any] = (),
+        upstream: Mapping[str, Any] | None = None,
+        action: Mapping[str, Any] | None = None,
+        target: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
         """The usual: everything that comes goes to one upstream, "app", of these origins."""
         app = self.upstream(*origins, **(upstream or {}))
         route = RouteSpec("all", ProxyAction([TargetSpec(0, **(target or {}))], **(action or {})), filters=filters)
         self.publish([route], [app], **settings)
 
-    def connect(self, listener: str = "web", *, receive_bytes: int = 0, send_bytes: int = 0, source: str | None = None) -> Peer:
+    def connect(self, listener: str = "web", *, receive_bytes: int = 0, send_bytes: int = 0, source: str | None = None,
+                sock: socket.socket | None = None) -> Peer:
         """A client's connection."""
         address = self.listeners[listener].address
-        sock = socket.socket(socket.AF_UNIX if address.startswith("unix:") else socket.AF_INET6 if address.count(":") > 1 else socket.AF_INET)
+        sock = socket.socket(
+            socket.AF_UNIX if address.startswith("unix:") else socket.AF_INET6 if address.count(":") > 1 else socket.AF_INET
+        )
         if receive_bytes:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         if send_bytes:
@@ -263,7 +276,10 @@ class Rig:
 
     def counted(self, method: str, status: int, count: int = 1, route: str = "all") -> None:
         """Wait until the route has counted so many exchanges of that kind."""
-        self.until(lambda: self.requests(route).get((method, status), 0) >= count, f"{method} {status} counted {count} times, not {self.requests(route)}")
+        self.until(
+            lambda: self.requests(route).get((method, status), 0) >= count,
+            f"{method} {status} counted {count} times, not {self.requests(route)}",
+        )
         assert self.requests(route)[(method, status)] == count
 
     def of(self, origin: Origin, upstream: str = "app") -> dict[str, Any]:
@@ -295,7 +311,7 @@ class Rig:
     def _close_clients(self) -> None:
         for peer in self.clients:
             if peer.sock.fileno() >= 0:
-                peer.reset()       # a FIN alone would be a half-close, and an exchange goes on behind it
+                peer.reset()  # a FIN alone would be a half-close, and an exchange goes on behind it
         for origin in self.origins:
             for peer in origin.peers:
                 peer.close()

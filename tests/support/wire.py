@@ -9,6 +9,7 @@
 Nothing blocks: `send` queues what the kernel does not take, and whatever waits (`request`, `response`, `ended`, ...) pumps the engine and all queues
 until its condition holds, or fails when its time is over.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -40,8 +41,8 @@ class Message:
     head: bytes
     body: bytes = b""
     trailers: list[tuple[str, str]] = field(default_factory=list)
-    chunks: list[int] = field(default_factory=list)    # sizes, when the body was chunked
-    framing: str = "none"                              # none, length, chunked, close
+    chunks: list[int] = field(default_factory=list)  # sizes, when the body was chunked
+    framing: str = "none"  # none, length, chunked, close
 
     @property
     def start(self) -> str:
@@ -74,7 +75,9 @@ class Message:
 
 
 def _fields(lines: Sequence[bytes]) -> list[tuple[str, str]]:
-    return [(name.decode("latin-1"), value.strip().decode("latin-1")) for name, _, value in (line.partition(b":") for line in lines if line)]
+    return [
+        (name.decode("latin-1"), value.strip().decode("latin-1")) for name, _, value in (line.partition(b":") for line in lines if line)
+    ]
 
 
 class Peer:
@@ -82,10 +85,10 @@ class Peer:
 
     def __init__(self, pump: Pump, sock: socket.socket) -> None:
         self.sock, self.pump = sock, pump
-        self.received = bytearray()    # read from the socket, not yet consumed by the script
+        self.received = bytearray()  # read from the socket, not yet consumed by the script
         self.eof = False
-        self.broken = False            # the other side reset the connection, and all that came before was read
-        self.refused = False           # nothing more can be sent
+        self.broken = False  # the other side reset the connection, and all that came before was read
+        self.refused = False  # nothing more can be sent
         self._outbox = bytearray()
         self._finish = False
         sock.setblocking(False)
@@ -100,11 +103,11 @@ class Peer:
     def flush(self) -> None:
         while self._outbox and not self.refused and self.sock.fileno() >= 0:
             try:
-                del self._outbox[:self.sock.send(memoryview(self._outbox)[:1 << 18].tobytes())]
+                del self._outbox[: self.sock.send(memoryview(self._outbox)[: 1 << 18].tobytes())]
             except BlockingIOError:
                 return
             except OSError:
-                self.refused = True       # what the other side said before is still to be read
+                self.refused = True  # what the other side said before is still to be read
         if not self._outbox and self._finish and not self.refused:
             self._finish = False
             with contextlib.suppress(OSError):
@@ -159,7 +162,9 @@ class Peer:
             return self.pump.until(taken, what, [self.sock])
         except AssertionError as error:
             state = "reset" if self.broken else "ended" if self.eof else "open"
-            raise AssertionError(f"{error}; connection {state}, {len(self.received)} bytes received: {bytes(self.received[:200])!r}") from None
+            raise AssertionError(
+                f"{error}; connection {state}, {len(self.received)} bytes received: {bytes(self.received[:200])!r}"
+            ) from None
 
     def read(self, size: int) -> bytes:
         """Exactly `size` bytes."""
@@ -248,14 +253,15 @@ Answer = Callable[[Message], bytes]
 class Origin:
     """A listening socket. Either the script accepts and speaks, or `serve` answers every request by a function."""
 
-    def __init__(self, pump: Pump, host: str = "127.0.0.1", backlog: int = 128, path: str | None = None, receive_bytes: int = 0,
-                 send_bytes: int = 0) -> None:
+    def __init__(
+        self, pump: Pump, host: str = "127.0.0.1", backlog: int = 128, path: str | None = None, receive_bytes: int = 0, send_bytes: int = 0
+    ) -> None:
         self.pump = pump
         self.path = path
         family = socket.AF_UNIX if path else socket.AF_INET6 if ":" in host else socket.AF_INET
         self.sock = socket.socket(family)
         if receive_bytes:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)   # accepted sockets inherit it
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)  # accepted sockets inherit it
         if send_bytes:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_bytes)
         self.sock.bind(path if path else (host, 0))
@@ -263,7 +269,7 @@ class Origin:
         self.sock.setblocking(False)
         self.host = host
         self.port: int = 0 if path else self.sock.getsockname()[1]
-        self.peers: list[Peer] = []        # accepted so far
+        self.peers: list[Peer] = []  # accepted so far
         self.requests: list[Message] = []  # read by `serve`
         self._answer: Answer | None = None
         self._read: dict[Peer, bytearray] = {}
@@ -306,7 +312,9 @@ class Origin:
         """From now on answer every request (Content-Length bodies are read first): 200 with the origin's label unless told otherwise."""
         text = self.label.encode()
         whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text)
-        self._answer = answer if callable(answer) else lambda request: answer or (whole if request.method != "HEAD" else whole[:-len(text)])
+        self._answer = (
+            answer if callable(answer) else lambda request: answer or (whole if request.method != "HEAD" else whole[: -len(text)])
+        )
         return self
 
     def turn(self) -> None:
@@ -343,10 +351,10 @@ def _maybe_request(received: bytearray) -> Message | None:
     end = received.find(b"\r\n\r\n")
     if end < 0:
         return None
-    message = Message(bytes(received[:end + 4]))
+    message = Message(bytes(received[: end + 4]))
     size = int(message.field("content-length") or 0)
     if len(received) < end + 4 + size:
         return None
-    message.body = bytes(received[end + 4:end + 4 + size])
-    del received[:end + 4 + size]
+    message.body = bytes(received[end + 4 : end + 4 + size])
+    del received[: end + 4 + size]
     return message

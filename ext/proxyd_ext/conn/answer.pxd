@@ -15,6 +15,7 @@ cdef int wanted_form(Slice accept) noexcept nogil
 # Each composes a whole answer for the exchange's client and sets its status and bytes_out.  `fault` gives status and words.
 cdef void answer_fault(Exchange* exchange, int fault) noexcept nogil
 cdef void answer_fixed(Exchange* exchange) noexcept nogil                        # the route's respond
+cdef void answer_options(Exchange* exchange) noexcept nogil                      # OPTIONS that was to come no further than to us
 cdef void answer_redirect(Exchange* exchange) noexcept nogil                     # the route's redirect
 cdef void answer_with(Exchange* exchange, uint16_t status, Slice head, Slice body) noexcept nogil
 # Text of a request's id: what a trusted peer gave if it is harmless in a body, else ours in 16 hex digits; returns the bytes written (at most 128).

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, strlen
 from proxyd_ext.conn.model cimport EX_CLIENT_CLOSE, EX_OWN_ANSWER, EX_RESPONSE_BEGUN, Context
-from proxyd_ext.core.fault cimport FAULT_CLIENT_LIMIT, FAULT_MAX_FORWARDS, FAULT_METHOD_REFUSED, FAULT_URI_TOO_LONG, FaultInfo, fault_info
+from proxyd_ext.core.fault cimport FAULT_CLIENT_LIMIT, FAULT_METHOD_REFUSED, FAULT_URI_TOO_LONG, FaultInfo, fault_info
 from proxyd_ext.core.slice cimport Slice, slice_empty, slice_of
 from proxyd_ext.http1.head cimport METHOD_HEAD
 from proxyd_ext.http1.rewrite cimport reason_phrase, write_decimal, write_status_line
@@ -11,6 +11,8 @@ from proxyd_ext.io.stream cimport stream_commit, stream_room, stream_send
 from proxyd_ext.snapshot.compile cimport (
     CompiledRoute, PART_HOST, PART_PATH, PART_QUERY, PART_SCHEME, PART_TEXT,
 )
+
+cdef const char* _ALLOW = b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n"
 
 cdef enum:
     HEAD_ROOM = 1024          # status line and the fields that we write ourselves
@@ -170,19 +172,26 @@ cdef void answer_fault(Exchange* exchange, int fault) noexcept nogil:
     _text(&out, b"\"\r\nX-Request-ID: ")
     out.at += write_request_id(exchange, out.at)
     _text(&out, b"\r\n")
-    if fault == FAULT_METHOD_REFUSED or fault == FAULT_MAX_FORWARDS:
-        _text(&out, b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n")
+    if fault == FAULT_METHOD_REFUSED:
+        _text(&out, _ALLOW)
     if info.status == 503 and fault != FAULT_CLIENT_LIMIT:
         _text(&out, b"Retry-After: 1\r\n")
     _body(exchange, &out, slice_of(body.start, body.at - body.start))
     _send(exchange, &out)
 
 
+cdef void answer_options(Exchange* exchange) noexcept nogil:
+    answer_with(exchange, 200, slice_of(<const uint8_t*>_ALLOW, strlen(_ALLOW)), slice_empty())
+
+
 cdef void answer_with(Exchange* exchange, uint16_t status, Slice head, Slice body) noexcept nogil:
     cdef Out out
     cdef Slice lines = exchange.response_lines
     cdef Slice first = body
-    cdef bint large = head.size + lines.size + body.size > 65536
+    cdef bint large
+    if status == 204 or status == 304:
+        body = first = slice_empty()   # these have none (RFC 9110 §6.4.1), whatever the config says
+    large = head.size + lines.size + body.size > 65536
     if large:
         # Too big to compose: the head goes through the arena, the body straight after it.
         first = slice_empty()

@@ -207,7 +207,7 @@ cdef void client_finished(ClientConn* client) noexcept nogil:
     client.state = CLIENT_LINGER
     client.scanned = 0
     stream_finish(&client.stream)
-    timer_set(&context.timers, &client.timer, context.clock.now_ms + LINGER_MS)
+    timer_set(&context.timers, &client.timer, context.clock.now_ms + (DRAIN_QUIET_MS if context.draining else LINGER_MS))
     stream_resume(&client.stream)
     client_discard(client)
 

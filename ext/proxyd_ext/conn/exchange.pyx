@@ -13,7 +13,7 @@ from libc.string cimport memcmp, memcpy
 from proxyd_ext.balance.pick cimport TRIED_MAX, note_failure, note_success, pick
 from proxyd_ext.balance.server cimport server_drop, server_hold
 from proxyd_ext.balance.upstream cimport BALANCE_HASH
-from proxyd_ext.conn.answer cimport answer_fault, answer_fixed, answer_redirect, answer_with, wanted_form
+from proxyd_ext.conn.answer cimport answer_fault, answer_fixed, answer_options, answer_redirect, answer_with, wanted_form
 from proxyd_ext.conn.client cimport client_close, client_finish, client_rest
 from proxyd_ext.conn.wait cimport consult_ask, wait_end
 from proxyd_ext.conn.key cimport real_client, request_key, trusted_peer
@@ -36,7 +36,7 @@ from proxyd_ext.core.buffer cimport buffer_class, buffer_free, buffer_new
 from proxyd_ext.core.events cimport EVENT_EJECTED, event_push
 from proxyd_ext.core.fault cimport (
     FAULT_BODY_TOO_LARGE, FAULT_CLIENT_CLOSED, FAULT_CONSULT_FULL, FAULT_HEAD_REWRITE_TOO_LARGE, FAULT_HOST_INVALID, FAULT_LOOP,
-    FAULT_MAX_FORWARDS, FAULT_MEMORY, FAULT_METHOD_REFUSED, FAULT_NONE, FAULT_NO_ROUTE, FAULT_NO_SERVER, FAULT_PATH_INVALID, FAULT_RETRY_IF_REUSED,
+    FAULT_MEMORY, FAULT_METHOD_REFUSED, FAULT_NONE, FAULT_NO_ROUTE, FAULT_NO_SERVER, FAULT_PATH_INVALID, FAULT_RETRY_IF_REUSED,
     FAULT_RETRY_NEVER, FAULT_RETRY_SAFE, FAULT_SOURCE_UPSTREAM, FAULT_UPGRADE_UNEXPECTED, FAULT_UPSTREAM_HEAD_TOO_LARGE,
     FAULT_URI_TOO_LONG, FaultInfo, fault_info,
 )
@@ -243,7 +243,7 @@ cdef int _keep_request(Exchange* exchange, Head* head, uint32_t size) noexcept n
     exchange.host = _keep(exchange, exchange.host, 255)
     exchange.path = _keep(exchange, exchange.path, exchange.path.size)
     exchange.query = _keep(exchange, exchange.query, exchange.query.size)
-    if exchange.flags & EX_TRUSTED and id.data != NULL:
+    if exchange.flags & EX_TRUSTED and 0 < id.size <= 128:
         exchange.request_id = _keep(exchange, id, 128)
     if exchange.client_ip.data != exchange.client.ip:
         exchange.client_ip = _keep(exchange, exchange.client_ip, 46)
@@ -280,8 +280,6 @@ cdef void _route(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
         fault = FAULT_BODY_TOO_LARGE
     elif head.first[FIELD_VIA] and _is_loop(context, head):
         fault = FAULT_LOOP
-    elif head.method == METHOD_OPTIONS and max_forwards_used_up(head):
-        fault = FAULT_MAX_FORWARDS
     if head.host.size and split_host(head.host, &host) < 0:
         fault = FAULT_HOST_INVALID
     exchange.host = host
@@ -317,6 +315,13 @@ cdef void _route(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
     if fault != FAULT_NONE:
         stream_consume(&exchange.client.stream, size)
         exchange_refuse(exchange, fault)
+        return
+    if head.method == METHOD_OPTIONS and max_forwards_used_up(head):
+        stream_consume(&exchange.client.stream, size)
+        _before_own_answer(exchange)
+        answer_options(exchange)
+        _enter(exchange, PHASE_DELIVER)
+        exchange_end(exchange)
         return
     if exchange.route.action != ACTION_PROXY:
         stream_consume(&exchange.client.stream, size)
@@ -883,7 +888,8 @@ cdef bint _may_retry(Exchange* exchange, const FaultInfo* info, bint stale) noex
 
 cdef inline bint _looks_whole(const Exchange* exchange) noexcept nogil:
     """A body that only the end of the connection delimits would look complete after FIN: to be seen as cut it needs a reset."""
-    return (exchange.flags & EX_RESPONSE_BEGUN) != 0 and exchange.response_body == BODY_CLOSE and not exchange.flags & EX_OUT_CHUNKED
+    return ((exchange.flags & EX_RESPONSE_BEGUN) != 0 and not exchange.flags & EX_OUT_CHUNKED
+            and (exchange.response_body == BODY_CLOSE or exchange.response_body == BODY_CHUNKED))
 
 
 cdef void _cut_off(Exchange* exchange, int fault) noexcept nogil:

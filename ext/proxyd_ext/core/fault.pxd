@@ -29,7 +29,6 @@ cdef enum:
     FAULT_CLIENT_STALLED = 18            # the client did not take the answer in time
     FAULT_CLIENT_LIMIT = 19              # 503: connections per client
     FAULT_LOOP = 20                      # 508: our own Via came back
-    FAULT_MAX_FORWARDS = 21              # 200: OPTIONS that was to come no further than to us; not a failure, but an answer of ours
     # proxyd itself.
     FAULT_NO_ROUTE = 30                  # 404
     FAULT_NO_SERVER = 31                 # 503: no server of the upstream is usable

@@ -43,7 +43,6 @@ cdef void _fill() noexcept nogil:
     _set(FAULT_CLIENT_STALLED, 499, client, never, "client_stalled", "connection_write_timeout", "the client stopped taking the answer")
     _set(FAULT_CLIENT_LIMIT, 503, client, never, "client_limit", "connection_limit_reached", "this client has too many connections")
     _set(FAULT_LOOP, 508, client, never, "loop", "proxy_loop_detected", "the request came back to the proxy that had sent it")
-    _set(FAULT_MAX_FORWARDS, 200, client, never, "max_forwards", "proxy_internal_response", "the request was not to be forwarded any further")
     _set(FAULT_NO_ROUTE, 404, self, never, "no_route", "destination_not_found", "no route matches this request")
     _set(FAULT_NO_SERVER, 503, self, never, "no_server", "destination_unavailable", "no server of the upstream is available")
     _set(FAULT_MEMORY, 503, self, never, "memory", "proxy_internal_error", "the proxy is out of memory")

@@ -78,13 +78,13 @@ cdef uint32_t crc32_update(uint32_t crc, const uint8_t* data, size_t size) noexc
     return ~crc
 
 
-def sip13(bytes data, int k0, int k1) -> int:
+def sip13(bytes data, uint64_t k0, uint64_t k1) -> int:
     """SipHash-1-3 of data under the key (k0, k1), for tests and tools."""
     cdef const uint8_t* p = data
-    return _sip13(<uint64_t>(k0 & 0xFFFFFFFFFFFFFFFF), <uint64_t>(k1 & 0xFFFFFFFFFFFFFFFF), p, len(data))
+    return _sip13(k0, k1, p, len(data))
 
 
-def crc32(bytes data, int crc = 0) -> int:
+def crc32(bytes data, uint32_t crc = 0) -> int:
     """CRC-32 of data, continued from `crc`, for tests and tools."""
     cdef const uint8_t* p = data
-    return crc32_update(<uint32_t>crc, p, len(data))
+    return crc32_update(crc, p, len(data))

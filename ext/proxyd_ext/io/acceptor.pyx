@@ -7,7 +7,7 @@ from libc.stdint cimport uint32_t
 from proxyd_ext.core.shim cimport counter_add
 from proxyd_ext.io.poller cimport poller_add, poller_reserve
 from proxyd_ext.io.sys cimport (
-    ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLEXCLUSIVE, EPOLLIN, EPOLL_CTL_DEL, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close, epoll_ctl, errno, send, sockaddr,
+    EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLEXCLUSIVE, EPOLLIN, EPOLL_CTL_DEL, MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close, epoll_ctl, errno, send, shutdown, sockaddr,
 )
 
 cdef enum:
@@ -39,21 +39,25 @@ cdef int acceptor_open(Acceptor* acceptor, Poller* poller, int fd, bint shared, 
     return poller_add(poller, fd, EPOLLIN | (EPOLLEXCLUSIVE if shared else 0), &acceptor.pollable)
 
 
-cdef bint _refuse_one(Acceptor* acceptor) noexcept nogil:
-    """Use the reserve descriptor to take one waiting connection and say 503."""
+cdef int _refuse_one(Acceptor* acceptor) noexcept nogil:
+    """Use the reserve descriptor to take one waiting connection and say 503. 1: done; 0: none waits; -1: there is no reserve."""
     cdef Poller* poller = acceptor.poller
-    cdef int fd
+    cdef int fd, error
     if poller.reserve_fd < 0:
-        return False
+        return -1
     close(poller.reserve_fd)
     fd = accept4(acceptor.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+    error = errno
     if fd >= 0:
         send(fd, _REFUSAL, refusal_size(), MSG_NOSIGNAL | MSG_DONTWAIT)
+        shutdown(fd, SHUT_WR)
         close(fd)
         counter_add(&acceptor.refused, 1)
     poller.reserve_fd = -1
     poller_reserve(poller)
-    return fd >= 0
+    if fd >= 0:
+        return 1
+    return 0 if error == EAGAIN else -1
 
 
 cdef inline size_t refusal_size() noexcept nogil:
@@ -77,7 +81,7 @@ cdef void acceptor_rouse(Acceptor* acceptor) noexcept nogil:
 cdef int acceptor_poll(Acceptor* acceptor) noexcept nogil:
     cdef sockaddr_storage peer
     cdef socklen_t size
-    cdef int fd, count = 0
+    cdef int fd, refused, count = 0
     cdef int most = acceptor.portion
     # A call that finds the queue empty is wasted, so as many are taken as came lately; what is left announces itself again.
     while acceptor.fd >= 0 and count < most:
@@ -90,10 +94,13 @@ cdef int acceptor_poll(Acceptor* acceptor) noexcept nogil:
         if errno == ECONNABORTED or errno == EINTR:
             continue
         if errno == EMFILE:
-            if _refuse_one(acceptor):
+            # accept4 says so before it looks at the queue: only the reserve can tell whether anybody waits.
+            refused = _refuse_one(acceptor)
+            if refused > 0:
                 count += 1
                 continue
-            _rest(acceptor)
+            if refused < 0:
+                _rest(acceptor)
         elif errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
             _rest(acceptor)
         acceptor.portion = count if count > 0 else 1

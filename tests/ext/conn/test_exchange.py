@@ -1,4 +1,5 @@
 """One request and its response: every framing, whole, cut at every byte, and with another request behind it."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -13,17 +14,17 @@ from tests.support.wire import Message, Peer
 @dataclass(frozen=True, slots=True)
 class Case:
     request: bytes
-    start: str                  # what the origin must hear
+    start: str  # what the origin must hear
     body: bytes
     answer: bytes
     status: int
-    reply: bytes                # body that the client must get
-    framing: str = "length"     # towards the client
-    closes: bool = False        # the connection ends behind the answer
+    reply: bytes  # body that the client must get
+    framing: str = "length"  # towards the client
+    closes: bool = False  # the connection ends behind the answer
 
 
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;ext=\"a;b\"\r\nhel\r\n2 ; x\r\nlo\r\n0\r\nX-Sum: 7\r\n\r\n"
+CHUNKS = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;ext="a;b"\r\nhel\r\n2 ; x\r\nlo\r\n0\r\nX-Sum: 7\r\n\r\n'
 CHUNKED_POST = get("/c", "Transfer-Encoding: chunked", method="POST")
 
 CASES = {
@@ -33,13 +34,15 @@ CASES = {
     "absolute form without path": Case(get("http://test"), "GET / HTTP/1.1", b"", HELLO, 200, b"hello"),
     "options star": Case(get("*", method="OPTIONS"), "OPTIONS * HTTP/1.1", b"", HELLO, 200, b"hello"),
     "head": Case(get("/a", method="HEAD"), "HEAD /a HTTP/1.1", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", 200, b"", "none"),
-    "head of chunked": Case(get("/a", method="HEAD"), "HEAD /a HTTP/1.1", b"", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-                            200, b"", "none"),
+    "head of chunked": Case(
+        get("/a", method="HEAD"), "HEAD /a HTTP/1.1", b"", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 200, b"", "none"
+    ),
     "head without framing": Case(get("/a", method="HEAD"), "HEAD /a HTTP/1.1", b"", b"HTTP/1.1 200 OK\r\n\r\n", 200, b"", "none"),
     "204": Case(get("/a"), "GET /a HTTP/1.1", b"", b"HTTP/1.1 204 No Content\r\n\r\n", 204, b"", "none"),
     "304": Case(get("/a"), "GET /a HTTP/1.1", b"", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", 304, b"", "none"),
-    "304 of chunked": Case(get("/a"), "GET /a HTTP/1.1", b"", b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", 304, b"",
-                           "none"),
+    "304 of chunked": Case(
+        get("/a"), "GET /a HTTP/1.1", b"", b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", 304, b"", "none"
+    ),
     "empty answer": Case(get("/a"), "GET /a HTTP/1.1", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200, b""),
     "chunked answer": Case(get("/a"), "GET /a HTTP/1.1", b"", CHUNKS, 200, b"hello", "chunked"),
     "post": Case(post("/p", b"some body"), "POST /p HTTP/1.1", b"some body", HELLO, 200, b"hello"),
@@ -47,16 +50,23 @@ CASES = {
     "put": Case(post("/p", b"x" * 300, method="PUT"), "PUT /p HTTP/1.1", b"x" * 300, HELLO, 200, b"hello"),
     "get with body": Case(post("/p", b"odd", method="GET"), "GET /p HTTP/1.1", b"odd", HELLO, 200, b"hello"),
     "other method": Case(get("/p", method="PROPFIND"), "PROPFIND /p HTTP/1.1", b"", HELLO, 200, b"hello"),
-    "chunked post": Case(CHUNKED_POST + b"4\r\nsome\r\n05;q=\"\\\"\"\r\n body\r\n0\r\n\r\n", "POST /c HTTP/1.1", b"some body", HELLO, 200, b"hello"),
-    "chunked post with trailers": Case(CHUNKED_POST + b"9\r\nsome body\r\n000\r\nX-Check: 1\r\nX-More: 2\r\n\r\n", "POST /c HTTP/1.1", b"some body",
-                                       HELLO, 200, b"hello"),
+    "chunked post": Case(
+        CHUNKED_POST + b'4\r\nsome\r\n05;q="\\""\r\n body\r\n0\r\n\r\n', "POST /c HTTP/1.1", b"some body", HELLO, 200, b"hello"
+    ),
+    "chunked post with trailers": Case(
+        CHUNKED_POST + b"9\r\nsome body\r\n000\r\nX-Check: 1\r\nX-More: 2\r\n\r\n", "POST /c HTTP/1.1", b"some body", HELLO, 200, b"hello"
+    ),
     "chunked post of nothing": Case(CHUNKED_POST + b"0\r\n\r\n", "POST /c HTTP/1.1", b"", HELLO, 200, b"hello"),
     "close": Case(get("/a", "Connection: close"), "GET /a HTTP/1.1", b"", HELLO, 200, b"hello", closes=True),
     "1.0": Case(get("/a", version="1.0"), "GET /a HTTP/1.1", b"", HELLO, 200, b"hello", closes=True),
     "1.0 without host": Case(get("/a", version="1.0", host=None), "GET /a HTTP/1.1", b"", HELLO, 200, b"hello", closes=True),
     "1.0 keep-alive": Case(get("/a", "Connection: keep-alive", version="1.0"), "GET /a HTTP/1.1", b"", HELLO, 200, b"hello"),
-    "1.0 keep-alive post": Case(post("/a", b"body", "Connection: Keep-Alive", version="1.0"), "POST /a HTTP/1.1", b"body", HELLO, 200, b"hello"),
-    "1.0 chunked answer": Case(get("/a", "Connection: keep-alive", version="1.0"), "GET /a HTTP/1.1", b"", CHUNKS, 200, b"hello", "close", closes=True),
+    "1.0 keep-alive post": Case(
+        post("/a", b"body", "Connection: Keep-Alive", version="1.0"), "POST /a HTTP/1.1", b"body", HELLO, 200, b"hello"
+    ),
+    "1.0 chunked answer": Case(
+        get("/a", "Connection: keep-alive", version="1.0"), "GET /a HTTP/1.1", b"", CHUNKS, 200, b"hello", "close", closes=True
+    ),
 }
 PERSISTENT = {name: case for name, case in CASES.items() if not case.closes}
 
@@ -110,13 +120,13 @@ def test_dribbled(clocked: Rig, name: str) -> None:
     clocked.serve(origin)
     client = clocked.connect()
     for at in range(len(case.request)):
-        client.send(case.request[at:at + 1])
+        client.send(case.request[at : at + 1])
         clocked.settle()
     peer = origin.accept()
     request = peer.request()
     assert (request.start, request.body) == (case.start, case.body)
     for at in range(len(case.answer)):
-        peer.send(case.answer[at:at + 1])
+        peer.send(case.answer[at : at + 1])
         clocked.settle()
     check_end(client, case, hear(client, case))
 
@@ -183,8 +193,12 @@ def test_bytes_behind_the_last(rig: Rig, name: str) -> None:
 
 def test_pipeline_in_order(rig: Rig) -> None:
     """Thirty requests in one segment, of all kinds, are answered in order."""
-    origin = rig.origin().serve(lambda request: b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (
-        len(request.target) + len(request.body), request.target.encode() + request.body))
+    origin = rig.origin().serve(
+        lambda request: (
+            b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s"
+            % (len(request.target) + len(request.body), request.target.encode() + request.body)
+        )
+    )
     rig.serve(origin)
     client = rig.connect()
     client.send(b"".join(post(f"/{i}", b"b%d" % i) if i % 3 else get(f"/{i}") for i in range(30)))
@@ -357,29 +371,32 @@ def test_answer_while_the_request_goes_on(rig: Rig) -> None:
     rig.counted("POST", 200)
 
 
-@pytest.mark.parametrize(("status", "request_bytes"), [
-    (400, b"GET / HTTP/1.1\r\n\r\n"),
-    (400, b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"),
-    (400, b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"),
-    (400, b"GET /\r\n\r\n"),
-    (400, b"GET / HTTP/1.1\nHost: a\n\n"),
-    (400, b"GET / HTTP/1.1\r\nHost : a\r\n\r\n"),
-    (400, b"GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n"),
-    (400, b"GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n"),
-    (400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
-    (400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
-    (400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\na"),
-    (400, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"),
-    (501, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
-    (400, b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
-    (400, b"GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n"),
-    (400, b"GET /a/../../b HTTP/1.1\r\nHost: a\r\n\r\n"),
-    (414, b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n"),
-    (431, b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(b"X-%d: 1\r\n" % i for i in range(200)) + b"\r\n"),
-    (431, b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 17000),
-    (505, b"GET / HTTP/2.0\r\nHost: a\r\n\r\n"),
-    (417, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: magic\r\n\r\na"),
-])
+@pytest.mark.parametrize(
+    ("status", "request_bytes"),
+    [
+        (400, b"GET / HTTP/1.1\r\n\r\n"),
+        (400, b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"),
+        (400, b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"),
+        (400, b"GET /\r\n\r\n"),
+        (400, b"GET / HTTP/1.1\nHost: a\n\n"),
+        (400, b"GET / HTTP/1.1\r\nHost : a\r\n\r\n"),
+        (400, b"GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n"),
+        (400, b"GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n"),
+        (400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        (400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
+        (400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\na"),
+        (400, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"),
+        (501, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
+        (400, b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        (400, b"GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, b"GET /a/../../b HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (414, b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (431, b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(b"X-%d: 1\r\n" % i for i in range(200)) + b"\r\n"),
+        (431, b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 17000),
+        (505, b"GET / HTTP/2.0\r\nHost: a\r\n\r\n"),
+        (417, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: magic\r\n\r\na"),
+    ],
+)
 def test_refused_requests(rig: Rig, status: int, request_bytes: bytes) -> None:
     """Never forwarded; nothing behind them is, either."""
     origin = rig.origin()
@@ -400,10 +417,23 @@ def test_refused_requests(rig: Rig, status: int, request_bytes: bytes) -> None:
     assert not origin.waiting()
 
 
-@pytest.mark.parametrize("chunks", [
-    b"4\r\nsomeX\r\n", b"-1\r\n", b"ffffffffffffffffff\r\n", b"4 4\r\nsome\r\n", b"4\nsome\n", b"4\r\nsome\n0\r\n\r\n", b"0x4\r\nsome\r\n",
-    b"1;" + b"x" * 20000, b"\r\n", b"0\r\nX: 1\r\n folded\r\n\r\n", b"0\r\n X: 1\r\n\r\n", b"0\r\nbad\0: 1\r\n\r\n",
-])
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        b"4\r\nsomeX\r\n",
+        b"-1\r\n",
+        b"ffffffffffffffffff\r\n",
+        b"4 4\r\nsome\r\n",
+        b"4\nsome\n",
+        b"4\r\nsome\n0\r\n\r\n",
+        b"0x4\r\nsome\r\n",
+        b"1;" + b"x" * 20000,
+        b"\r\n",
+        b"0\r\nX: 1\r\n folded\r\n\r\n",
+        b"0\r\n X: 1\r\n\r\n",
+        b"0\r\nbad\0: 1\r\n\r\n",
+    ],
+)
 def test_bad_chunks_end_the_exchange(rig: Rig, chunks: bytes) -> None:
     """400, and the origin never sees an end of that body."""
     origin = rig.origin()
@@ -431,10 +461,21 @@ def test_methods_refused(rig: Rig, method: str) -> None:
     assert not origin.waiting()
 
 
-@pytest.mark.parametrize(("sent", "forwarded"), [
-    ("/a/./b//c/../d", "/a/b//d"), ("/%41%7e%2d", "/A~-"), ("/a%2fb", "/a%2Fb"), ("/a%20b", "/a%20b"), ("/a|b", "/a%7Cb"), ("/a/.", "/a/"), ("/..%2f", "/..%2F"),
-    ("/a?%41=/../b", "/a?%41=/../b"), ("/a?", "/a?"), ("http://test/x/../y?q", "/y?q"),
-])
+@pytest.mark.parametrize(
+    ("sent", "forwarded"),
+    [
+        ("/a/./b//c/../d", "/a/b//d"),
+        ("/%41%7e%2d", "/A~-"),
+        ("/a%2fb", "/a%2Fb"),
+        ("/a%20b", "/a%20b"),
+        ("/a|b", "/a%7Cb"),
+        ("/a/.", "/a/"),
+        ("/..%2f", "/..%2F"),
+        ("/a?%41=/../b", "/a?%41=/../b"),
+        ("/a?", "/a?"),
+        ("http://test/x/../y?q", "/y?q"),
+    ],
+)
 def test_path_is_forwarded_in_normal_form(rig: Rig, sent: str, forwarded: str) -> None:
     origin = rig.origin().serve()
     rig.serve(origin)
@@ -471,7 +512,10 @@ def test_largest_head_is_forwarded(rig: Rig) -> None:
 CutOff = Callable[[Peer], None]
 
 
-@pytest.mark.parametrize("part", [b"", b"POST", get("/", method="POST")[:-2], post("/", b"body")[:-4], post("/", b"body")[:-1], CHUNKED_POST, CHUNKED_POST + b"5\r\nab"])
+@pytest.mark.parametrize(
+    "part",
+    [b"", b"POST", get("/", method="POST")[:-2], post("/", b"body")[:-4], post("/", b"body")[:-1], CHUNKED_POST, CHUNKED_POST + b"5\r\nab"],
+)
 @pytest.mark.parametrize("ending", ["reset", "close", "half_close"])
 def test_client_leaves_before_its_request_is_whole(rig: Rig, part: bytes, ending: str) -> None:
     """Nothing hangs on; the origin, where it had been asked, sees its connection cut rather than a body's end."""

@@ -1,4 +1,5 @@
 """What an exchange waits for from its origin, and for how long: under a clock that the test moves."""
+
 from __future__ import annotations
 
 import socket
@@ -63,7 +64,9 @@ def test_connect_timeout_moves_on(clocked: Rig) -> None:
     full.close()
 
 
-@pytest.mark.parametrize("head", [get(), post("/", b"body"), get("/", "Transfer-Encoding: chunked", method="POST") + b"1\r\nx\r\n0\r\n\r\n"])
+@pytest.mark.parametrize(
+    "head", [get(), post("/", b"body"), get("/", "Transfer-Encoding: chunked", method="POST") + b"1\r\nx\r\n0\r\n\r\n"]
+)
 def test_first_byte_timeout(clocked: Rig, head: bytes) -> None:
     origin = clocked.origin()
     clocked.serve(origin, action={"first_byte_ms": 30_000})
@@ -123,8 +126,14 @@ def test_interim_answers_do_not_buy_time(clocked: Rig) -> None:
     assert client.response().status == 504
 
 
-@pytest.mark.parametrize("start", [b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
-                                   b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\nabc"])
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\nabc",
+    ],
+)
 def test_between_bytes_timeout(clocked: Rig, start: bytes) -> None:
     """The answer has begun: it ends visibly truncated. What a splice moves is only looked at now and then, so it may take twice as long."""
     spliced = b"9000000" in start
@@ -197,7 +206,7 @@ def test_total_timeout(clocked: Rig) -> None:
     assert response.status == 504
     assert clocked.errors() == {"total_timeout": 1}
     assert clocked.of(origin)["errors"] == {}
-    client.send(get())      # the timer is the exchange's own: the next one has its full time
+    client.send(get())  # the timer is the exchange's own: the next one has its full time
     peer, _ = origin.asked()
     clocked.advance(4_999)
     peer.send(OK)

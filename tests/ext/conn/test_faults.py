@@ -1,4 +1,5 @@
 """Origins that fail: refused, reset, silent, garbled; what is tried again, where, and what never is."""
+
 from __future__ import annotations
 
 import pytest
@@ -126,7 +127,9 @@ def test_ends_before_its_head_on_a_fresh_connection(rig: Rig, sent: bytes, part:
     else:
         assert response.status == 502
         assert response.field("proxy-status") in (
-            'proxyd; error=connection_terminated; details="upstream_closed"', 'proxyd; error=connection_terminated; details="upstream_reset"')
+            'proxyd; error=connection_terminated; details="upstream_closed"',
+            'proxyd; error=connection_terminated; details="upstream_reset"',
+        )
         assert second.requests == []
     assert not first.waiting()
     errors = rig.of(first)["errors"]
@@ -184,7 +187,7 @@ def test_post_is_executed_at_most_once(rig: Rig, sent: bytes, ending: str) -> No
     peer, _ = origin.asked()
     peer.send(OK)
     client.response()
-    client.send(get())     # round robin: the other one
+    client.send(get())  # round robin: the other one
     client.response()
     client.send(sent)
     peer.request()
@@ -254,7 +257,9 @@ def test_stray_bytes_on_an_idle_connection(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("behind", [b"x", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", b"\r\n"])
-@pytest.mark.parametrize("answer", [OK, b"HTTP/1.1 204 No Content\r\n\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"])
+@pytest.mark.parametrize(
+    "answer", [OK, b"HTTP/1.1 204 No Content\r\n\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"]
+)
 def test_bytes_behind_an_answer(rig: Rig, answer: bytes, behind: bytes) -> None:
     """They end the connection; nobody gets them."""
     origin = rig.origin()
@@ -271,19 +276,22 @@ def test_bytes_behind_an_answer(rig: Rig, answer: bytes, behind: bytes) -> None:
     assert peer.was_reset() or peer.eof
 
 
-@pytest.mark.parametrize(("word", "answer"), [
-    ("upstream_head_malformed", b"garbage\r\n\r\n"),
-    ("upstream_head_malformed", b"HTTP/1.1 20 OK\r\n\r\n"),
-    ("upstream_head_malformed", b"HTTP/2.0 200 OK\r\n\r\n"),
-    ("upstream_head_malformed", b"HTTP/1.1 200 OK\r\nbad field\r\n\r\n"),
-    ("upstream_head_malformed", b"HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n"),
-    ("upstream_head_malformed", b"SSH-2.0-OpenSSH_9.2p1\r\n" + b"x" * 100),
-    ("upstream_framing", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nokk"),
-    ("upstream_framing", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
-    ("upstream_framing", b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok"),
-    ("upstream_head_too_large", b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000 + b"\r\n\r\n"),
-    ("upstream_head_too_large", b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: 1\r\n" % i for i in range(300)) + b"\r\n"),
-])
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [
+        ("upstream_head_malformed", b"garbage\r\n\r\n"),
+        ("upstream_head_malformed", b"HTTP/1.1 20 OK\r\n\r\n"),
+        ("upstream_head_malformed", b"HTTP/2.0 200 OK\r\n\r\n"),
+        ("upstream_head_malformed", b"HTTP/1.1 200 OK\r\nbad field\r\n\r\n"),
+        ("upstream_head_malformed", b"HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n"),
+        ("upstream_head_malformed", b"SSH-2.0-OpenSSH_9.2p1\r\n" + b"x" * 100),
+        ("upstream_framing", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nokk"),
+        ("upstream_framing", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+        ("upstream_framing", b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok"),
+        ("upstream_head_too_large", b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000 + b"\r\n\r\n"),
+        ("upstream_head_too_large", b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: 1\r\n" % i for i in range(300)) + b"\r\n"),
+    ],
+)
 def test_garbled_answers(rig: Rig, word: str, answer: bytes) -> None:
     """502, the origin connection closed, nothing of it passed on, no second try."""
     origin = rig.origin()
@@ -309,7 +317,7 @@ def test_garbled_answer_byte_by_byte(clocked: Rig) -> None:
     peer, _ = origin.asked()
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2, 3\r\n\r\n"
     for at in range(len(answer)):
-        peer.send(answer[at:at + 1])
+        peer.send(answer[at : at + 1])
         clocked.settle()
     assert client.response().status == 502
 

@@ -1,4 +1,5 @@
 """Bodies on their way: large ones, slow ends, back-pressure, ends that come too early."""
+
 from __future__ import annotations
 
 import hashlib
@@ -24,7 +25,7 @@ def with_length(data: bytes) -> bytes:
 
 
 def in_chunks(data: bytes, most: int = 50_000) -> bytes:
-    pieces = [data[at:at + most] for at in range(0, len(data), most)]
+    pieces = [data[at : at + most] for at in range(0, len(data), most)]
     return b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
 
 
@@ -92,7 +93,7 @@ def test_echo_of_much_in_both_directions_at_once(rig: Rig) -> None:
     peer.head()
     peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(data))
     for at in range(0, len(data), 65_536):
-        client.send(data[at + MIB:at + MIB + 65_536])
+        client.send(data[at + MIB : at + MIB + 65_536])
         peer.send(peer.read(65_536))
     response = client.response()
     assert response.body == data
@@ -140,7 +141,9 @@ def test_slow_origin(rig: Rig, framing: str) -> None:
     rig.counted("POST", 200)
 
 
-@pytest.mark.parametrize("answer", [b"HTTP/1.1 103 Early Hints\r\nLink: <" + b"a" * 30_000 + b">\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000])
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 103 Early Hints\r\nLink: <" + b"a" * 30_000 + b">\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000]
+)
 def test_flood_of_interim_answers(rig: Rig, answer: bytes) -> None:
     """A client that does not read is no reason to hoard them."""
     origin = rig.origin(send_bytes=65_536)
@@ -165,7 +168,7 @@ def test_truncated_answer(rig: Rig, encoding: str, size: int, how: str) -> None:
     client.send(get())
     peer, _ = origin.asked()
     whole = b"HTTP/1.1 200 OK\r\n" + ENCODINGS[encoding](noise(size))
-    peer.send(whole[:len(whole) // 2])
+    peer.send(whole[: len(whole) // 2])
     rig.until(lambda: client.take() or b"\r\n\r\n" in client.received, "the head")
     rig.until(lambda: peer.unsent == 0, "all sent")
     getattr(peer, how)()
@@ -253,7 +256,9 @@ def test_client_leaves_within_a_large_body(rig: Rig, encoding: str, how: str, di
 
 
 @pytest.mark.parametrize("ending", ["stay", "half_close", "close", "reset"])
-@pytest.mark.parametrize("body", [b"Content-Length: 3\r\n\r\nbig", in_chunks(b"big"), with_length(noise(300_000)), in_chunks(noise(300_000))])
+@pytest.mark.parametrize(
+    "body", [b"Content-Length: 3\r\n\r\nbig", in_chunks(b"big"), with_length(noise(300_000)), in_chunks(noise(300_000))]
+)
 def test_early_answer_to_a_large_upload(rig: Rig, body: bytes, ending: str) -> None:
     """413 while megabytes are still coming, whatever the origin does with its connection afterwards."""
     origin = rig.origin(receive_bytes=65_536)

@@ -1,4 +1,5 @@
 """Tunnels: a WebSocket upgrade turns the two connections into two byte streams."""
+
 from __future__ import annotations
 
 import hashlib
@@ -19,8 +20,9 @@ def noise(size: int, seed: int) -> bytes:
     return hashlib.shake_128(b"%d" % seed).digest(size)
 
 
-def tunnel(rig: Rig, *, behind_request: bytes = b"", behind_switch: bytes = b"", client_buffer: int = 0, origin_buffer: int = 0,
-           **settings: Any) -> tuple[Peer, Peer]:
+def tunnel(
+    rig: Rig, *, behind_request: bytes = b"", behind_switch: bytes = b"", client_buffer: int = 0, origin_buffer: int = 0, **settings: Any
+) -> tuple[Peer, Peer]:
     """A client and an origin with an open tunnel between them."""
     origin = rig.origin(receive_bytes=origin_buffer, send_bytes=origin_buffer)
     if client_buffer:
@@ -62,7 +64,9 @@ def test_both_directions(rig: Rig) -> None:
     assert rig.errors() == {}
 
 
-@pytest.mark.parametrize(("request_rest", "switch_rest"), [(b"early", b""), (b"", b"early"), (b"both", b"of them"), (b"x" * 100_000, b"y" * 200_000)])
+@pytest.mark.parametrize(
+    ("request_rest", "switch_rest"), [(b"early", b""), (b"", b"early"), (b"both", b"of them"), (b"x" * 100_000, b"y" * 200_000)]
+)
 def test_bytes_right_behind(rig: Rig, request_rest: bytes, switch_rest: bytes) -> None:
     """What stands behind the upgrade request or behind the 101 belongs to the tunnel."""
     client, peer = tunnel(rig, behind_request=request_rest, behind_switch=switch_rest)
@@ -178,7 +182,12 @@ def test_idle_timeout(clocked: Rig) -> None:
 
 
 def test_other_timeouts_do_not_touch_it(clocked: Rig) -> None:
-    client, peer = tunnel(clocked, action={"tunnel_idle_ms": 0, "first_byte_ms": 1000, "between_bytes_ms": 1000, "total_ms": 1000}, idle_ms=1000, header_ms=1000)
+    client, peer = tunnel(
+        clocked,
+        action={"tunnel_idle_ms": 0, "first_byte_ms": 1000, "between_bytes_ms": 1000, "total_ms": 1000},
+        idle_ms=1000,
+        header_ms=1000,
+    )
     clocked.advance(100_000)
     client.send(b"a")
     assert peer.read(1) == b"a"
@@ -186,13 +195,16 @@ def test_other_timeouts_do_not_touch_it(clocked: Rig) -> None:
     assert client.read(1) == b"b"
 
 
-@pytest.mark.parametrize("fields", [
-    ("Connection: Upgrade", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA"),
-    ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA"),
-    ("Connection: Upgrade", "Upgrade: websocket, h2c"),
-    ("Connection: Upgrade", "Upgrade: foo"),
-    ("Upgrade: websocket",),
-])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("Connection: Upgrade", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA"),
+        ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA"),
+        ("Connection: Upgrade", "Upgrade: websocket, h2c"),
+        ("Connection: Upgrade", "Upgrade: foo"),
+        ("Upgrade: websocket",),
+    ],
+)
 def test_upgrades_that_do_not_pass(rig: Rig, fields: tuple[str, ...]) -> None:
     """They are dropped, and the request is served as an ordinary one."""
     origin = rig.origin()
@@ -205,8 +217,16 @@ def test_upgrades_that_do_not_pass(rig: Rig, fields: tuple[str, ...]) -> None:
     assert client.response().body == b"ok"
 
 
-@pytest.mark.parametrize("sent", [get(), get("/", "Connection: Upgrade", "Upgrade: h2c"), post("/", b"body", *UPGRADE), get("/", *UPGRADE, version="1.0"),
-                                  post("/", b"body", *UPGRADE, method="GET")])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        get(),
+        get("/", "Connection: Upgrade", "Upgrade: h2c"),
+        post("/", b"body", *UPGRADE),
+        get("/", *UPGRADE, version="1.0"),
+        post("/", b"body", *UPGRADE, method="GET"),
+    ],
+)
 def test_switch_that_nobody_asked_for(rig: Rig, sent: bytes) -> None:
     """502: bytes of another protocol never reach a client that speaks HTTP."""
     origin = rig.origin()

@@ -1,4 +1,5 @@
 """One engine's life: snapshots that replace one another, drain, close."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -86,10 +87,10 @@ def test_server_removed(rig: Rig) -> None:
     first, second = rig.connect(), rig.connect()
     idle = exchange(rig, first, origin=gone)
     second.send(get())
-    busy = rig.until(lambda: (idle if idle.take() or idle.received else None) or gone.maybe_accept(), "the second request")
+    busy = rig.until(lambda: (idle if idle.got() else None) or gone.maybe_accept(), "the second request")
     assert busy is not None
     busy.request()
-    if busy is idle:      # it was reused: make another idle one
+    if busy is idle:  # it was reused: make another idle one
         idle = exchange(rig, first, origin=gone)
     rig.serve(stays)
     assert idle.ended()

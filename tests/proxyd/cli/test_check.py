@@ -70,6 +70,17 @@ def test_online_tells_what_the_network_says(run: Run, write: Write) -> None:
     assert result.exit_code == Exit.CONFIG_INVALID
 
 
+def test_online_tells_of_a_log_that_cannot_be_opened(run: Run, write: Write) -> None:
+    text = "listen: 127.0.0.1:0\nroutes: [{respond: 200}]\nlog: {access: WHERE}\n"
+    result = run("check", "--online", write("a.yaml", text.replace("WHERE", "none/access.log")))
+    assert result.exit_code == Exit.CONFIG_INVALID
+    assert "PXD-213" in result.stdout
+    assert "there is no folder `none`" in result.stdout
+    assert "a.yaml:3:15" in result.stdout
+    for where in ("access.log", "a.yaml", "stderr", "none"):
+        assert run("check", "--online", write("b.yaml", text.replace("WHERE", where))).exit_code == 0
+
+
 def test_online_lets_go_of_what_it_bound(run: Run, write: Write) -> None:
     with socket.create_server(("127.0.0.1", 0)) as origin:
         text = f"listen: 127.0.0.1:0\nto: [127.0.0.1:{origin.getsockname()[1]}]\n"

@@ -73,6 +73,13 @@ def test_mistakes(text: str, variables: str, expected: list[tuple[str, int, int]
     assert findings(text, variables) == expected
 
 
+@pytest.mark.parametrize("variables", ["a: '${a}'", "a: '${b}', b: 'x${a}'", "b: 'x${a}', a: '${b}'", "a: '${b}', b: '${c}', c: '${b}'"])
+def test_a_variable_that_is_made_of_itself(variables: str) -> None:
+    text = f"listen: :1\nvars: {{{variables}}}\nroutes: [{{respond: {{body: '${{a}}'}}}}]\n"     # it is met in `vars` before it is used
+    assert [item.code for item in load_text(text, env={}).diagnostics] == ["PXD-007"]
+    assert {code for code, _, _ in findings('"${a}"', f"vars: {{{variables}}}")} == {"PXD-007"}
+
+
 def test_a_misspelt_variable_is_suggested() -> None:
     found = load_text(BASE.format(body='"${domian}"') + "vars: {domain: x}", env={}).diagnostics
     assert "did you mean `domain`?" in found[0].help
