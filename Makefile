@@ -51,11 +51,13 @@ env: system ## .venv with all dependencies
 	@printf '#!$(CURDIR)/$(PY)\nimport sys\n\nfrom proxyd.cli import main\n\nsys.exit(main())\n' > $(VENV)/bin/proxyd && chmod +x $(VENV)/bin/proxyd
 	@[ proxyd.egg-info/PKG-INFO -nt pyproject.toml ] || $(PY) -c 'from setuptools import setup; setup()' -q egg_info >/dev/null 2>&1
 
-lint: env ## ruff, mypy strict, cython-lint
-	$(PY) -m ruff check .
-	$(PY) -m mypy
-	MYPYPATH=ext $(PY) -m mypy --explicit-package-bases tests
-	PATH=$(VENV)/bin:$$PATH $(VENV)/bin/cython-lint ext tests/fuzz tests/tsan
+lint: env ## ruff, mypy strict, cython-lint: all of them, whatever the first ones find
+	@status=0; \
+	$(PY) -m ruff check . || status=1; \
+	$(PY) -m mypy || status=1; \
+	MYPYPATH=ext $(PY) -m mypy --explicit-package-bases tests || status=1; \
+	PATH=$(VENV)/bin:$$PATH $(VENV)/bin/cython-lint ext tests/fuzz tests/tsan || status=1; \
+	exit $$status
 
 # The variants are built beside the release build and put in front of it, see tests/packaging/build.py.
 debug-test: env ## the suite on a build that counts live native objects: births must equal deaths

@@ -1,5 +1,5 @@
-"""`proxyd check --online`: what only this machine and the network can tell. A listener that cannot be bound, or a log that cannot be opened,
-is an error; a dead server or a name without an address is a warning, as it is when proxyd starts."""
+"""`proxyd check --online`: what only this machine and the network can tell. A listener that cannot be bound, or a log that cannot be
+opened, is an error; a dead server or a name without an address is a warning, as it is when proxyd starts."""
 from __future__ import annotations
 
 import asyncio
@@ -56,8 +56,10 @@ def check_bind(path: str, bind: BindAddress) -> list[Diagnostic]:
 def check_log(config: Config) -> list[Diagnostic]:
     """Whether the access log's file could be opened; it is not, since that would make it."""
     to = config.log.access.to if config.log.access is not None else "stdout"
+    if to in ("stdout", "stderr"):
+        return []
     place = to if os.path.exists(to) else os.path.dirname(to) or "."
-    if to in ("stdout", "stderr") or os.access(place, os.W_OK) and (place == to or os.path.isdir(place)):
+    if os.access(place, os.W_OK) and (place == to or os.path.isdir(place)):
         return []
     reason = "no permission to write there" if os.path.exists(place) else f"there is no folder `{place}`"
     return [Diagnostic(LOG_FAILED.code, f"cannot open the access log {to}: {reason}", help=LOG_FAILED.help, path="log.access.to")]

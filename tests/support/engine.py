@@ -1,8 +1,8 @@
 """Engines under test, and the small world around them: listeners, origins, clients, snapshots.
 
-A `Rig` runs in one of two ways, and most tests run in both: *inline*, one engine turned by the test itself under a clock that the test moves, and
-*threads*, two engines on threads of their own under the real clock. When a test is over, `Rig.finish` closes everything and holds
-the engines to it: nothing open, nothing counted as open, no buffer out, and in a debug build no native object alive.
+A `Rig` runs in one of two ways, and most tests run in both: *inline*, one engine turned by the test itself under a clock that the test
+moves, and *threads*, two engines on threads of their own under the real clock. When a test is over, `Rig.finish` closes everything and
+holds the engines to it: nothing open, nothing counted as open, no buffer out, and in a debug build no native object alive.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from proxyd_ext.balance.server import Server, UpstreamState
 from proxyd_ext.core.live import counting, live_counts
@@ -26,6 +26,9 @@ from proxyd_ext.route.stats import RouteStats
 from proxyd_ext.snapshot import Snapshot
 from proxyd_ext.snapshot.spec import ListenerSpec, MemberSpec, ProxyAction, RouteSpec, SnapshotSpec, TargetSpec, UpstreamSpec
 from tests.support.wire import WAIT_SECONDS, Origin, Peer
+
+if TYPE_CHECKING:
+    from proxyd_ext.balance.server import ServerStats
 
 T = TypeVar("T")
 Mode = Literal["inline", "threads"]
@@ -99,10 +102,9 @@ class Rig:
 
     def _wait(self, watch: Sequence[socket.socket], seconds: float) -> None:
         """Something to do, or a moment gone by: a descriptor that is ready ends the wait."""
-        ready = (
-            [engine.fileno() for engine in self.engines] if self.mode == "inline" else [engine.events_fileno() for engine in self.engines]
-        )
-        select.select([*ready, *(sock for sock in watch if sock.fileno() >= 0)], [], [], seconds)
+        inline = self.mode == "inline"
+        ready = [engine.fileno() if inline else engine.events_fileno() for engine in self.engines]
+        select.select(ready + [sock.fileno() for sock in watch if sock.fileno() >= 0], [], [], seconds)
 
     def settle(self) -> None:
         """Inline: turn until nothing moves any more. What a client or origin sent before has then been dealt with."""
@@ -240,11 +242,18 @@ class Rig:
         route = RouteSpec("all", ProxyAction([TargetSpec(0, **(target or {}))], **(action or {})), filters=filters)
         self.publish([route], [app], **settings)
 
-    def connect(self, listener: str = "web", *, receive_bytes: int = 0, send_bytes: int = 0, source: str | None = None,
-                sock: socket.socket | None = None) -> Peer:
-        """A client's connection."""
+    def connect(
+        self,
+        listener: str = "web",
+        *,
+        receive_bytes: int = 0,
+        send_bytes: int = 0,
+        source: str | None = None,
+        sock: socket.socket | None = None,
+    ) -> Peer:
+        """A client's connection, over a socket that was made before if one is given."""
         address = self.listeners[listener].address
-        sock = socket.socket(
+        sock = sock or socket.socket(
             socket.AF_UNIX if address.startswith("unix:") else socket.AF_INET6 if address.count(":") > 1 else socket.AF_INET
         )
         if receive_bytes:
@@ -282,7 +291,7 @@ class Rig:
         )
         assert self.requests(route)[(method, status)] == count
 
-    def of(self, origin: Origin, upstream: str = "app") -> dict[str, Any]:
+    def of(self, origin: Origin, upstream: str = "app") -> ServerStats:
         """Server.stats of an origin."""
         return self.server(upstream, origin).stats()
 

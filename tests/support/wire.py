@@ -6,8 +6,8 @@
     asked.send(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nhi")
     assert client.response().body == b"hi"
 
-Nothing blocks: `send` queues what the kernel does not take, and whatever waits (`request`, `response`, `ended`, ...) pumps the engine and all queues
-until its condition holds, or fails when its time is over.
+Nothing blocks: `send` queues what the kernel does not take, and whatever waits (`request`, `response`, `ended`, ...) pumps the engine and
+all queues until its condition holds, or fails when its time is over.
 """
 
 from __future__ import annotations
@@ -152,6 +152,20 @@ class Peer:
                 return
             limit -= len(piece)
             self.received += piece
+
+    def got(self) -> bytearray:
+        """What is there now."""
+        self.take()
+        return self.received
+
+    def read_on(self, total: int) -> None:
+        """Read slowly, until so many bytes in all stand unconsumed."""
+
+        def enough() -> bool:
+            self.take(50_000)
+            return len(self.received) >= total
+
+        self.pump.until(enough, f"{total} bytes", [self.sock])
 
     def _until(self, condition: Callable[[], T], what: str) -> T:
         def taken() -> T:

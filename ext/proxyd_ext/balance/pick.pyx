@@ -1,13 +1,15 @@
 # cython: cdivision=True
 """The balancers (see pick.pxd), and passive ejection.
 
-A draw that falls on a member that cannot be used moves on to the next one in the same table, so a pick never scans more than the table's members.
-`round_robin` keeps its place in one word for the whole upstream: with several engines each pick still takes the next entry of the one sequence.
+A draw that falls on a member that cannot be used moves on to the next one in the same table, so a pick never scans more than the table's
+members.
+`round_robin` keeps its place in one word for the whole upstream: with several engines each pick still takes the next entry of the one
+sequence.
 """
 from libc.stdint cimport uint32_t
 from proxyd_ext.balance.server cimport ServerData, server_usable
 from proxyd_ext.balance.upstream cimport (
-    BALANCE_HASH, BALANCE_LEAST_CONN, BALANCE_P2C, BALANCE_RANDOM, BALANCE_ROUND_ROBIN, Member, RingPoint, Tier,
+    BALANCE_HASH, BALANCE_LEAST_CONN, BALANCE_P2C, BALANCE_RANDOM, BALANCE_ROUND_ROBIN, Tier,
 )
 from proxyd_ext.core.hash cimport random_below, random_next
 from proxyd_ext.core.shim cimport INVARIANT, cas_i64, fetch_add_int, fetch_add_u64, load_i64, load_int, store_i64, store_int
@@ -69,9 +71,9 @@ cdef int32_t _next_fit(const Upstream* upstream, const Tier* tier, const Tried* 
 
 
 cdef int32_t _random(const Upstream* upstream, const Tier* tier, const Tried* tried, Random* random, int64_t now_ms) noexcept nogil:
-    cdef int i
+    cdef int _i
     cdef int32_t member
-    for i in range(4):
+    for _i in range(4):
         member = _draw(upstream, tier, random)
         if _fits(upstream, member, tried, now_ms):
             return member
@@ -82,11 +84,11 @@ cdef int32_t _p2c(const Upstream* upstream, const Tier* tier, const Tried* tried
     """The better of two different weighted draws (Mitzenmacher 2001): fewer exchanges in flight for its weight."""
     cdef int32_t a = _random(upstream, tier, tried, random, now_ms)
     cdef int32_t b = a
-    cdef int i
+    cdef int _i
     cdef int64_t load_a, load_b
     if a < 0 or tier.count == 1:
         return a
-    for i in range(4):
+    for _i in range(4):
         b = _draw(upstream, tier, random)
         if b != a and _fits(upstream, b, tried, now_ms):
             break

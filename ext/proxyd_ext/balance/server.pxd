@@ -1,4 +1,5 @@
-"""A server: one address of one upstream, with its counters and health. It outlives snapshots; what a snapshot says of it (weight, backup) is in its member."""
+"""A server: one address of one upstream, with its counters and health. It outlives snapshots; what a snapshot says of it (weight, backup)
+is in its member."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from proxyd_ext.core.events cimport EventNode
 from proxyd_ext.core.shim cimport load_i64, load_int

@@ -141,9 +141,10 @@ cdef int _by_hash(const void* a, const void* b) noexcept nogil:
 
 
 cdef bint _build_ring(Upstream* upstream, Tier* tier) noexcept nogil:
-    """Ketama as nginx and Cache::Memcached::Fast do it: a member's points are a chain of CRC-32 over its host, a zero byte, its port, and the point before."""
+    """Ketama as nginx and Cache::Memcached::Fast do it: a member's points are a chain of CRC-32 over its host, a zero byte, its port, and
+    the point before."""
     cdef Member* member
-    cdef uint32_t i, n, point, base, previous, at = 0
+    cdef uint32_t i, n, point, _point, base, previous, at = 0
     cdef uint64_t points = 0
     cdef Slice label
     cdef size_t host
@@ -171,7 +172,7 @@ cdef bint _build_ring(Upstream* upstream, Tier* tier) noexcept nogil:
             base = crc32_update(base, label.data + host, label.size - host)
         previous = 0
         n = member.weight * KETAMA_POINTS
-        for point in range(n):
+        for _point in range(n):
             previous = crc32_update(base, <const unsigned char*>&previous, 4)
             tier.ring[at].hash = previous
             tier.ring[at].member = tier.first + <int32_t>i

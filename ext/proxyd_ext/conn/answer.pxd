@@ -18,5 +18,6 @@ cdef void answer_fixed(Exchange* exchange) noexcept nogil                       
 cdef void answer_options(Exchange* exchange) noexcept nogil                      # OPTIONS that was to come no further than to us
 cdef void answer_redirect(Exchange* exchange) noexcept nogil                     # the route's redirect
 cdef void answer_with(Exchange* exchange, uint16_t status, Slice head, Slice body) noexcept nogil
-# Text of a request's id: what a trusted peer gave if it is harmless in a body, else ours in 16 hex digits; returns the bytes written (at most 128).
+# Text of a request's id: what a trusted peer gave if it is harmless in a body, else ours in 16 hex digits; returns the bytes written (at
+# most 128).
 cdef int write_request_id(const Exchange* exchange, unsigned char* out) noexcept nogil

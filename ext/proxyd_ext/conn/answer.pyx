@@ -39,7 +39,8 @@ cdef inline void _slice(Out* out, Slice s) noexcept nogil:
 
 
 cdef int wanted_form(Slice accept) noexcept nogil:
-    """A plain look for the types, in the order a browser and an API client would send them: no q-values, the worst that happens is another form."""
+    """A plain look for the types, in the order a browser and an API client would send them: no q-values, the worst that happens is another
+    form."""
     cdef size_t i
     if accept.size < 4:
         return WANT_TEXT

@@ -13,7 +13,7 @@ from proxyd_ext.core.buffer cimport buffer_class
 from proxyd_ext.core.shim cimport counter_add, store_i64
 from proxyd_ext.core.slab cimport slab_free, slab_new
 from proxyd_ext.core.stats cimport count_add
-from proxyd_ext.core.timer cimport timer_init, timer_off, timer_remove, timer_after, timer_set, timers_reserve
+from proxyd_ext.core.timer cimport timer_init, timer_remove, timer_after, timer_set, timers_reserve
 from proxyd_ext.io.listener cimport (
     REJECT_CLIENT_LIMIT, REJECT_MEMORY, ListenerLocal, listener_drop, listener_hold,
 )
@@ -137,7 +137,6 @@ cdef void client_close(ClientConn* client, bint reset) noexcept nogil:
 
 
 cdef void client_rest(ClientConn* client) noexcept nogil:
-    cdef Context* context = client.context
     cdef CompiledListener* settings = <CompiledListener*>client.local.settings
     client.exchange = NULL
     client.scanned = 0
@@ -199,7 +198,8 @@ cdef void client_finish(ClientConn* client, bint quiet) noexcept nogil:
 
 
 cdef void client_finished(ClientConn* client) noexcept nogil:
-    """All is sent. Closing with unread bytes would make the kernel send a reset, which can destroy the answer on its way: so FIN, and read on."""
+    """All is sent. Closing with unread bytes would make the kernel send a reset, which can destroy the answer on its way: so FIN, and read
+    on."""
     cdef Context* context = client.context
     if client.stream.received == NULL and (client.ended or client.quiet and not client.stream.flags & STREAM_READABLE):
         client_close(client, False)

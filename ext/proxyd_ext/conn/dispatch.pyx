@@ -1,5 +1,6 @@
 # cython: cdivision=True
-"""Where streams and timers report: each event, in each state of its connection, becomes one step of the exchange (conn/exchange) or of the connection.
+"""Where streams and timers report: each event, in each state of its connection, becomes one step of the exchange (conn/exchange) or of the
+connection.
 
 No step is decided here twice: what a state does with an event stands in one branch below.
 """
@@ -27,7 +28,8 @@ from proxyd_ext.core.timer cimport timer_after, timer_off, timer_set
 from proxyd_ext.http1.head cimport BODY_CLOSE
 from proxyd_ext.io.listener cimport REJECT_HEAD_TIMEOUT
 from proxyd_ext.io.poller cimport (
-    STREAM_BYTES, STREAM_CONNECTED, STREAM_DRAINED, STREAM_EOF, STREAM_ERRORED, STREAM_FAILED, STREAM_HELD, STREAM_HUNG, STREAM_PAUSED, STREAM_SENT,
+    STREAM_BYTES, STREAM_CONNECTED, STREAM_DRAINED, STREAM_EOF, STREAM_ERRORED, STREAM_FAILED, STREAM_HELD, STREAM_HUNG, STREAM_PAUSED,
+    STREAM_SENT,
     STREAM_SPLICED,
 )
 from proxyd_ext.io.stream cimport stream_pause, stream_resume, stream_salvage, stream_unsent

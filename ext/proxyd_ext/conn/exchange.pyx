@@ -5,7 +5,8 @@ Longer than other files on purpose: the order of phases stands here and nowhere 
 
     read_head → begin → route → filter → pick → connect → send_request → read_response → begin_response → move_response → end → log
 
-`exchange_fail` is the one way out for every fault: before the first byte of the answer it retries or answers, after it only cuts off visibly and logs.
+`exchange_fail` is the one way out for every fault: before the first byte of the answer it retries or answers, after it only cuts off
+visibly and logs.
 What streams and timers tell comes in through `dispatch`, which calls the `exchange_*` steps below.
 """
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uint8_t

@@ -2,7 +2,8 @@
 from proxyd_ext.http1.head cimport Head
 
 
-# Fields of strangers that would pass for ours behind an origin which takes '_' for '-' (CGI, WSGI, PHP), and `Proxy` (httpoxy): never forwarded.
+# Fields of strangers that would pass for ours behind an origin which takes '_' for '-' (CGI, WSGI, PHP), and `Proxy` (httpoxy): never
+# forwarded.
 cdef void drop_disguised(Head* head) noexcept nogil
 # Max-Forwards of an OPTIONS request (RFC 9110 §7.6.2): True when it is 0 and the answer is ours; otherwise it is counted down in place.
 cdef bint max_forwards_used_up(Head* head) noexcept nogil

@@ -1,4 +1,5 @@
-"""The objects of the connection layer: what one engine owns (Context), a client's connection, an origin's connection, and the exchange between them.
+"""The objects of the connection layer: what one engine owns (Context), a client's connection, an origin's connection, and the exchange
+between them.
 
 They refer to one another, so they are declared in one place; the functions that act on each live in the file of its name.
 """
@@ -54,7 +55,7 @@ cdef enum:
     EX_NO_BODY = 1 << 11      # the answer has no body (HEAD, 204, 304)
     EX_OWN_ANSWER = 1 << 12   # proxyd made the answer
     EX_IN_FLIGHT = 1 << 13    # counted at the member's server
-    EX_LAST_REQUEST = 1 << 14 # the client said so (Connection: close, or HTTP/1.0)
+    EX_LAST_REQUEST = 1 << 14   # the client said so (Connection: close, or HTTP/1.0)
 
 
 cdef struct ClientConn

@@ -1,10 +1,11 @@
 # cython: cdivision=True
 """Origin connections (see pool.pxd).
 
-`pool.max` counts idle connections over all engines. A connection in the pool stays in the poller, so an origin that closes it is noticed at once
+`pool.max` counts idle connections over all engines. A connection in the pool stays in the poller, so an origin that closes it is noticed at
+once
 and the connection leaves the pool; the race that remains (closed while our request is on its way) is the exchange's to handle.
 """
-from proxyd_ext.balance.server cimport server_drop, server_hold, server_join
+from proxyd_ext.balance.server cimport server_drop, server_hold
 from proxyd_ext.conn.model cimport ORIGIN_CONNECTING, ORIGIN_IDLE, ORIGIN_WAITING, context_timers_needed
 from proxyd_ext.core.buffer cimport BUFFER_64K
 from proxyd_ext.core.fault cimport (
@@ -75,8 +76,8 @@ cdef OriginConn* origin_connect(Context* context, ServerData* server, int* fault
             slab_free(&context.origins, origin)
         fault[0] = FAULT_MEMORY
         return NULL
-    result = stream_connect(&origin.stream, &context.poller, <const sockaddr*>server.address, server.address_size, context.on_origin, origin,
-                            _reap, BUFFER_64K)
+    result = stream_connect(&origin.stream, &context.poller, <const sockaddr*>server.address, server.address_size, context.on_origin,
+                            origin, _reap, BUFFER_64K)
     if result < 0:
         slab_free(&context.origins, origin)
         fault[0] = connect_fault(-result)

@@ -1,10 +1,11 @@
 # cython: cdivision=True
 """Bodies on their way (see relay.pxd).
 
-Chunked bodies are decoded in place and framed anew, one chunk for what one read brought: whatever the sender's framing contained, the receiver sees
+Chunked bodies are decoded in place and framed anew, one chunk for what one read brought: whatever the sender's framing contained, the
+receiver sees
 ours. A body that starts small goes out in the same send as its head.
 """
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 from proxyd_ext.conn.model cimport (
     ClientConn, EX_OUT_CHUNKED, EX_REPLAYABLE, EX_REQUEST_DONE, OriginConn,
@@ -64,7 +65,8 @@ cdef bint _trailer_room(Exchange* exchange, Buffer** trailers, ChunkDecoder* dec
 # ---- request bodies ----
 
 cdef void _give_request(Exchange* exchange, const uint8_t* data, uint32_t size, bint chunked) noexcept nogil:
-    """Pass body bytes to the origin. While they fit behind the head in the exchange's buffer they stay there, so that a try can be repeated, and leave
+    """Pass body bytes to the origin. While they fit behind the head in the exchange's buffer they stay there, so that a try can be
+    repeated, and leave
     in one send with the head."""
     cdef Stream* stream = &exchange.origin.stream
     cdef Buffer* kept = exchange.request

@@ -1,4 +1,5 @@
-"""Tunnels (see tunnel.pxd). Each direction is copied with a bounded backlog; an end is passed on as FIN once the bytes before it are out."""
+"""Tunnels (see tunnel.pxd). Each direction is copied with a bounded backlog; an end is passed on as FIN once the bytes before it are
+out."""
 from libc.stdint cimport uint32_t
 from proxyd_ext.core.shim cimport counter_add
 from proxyd_ext.core.timer cimport timer_after

@@ -1,7 +1,9 @@
 """Exchanges that wait for somebody else: the consult door (the control plane decides) and the wake-ups door (design.md §2.5).
 
-A waiting exchange holds a slot. The slot carries the nodes of both doors, so neither can refuse: what is bounded is the number of slots. Whoever wakes
-names (slot, generation); the slot's memory lives as long as its engine, so a late wake-up finds a newer generation, is dropped, and counted.
+A waiting exchange holds a slot. The slot carries the nodes of both doors, so neither can refuse: what is bounded is the number of slots.
+Whoever wakes
+names (slot, generation); the slot's memory lives as long as its engine, so a late wake-up finds a newer generation, is dropped, and
+counted.
 """
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 from proxyd_ext.conn.model cimport Context, Exchange, WaitSlot

@@ -1,6 +1,8 @@
-"""Queues of intrusive nodes between threads: the events door (what an engine tells the control plane) and the wake-ups door (design.md §2.5).
+"""Queues of intrusive nodes between threads: the events door (what an engine tells the control plane) and the wake-ups door (design.md
+§2.5).
 
-Each node is part of the object that it speaks of and stands in the queue at most once, so the queue is never full and nothing is lost; it is bounded
+Each node is part of the object that it speaks of and stands in the queue at most once, so the queue is never full and nothing is lost; it
+is bounded
 by the number of those objects. Any thread may push; one takes all at once.
 """
 from libc.stdint cimport uint64_t

@@ -24,20 +24,28 @@ cdef void _fill() noexcept nogil:
         _set(i, 500, self, never, "internal", "proxy_internal_error", "proxyd met a state that it has no words for")
     _set(FAULT_NONE, 200, self, never, "none", "", "nothing failed")
     _set(FAULT_REQUEST_MALFORMED, 400, client, never, "request_malformed", "http_request_error", "the request is not well-formed HTTP/1.1")
-    _set(FAULT_REQUEST_LINE_MALFORMED, 400, client, never, "request_line_malformed", "http_request_error", "the request line is not well-formed")
+    _set(FAULT_REQUEST_LINE_MALFORMED, 400, client, never, "request_line_malformed", "http_request_error",
+         "the request line is not well-formed")
     _set(FAULT_FIELD_MALFORMED, 400, client, never, "field_malformed", "http_request_error", "a header field is not well-formed")
-    _set(FAULT_HOST_INVALID, 400, client, never, "host_invalid", "http_request_error", "the Host field is missing, repeated or not a host name")
-    _set(FAULT_FRAMING_AMBIGUOUS, 400, client, never, "framing_ambiguous", "http_request_error", "the length of the request body is ambiguous")
+    _set(FAULT_HOST_INVALID, 400, client, never, "host_invalid", "http_request_error",
+         "the Host field is missing, repeated or not a host name")
+    _set(FAULT_FRAMING_AMBIGUOUS, 400, client, never, "framing_ambiguous", "http_request_error",
+         "the length of the request body is ambiguous")
     _set(FAULT_CHUNK_MALFORMED, 400, client, never, "chunk_malformed", "http_request_error", "the chunked request body is not well-formed")
     _set(FAULT_PATH_INVALID, 400, client, never, "path_invalid", "http_request_error", "the path has a bad escape or points above the root")
     _set(FAULT_URI_TOO_LONG, 414, client, never, "uri_too_long", "http_request_error", "the request target is longer than uri_length")
-    _set(FAULT_HEAD_TOO_LARGE, 431, client, never, "head_too_large", "http_request_error", "the request head is larger than header_size or has more fields than header_count")
+    _set(FAULT_HEAD_TOO_LARGE, 431, client, never, "head_too_large", "http_request_error",
+         "the request head is larger than header_size or has more fields than header_count")
     _set(FAULT_BODY_TOO_LARGE, 413, client, never, "body_too_large", "http_request_error", "the request body is larger than body_size")
-    _set(FAULT_VERSION_UNSUPPORTED, 505, client, never, "version_unsupported", "http_request_error", "only HTTP/1.1 and HTTP/1.0 are spoken here")
+    _set(FAULT_VERSION_UNSUPPORTED, 505, client, never, "version_unsupported", "http_request_error",
+         "only HTTP/1.1 and HTTP/1.0 are spoken here")
     _set(FAULT_METHOD_REFUSED, 405, client, never, "method_refused", "http_request_denied", "the method is not allowed")
-    _set(FAULT_TRANSFER_CODING_UNKNOWN, 501, client, never, "transfer_coding_unknown", "http_request_error", "only the chunked transfer coding is known here")
-    _set(FAULT_EXPECTATION_FAILED, 417, client, never, "expectation_failed", "http_request_error", "the only expectation known here is 100-continue")
-    _set(FAULT_HEAD_TIMEOUT, 408, client, never, "head_timeout", "http_request_error", "the request head did not arrive within header_timeout")
+    _set(FAULT_TRANSFER_CODING_UNKNOWN, 501, client, never, "transfer_coding_unknown", "http_request_error",
+         "only the chunked transfer coding is known here")
+    _set(FAULT_EXPECTATION_FAILED, 417, client, never, "expectation_failed", "http_request_error",
+         "the only expectation known here is 100-continue")
+    _set(FAULT_HEAD_TIMEOUT, 408, client, never, "head_timeout", "http_request_error",
+         "the request head did not arrive within header_timeout")
     _set(FAULT_BODY_TIMEOUT, 408, client, never, "body_timeout", "http_request_error", "the request body came slower than min_body_rate")
     _set(FAULT_CLIENT_CLOSED, 499, client, never, "client_closed", "connection_terminated", "the client closed the connection")
     _set(FAULT_CLIENT_STALLED, 499, client, never, "client_stalled", "connection_write_timeout", "the client stopped taking the answer")
@@ -48,26 +56,40 @@ cdef void _fill() noexcept nogil:
     _set(FAULT_MEMORY, 503, self, never, "memory", "proxy_internal_error", "the proxy is out of memory")
     _set(FAULT_FD_EXHAUSTED, 503, self, never, "fd_exhausted", "connection_limit_reached", "the proxy is out of file descriptors")
     _set(FAULT_DRAINING, 503, self, never, "draining", "proxy_internal_response", "the proxy is shutting down")
-    _set(FAULT_CONSULT_TIMEOUT, 503, self, never, "consult_timeout", "proxy_internal_error", "the decision on this request did not come in time")
+    _set(FAULT_CONSULT_TIMEOUT, 503, self, never, "consult_timeout", "proxy_internal_error",
+         "the decision on this request did not come in time")
     _set(FAULT_CONSULT_FULL, 503, self, never, "consult_full", "proxy_internal_error", "too many requests wait for a decision")
     _set(FAULT_DENIED, 403, self, never, "denied", "http_request_denied", "access is denied")
     _set(FAULT_TOTAL_TIMEOUT, 504, self, never, "total_timeout", "http_response_timeout", "the answer did not come within timeout.total")
-    _set(FAULT_HEAD_REWRITE_TOO_LARGE, 431, client, never, "head_too_large", "http_request_error", "the request head is too large to be forwarded")
+    _set(FAULT_HEAD_REWRITE_TOO_LARGE, 431, client, never, "head_too_large", "http_request_error",
+         "the request head is too large to be forwarded")
     _set(FAULT_CONNECT_REFUSED, 502, up, safe, "connect_refused", "connection_refused", "connection refused")
-    _set(FAULT_CONNECT_TIMEOUT, 504, up, safe, "connect_timeout", "connection_timeout", "the server did not accept the connection within timeout.connect")
-    _set(FAULT_CONNECT_UNREACHABLE, 502, up, safe, "connect_unreachable", "destination_ip_unroutable", "the server's address is unreachable")
+    _set(FAULT_CONNECT_TIMEOUT, 504, up, safe, "connect_timeout", "connection_timeout",
+         "the server did not accept the connection within timeout.connect")
+    _set(FAULT_CONNECT_UNREACHABLE, 502, up, safe, "connect_unreachable", "destination_ip_unroutable",
+         "the server's address is unreachable")
     _set(FAULT_CONNECT_FAILED, 502, up, safe, "connect_failed", "destination_unavailable", "the connection to the server failed")
-    _set(FAULT_UPSTREAM_CLOSED, 502, up, reused, "upstream_closed", "connection_terminated", "the server closed the connection before it answered")
-    _set(FAULT_UPSTREAM_RESET, 502, up, reused, "upstream_reset", "connection_terminated", "the server reset the connection before it answered")
-    _set(FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT, 504, up, never, "first_byte_timeout", "http_response_timeout", "the server did not begin to answer within timeout.first_byte")
-    _set(FAULT_UPSTREAM_READ_TIMEOUT, 504, up, never, "read_timeout", "connection_read_timeout", "the server paused longer than timeout.between_bytes")
+    _set(FAULT_UPSTREAM_CLOSED, 502, up, reused, "upstream_closed", "connection_terminated",
+         "the server closed the connection before it answered")
+    _set(FAULT_UPSTREAM_RESET, 502, up, reused, "upstream_reset", "connection_terminated",
+         "the server reset the connection before it answered")
+    _set(FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT, 504, up, never, "first_byte_timeout", "http_response_timeout",
+         "the server did not begin to answer within timeout.first_byte")
+    _set(FAULT_UPSTREAM_READ_TIMEOUT, 504, up, never, "read_timeout", "connection_read_timeout",
+         "the server paused longer than timeout.between_bytes")
     _set(FAULT_UPSTREAM_WRITE_TIMEOUT, 504, up, never, "write_timeout", "connection_write_timeout", "the server stopped taking the request")
-    _set(FAULT_UPSTREAM_HEAD_MALFORMED, 502, up, never, "upstream_head_malformed", "http_protocol_error", "the server's answer is not well-formed HTTP")
-    _set(FAULT_UPSTREAM_HEAD_TOO_LARGE, 502, up, never, "upstream_head_too_large", "http_response_header_section_size", "the head of the server's answer is too large")
-    _set(FAULT_UPSTREAM_FRAMING, 502, up, never, "upstream_framing", "http_protocol_error", "the length of the server's answer is ambiguous")
-    _set(FAULT_UPSTREAM_TRUNCATED, 502, up, never, "upstream_truncated", "http_response_incomplete", "the server's answer ended before its declared length")
-    _set(FAULT_UPSTREAM_CHUNK, 502, up, never, "upstream_chunk", "http_response_transfer_coding", "the chunked answer of the server is not well-formed")
-    _set(FAULT_UPGRADE_UNEXPECTED, 502, up, never, "upgrade_unexpected", "http_upgrade_failed", "the server switched protocols without being asked")
+    _set(FAULT_UPSTREAM_HEAD_MALFORMED, 502, up, never, "upstream_head_malformed", "http_protocol_error",
+         "the server's answer is not well-formed HTTP")
+    _set(FAULT_UPSTREAM_HEAD_TOO_LARGE, 502, up, never, "upstream_head_too_large", "http_response_header_section_size",
+         "the head of the server's answer is too large")
+    _set(FAULT_UPSTREAM_FRAMING, 502, up, never, "upstream_framing", "http_protocol_error",
+         "the length of the server's answer is ambiguous")
+    _set(FAULT_UPSTREAM_TRUNCATED, 502, up, never, "upstream_truncated", "http_response_incomplete",
+         "the server's answer ended before its declared length")
+    _set(FAULT_UPSTREAM_CHUNK, 502, up, never, "upstream_chunk", "http_response_transfer_coding",
+         "the chunked answer of the server is not well-formed")
+    _set(FAULT_UPGRADE_UNEXPECTED, 502, up, never, "upgrade_unexpected", "http_upgrade_failed",
+         "the server switched protocols without being asked")
 
 
 _fill()

@@ -6,7 +6,8 @@ ctypedef struct Random:
     uint64_t state        # splitmix64: one add and three multiplies a draw; not for secrets
 
 
-cdef uint64_t hash_bytes(const uint8_t* data, size_t size) noexcept nogil           # SipHash-1-3 (Aumasson, Bernstein 2012), keyed at import
+# SipHash-1-3 (Aumasson, Bernstein 2012), keyed at import
+cdef uint64_t hash_bytes(const uint8_t* data, size_t size) noexcept nogil
 cdef uint32_t crc32_update(uint32_t crc, const uint8_t* data, size_t size) noexcept nogil   # IEEE 802.3, reflected; start with 0
 
 cdef inline uint64_t mix64(uint64_t x) noexcept nogil:

@@ -10,10 +10,10 @@ cdef uint32_t[256] _crc
 
 
 cdef void _fill_crc() noexcept nogil:
-    cdef uint32_t i, bit, c
+    cdef uint32_t i, _bit, c
     for i in range(256):
         c = i
-        for bit in range(8):
+        for _bit in range(8):
             c = (c >> 1) ^ (<uint32_t>0xEDB88320 if c & 1 else 0)
         _crc[i] = c
 

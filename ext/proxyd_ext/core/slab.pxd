@@ -1,6 +1,7 @@
 """A slab: equal-sized objects carved from chunks, reused last in first out so that the next one is warm in the cache.
 
-One engine owns a slab. Chunks are kept until the slab dies: the number of objects is bounded by connections, which have a bound of their own.
+One engine owns a slab. Chunks are kept until the slab dies: the number of objects is bounded by connections, which have a bound of their
+own.
 In sanitizer builds every object is its own malloc, so that use after free and overruns show.
 """
 from libc.stdint cimport int64_t

@@ -1,7 +1,9 @@
 """Timers: a 4-ary heap of lazily kept deadlines.
 
-Moving a deadline later, or switching it off, is one store: the heap keeps the old place, and when that comes up the timer is put where it belongs.
-A connection's timers move later with almost every event and fire almost never, so the heap is touched about once per timeout period per connection.
+Moving a deadline later, or switching it off, is one store: the heap keeps the old place, and when that comes up the timer is put where it
+belongs.
+A connection's timers move later with almost every event and fire almost never, so the heap is touched about once per timeout period per
+connection.
 """
 from libc.stdint cimport int32_t, int64_t
 

@@ -3,7 +3,7 @@
 import os
 
 cimport cython
-from libc.stdint cimport int32_t, uint32_t
+from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
@@ -341,7 +341,8 @@ cdef class Engine:
             raise MemoryError
         context = &self.core.context
         context.engine = index
-        context.poller.epfd = context.poller.reserve_fd = self.core.door_fd = self.core.events.fd = context.wakeups.fd = -1   # until they are opened
+        # until they are opened
+        context.poller.epfd = context.poller.reserve_fd = self.core.door_fd = self.core.events.fd = context.wakeups.fd = -1
         context.date_s = -1
         buffers_init(&context.buffers)
         timers_init(&context.timers)
@@ -439,7 +440,8 @@ cdef class Engine:
     def publish(self, Snapshot snapshot not None, log = ...) -> None:
         """Hand over a snapshot. The engine takes it at the top of its next turn and says ("ack", generation).
 
-        `log`: an AccessLog or None takes effect with the snapshot; left out, the engine goes on with the one it has. After the ack the engine
+        `log`: an AccessLog or None takes effect with the snapshot; left out, the engine goes on with the one it has. After the ack the
+        engine
         does not touch the one before.
         """
         cdef SnapshotData* passed_over

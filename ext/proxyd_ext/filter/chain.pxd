@@ -1,6 +1,7 @@
 """The filter chain: a route's policies compiled into an array of steps that run in order. Each step continues, answers, or waits.
 
-To add a filter: a FILTER_* kind and its fields here, its case in `chain_run`, its spec in snapshot/spec.py and its row in snapshot/compile.pyx.
+To add a filter: a FILTER_* kind and its fields here, its case in `chain_run`, its spec in snapshot/spec.py and its row in
+snapshot/compile.pyx.
 """
 from libc.stdint cimport uint8_t, uint64_t
 from proxyd_ext.core.address cimport Address, Network

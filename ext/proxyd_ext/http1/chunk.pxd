@@ -25,7 +25,8 @@ ctypedef struct ChunkDecoder:
 
 cdef void chunk_start(ChunkDecoder* decoder) noexcept nogil
 
-# Decode data[0:size]: chunk data is moved together to the front of `data`, *data_size says how much that is, *consumed how many input bytes were used.
+# Decode data[0:size]: chunk data is moved together to the front of `data`, *data_size says how much that is, *consumed how many input bytes
+# were used.
 # Returns CHUNK_* or -FAULT_CHUNK_MALFORMED (also when trailers do not fit, or hold a bad field).
 # Bytes behind the body stay untouched at data[*consumed:].
 cdef int chunk_decode(ChunkDecoder* decoder, uint8_t* data, size_t size, size_t* data_size, size_t* consumed) noexcept nogil
@@ -33,6 +34,7 @@ cdef int chunk_decode(ChunkDecoder* decoder, uint8_t* data, size_t size, size_t*
 # Write "<hex>CRLF" for a chunk of `size` bytes (> 0) to out; returns the bytes written (<= CHUNK_HEAD_MAX).
 cdef int chunk_write_head(uint64_t size, uint8_t* out) noexcept nogil
 
-# Copy the collected trailer lines to out, leaving out fields that may not stand in a trailer (RFC 9110 §6.5.1: framing, routing, authentication,
+# Copy the collected trailer lines to out, leaving out fields that may not stand in a trailer (RFC 9110 §6.5.1: framing, routing,
+# authentication,
 # hop-by-hop, Content-*, Set-Cookie, Cache-Control ...).  Returns the bytes written (<= size).
 cdef int chunk_write_trailers(const uint8_t* lines, size_t size, uint8_t* out) noexcept nogil

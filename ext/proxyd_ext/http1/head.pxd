@@ -75,7 +75,7 @@ cdef enum:
     HEAD_EXPECT_CONTINUE = 1 << 3    # Expect: 100-continue (HTTP/1.1 only; a 1.0 expectation is ignored, RFC 9110 §10.1.1)
     HEAD_CONNECTION_NAMES = 1 << 4   # Connection names fields other than close, keep-alive, upgrade, te: they are hop-by-hop too
     HEAD_UPGRADE_OTHER = 1 << 5      # an Upgrade that is not passed on (h2c, ...): dropped, request served as plain
-    HEAD_TRAILERS_ANNOUNCED = 1 << 6 # there is a Trailer field
+    HEAD_TRAILERS_ANNOUNCED = 1 << 6  # there is a Trailer field
 
 
 ctypedef struct Field:

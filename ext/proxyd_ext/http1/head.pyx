@@ -202,7 +202,8 @@ cdef inline int _read_fields(const uint8_t* p, const uint8_t* end, uint32_t fiel
                 return 0
             if not is_blank(p[2]):
                 break
-            # A folded line is joined with spaces (RFC 9112 §5.2), only once it is all there, so that every cut of the bytes gives the same value.
+            # A folded line is joined with spaces (RFC 9112 §5.2), only once it is all there, so that every cut of the bytes gives the same
+            # value.
             fold_end = p + 2
             while fold_end < end and is_blank(fold_end[0]):
                 fold_end += 1

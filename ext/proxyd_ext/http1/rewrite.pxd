@@ -41,7 +41,8 @@ cdef int write_request_head(const Head* head, const RequestEdits* edits, uint8_t
 # Write the head to send to a client, always as HTTP/1.1 (RFC 9110 §2.5).  Returns its size or -FAULT_UPSTREAM_HEAD_TOO_LARGE.
 cdef int write_response_head(const Head* head, const ResponseEdits* edits, uint8_t* out, size_t cap) noexcept nogil
 
-# "HTTP/1.1 200 OK\r\n" for an answer of our own; returns bytes written (< 64).  The reason phrase of a status code (RFC 9110 §15), "" if unknown.
+# "HTTP/1.1 200 OK\r\n" for an answer of our own; returns bytes written (< 64).  The reason phrase of a status code (RFC 9110 §15), "" if
+# unknown.
 cdef int write_status_line(uint16_t status, uint8_t* out) noexcept nogil
 cdef const char* reason_phrase(uint16_t status) noexcept nogil
 

@@ -1,13 +1,15 @@
 """Accepting connections (see acceptor.pxd).
 
-When descriptors run out, one is kept in reserve: it is given up for a moment so that the waiting client can be told 503 instead of hanging in the
+When descriptors run out, one is kept in reserve: it is given up for a moment so that the waiting client can be told 503 instead of hanging
+in the
 queue; every such refusal is counted. When the system itself is out of descriptors or memory, accepting rests until the engine's next tick.
 """
 from libc.stdint cimport uint32_t
 from proxyd_ext.core.shim cimport counter_add
 from proxyd_ext.io.poller cimport poller_add, poller_reserve
 from proxyd_ext.io.sys cimport (
-    EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLEXCLUSIVE, EPOLLIN, EPOLL_CTL_DEL, MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close, epoll_ctl, errno, send, shutdown, sockaddr,
+    EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLEXCLUSIVE, EPOLLIN, EPOLL_CTL_DEL, MSG_DONTWAIT, MSG_NOSIGNAL,
+    SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close, epoll_ctl, errno, send, shutdown, sockaddr,
 )
 
 cdef enum:

@@ -83,7 +83,8 @@ cdef void poller_bury(Poller* poller, Pollable* pollable) noexcept nogil:
 
 
 cdef void _forget_closed(Poller* poller) noexcept nogil:
-    """Take closed streams out of the ready list: what was pushed after the list was run still stands in it, and its memory is about to go."""
+    """Take closed streams out of the ready list: what was pushed after the list was run still stands in it, and its memory is about to
+    go."""
     cdef Stream** at = &poller.ready_first
     poller.ready_last = NULL
     while at[0] != NULL:

@@ -8,7 +8,8 @@ from proxyd_ext.io.poller cimport Pipe, Poller, Splice, Stream, StreamHandler, S
 from proxyd_ext.io.sys cimport sockaddr, socklen_t
 
 
-# Take a connected descriptor into the poller's care.  The stream embeds in its owner; `reap` frees the owner after poller_bury.  0 or -errno.
+# Take a connected descriptor into the poller's care.  The stream embeds in its owner; `reap` frees the owner after poller_bury.  0 or
+# -errno.
 cdef int stream_open(Stream* stream, Poller* poller, int fd, StreamHandler handler, void* owner,
                      void (*reap)(void*) noexcept nogil, int receive_class) noexcept nogil
 # Begin to connect; STREAM_CONNECTED or STREAM_FAILED follows.  0 or -errno (then nothing follows).
@@ -40,8 +41,10 @@ cdef void poller_run_ready(Poller* poller) noexcept nogil    # read on where the
 cdef inline uint32_t stream_unsent(const Stream* stream) noexcept nogil:
     return stream.backlog_bytes + stream.run_size
 
-# Move `left` bytes (or, with until_end, all) from source to sink without copying.  STREAM_SPLICED is told to the source's owner when the last byte has
-# been given to the sink; STREAM_EOF when the source ends (early, or the awaited end), after what it sent has moved.  False: no pipe; nothing happened.
+# Move `left` bytes (or, with until_end, all) from source to sink without copying.  STREAM_SPLICED is told to the source's owner when the
+# last byte has
+# been given to the sink; STREAM_EOF when the source ends (early, or the awaited end), after what it sent has moved.  False: no pipe;
+# nothing happened.
 # `limit` bounds the bytes in flight between them (the connection's buffer bound).
 cdef bint splice_start(Splice* splice, Stream* source, Stream* sink, uint64_t left, bint until_end, uint32_t limit) noexcept nogil
 cdef void splice_stop(Splice* splice) noexcept nogil         # at any time; harmless when not active

@@ -1,7 +1,8 @@
 # cython: cdivision=True
 """Streams (see stream.pxd), over edge-triggered epoll.
 
-What edge-triggering asks for: after an event one must go on until the kernel has no more. A read that returns less than it had room for proves
+What edge-triggering asks for: after an event one must go on until the kernel has no more. A read that returns less than it had room for
+proves
 that, so no read is made only to see EAGAIN; a FIN that the event already announced is then the next thing, so no read is made to see the 0.
 """
 from libc.string cimport memcpy, memmove, memset
@@ -9,7 +10,8 @@ from proxyd_ext.core.buffer cimport BUFFER_CLASSES, Buffer, buffer_class, buffer
 from proxyd_ext.core.shim cimport INVARIANT, PXD_LIKELY, PXD_UNLIKELY
 from proxyd_ext.io.poller cimport (
     ARENA_BYTES, STREAM_BLOCKED, STREAM_BROKEN, STREAM_BYTES, STREAM_CONNECTED, STREAM_CONNECTING, STREAM_DRAINED, STREAM_ENDED,
-    STREAM_ENDING, STREAM_EOF, STREAM_ERRORED, STREAM_FAILED, STREAM_HELD, STREAM_HUNG, STREAM_QUEUED_FLUSH, STREAM_QUEUED_READY, STREAM_READABLE,
+    STREAM_ENDING, STREAM_EOF, STREAM_ERRORED, STREAM_FAILED, STREAM_HELD, STREAM_HUNG, STREAM_QUEUED_FLUSH, STREAM_QUEUED_READY,
+    STREAM_READABLE,
     STREAM_SENT, STREAM_SPLICED, Pollable, poller_add, poller_bury, poller_give_pipe, poller_take_pipe,
 )
 from proxyd_ext.io.sys cimport (
@@ -94,7 +96,8 @@ cdef void stream_close(Stream* stream, bint reset) noexcept nogil:
 
 cdef void stream_bury(Stream* stream) noexcept nogil:
     INVARIANT(stream.fd < 0)
-    # It may still stand in the flush list, which is emptied before the dead are reaped, or in the ready list, which poller_reap clears of it.
+    # It may still stand in the flush list, which is emptied before the dead are reaped, or in the ready list, which poller_reap clears of
+    # it.
     poller_bury(stream.poller, &stream.pollable)
 
 
@@ -238,7 +241,8 @@ cdef bint stream_salvage(Stream* stream) noexcept nogil:
 
 
 cdef void poller_run_ready(Poller* poller) noexcept nogil:
-    """One pass over the streams that are ready now; those that become ready meanwhile wait for the next pass, so that none starves the others."""
+    """One pass over the streams that are ready now; those that become ready meanwhile wait for the next pass, so that none starves the
+    others."""
     cdef Stream* stream = poller.ready_first
     cdef Stream* following
     poller.ready_first = NULL

@@ -21,7 +21,8 @@ cdef struct RouteTable
 
 
 # A builder, used by the control plane only (no GIL needed, not thread-safe).  Routes are numbered in the order they are added, from 0.
-# host: empty = any; "*.example.com" = any name below; else exact (lower case).  path: bytes for PATH_EXACT / PATH_PREFIX ("/api/" for /api/*).
+# host: empty = any; "*.example.com" = any name below; else exact (lower case).  path: bytes for PATH_EXACT / PATH_PREFIX ("/api/" for
+# /api/*).
 # methods: bit METHOD_* set for each method accepted; all bits = any.  HEAD is matched by a route that names GET.
 # The slices are copied.  NULL / -1 on lack of memory.
 cdef RouteTable* route_table_new() noexcept nogil

@@ -1,4 +1,5 @@
-"""The immutable compiled config: what an engine reads while it serves. Built once by the control plane, freed when every engine has retired it.
+"""The immutable compiled config: what an engine reads while it serves. Built once by the control plane, freed when every engine has retired
+it.
 
 Slices point into Python bytes objects that the owning `Snapshot` keeps alive.
 """

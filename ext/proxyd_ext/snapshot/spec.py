@@ -1,7 +1,8 @@
 """What a snapshot is compiled from: plain values, already validated by the control plane.
 
-Times are milliseconds (0 = no limit), sizes bytes, names text. Handles (`Server`, `UpstreamState`, `Listener`, `RouteStats`) are native
-objects that outlive snapshots; the control plane keeps them in a store by their full identity and passes the same object again after a reload.
+Times are milliseconds (0 = no limit), sizes bytes, names text. Handles (`Server`, `UpstreamState`, `Listener`, `RouteStats`) are
+native objects that outlive snapshots; the control plane keeps them in a store by their full identity and passes the same object
+again after a reload.
 """
 from __future__ import annotations
 

@@ -150,5 +150,5 @@ def traits(server: dict[str, Any]) -> str:
 
 
 def why(server: dict[str, Any]) -> str:
-    since = f"since {ago(server['since']).removesuffix(' ago')}" if server["since"] and server["state"] != "up" else ""
-    return ", ".join(words for words in (server["reason"], since) if words)
+    long = f"for {ago(server['since']).removesuffix(' ago')}" if server["since"] and server["state"] != "up" else ""
+    return ", ".join(words for words in (server["reason"], long) if words)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import random
 from collections import Counter
 from itertools import pairwise
+from typing import Literal
 
 import pytest
 
+from proxyd_ext.snapshot.spec import ProxyAction, RouteSpec, TargetSpec
 from tests.reference.ketama import Ring
 from tests.support.engine import OK, Rig, get
 from tests.support.wire import Origin, Peer
 
+Reason = Literal["health", "maint", "drain", "pending"]
 BALANCES = ["round_robin", "least_conn", "p2c", "random", "hash"]
 
 
@@ -92,18 +95,19 @@ def test_sequence_goes_on_over_a_reload(clocked: Rig) -> None:
 
 @pytest.mark.parametrize("balance", BALANCES)
 @pytest.mark.parametrize("reason", ["health", "maint", "drain", "pending"])
-def test_down_servers_are_passed_over(rig: Rig, balance: str, reason: str) -> None:
+def test_down_servers_are_passed_over(rig: Rig, balance: str, reason: Reason) -> None:
     """At once, and back at once; two reasons are two reasons."""
     servers = origins(rig, 3)
     rig.serve(*servers, upstream={"balance": balance, "hash_key": "path"})
     client = rig.connect()
     handle = rig.server("app", servers[1])
     handle.set_down(reason, True)
-    handle.set_down("maint" if reason != "maint" else "health", True)
+    other: Reason = "maint" if reason != "maint" else "health"
+    handle.set_down(other, True)
     assert "b" not in picks(rig, client, 30, path="/#")
     handle.set_down(reason, False)
     assert "b" not in picks(rig, client, 30, path="/#")
-    handle.set_down("maint" if reason != "maint" else "health", False)
+    handle.set_down(other, False)
     assert "b" in picks(rig, client, 60, path="/#")
     for origin in servers:
         rig.server("app", origin).set_down("maint", True)
@@ -322,8 +326,6 @@ def test_readmit(clocked: Rig) -> None:
 
 def test_weighted_split(rig: Rig) -> None:
     """Targets share by weight; one of weight 0 gets nothing."""
-    from proxyd_ext.snapshot.spec import ProxyAction, RouteSpec, TargetSpec
-
     servers = origins(rig, 3)
     upstreams = [rig.upstream(origin, name=f"u{i}") for i, origin in enumerate(servers)]
     rig.publish([RouteSpec("all", ProxyAction([TargetSpec(0, 90), TargetSpec(1, 10), TargetSpec(2, 0)]))], upstreams)

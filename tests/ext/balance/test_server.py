@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from proxyd_ext.balance.server import Server, UpstreamState
@@ -61,11 +63,12 @@ def test_names_are_bounded() -> None:
 
 def test_reasons_to_be_down() -> None:
     server = Server("app", "label", ("10.0.0.1", 80))
-    for reason in ("health", "maint", "drain", "pending"):
+    reasons: tuple[Literal["health", "maint", "drain", "pending"], ...] = ("health", "maint", "drain", "pending")
+    for reason in reasons:
         server.set_down(reason, True)
         server.set_down(reason, True)
     assert sorted(server.state()["down"]) == ["drain", "health", "maint", "pending"]
-    for reason in ("health", "maint", "drain"):
+    for reason in reasons[:3]:
         server.set_down(reason, False)
         assert not server.state()["usable"]
     server.set_down("pending", False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from proxyd_ext.snapshot.spec import ProxyAction, RouteSpec, TargetSpec
 from tests.support.engine import OK, Rig, get, post
 from tests.support.wire import Peer
 
@@ -183,7 +184,7 @@ def test_slow_client_that_goes_on(clocked: Rig, chunked: bool) -> None:
     """As long as it takes something now and then it is served, whatever the origin's clocks say."""
     client, _ = stand_still(clocked, 16 * MIB, chunked)
     for i in range(1, 20):
-        clocked.until(lambda i=i: client.take(50_000) or len(client.received) >= 400_000 * i, "more of the answer")
+        client.read_on(400_000 * i)
         clocked.advance(30_000)
     assert len(client.response().body) == 16 * MIB
     clocked.counted("GET", 200)
@@ -211,7 +212,7 @@ def test_slow_end_of_an_answer(clocked: Rig, fields: tuple[str, ...]) -> None:
     """A client that takes the last bytes slowly, but takes them, gets them all."""
     client, size = end_standing_still(clocked, *fields)
     for i in range(1, 6):
-        clocked.until(lambda i=i: client.take(50_000) or len(client.received) >= 150_000 * i, "more of the answer")
+        client.read_on(150_000 * i)
         clocked.advance(50_000)
     assert len(client.response().body) == size
 
@@ -300,8 +301,6 @@ def test_ipv6_and_unix_clients(rig: Rig, tmp_path: object) -> None:
     rig.listen("six", host="::1")
     rig.listen("local", path=f"{tmp_path}/s")
     route = rig.upstream(origin)
-    from proxyd_ext.snapshot.spec import ProxyAction, RouteSpec, TargetSpec
-
     rig.publish([RouteSpec("all", ProxyAction([TargetSpec(0)]))], [route], listeners=["six", "local"])
     for name in ("six", "local", "six", "local"):
         client = rig.connect(name)

@@ -11,7 +11,7 @@ HERE = RouteSpec("here", RespondAction(200, b"here"))
 
 def admitted(client: Peer) -> bool:
     client.send(get())
-    client.pump.until(lambda: client.take() or client.eof or client.broken or b"here" in client.received, "an answer or an end")
+    client.pump.until(lambda: b"here" in client.got() or client.eof or client.broken, "an answer or an end")
     return b"here" in client.received
 
 

@@ -237,7 +237,7 @@ def test_close_delimited_answer(rig: Rig) -> None:
     client.head()
     peer.send(b" end")
     peer.close()
-    rig.until(lambda: client.take() or client.received.endswith(b"0\r\n\r\n"), "the last chunk")
+    rig.until(lambda: client.got().endswith(b"0\r\n\r\n"), "the last chunk")
     client.received.clear()
     client.send(get("/2"))
     peer, _ = origin.asked()

@@ -140,7 +140,7 @@ def test_ends_before_its_head_on_a_fresh_connection(rig: Rig, sent: bytes, part:
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
 def test_stale_connection(rig: Rig, method: str, ending: str) -> None:
-    """The keep-alive race (RFC 9112 §9.3.1): the reused connection dies before any byte of an answer; once more, on a fresh one, to the same server."""
+    """The keep-alive race (RFC 9112 §9.3.1): the reused connection dies before any byte of an answer; once more, on a fresh one."""
     origin = rig.origin()
     rig.serve(origin)
     client = rig.connect()
@@ -336,8 +336,7 @@ def test_repaired_answers(rig: Rig) -> None:
 
 
 def test_answer_before_the_request(rig: Rig) -> None:
-    """An origin that speaks as soon as it is connected, like a mail server: never taken for an answer to a request it has not read, at the latest
-    when the connection is used again."""
+    """An origin that answers twice: the second answer is never taken for one to a request that it has not read."""
     origin = rig.origin()
     rig.serve(origin)
     client = rig.connect()

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from proxyd_ext.snapshot.spec import AccessFilter
 from tests.support.engine import Rig, get
 from tests.support.wire import Message
 
@@ -160,9 +161,7 @@ def test_date_of_the_origin_is_kept(rig: Rig) -> None:
     ],
 )
 def test_client_address_from_a_list(rig: Rig, fields: list[str], client: str) -> None:
-    """The rightmost address that is not itself trusted; nothing that stands left of nonsense is believed. Seen by whom the access filter admits."""
-    from proxyd_ext.snapshot.spec import AccessFilter
-
+    """The rightmost address that is not itself trusted; nothing left of nonsense is believed. Seen by whom the access filter admits."""
     origin = rig.origin().serve()
     rig.serve(origin, trust=["127.0.0.0/8", "10.0.0.0/8"], client_ip_header="X-Forwarded-For", filters=[AccessFilter(allow=[client])])
     peer = rig.connect()
@@ -179,8 +178,6 @@ def test_client_address_from_a_list(rig: Rig, fields: list[str], client: str) ->
 
 
 def test_client_address_from_another_field(rig: Rig) -> None:
-    from proxyd_ext.snapshot.spec import AccessFilter
-
     origin = rig.origin().serve()
     rig.serve(origin, trust=["127.0.0.1"], client_ip_header="CF-Connecting-IP", filters=[AccessFilter(allow=["203.0.113.9"])])
     peer = rig.connect()
@@ -191,8 +188,6 @@ def test_client_address_from_another_field(rig: Rig) -> None:
 
 
 def test_stranger_names_no_client_address(rig: Rig) -> None:
-    from proxyd_ext.snapshot.spec import AccessFilter
-
     rig.serve(rig.origin().serve(), trust=["10.0.0.0/8"], client_ip_header="X-Forwarded-For", filters=[AccessFilter(allow=["203.0.113.9"])])
     peer = rig.connect()
     peer.send(get("/", "X-Forwarded-For: 203.0.113.9"))
@@ -200,8 +195,6 @@ def test_stranger_names_no_client_address(rig: Rig) -> None:
 
 
 def test_unix_peer_may_be_trusted(rig: Rig, tmp_path: object) -> None:
-    from proxyd_ext.snapshot.spec import AccessFilter
-
     rig.listen(path=f"{tmp_path}/s")
     rig.serve(rig.origin().serve(), trust=["unix"], client_ip_header="X-Forwarded-For", filters=[AccessFilter(allow=["203.0.113.9"])])
     peer = rig.connect()

@@ -169,7 +169,7 @@ def test_truncated_answer(rig: Rig, encoding: str, size: int, how: str) -> None:
     peer, _ = origin.asked()
     whole = b"HTTP/1.1 200 OK\r\n" + ENCODINGS[encoding](noise(size))
     peer.send(whole[: len(whole) // 2])
-    rig.until(lambda: client.take() or b"\r\n\r\n" in client.received, "the head")
+    rig.until(lambda: b"\r\n\r\n" in client.got(), "the head")
     rig.until(lambda: peer.unsent == 0, "all sent")
     getattr(peer, how)()
     if not client.was_reset():
@@ -193,7 +193,7 @@ def test_truncated_answer_to_http_1_0(rig: Rig) -> None:
     client.send(get("/", version="1.0"))
     peer, _ = origin.asked()
     peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n5\r\nhe")
-    rig.until(lambda: client.take() or client.received.endswith(b"hellohe"), "what there is")
+    rig.until(lambda: client.got().endswith(b"hellohe"), "what there is")
     peer.close()
     assert client.was_reset()
     assert rig.errors() == {"upstream_truncated": 1}
@@ -207,7 +207,7 @@ def test_reset_of_an_answer_without_length(rig: Rig) -> None:
     client.send(get())
     peer, _ = origin.asked()
     peer.send(b"HTTP/1.1 200 OK\r\n\r\nhello")
-    rig.until(lambda: client.take() or b"hello" in client.received, "what there is")
+    rig.until(lambda: b"hello" in client.got(), "what there is")
     peer.reset()
     assert client.was_reset() or not client.received.endswith(b"0\r\n\r\n")
     assert rig.errors() == {"upstream_truncated": 1}
@@ -274,7 +274,7 @@ def test_early_answer_to_a_large_upload(rig: Rig, body: bytes, ending: str) -> N
         getattr(peer, ending, lambda: None)()
         head = Message(client.head())
         assert (head.status, head.field("connection")) == (413, "close")
-        rig.until(lambda: client.take() or rig.requests().get(("PUT", 413)), "the answer is over")
+        rig.until(lambda: client.got() is not None and rig.requests().get(("PUT", 413)), "the answer is over")
     else:
         # A reset may overtake the answer on its way from the origin: then it is a 502, but never silence.
         getattr(peer, ending)()

@@ -24,10 +24,10 @@ def asked(rig: Rig, client: Peer, path: str = "/ready") -> tuple[int, int, int]:
     return taken(rig)
 
 
-def taken(rig: Rig) -> tuple[int, int, int]:
+def taken(rig: Rig, kind: str = "") -> tuple[int, int, int]:
     def find() -> tuple[int, int, int] | None:
         for at, (engine, event) in enumerate(rig.events):
-            if event[0] == "consult":
+            if event[0] == "consult" and kind in ("", event[3]):
                 del rig.events[at]
                 return engine, event[1], event[2]
         return None
@@ -57,8 +57,7 @@ def test_kinds(rig: Rig) -> None:
     client = rig.connect()
     for path, kind in (("/ready", "ready"), ("/x", "live")):
         client.send(get(path))
-        rig.until(lambda kind=kind: any(event[0] == "consult" and event[3] == kind for _, event in rig.events), kind)
-        engine, slot, generation = taken(rig)
+        engine, slot, generation = taken(rig, kind)
         rig.engines[engine].answer(slot, generation, 200, b"", "text/plain")
         assert client.response().status == 200
 
@@ -162,7 +161,8 @@ def test_answers_to_nothing(rig: Rig) -> None:
             rig.engines[0].answer(slot, 1, 200, b"x", "text/plain")
     for number, (slot, generation) in enumerate([(0, 1), (0, 0), (CONSULTS_MAX - 1, 1), (7, 1 << 33)]):
         rig.engines[0].answer(slot, generation, 200, b"x", "text/plain")
-        rig.until(lambda number=number: rig.total("consults_late") == number + 1, "it is counted")
+        assert rig.until(lambda: rig.total("consults_late"), "it is counted") >= number + 1 or rig.mode == "threads"
+    rig.until(lambda: rig.total("consults_late") == 4, "all are counted")
 
 
 def test_door_is_bounded(clocked: Rig) -> None:
@@ -175,7 +175,7 @@ def test_door_is_bounded(clocked: Rig) -> None:
         clocked.turn()
     clocked.until(lambda: clocked.total("consults_refused") == 3, "three are refused")
     consults = [taken(clocked) for _ in range(CONSULTS_MAX)]
-    refused = [client for client in clients if client.take() or client.received]
+    refused = [client for client in clients if client.got()]
     assert len(refused) == 3
     for client in refused:
         response = client.response()

@@ -11,8 +11,8 @@ from typing import Literal, cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from proxyd_ext.core.fault import faults
 
+from proxyd_ext.core.fault import faults
 from proxyd_ext.log.render import render_record
 
 Record = Mapping[str, int | bytes | None]

@@ -260,7 +260,7 @@ def test_flush_and_stop_do_not_wait_for_a_blocked_pipe(open_log: Open, pipe: tup
 
 def test_it_waits_for_a_blocked_pipe_without_turning(open_log: Open, pipe: tuple[int, int]) -> None:
     reader, writer = pipe
-    log = open_log(writer, backlog=500)
+    open_log(writer, backlog=500)
     until(lambda: waiting_bytes(reader) == 65_536 and is_blocked())
     before = turns()
     assert stays(lambda: turns() == before)

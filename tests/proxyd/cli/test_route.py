@@ -36,7 +36,7 @@ def test_what_the_policies_say_and_which_servers_wait(run: Run, daemon: FakeDaem
     assert daemon.asked == [("explain", Question("GET", "", "/a", "::1"))]
     assert [line.strip() for line in lines[3:6]] == [
         "policy office: lets the client pass", "95% app: 2 servers, chosen by p2c", "10.0.0.1:80  weight 2                    up"]
-    assert lines[6].split("since")[0] == "          10.0.0.2:80  of app.internal:80, backup  down  check failed: connection refused, "
+    assert lines[6].split("for")[0] == "          10.0.0.2:80  of app.internal:80, backup  down  check failed: connection refused, "
     assert lines[7] == "      5% next: 1 server, chosen by hash client.ip"
 
 

@@ -1,4 +1,5 @@
-"""A race on purpose: two threads add to one plain counter. run.py fails unless ThreadSanitizer reports it, so that silence means something."""
+"""A race on purpose: two threads add to one plain counter. run.py fails unless ThreadSanitizer reports it, so that silence means
+something."""
 from libc.stdint cimport uint64_t
 from proxyd_stress.threads cimport run_both
 
