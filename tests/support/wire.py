@@ -92,6 +92,10 @@ class Peer:
         self._outbox = bytearray()
         self._finish = False
         sock.setblocking(False)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+            )  # pieces leave when they are sent, not when the last one was acknowledged
 
     # ---- sending ----
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import pytest
 
-from proxyd_ext.core.fault import faults
 from proxyd_ext.snapshot.spec import RedirectAction, RespondAction, RouteSpec
 from tests.support.engine import Rig, get, post
 from tests.support.wire import Message
@@ -111,21 +110,6 @@ def test_identifier_of_a_peer(rig: Rig, sent: str, kept: bool, trusted: bool) ->
     assert json.loads(response.body)["request_id"] == identity
     assert (identity == sent) == (kept and trusted)
     assert identity == sent or ID.fullmatch(identity)
-
-
-def test_table_of_faults() -> None:
-    """Every fault has a status, a source, a word, an RFC 9209 type and a sentence; no word stands for two meanings."""
-    table = faults()
-    assert table["no_route"]["status"] == 404
-    for word, fault in table.items():
-        assert re.fullmatch(r"[a-z_]+", word)
-        assert fault["source"] in ("client", "self", "upstream")
-        assert fault["retry"] in ("never", "if_reused", "safe")
-        assert isinstance(fault["status"], int)
-        if word not in ("none",):
-            assert 400 <= fault["status"] <= 599
-            assert re.fullmatch(r"[a-z_]+", str(fault["proxy_error"]))
-            assert str(fault["sentence"])[0].islower()
 
 
 @pytest.mark.parametrize("size", [0, 1, 5000, 70_000, 3 << 20])

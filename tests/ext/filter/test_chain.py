@@ -17,8 +17,6 @@ from proxyd_ext.snapshot.spec import (
 )
 from tests.support.engine import OK, Rig, get, post
 
-TRUST = {"trust": ["127.0.0.0/8", "::1"], "client_ip_header": "X-Client"}
-
 
 @pytest.mark.parametrize(
     ("access", "admitted", "refused"),
@@ -40,7 +38,7 @@ TRUST = {"trust": ["127.0.0.0/8", "::1"], "client_ip_header": "X-Client"}
 )
 def test_access(clocked: Rig, access: AccessFilter, admitted: list[str], refused: list[str]) -> None:
     """The longest prefix that contains the client decides; deny wins where both say the same."""
-    clocked.publish([RouteSpec("all", RespondAction(200, b"in"), filters=[access])], **TRUST)
+    clocked.publish([RouteSpec("all", RespondAction(200, b"in"), filters=[access])], trust=["127.0.0.0/8"], client_ip_header="X-Client")
     client = clocked.connect()
     for address in admitted:
         client.send(get("/", f"X-Client: {address}"))
