@@ -107,7 +107,7 @@ def test_make_run(checkout: Path, tmp_path: Path) -> None:
         make = subprocess.Popen(["make", "run"], cwd=checkout, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                 process_group=0)
     try:
-        origins = set()
+        origins: set[str] = set()
         while len(origins) < 2:
             assert make.poll() is None, (tmp_path / "make.log").read_text()
             assert time.monotonic() - before < 300, (tmp_path / "make.log").read_text()

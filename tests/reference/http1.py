@@ -76,7 +76,7 @@ def split_host(authority: bytes) -> tuple[bytes, int] | None:
         if plain is None or not _NAME.fullmatch(plain[1]):
             return None
         name, port = plain[1].removesuffix(b"."), plain[2]
-        if not name:
+        if not name or name.endswith(b"."):   # a second dot behind the root's
             return None
     if port and not 1 <= int(port) <= 65535:
         return None

@@ -56,7 +56,7 @@ cdef inline int read_authority(Slice authority, Slice* name) noexcept nogil:
         size = p - start
         if size and start[size - 1] == c'.':
             size -= 1
-        if size == 0:
+        if size == 0 or start[size - 1] == c'.':   # nothing, or more than the root's dot behind it
             return -FAULT_HOST_INVALID
     name[0] = slice_of(start, size)
     if p == end:

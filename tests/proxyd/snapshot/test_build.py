@@ -124,8 +124,8 @@ def test_the_defaults_of_model_and_spec_are_the_same() -> None:
     """A default stands in two places: a slip in one of them would be silent. (`buffer` and `per_client` are always told, see the model.)"""
     spec = build("{listen: ':80', to: '10.0.0.1:80'}")
     listener, upstream, action = spec.listeners[0], spec.upstreams[0], spec.tables[0][0].action
-    told = {"buffer": listener.buffer, "per_client": listener.per_client}
-    assert listener == type(listener)(listener.listener, "default", 0, listener.stats, **told)
+    plain = type(listener)(listener.listener, "default", 0, listener.stats, buffer=listener.buffer, per_client=listener.per_client)
+    assert listener == plain
     assert upstream == type(upstream)(upstream.name, upstream.state, upstream.members)
     assert action == ProxyAction((TargetSpec(0),))
 
