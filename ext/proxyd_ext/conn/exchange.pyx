@@ -21,7 +21,8 @@ from proxyd_ext.conn.key cimport real_client, request_key, trusted_peer
 from proxyd_ext.conn.guard cimport drop_disguised, max_forwards_used_up
 from proxyd_ext.conn.model cimport (
     CLIENT_BUSY, CLIENT_HEAD, CLIENT_IDLE, CLIENT_TUNNEL, ClientConn, Context, EX_CLIENT_CLOSE, EX_FRESH, EX_IDEMPOTENT, EX_IN_FLIGHT,
-    EX_LAST_REQUEST, EX_NO_BODY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN, EX_REUSED,
+    EX_LAST_REQUEST, EX_NO_BODY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_OWN_ANSWER, EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN,
+    EX_REUSED,
     EX_TRUSTED, EX_UPGRADE, Exchange, ORIGIN_BODY, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PATH_SCRATCH, context_timers_needed,
 )
 from proxyd_ext.conn.phases cimport (
@@ -916,6 +917,7 @@ cdef void exchange_abandon(Exchange* exchange, int fault, bint listens) noexcept
     exchange.fault = fault
     if not exchange.flags & EX_RESPONSE_BEGUN:
         exchange.status = fault_info(fault).status
+        exchange.flags |= EX_OWN_ANSWER   # whatever status is told, the origin did not give it
     _leave_server(exchange)
     _leave_origin(exchange, False)
     _log(exchange)
