@@ -124,7 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             outcomes.append(outcome)
     broken = [outcome for outcome in outcomes if outcome.found]
     for outcome in broken:
-        print(f"see {WORK / outcome.target}.log; again with: python -m tests.fuzz.run --repeat {outcome.found} {outcome.target}")
+        again = f"; again with: python -m tests.fuzz.run --repeat {outcome.found} {outcome.target}" if Path(outcome.found).exists() else ""
+        print(f"see {WORK / outcome.target}.log{again}")
     print(f"{len(outcomes) - len(broken)} passed, {len(broken)} failed")
     return 1 if broken else 0
 

@@ -275,6 +275,35 @@ def test_chunked_request_to_origin_and_trailers(rig: Rig) -> None:
     assert client.response().status == 200
 
 
+def test_trailers_that_would_be_framing(rig: Rig) -> None:
+    """RFC 9110 §6.5.1: fields that frame, route or authenticate a message do not pass as trailers, either way."""
+    trailers = (
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\nHost: evil\r\nX-Ok: 1\r\nConnection: close\r\nAuthorization: x\r\n"
+        b"X-Forwarded-For: 1.2.3.4\r\n"
+    )
+    origin = rig.origin()
+    rig.serve(origin)
+    client = rig.connect()
+    client.send(CHUNKED_POST + b"1\r\nx\r\n0\r\n" + trailers + b"\r\n")
+    peer, request = origin.asked()
+    assert request.trailers == [("X-Ok", "1")]
+    peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n" + trailers + b"\r\n")
+    assert [name for name, _ in client.response().trailers if name not in ("X-Ok", "Authorization", "X-Forwarded-For")] == []
+    assert client.silent()
+
+
+def test_endless_empty_lines(rig: Rig) -> None:
+    """A few before a request line are skipped (RFC 9112 §2.2), a stream of them is no request."""
+    rig.serve(rig.origin())
+    client = rig.connect()
+    client.send(b"\r\n" * 3)
+    rig.until(lambda: rig.total("connections") == 1, "it is accepted")
+    assert client.silent()
+    client.send(b"\r\n" * 100)
+    assert client.response().status == 400
+    assert client.ended()
+
+
 def test_chunked_answer_trailers(rig: Rig) -> None:
     origin = rig.origin()
     rig.serve(origin)

@@ -256,6 +256,24 @@ def test_stray_bytes_on_an_idle_connection(rig: Rig) -> None:
     assert client.response().body == b"ok"
 
 
+@pytest.mark.parametrize("first", ["client", "origin"])
+@pytest.mark.parametrize("sent", [get("/again"), post("/again", b"body")])
+def test_stray_answer_in_the_turn_of_the_next_request(clocked: Rig, sent: bytes, first: str) -> None:
+    """Both stand in the kernel when the engine wakes. What came before our request left cannot be its answer."""
+    origin = clocked.origin()
+    clocked.serve(origin)
+    client = clocked.connect()
+    peer = parked(clocked, origin, client)
+    clocked.settle()
+    evil = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+    for who, data in ((client, sent), (peer, evil)) if first == "client" else ((peer, evil), (client, sent)):
+        who.send(data)
+    fresh, request = origin.asked()
+    assert request.target == "/again"
+    fresh.send(OK)
+    assert client.response().body == b"ok"
+
+
 @pytest.mark.parametrize("behind", [b"x", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", b"\r\n"])
 @pytest.mark.parametrize(
     "answer", [OK, b"HTTP/1.1 204 No Content\r\n\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"]

@@ -52,7 +52,7 @@ cdef int on_event(PyObject* self, PyFrameObject* frame, int what, PyObject* argu
 
 
 cdef object check(str text):
-    result = load_text(text, env={"HOME": "/root"})
+    result = load_text(text, env={"HOME": "/home/someone"})
     if result.config is None:
         assert result.errors, "refused without a word"
     render_all(result.diagnostics)

@@ -2,6 +2,7 @@
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport uint8_t, uint16_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport memset
 from proxyd_ext.core.shim cimport INVARIANT
 from proxyd_ext.core.slice cimport slice_empty, slice_equals, slice_of
 from proxyd_ext.http1.head cimport (
@@ -44,13 +45,13 @@ cdef void check_forwarded(const Head* head, bint trusted, bint small) noexcept n
     cdef uint16_t i
     cdef int size = <int>head.path.size
     limits.head_size, limits.uri_length, limits.field_count = 1 << 24, 1 << 24, MAX_FIELDS
-    edits.path = head.path
     if head.target_form != TARGET_ASTERISK:
         size = normalize_path(head.path, path, head.path.size * 3)
-        edits.path = slice_of(path, size if size > 0 else 0)
     if size > 0:
-        edits.query, edits.extra = head.query, slice_empty()
-        # HTTP/1.0 may come without Host, HTTP/1.1 may not go without.
+        memset(&edits, 0, sizeof(edits))
+        edits.path = slice_of(path, size) if head.target_form != TARGET_ASTERISK else head.path
+        edits.query = head.query
+        # HTTP/1.0 may come without a host; what is written for it then is an empty Host, which no client may send us.
         edits.host = slice_of(b"origin", 6) if head.host.data == NULL else slice_empty()
         edits.client_ip, edits.proto = slice_of(b"2001:db8::1", 11), slice_of(b"http", 4)
         edits.request_id, edits.via = slice_of(b"0123456789abcdef", 16), slice_of(b"proxyd", 6)

@@ -2,9 +2,9 @@
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport uint8_t, uint16_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 from proxyd_ext.core.shim cimport INVARIANT
-from proxyd_ext.core.slice cimport slice_empty, slice_of
+from proxyd_ext.core.slice cimport slice_of
 from proxyd_ext.http1.head cimport (
     BODY_LENGTH, BODY_NONE, FIELD_CONNECTION, FIELD_TRANSFER_ENCODING, FIELD_UPGRADE, HEAD_UPGRADE_WEBSOCKET, MAX_FIELDS, Head,
     HeadLimits, parse_response_head,
@@ -49,7 +49,8 @@ cdef void check_forwarded(const Head* head, uint8_t seed) noexcept nogil:
     cdef int size
     cdef bint small = seed & 96 == 96
     limits.head_size, limits.uri_length, limits.field_count = 1 << 24, 0, MAX_FIELDS
-    edits.extra, edits.date = slice_empty(), slice_of(b"Thu, 01 Jan 1970 00:00:00 GMT", 29)
+    memset(&edits, 0, sizeof(edits))
+    edits.date = slice_of(b"Thu, 01 Jan 1970 00:00:00 GMT", 29)
     edits.close, edits.keep_alive = (seed & 4) != 0, (seed & 12) == 8
     edits.upgrade = head.status == 101 and (head.flags & HEAD_UPGRADE_WEBSOCKET) != 0
     edits.body, edits.has_content_length, edits.content_length = head.body, head.has_content_length, head.content_length
