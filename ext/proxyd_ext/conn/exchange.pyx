@@ -315,6 +315,8 @@ cdef void _route(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
         exchange.host = exchange.path = exchange.query = slice_empty()
         exchange.client_ip = slice_of(exchange.client.ip, exchange.client.ip_size)
     if fault != FAULT_NONE:
+        if fault_info(fault).status == 400:
+            exchange.flags |= EX_CLIENT_CLOSE   # who sends one request that is not well-formed is not trusted with a second
         stream_consume(&exchange.client.stream, size)
         exchange_refuse(exchange, fault)
         return

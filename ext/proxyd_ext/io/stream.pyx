@@ -210,7 +210,10 @@ cdef void _receive(Stream* stream) noexcept nogil:
             return
         if <uint32_t>n < room and stream.flags & (STREAM_ENDING | STREAM_PAUSED) == STREAM_ENDING and not _is_spliced(stream):
             _tell_end(stream)
-        elif stream.flags & STREAM_READABLE and not stream.flags & STREAM_PAUSED:
+        elif stream.flags & STREAM_PAUSED:
+            if stream.flags & STREAM_ERRORED:
+                stream.handler(stream.owner, STREAM_HUNG)   # the reset came with these bytes: its event will not come again
+        elif stream.flags & STREAM_READABLE:
             _push_ready(stream)
         return
     if buffer.start == buffer.end:

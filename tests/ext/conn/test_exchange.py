@@ -578,6 +578,20 @@ def test_client_resets_while_the_origin_thinks(rig: Rig) -> None:
     assert rig.of(origin)["in_flight"] == 0
 
 
+@pytest.mark.parametrize("sent", [get("/1"), post("/1", b"body"), get("/1") + get("/2"), post("/1", b"b" * 100_000)])
+def test_request_and_reset_at_once(clocked: Rig, sent: bytes) -> None:
+    """Both stand in the kernel when the engine wakes: nobody waits for the origin in the name of a client that is gone."""
+    origin = clocked.origin()
+    clocked.serve(origin)
+    client = clocked.connect()
+    clocked.settle()
+    client.send(sent)
+    client.reset()
+    clocked.until(lambda: clocked.total("connections") == 0, "the connection is gone")
+    assert clocked.total("exchanges") == 0
+    assert clocked.of(origin)["in_flight"] == 0
+
+
 def test_client_resets_during_the_answer(rig: Rig) -> None:
     origin = rig.origin()
     rig.serve(origin)

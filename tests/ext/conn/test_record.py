@@ -61,7 +61,9 @@ def test_every_end_is_recorded_once(logged: Any) -> None:
     peer.send(OK)
     client.response()
     client.send(get("/..", method="GET"))
-    assert client.response().status == 400
+    refused = client.response()
+    assert (refused.status, refused.field("connection")) == (400, "close")
+    client = rig.connect()
     client.send(get("/left"))
     peer.request()
     client.reset()

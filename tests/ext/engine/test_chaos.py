@@ -102,11 +102,16 @@ class Chaos:
         )
         route = RouteSpec(
             "p",
-            ProxyAction([TargetSpec(0, retry_attempts=draw.randrange(4))], total_ms=draw.choice([0, 0, 5_000])),
+            ProxyAction(
+                [TargetSpec(0, retry_attempts=draw.randrange(4))],
+                first_byte_ms=2_000,
+                between_bytes_ms=2_000,
+                total_ms=draw.choice([0, 0, 5_000]),
+            ),
             path="/p",
             filters=[HeadersFilter(b"X-A: 1\r\n", b"X-B: 1\r\n")] * draw.randrange(2),
         )
-        star = RouteSpec("star", ProxyAction([TargetSpec(0)]), path="*")
+        star = RouteSpec("star", ProxyAction([TargetSpec(0)], first_byte_ms=2_000, between_bytes_ms=2_000), path="*")
         self.rig.publish(
             [
                 route,
