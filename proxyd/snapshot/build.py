@@ -19,6 +19,7 @@ from proxyd_ext.snapshot.spec import (
     ProxyAction,
     RedirectAction,
     RespondAction,
+    RetrySpec,
     RouteSpec,
     SnapshotSpec,
     TargetSpec,
@@ -93,7 +94,7 @@ def _upstream(name: str, upstream: Upstream, members: tuple[Member, ...], store:
         name=name,
         state=store.upstream(name),
         members=tuple(
-            MemberSpec(store.server(name, member.label, member.address), member.weight, member.backup)
+            MemberSpec(store.server(name, member.label, member.address), member.weight, int(member.backup))
             for member in members
             if member.address is not None
         ),
@@ -124,7 +125,7 @@ def _target(config: Config, route: Route, name: str, number: int, weight: int) -
     """One branch of a route: the upstream's connect timeout and retries, unless the route has its own."""
     upstream = config.upstreams[name]
     connect = upstream.timeout.connect if route.timeout.connect is None else route.timeout.connect
-    return TargetSpec(number, weight, int(connect), (route.retry or upstream.retry).attempts)
+    return TargetSpec(number, weight, int(connect), RetrySpec((route.retry or upstream.retry).attempts))
 
 
 def _action(config: Config, route: Route, index: dict[str, int]) -> Action:

@@ -170,7 +170,7 @@ class Rig:
         self, *origins: Origin, name: str = "app", weights: Sequence[int] = (), backups: Sequence[Origin] = (), **settings: Any
     ) -> UpstreamSpec:
         members = [MemberSpec(self.server(name, origin), weight=weights[i] if weights else 1) for i, origin in enumerate(origins)]
-        members += [MemberSpec(self.server(name, origin), backup=True) for origin in backups]
+        members += [MemberSpec(self.server(name, origin), tier=1) for origin in backups]
         return UpstreamSpec(name=name, state=self.states.setdefault(name, UpstreamState(name)), members=members, **settings)
 
     def listen(self, name: str = "web", *, path: str | None = None, host: str = "127.0.0.1", send_bytes: int = 0) -> Listener:

@@ -142,7 +142,7 @@ cdef class Snapshot:
                     raise ValueError(f"weight of {member.server.label}: {member.weight} is not in 1..65535")
                 out.pool.members[<int>k].server = (<Server?>member.server).data
                 out.pool.members[<int>k].weight = member.weight
-                out.pool.members[<int>k].backup = member.backup
+                out.pool.members[<int>k].backup = member.tier > 0
             if not upstream_seal(out.pool):
                 raise MemoryError
 
@@ -184,7 +184,7 @@ cdef class Snapshot:
                 out.targets[i].upstream = &self.data.upstreams[<int>target.upstream]
                 out.targets[i].up_to = total
                 out.targets[i].connect_ms = target.connect_ms
-                out.targets[i].retry_attempts = target.retry_attempts
+                out.targets[i].retry_attempts = target.retry.attempts
                 i += 1
             out.target_count = i
             if i == 0:
@@ -229,8 +229,8 @@ cdef class Snapshot:
                 step.default_allow = spec.default_allow
             elif isinstance(spec, HeadersFilter):
                 step.kind = FILTER_HEADERS
-                request_lines += spec.request_add
-                response_lines += spec.response_add
+                request_lines += spec.request_set
+                response_lines += spec.response_set
                 step.request_lines = self._lines(request_lines)
                 step.response_lines = self._lines(response_lines)
             else:
@@ -322,7 +322,7 @@ def _first_bits(config_hash: str) -> int:
 
 
 def _is_backup(member) -> bool:
-    return member.backup
+    return member.tier
 
 
 cdef void _sort_stable(Network* networks, int count) noexcept:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from proxyd_ext.io.listener import Listener
     from proxyd_ext.route.stats import RouteStats
 
-Balance = Literal["round_robin", "least_conn", "p2c", "random", "hash"]
-HashKey = Literal["client.ip", "host", "path", "uri", "header", "cookie", "query"]
+Balance = Literal["round_robin", "least_conn", "p2c", "ewma", "random", "first", "hash", "maglev"]
+HashKey = Literal["client.ip", "client.net", "host", "path", "uri", "header", "cookie", "query"]   # client.net: as nginx's ip_hash
+Statuses = Sequence[tuple[int, int]]     # ranges, both ends included
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,28 @@ class MemberSpec:
 
     server: Server
     weight: int = 1            # 1..65535
-    backup: bool = False       # used only when no other member is usable
+    tier: int = 0              # 0..15: the lowest tier with a usable server gets the requests; `backup: true` is 1
+    local: bool = True         # in this proxy's own zone; True where there are no zones
+    max_requests: int = 0      # exchanges at a time, over all engines; 0 = no limit
+    sticky_id: bytes = b""     # value of the sticky cookie that stands for this server
+
+
+@dataclass(frozen=True, slots=True)
+class StickySpec:
+    """Requests of one client go to one server while that is usable.
+
+    cookie      ours: `name` holds a member's `sticky_id`; set where the request brought none that is good
+    app_cookie  the same, set only with an answer in which the server sets its cookie `follows`
+    key         no cookie: the request's key (`hash_key`, `hash_name`) chooses on the ketama ring, whatever the balancer; without a key the
+                balancer chooses
+    """
+
+    kind: Literal["cookie", "app_cookie", "key"]
+    name: str = ""
+    attributes: str = ""       # of Set-Cookie, with leading "; "
+    follows: str = ""
+    hash_key: HashKey = "client.ip"
+    hash_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +58,38 @@ class UpstreamSpec:
     balance: Balance = "round_robin"
     hash_key: HashKey = "client.ip"
     hash_name: str = ""        # field, cookie or query parameter name for those keys
+    bounded_load: int = 0      # percent of the mean load that one server may have, for "hash" and "maglev"; 0 = no bound
+    sticky: StickySpec | None = None
+    zone_min: int = 0          # percent of the local members' weight that must be usable for them to be preferred; 0 = zones play no part
+    panic: int = 0             # percent of usable weight below which health is ignored; 0 = never
+    fail_open: bool = False    # all down: try them all the same
+    slow_start_ms: int = 0
     pool_max: int = 256        # idle connections kept per server, over all engines
     pool_idle_ms: int = 50_000
     passive_failures: int = 5  # consecutive failures that eject a server; 0 = never
-    eject_ms: int = 30_000
+    eject_ms: int = 30_000     # times the number of ejections in a row
+    eject_max_ms: int = 300_000
     max_ejected_percent: int = 50
+    max_requests: int = 0      # exchanges at a time on the whole upstream; 0 = no limit
+    max_pending: int = 0       # exchanges that may wait for a server with room; 0 = none waits
+    queue_ms: int = 0          # how long one waits
+
+
+@dataclass(frozen=True, slots=True)
+class RetrySpec:
+    attempts: int = 2          # tries after the first
+    connect_failure: bool = True
+    reset: bool = True         # reset or closed before an answer; only what is idempotent, unless no byte had left
+    timeout: bool = False      # first_byte, per_try; only what is idempotent
+    statuses: Statuses = ()    # only what is idempotent
+    idempotency_key: bool = False      # a request with Idempotency-Key counts as idempotent
+    backoff_ms: int = 0        # before the first retry; 0 = none waits
+    factor_percent: int = 200  # each further wait is that much of the one before
+    backoff_max_ms: int = 250
+    jitter: bool = True        # full: uniform between 0 and the wait; False: the wait itself
+    retry_after_max_ms: int = 0    # Retry-After up to this is waited for before the same server is asked again; above: the answer is passed on
+    budget_percent: int = 20   # retries in flight, of the upstream's exchanges in flight ...
+    budget_min: int = 3        # ... but so many always may
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +99,69 @@ class TargetSpec:
     upstream: int              # index into SnapshotSpec.upstreams
     weight: int = 100          # 0..10_000_000
     connect_ms: int = 3_000
-    retry_attempts: int = 2    # tries after the first
+    retry: RetrySpec = field(default_factory=RetrySpec)
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSpec:
+    """Which branch of a split a client is pinned to: the upstream's name in a cookie, or the hash of a header field."""
+
+    kind: Literal["cookie", "header"]
+    name: str
+    attributes: str = ""       # of Set-Cookie, with leading "; "
+
+
+@dataclass(frozen=True, slots=True)
+class FailoverSpec:
+    """Where requests go when the chosen upstream cannot answer."""
+
+    target: TargetSpec         # its weight plays no part
+    no_server: bool = True     # no usable server, circuit open, queue full
+    connect_failure: bool = True
+    reset: bool = False
+    timeout: bool = False
+    statuses: Statuses = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HedgeSpec:
+    """A second try beside the first when that takes long; the first answer wins."""
+
+    after_ms: int = 0          # 0: `UpstreamState.set_hedge_ms` says (a percentile, kept by the control plane)
+    max: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorSpec:
+    """A copy of requests, whose answer nobody waits for."""
+
+    upstream: int
+    sample_ppm: int = 1_000_000        # of a million
+    connect_ms: int = 3_000
+    answer_ms: int = 30_000
+    in_flight: int = 256               # copies under way at a time, one engine
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteSpec:
+    """What becomes of path and host on the way to the server. `path` is a template: {path} {rest} {host} {query:NAME}.
+
+    `rest` is what follows `strip` (a literal prefix of the path) where that matches, else the whole path.
+    """
+
+    path: str = ""             # "": unchanged
+    strip: str = ""
+    host: str = ""             # "": as the client sent it
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPage:
+    """The body for answers with these statuses that proxyd makes; with `intercept` for those of servers too."""
+
+    statuses: Statuses
+    body: bytes
+    content_type: str = "text/html; charset=utf-8"
+    intercept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +170,13 @@ class ProxyAction:
     first_byte_ms: int = 30_000
     between_bytes_ms: int = 60_000
     total_ms: int = 0
+    per_try_ms: int = 0        # from the pick to the head of the answer
     tunnel_idle_ms: int = 3_600_000
+    split: SplitSpec | None = None
+    failover: FailoverSpec | None = None
+    hedge: HedgeSpec | None = None
+    mirror: MirrorSpec | None = None
+    rewrite: RewriteSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +219,33 @@ class AccessFilter:
 
 @dataclass(frozen=True, slots=True)
 class HeadersFilter:
-    """Whole field lines (each with CRLF) that replace fields of the same names in the request and in the response."""
+    """Changes to the fields of the request and of the answer. `*_set` replace fields of their names, `*_add` stand beside them: whole field
+    lines, each with CRLF. `*_remove`: names. Order: remove, set, add."""
 
+    request_set: bytes = b""
+    response_set: bytes = b""
     request_add: bytes = b""
     response_add: bytes = b""
+    request_remove: Sequence[str] = ()
+    response_remove: Sequence[str] = ()
 
 
 Filter = AccessFilter | HeadersFilter
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a request must bring beside host, path and method. `name`: field (any case), cookie or query parameter.
+
+    A header field that comes several times, and a parameter that does, satisfies when one of its values does. `negate` turns the result.
+    """
+
+    of: Literal["header", "query", "cookie", "source", "path", "host"]
+    test: Literal["present", "exact", "prefix", "suffix", "regex", "network"]
+    name: str = ""
+    value: str = ""
+    networks: Sequence[str] = ()       # of "source": CIDR text
+    negate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +256,9 @@ class RouteSpec:
     path: str = ""             # "" any
     path_exact: bool = False   # else a prefix
     methods: frozenset[str] = frozenset()   # empty: any
+    conditions: Sequence[Condition] = ()    # all must hold
     filters: Sequence[Filter] = ()          # in order
+    error_pages: Sequence[ErrorPage] = ()   # the first that has the status
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +281,7 @@ class ListenerSpec:
     idle_ms: int = 75_000
     min_body_rate: int = 240       # bytes a second after 5 s; 0 = off
     per_client: int = 0            # connections per client address over all engines; 0 = no limit
+    error_pages: Sequence[ErrorPage] = ()  # for requests without a route
 
 
 @dataclass(frozen=True, slots=True)

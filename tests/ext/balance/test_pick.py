@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-from proxyd_ext.snapshot.spec import ProxyAction, RouteSpec, TargetSpec
+from proxyd_ext.snapshot.spec import ProxyAction, RetrySpec, RouteSpec, TargetSpec
 from tests.reference.ketama import Ring
 from tests.support.engine import OK, Rig, get
 from tests.support.wire import Origin, Peer
@@ -240,7 +240,7 @@ def test_hash_moves_on_to_the_next_of_the_ring(rig: Rig) -> None:
 def test_ejection(clocked: Rig, kind: str) -> None:
     """So many failures in a row put a server out; it comes back when its time is over, and a first failure then puts it out again."""
     bad, good = clocked.origin(), clocked.origin().serve()
-    clocked.serve(bad, good, upstream={"passive_failures": 3, "eject_ms": 30_000}, target={"retry_attempts": 0})
+    clocked.serve(bad, good, upstream={"passive_failures": 3, "eject_ms": 30_000}, target={"retry": RetrySpec(attempts=0)})
     if kind == "refused":
         bad.refuse()
     elif kind == "5xx":

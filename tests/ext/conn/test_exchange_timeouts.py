@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from proxyd_ext.snapshot.spec import RetrySpec
 from tests.support.engine import OK, Rig, get, post
 from tests.support.wire import Peer
 
@@ -36,7 +37,7 @@ class FullOrigin:
 
 def test_connect_timeout(clocked: Rig) -> None:
     full = FullOrigin(clocked)
-    clocked.serve(full.origin, target={"connect_ms": 3_000, "retry_attempts": 0})
+    clocked.serve(full.origin, target={"connect_ms": 3_000, "retry": RetrySpec(attempts=0)})
     client = clocked.connect()
     client.send(get())
     clocked.advance(2_999)

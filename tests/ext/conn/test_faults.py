@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from proxyd_ext.snapshot.spec import RetrySpec
 from tests.support.engine import OK, Rig, get, post
 from tests.support.wire import Origin, Peer
 
@@ -68,7 +69,7 @@ def test_refused_moves_on(rig: Rig, sent: bytes) -> None:
 def test_never_the_same_server_twice(rig: Rig) -> None:
     """Ten dead servers, more attempts than servers: each is tried once."""
     origins = [dead(rig) for _ in range(10)]
-    rig.serve(*origins, target={"retry_attempts": 12}, upstream={"passive_failures": 0})
+    rig.serve(*origins, target={"retry": RetrySpec(attempts=12)}, upstream={"passive_failures": 0})
     client = rig.connect()
     client.send(get())
     assert client.response().status == 502
@@ -79,7 +80,7 @@ def test_never_the_same_server_twice(rig: Rig) -> None:
 @pytest.mark.parametrize("attempts", [0, 1, 3])
 def test_attempts_are_bounded(rig: Rig, attempts: int) -> None:
     origins = [dead(rig) for _ in range(6)]
-    rig.serve(*origins, target={"retry_attempts": attempts}, upstream={"passive_failures": 0})
+    rig.serve(*origins, target={"retry": RetrySpec(attempts=attempts)}, upstream={"passive_failures": 0})
     client = rig.connect()
     client.send(get())
     assert client.response().status == 502

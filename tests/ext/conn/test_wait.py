@@ -72,7 +72,7 @@ def test_several_at_once_answered_in_any_order(rig: Rig) -> None:
 
 
 def test_head_and_response_fields(rig: Rig) -> None:
-    rig.publish([RouteSpec("ready", ConsultAction("ready"), filters=[HeadersFilter(response_add=b"X-Added: 1\r\n")])])
+    rig.publish([RouteSpec("ready", ConsultAction("ready"), filters=[HeadersFilter(response_set=b"X-Added: 1\r\n")])])
     client = rig.connect()
     client.send(get("/", method="HEAD"))
     engine, slot, generation = taken(rig)

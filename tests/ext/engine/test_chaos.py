@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from proxyd_ext.snapshot.spec import ConsultAction, HeadersFilter, ProxyAction, RespondAction, RouteSpec, TargetSpec
+from proxyd_ext.snapshot.spec import ConsultAction, HeadersFilter, ProxyAction, RespondAction, RetrySpec, RouteSpec, TargetSpec
 from tests.support.engine import Rig
 from tests.support.wire import Origin, Peer
 
@@ -103,7 +103,7 @@ class Chaos:
         route = RouteSpec(
             "p",
             ProxyAction(
-                [TargetSpec(0, retry_attempts=draw.randrange(4))],
+                [TargetSpec(0, retry=RetrySpec(attempts=draw.randrange(4)))],
                 first_byte_ms=2_000,
                 between_bytes_ms=2_000,
                 total_ms=draw.choice([0, 0, 5_000]),

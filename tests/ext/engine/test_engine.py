@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from proxyd_ext.engine import Engine
-from proxyd_ext.snapshot.spec import ProxyAction, RespondAction, RouteSpec, TargetSpec
+from proxyd_ext.snapshot.spec import ProxyAction, RespondAction, RetrySpec, RouteSpec, TargetSpec
 from tests.support.engine import OK, Rig, get, post
 from tests.support.wire import Origin, Peer
 
@@ -221,7 +221,7 @@ def test_many_reloads_under_requests(threaded: Rig) -> None:
     for client in clients:
         client.send(get())
     for i in range(60):
-        threaded.serve(*((origin,) if i % 2 else (origin, other)), target={"retry_attempts": i % 3})
+        threaded.serve(*((origin,) if i % 2 else (origin, other)), target={"retry": RetrySpec(attempts=i % 3)})
         for client in clients:
             client.take()
             if b"\r\n\r\n" in client.received:

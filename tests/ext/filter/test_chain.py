@@ -124,8 +124,8 @@ def test_fields_on_a_retry_and_on_errors(rig: Rig) -> None:
 def test_fields_on_own_answers(rig: Rig) -> None:
     rig.publish(
         [
-            RouteSpec("respond", RespondAction(200, b"x"), path="/r", filters=[HeadersFilter(response_add=b"Y: 1\r\n")]),
-            RouteSpec("redirect", RedirectAction(302, "/r"), filters=[HeadersFilter(response_add=b"Y: 2\r\n")]),
+            RouteSpec("respond", RespondAction(200, b"x"), path="/r", filters=[HeadersFilter(response_set=b"Y: 1\r\n")]),
+            RouteSpec("redirect", RedirectAction(302, "/r"), filters=[HeadersFilter(response_set=b"Y: 2\r\n")]),
         ]
     )
     client = rig.connect()

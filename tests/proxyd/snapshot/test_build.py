@@ -17,6 +17,7 @@ from proxyd_ext.snapshot.spec import (
     ProxyAction,
     RedirectAction,
     RespondAction,
+    RetrySpec,
     RouteSpec,
     SnapshotSpec,
     TargetSpec,
@@ -59,9 +60,9 @@ def test_the_whole_of_a_small_config() -> None:
     assert [(stats.listener, stats.route) for stats in spec.listeners[0].stats] == [("default", "default"), ("default", "-")]
     assert spec.listeners[0].stats == spec.listeners[1].stats, "addresses of one listener count together"
     upstream, = spec.upstreams
-    assert [(member.server.label, member.weight, member.backup) for member in upstream.members] == [
-        ("10.0.0.1:80", 1, False),
-        ("10.0.0.2:80", 1, False),
+    assert [(member.server.label, member.weight, member.tier) for member in upstream.members] == [
+        ("10.0.0.1:80", 1, 0),
+        ("10.0.0.2:80", 1, 0),
     ]
 
 
@@ -148,10 +149,10 @@ def test_an_upstream_with_its_options() -> None:
     assert (upstream.passive_failures, upstream.eject_ms, upstream.max_ejected_percent) == (9, 10_000, 30)
     assert (upstream.pool_max, upstream.pool_idle_ms) == (5, 7000)
     assert isinstance(action, ProxyAction)
-    assert action.targets == (TargetSpec(0, 100, connect_ms=1000, retry_attempts=0),)
-    assert [(member.server.label, member.weight, member.backup) for member in upstream.members] == [
-        ("10.0.0.1:80", 3, False),
-        ("unix:/run/a.sock", 1, True),
+    assert action.targets == (TargetSpec(0, 100, connect_ms=1000, retry=RetrySpec(attempts=0)),)
+    assert [(member.server.label, member.weight, member.tier) for member in upstream.members] == [
+        ("10.0.0.1:80", 3, 0),
+        ("unix:/run/a.sock", 1, 1),
     ]
 
 
