@@ -179,9 +179,9 @@ def test_a_routes_own_connect_timeout_and_retries_go_before_the_upstreams() -> N
     """)
     actions = [entry.action for entry in spec.tables[0]]
     assert [action.targets for action in actions if isinstance(action, ProxyAction)] == [
-        (TargetSpec(0, 100, 2000, 5),),
-        (TargetSpec(0, 100, 1000, 5),),
-        (TargetSpec(0, 1, 2000, 0), TargetSpec(1, 2, 3000, 0)),
+        (TargetSpec(0, 100, 2000, RetrySpec(5)),),
+        (TargetSpec(0, 100, 1000, RetrySpec(5)),),
+        (TargetSpec(0, 1, 2000, RetrySpec(0)), TargetSpec(1, 2, 3000, RetrySpec(0))),
     ]
     assert [upstream.name for upstream in spec.upstreams] == ["app", "other"]
 
