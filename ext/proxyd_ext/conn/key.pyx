@@ -3,12 +3,11 @@ from libc.stdint cimport uint8_t, uint32_t
 from proxyd_ext.core.address cimport address_parse, network_contains
 from proxyd_ext.core.hash cimport crc32_update
 from proxyd_ext.core.shim cimport INVARIANT
-from proxyd_ext.core.slice cimport slice_empty, slice_equals_nocase, slice_of
-from proxyd_ext.http1.head cimport FIELD_COOKIE, Field
+from proxyd_ext.core.slice cimport slice_of
+from proxyd_ext.http1.fields cimport cookie_value, field_from_last, parameter_next
 from proxyd_ext.snapshot.compile cimport (
     KEY_CLIENT_IP, KEY_COOKIE, KEY_HEADER, KEY_HOST, KEY_PATH, KEY_QUERY, KEY_URI,
 )
-from libc.string cimport memcmp
 
 
 cdef bint trusted_peer(const CompiledListener* listener, const Address* address) noexcept nogil:
@@ -17,20 +16,6 @@ cdef bint trusted_peer(const CompiledListener* listener, const Address* address)
         if network_contains(&listener.trust[i], address):
             return True
     return False
-
-
-cdef Slice _field(const Head* head, Slice name, int number) noexcept nogil:
-    """The field with that name, counted from the last one; data NULL when there is none."""
-    cdef int i = head.field_count - 1
-    cdef const Field* field
-    while i >= 0:
-        field = &head.fields[i]
-        if slice_equals_nocase(slice_of(head.base + field.name, field.name_size), name):
-            if number == 0:
-                return slice_of(head.base + field.value, field.value_size)
-            number -= 1
-        i -= 1
-    return slice_empty()
 
 
 cdef Slice _last_element(Slice* list) noexcept nogil:
@@ -56,7 +41,7 @@ cdef Slice real_client(const CompiledListener* listener, const Head* head, Addre
     if listener.client_ip_header.size == 0:
         return otherwise
     while True:
-        list = _field(head, listener.client_ip_header, number)
+        list = field_from_last(head, listener.client_ip_header, number)
         if list.data == NULL:
             return best
         number += 1
@@ -70,48 +55,10 @@ cdef Slice real_client(const CompiledListener* listener, const Head* head, Addre
                 return best
 
 
-cdef Slice _cookie(const Head* head, Slice name) noexcept nogil:
-    cdef Slice list
-    cdef size_t at = 0, end, equals
-    cdef int i
-    for i in range(head.field_count):
-        if head.fields[i].id != FIELD_COOKIE:
-            continue
-        list = slice_of(head.base + head.fields[i].value, head.fields[i].value_size)
-        at = 0
-        while at < list.size:
-            while at < list.size and (list.data[at] == c' ' or list.data[at] == c';'):
-                at += 1
-            end = at
-            while end < list.size and list.data[end] != c';':
-                end += 1
-            equals = at
-            while equals < end and list.data[equals] != c'=':
-                equals += 1
-            if equals < end and equals - at == name.size and memcmp(list.data + at, name.data, name.size) == 0:
-                return slice_of(list.data + equals + 1, end - equals - 1)
-            at = end
-    return slice_empty()
-
-
-cdef Slice _parameter(Slice query, Slice name) noexcept nogil:
-    cdef size_t at = 0, end, equals
-    while at < query.size:
-        end = at
-        while end < query.size and query.data[end] != c'&':
-            end += 1
-        equals = at
-        while equals < end and query.data[equals] != c'=':
-            equals += 1
-        if equals - at == name.size and memcmp(query.data + at, name.data, name.size) == 0:
-            return slice_of(query.data + equals + 1, end - equals - 1) if equals < end else slice_of(query.data + end, 0)
-        at = end + 1
-    return slice_empty()
-
-
 cdef uint64_t request_key(const Exchange* exchange, const Head* head) noexcept nogil:
     cdef int key = exchange.upstream.key
     cdef Slice text
+    cdef size_t at = 0
     cdef uint32_t crc
     if key == KEY_CLIENT_IP:
         text = exchange.client_ip
@@ -126,10 +73,10 @@ cdef uint64_t request_key(const Exchange* exchange, const Head* head) noexcept n
             crc = crc32_update(crc, exchange.query.data, exchange.query.size)
         return crc
     elif key == KEY_HEADER:
-        text = _field(head, exchange.upstream.key_name, 0)
+        text = field_from_last(head, exchange.upstream.key_name, 0)
     elif key == KEY_COOKIE:
-        text = _cookie(head, exchange.upstream.key_name)
+        text = cookie_value(head, exchange.upstream.key_name)
     else:
         INVARIANT(key == KEY_QUERY)
-        text = _parameter(exchange.query, exchange.upstream.key_name)
+        text = parameter_next(exchange.query, exchange.upstream.key_name, &at)
     return crc32_update(0, text.data, text.size)
