@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from proxyd.config.model import Config
     from proxyd.diagnostics import Diagnostic
-    from proxyd_ext.balance.server import Server, UpstreamState
+    from proxyd_ext.balance.pool import UpstreamState
+    from proxyd_ext.balance.server import Server
     from proxyd_ext.engine import Engine
     from proxyd_ext.io.listener import Listener
     from proxyd_ext.route.stats import RouteStats

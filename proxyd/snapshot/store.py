@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from proxyd.config.address import BindAddress
 from proxyd.sockets import Bound
-from proxyd_ext.balance.server import Server, UpstreamState
+from proxyd_ext.balance.pool import UpstreamState
+from proxyd_ext.balance.server import Server
 from proxyd_ext.io.listener import Listener
 from proxyd_ext.route.stats import RouteStats
 

@@ -18,7 +18,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from proxyd_ext.balance.server import Server, UpstreamState
+from proxyd_ext.balance.pool import UpstreamState
+from proxyd_ext.balance.server import Server
 from proxyd_ext.core.live import counting, live_counts
 from proxyd_ext.engine import Engine
 from proxyd_ext.io.listener import Listener

@@ -1,22 +1,27 @@
-"""Choosing a member of an upstream for one try of one exchange."""
+"""Choosing a member of a pool for one try of one exchange."""
 from libc.stdint cimport int32_t, int64_t, uint64_t
-from proxyd_ext.balance.upstream cimport Upstream
+from proxyd_ext.balance.heap cimport Tried
+from proxyd_ext.balance.pool cimport PoolData, UpstreamData
+from proxyd_ext.balance.server cimport ServerData
 from proxyd_ext.core.hash cimport Random
 
 
 cdef enum:
-    TRIED_MAX = 16            # members that an exchange remembers having tried; more than retry.attempts can be
+    PICK_NONE = -1            # no server is usable and untried
+    PICK_FULL = -2            # some are, and have max_requests
 
 
-ctypedef struct Tried:
-    int32_t[TRIED_MAX] member
-    int count
+ctypedef struct PickInput:
+    const Tried* tried
+    uint64_t key              # hash of the request's key: CRC-32, for ketama's sake
+    bint by_key               # the key chooses on the ring, whatever the balancer (sticky)
+    int32_t sticky            # the member to take if it fits; -1: none
+    Random* random
+    int64_t now_ms
 
 
-# A member index, or -1 when no member is usable and untried.  Backups are asked when no primary member is left.
-# `key` is the hash of the request's key, for BALANCE_HASH.
-cdef int32_t pick(const Upstream* upstream, const Tried* tried, uint64_t key, Random* random, int64_t now_ms) noexcept nogil
+# A member number, counted as in flight (pick_leave ends that), or PICK_*.
+cdef int32_t pick(PoolData* pool, const PickInput* input) noexcept nogil
 
-# What came of a try: passive health.  A failure may eject the server; returns True when it did so just now.
-cdef bint note_failure(const Upstream* upstream, int32_t member, int64_t now_ms) noexcept nogil
-cdef void note_success(const Upstream* upstream, int32_t member) noexcept nogil
+# An exchange leaves its server: somebody who waits for room is woken.
+cdef void pick_leave(UpstreamData* state, ServerData* server) noexcept nogil

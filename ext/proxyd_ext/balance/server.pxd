@@ -1,10 +1,10 @@
-"""A server: one address of one upstream, with its counters and health. It outlives snapshots; what a snapshot says of it (weight, backup)
-is in its member."""
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+"""A server: one address of one upstream, with its counters and health. It outlives snapshots; what a config says of it (weight, tier) is in
+its member."""
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from proxyd_ext.core.events cimport EventNode
 from proxyd_ext.core.shim cimport load_i64, load_int
 from proxyd_ext.core.slice cimport Slice
-from proxyd_ext.core.stats cimport CountTable, ENGINES_MAX, Histogram
+from proxyd_ext.core.stats cimport CountTable, ENGINES_MAX
 
 
 cdef enum:
@@ -12,6 +12,7 @@ cdef enum:
     DOWN_MAINT = 1 << 1
     DOWN_DRAIN = 1 << 2
     DOWN_PENDING = 1 << 3     # new, and not yet checked
+    DOWN_OPERATOR = DOWN_MAINT | DOWN_DRAIN      # holds even where health is ignored
 
 
 ctypedef struct ServerLocal:
@@ -23,6 +24,8 @@ ctypedef struct ServerLocal:
     uint64_t bytes_in         # taken from the server
     uint64_t bytes_out        # given to the server
     uint64_t mark             # generation of the last snapshot that had this server as a member
+    uint64_t answers          # heads of answers ...
+    uint64_t answers_us       # ... and how long they took from the request given, summed
     CountTable responses      # by status code
     CountTable errors         # by FAULT_*
     EventNode ejected         # tells the control plane
@@ -33,9 +36,19 @@ ctypedef struct ServerData:
     int64_t in_flight         # exchanges on it now, over all engines
     int64_t idle_total        # idle connections, over all engines (pool.max)
     int64_t ejected_until_ms  # engines' monotonic clock; 0: not ejected
+    int64_t ramp_from_ms      # slow start began then; 0: never
     uint64_t ejections
+    uint64_t ewma             # balance/ewma: estimate of its latency and when it was made, in one word
+    int ejected_in_row        # ejections that followed one another; the time grows with it
     int down                  # DOWN_*: who set a bit clears it
     int failures              # in a row
+    # The heap of its upstream (balance/heap), under the upstream's lock.
+    int32_t heap_at           # index; -1: not in it
+    int32_t heap_order        # place among the members, for ties and for `first`
+    int64_t heap_load         # in_flight when the heap last looked
+    int64_t heap_weight
+    int64_t heap_most         # max_requests; 0: no limit
+    uint64_t heap_turn        # virtual time of its next turn among equals
     uint32_t address_size
     uint8_t[128] address      # a sockaddr
     uint8_t[192] label_text
@@ -52,27 +65,8 @@ cdef inline bint server_usable(const ServerData* server, int64_t now_ms) noexcep
 cdef ServerLocal* server_join(ServerData* server, int engine) noexcept nogil   # make this engine's part if there is none; NULL: no memory
 cdef void server_hold(ServerData* server) noexcept nogil
 cdef void server_drop(ServerData* server) noexcept nogil
-
-
-ctypedef struct UpstreamLocal:
-    Histogram response        # from sending the request to the first byte of the answer
-    Histogram connect
-    CountTable retries        # by the FAULT_* that caused them
-
-
-ctypedef struct UpstreamData:
-    # What of an upstream outlives snapshots.
-    uint64_t position         # of the round-robin sequence, over all engines
-    UpstreamLocal* local[ENGINES_MAX]
-
-
-cdef UpstreamLocal* upstream_join(UpstreamData* upstream, int engine) noexcept nogil
+cdef int64_t server_clock_ms() noexcept nogil      # the clock of ejected_until_ms, outside the engines
 
 
 cdef class Server:
     cdef ServerData* data
-
-
-cdef class UpstreamState:
-    cdef UpstreamData* data
-    cdef readonly str name

@@ -1,7 +1,5 @@
 from typing import Literal, TypedDict
 
-from proxyd_ext.core.stats import Histogram
-
 DownReason = Literal["health", "maint", "drain", "pending"]
 
 class ServerState(TypedDict):
@@ -9,6 +7,7 @@ class ServerState(TypedDict):
     down: list[DownReason]
     ejected_for_ms: int
     ejections: int
+    ejections_in_row: int
     consecutive_failures: int
 
 class ServerStats(TypedDict):
@@ -21,11 +20,9 @@ class ServerStats(TypedDict):
     bytes_in: int
     bytes_out: int
     ejections: int
-
-class UpstreamStats(TypedDict):
-    response_seconds: Histogram
-    connect_seconds: Histogram
-    retries: dict[str, int]       # by the fault word that caused them
+    latency_count: int            # answers
+    latency_sum_seconds: float    # from the request given to the head of the answer
+    ewma_seconds: float           # peak EWMA of the same; 0: nothing known
 
 class Server:
     def __init__(self, upstream: str, label: str, address: tuple[str, int] | str) -> None: ...
@@ -36,10 +33,7 @@ class Server:
     def set_down(self, reason: DownReason, on: bool) -> None: ...
     def eject(self, ms: int) -> None: ...
     def readmit(self) -> None: ...
+    def forgive(self) -> None: ...
+    def ramp(self) -> None: ...
     def state(self) -> ServerState: ...
     def stats(self) -> ServerStats: ...
-
-class UpstreamState:
-    name: str
-    def __init__(self, name: str) -> None: ...
-    def stats(self) -> UpstreamStats: ...

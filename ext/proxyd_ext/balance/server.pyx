@@ -3,12 +3,13 @@
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from proxyd_ext.balance.ewma cimport ewma_estimate
 from proxyd_ext.core.fault cimport fault_info
 from proxyd_ext.core.live cimport LIVE_SERVER, live_born, live_died
 from proxyd_ext.core.shim cimport (
-    fetch_add_i64, fetch_and_int, fetch_or_int, load_acquire_ptr, load_i64, load_int, load_u64, store_i64, store_int, store_release_ptr,
+    fetch_add_i64, fetch_add_int, fetch_add_u64, fetch_and_int, fetch_or_int, load_acquire_ptr, load_i64, load_int, load_u64, store_i64, store_int, store_release_ptr,
 )
-from proxyd_ext.core.stats cimport count_collect, histogram_dict, histogram_sum
+from proxyd_ext.core.stats cimport count_collect
 from proxyd_ext.io.sys cimport (
     AF_INET, AF_INET6, AF_UNIX, htons, inet_pton, sockaddr_in, sockaddr_in6, sockaddr_un,
 )
@@ -22,15 +23,6 @@ cdef ServerLocal* server_join(ServerData* server, int engine) noexcept nogil:
         local = <ServerLocal*>calloc(1, sizeof(ServerLocal))
         if local != NULL:
             store_release_ptr(<void**>&server.local[engine], local)
-    return local
-
-
-cdef UpstreamLocal* upstream_join(UpstreamData* upstream, int engine) noexcept nogil:
-    cdef UpstreamLocal* local = upstream.local[engine]
-    if local == NULL:
-        local = <UpstreamLocal*>calloc(1, sizeof(UpstreamLocal))
-        if local != NULL:
-            store_release_ptr(<void**>&upstream.local[engine], local)
     return local
 
 
@@ -48,7 +40,7 @@ cdef void server_drop(ServerData* server) noexcept nogil:
     live_died(LIVE_SERVER)
 
 
-cdef int64_t _now_ms() noexcept nogil:
+cdef int64_t server_clock_ms() noexcept nogil:
     cdef timespec t
     clock_gettime(CLOCK_MONOTONIC, &t)
     return <int64_t>t.tv_sec * 1000 + t.tv_nsec // 1000000
@@ -72,6 +64,7 @@ cdef class Server:
             raise MemoryError
         live_born(LIVE_SERVER)
         self.data.refs = 1
+        self.data.heap_at = -1
         memcpy(self.data.upstream_text, <const char*>name, len(name))
         self.data.upstream.data = self.data.upstream_text
         self.data.upstream.size = len(name)
@@ -127,15 +120,27 @@ cdef class Server:
 
     def eject(self, long long ms) -> None:
         """Keep the server out for `ms` milliseconds from now."""
-        store_i64(&self.data.ejected_until_ms, _now_ms() + ms)
+        store_i64(&self.data.ejected_until_ms, server_clock_ms() + ms)
+        fetch_add_u64(&self.data.ejections, 1)
+        fetch_add_int(&self.data.ejected_in_row, 1)
 
     def readmit(self) -> None:
         """End an ejection and forget the failures that led to it."""
         store_i64(&self.data.ejected_until_ms, 0)
         store_int(&self.data.failures, 0)
 
+    def forgive(self) -> None:
+        """One ejection less counts for the length of the next one."""
+        cdef int row = load_int(&self.data.ejected_in_row)
+        if row > 0:
+            store_int(&self.data.ejected_in_row, row - 1)
+
+    def ramp(self) -> None:
+        """Its slow start begins now: pools that are built from here on give it a share that grows to its whole weight."""
+        store_i64(&self.data.ramp_from_ms, server_clock_ms())
+
     def state(self) -> dict:
-        cdef int64_t left = load_i64(&self.data.ejected_until_ms) - _now_ms()
+        cdef int64_t left = load_i64(&self.data.ejected_until_ms) - server_clock_ms()
         cdef int down = load_int(&self.data.down)
         return {
             "usable": down == 0 and left <= 0,
@@ -143,13 +148,14 @@ cdef class Server:
             "ejected_for_ms": left if left > 0 else 0,
             "ejections": load_u64(&self.data.ejections),
             "consecutive_failures": load_int(&self.data.failures),
+            "ejections_in_row": load_int(&self.data.ejected_in_row),
         }
 
     def stats(self) -> dict:
         cdef ServerLocal* local
         cdef int i
         cdef int64_t active = 0, idle = 0
-        cdef uint64_t opened = 0, bytes_in = 0, bytes_out = 0
+        cdef uint64_t opened = 0, bytes_in = 0, bytes_out = 0, answers = 0, answers_us = 0
         responses = {}
         faults = {}
         for i in range(ENGINES_MAX):
@@ -161,52 +167,18 @@ cdef class Server:
             opened += load_u64(&local.opened)
             bytes_in += load_u64(&local.bytes_in)
             bytes_out += load_u64(&local.bytes_out)
+            answers += load_u64(&local.answers)
+            answers_us += load_u64(&local.answers_us)
             count_collect(&local.responses, responses)
             count_collect(&local.errors, faults)
         return {
             "in_flight": load_i64(&self.data.in_flight), "connections_active": active, "connections_idle": idle, "opened": opened,
             "requests": responses, "errors": _by_word(faults), "bytes_in": bytes_in, "bytes_out": bytes_out,
-            "ejections": load_u64(&self.data.ejections),
+            "ejections": load_u64(&self.data.ejections), "latency_count": answers, "latency_sum_seconds": answers_us / 1e6,
+            "ewma_seconds": ewma_estimate(&self.data.ewma, server_clock_ms()) / 1e6,
         }
 
 
 def _by_word(counts) -> dict:
     """{fault code: count} → {fault word: count}."""
     return {(<bytes>fault_info(code).word).decode() if code else "other": n for code, n in counts.items()}
-
-
-cdef class UpstreamState:
-    """What of an upstream outlives snapshots: its place in the round-robin sequence and its histograms."""
-
-    def __cinit__(self, str name):
-        self.name = name
-        self.data = <UpstreamData*>calloc(1, sizeof(UpstreamData))
-        if self.data == NULL:
-            raise MemoryError
-
-    def __dealloc__(self):
-        cdef int i
-        if self.data != NULL:
-            for i in range(ENGINES_MAX):
-                free(self.data.local[i])
-            free(self.data)
-
-    def stats(self) -> dict:
-        cdef UpstreamLocal* local
-        cdef UpstreamLocal total
-        cdef int i, k
-        retries = {}
-        total.response.sum_us = 0
-        total.connect.sum_us = 0
-        for k in range(17):
-            total.response.count[k] = 0
-            total.connect.count[k] = 0
-        for i in range(ENGINES_MAX):
-            local = <UpstreamLocal*>load_acquire_ptr(<void**>&self.data.local[i])
-            if local == NULL:
-                continue
-            histogram_sum(&local.response, &total.response)
-            histogram_sum(&local.connect, &total.connect)
-            count_collect(&local.retries, retries)
-        return {"response_seconds": histogram_dict(&total.response), "connect_seconds": histogram_dict(&total.connect),
-                "retries": _by_word(retries)}

@@ -11,7 +11,7 @@ from proxyd_ext.conn.client cimport (
 from proxyd_ext.conn.wait cimport wait_end
 from proxyd_ext.conn.model cimport (
     CLIENT_BUSY, CLIENT_CLOSING, CLIENT_HEAD, CLIENT_IDLE, CLIENT_LINGER, CLIENT_TUNNEL, ClientConn, EX_CLIENT_CLOSE, EX_REQUEST_DONE,
-    EX_RESPONSE_BEGUN, EX_REUSED, Exchange, ORIGIN_BODY, ORIGIN_CONNECTING, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn,
+    EX_RESPONSE_BEGUN, EX_REUSED, Exchange, ORIGIN_BODY, ORIGIN_CONNECTING, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PAUSE_QUEUE,
 )
 from proxyd_ext.conn.pool cimport connect_fault, origin_close
 from proxyd_ext.conn.tunnel cimport (
@@ -20,7 +20,7 @@ from proxyd_ext.conn.tunnel cimport (
 from proxyd_ext.core.fault cimport (
     FAULT_BODY_TIMEOUT, FAULT_CLIENT_CLOSED, FAULT_CLIENT_STALLED, FAULT_CONNECT_TIMEOUT, FAULT_CONSULT_TIMEOUT, FAULT_DRAINING,
     FAULT_HEAD_TIMEOUT, FAULT_TOTAL_TIMEOUT, FAULT_UPSTREAM_CLOSED, FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT, FAULT_UPSTREAM_HEAD_MALFORMED,
-    FAULT_UPSTREAM_READ_TIMEOUT, FAULT_UPSTREAM_RESET, FAULT_UPSTREAM_TRUNCATED, FAULT_UPSTREAM_WRITE_TIMEOUT,
+    FAULT_UPSTREAM_READ_TIMEOUT, FAULT_UPSTREAM_RESET, FAULT_UPSTREAM_TRUNCATED, FAULT_UPSTREAM_TRY_TIMEOUT, FAULT_UPSTREAM_WRITE_TIMEOUT,
 )
 from proxyd_ext.core.shim cimport INVARIANT
 from proxyd_ext.core.stats cimport count_add
@@ -37,7 +37,8 @@ from proxyd_ext.snapshot.compile cimport CompiledListener
 from proxyd_ext.conn.exchange cimport (
     BODY_GRACE_MS, SEND_STALL_MS, exchange_abandon, exchange_begin, exchange_connected, exchange_end_tunnel, exchange_fail,
     exchange_move_request, exchange_move_response, exchange_progress, exchange_read_head, exchange_read_response, exchange_refuse,
-    exchange_request_spliced, exchange_response_closed, exchange_response_spliced, exchange_takes_body,
+    exchange_paused, exchange_request_spliced, exchange_response_closed, exchange_response_spliced, exchange_switch, exchange_takes_body,
+    exchange_watch_origin,
 )
 
 cdef enum:
@@ -110,6 +111,8 @@ cdef void _on_origin(void* owner, int what) noexcept nogil:
     if exchange == NULL:      # idle: an end, an error, or bytes that nobody asked for
         origin_close(origin, False)
         return
+    if exchange.origin != origin:
+        exchange_switch(exchange)
     if what == STREAM_BYTES:
         if state == ORIGIN_WAITING:
             if origin.stream.flags & STREAM_SENT:
@@ -242,6 +245,11 @@ cdef void _on_origin_timer(void* owner) noexcept nogil:
     if exchange == NULL:
         origin_close(origin, False)
         return
+    if exchange.origin != origin:
+        exchange_switch(exchange)
+    if exchange.until_ms and context.clock.now_ms >= exchange.until_ms and not exchange.flags & EX_RESPONSE_BEGUN:
+        exchange_fail(exchange, FAULT_UPSTREAM_TRY_TIMEOUT)
+        return
     if origin.state == ORIGIN_CONNECTING:
         exchange_fail(exchange, FAULT_CONNECT_TIMEOUT)
         return
@@ -261,18 +269,23 @@ cdef void _on_origin_timer(void* owner) noexcept nogil:
         exchange_fail(exchange, FAULT_UPSTREAM_READ_TIMEOUT)
         return
     origin.progress = progress
-    timer_after(&context.timers, &origin.timer, context.clock.now_ms,
-                exchange.route.first_byte_ms if origin.state == ORIGIN_WAITING and exchange.flags & EX_REQUEST_DONE
-                else exchange.route.between_bytes_ms)
+    if origin.state == ORIGIN_WAITING:
+        exchange_watch_origin(exchange, exchange.route.first_byte_ms if exchange.flags & EX_REQUEST_DONE else exchange.route.between_bytes_ms)
+    else:
+        timer_after(&context.timers, &origin.timer, context.clock.now_ms, exchange.route.between_bytes_ms)
 
 
 cdef void _on_total_timeout(void* owner) noexcept nogil:
     cdef Exchange* exchange = <Exchange*>owner
-    if exchange.wait >= 0:
+    if exchange.wait >= 0 and exchange.pausing != PAUSE_QUEUE:
         wait_end(exchange)
         exchange_refuse(exchange, FAULT_CONSULT_TIMEOUT)
     else:
         exchange_fail(exchange, FAULT_TOTAL_TIMEOUT)
+
+
+cdef void _on_pause(void* owner) noexcept nogil:
+    exchange_paused(<Exchange*>owner)
 
 
 # ---- for the engine ----
@@ -283,6 +296,7 @@ cdef void dispatch_install(Context* context) noexcept nogil:
     context.on_client_timer = _on_client_timer
     context.on_origin_timer = _on_origin_timer
     context.on_total_timeout = _on_total_timeout
+    context.on_pause = _on_pause
 
 
 cdef void connections_drain(Context* context) noexcept nogil:

@@ -2,7 +2,7 @@
 
 The functions are its steps, called when something happened (conn/dispatch); each leaves the exchange waiting for the next thing, or ended.
 """
-from libc.stdint cimport uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint64_t
 from proxyd_ext.conn.model cimport ClientConn, EX_REQUEST_DONE, Exchange, ORIGIN_CONNECTING
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.io.stream cimport stream_unsent
@@ -36,6 +36,14 @@ cdef void exchange_fail(Exchange* exchange, int fault) noexcept nogil
 cdef void exchange_refuse(Exchange* exchange, int fault) noexcept nogil
 # The client will not end this exchange.  `listens`: it only shut its side, and may still take the answers that were given before.
 cdef void exchange_abandon(Exchange* exchange, int fault, bint listens) noexcept nogil
+# Somebody left a server while the exchange waits for room.
+cdef void exchange_woken(Exchange* exchange) noexcept nogil
+# The timer `pause` is due.
+cdef void exchange_paused(Exchange* exchange) noexcept nogil
+# Make the other try of a hedged exchange the current one.
+cdef void exchange_switch(Exchange* exchange) noexcept nogil
+# The origin has `ms` for what it owes next, within the time of the whole try.
+cdef void exchange_watch_origin(Exchange* exchange, int64_t ms) noexcept nogil
 cdef void exchange_end_tunnel(Exchange* exchange) noexcept nogil
 
 

@@ -11,19 +11,29 @@ What streams and timers tell comes in through `dispatch`, which calls the `excha
 """
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memcmp, memcpy
-from proxyd_ext.balance.pick cimport TRIED_MAX, note_failure, note_success, pick
+from proxyd_ext.balance.heap cimport TRIED_MAX
+from proxyd_ext.balance.passive cimport note_failure, note_success
+from proxyd_ext.balance.pick cimport PICK_FULL, PICK_NONE, PickInput, pick, pick_leave
+from proxyd_ext.balance.pool cimport (
+    CIRCUIT_CLOSED, CIRCUIT_OPEN, STICKY_ID_MAX, PoolData, UpstreamData, pool_pin, pool_sticky, pool_unpin,
+)
 from proxyd_ext.balance.server cimport server_drop, server_hold
-from proxyd_ext.balance.upstream cimport BALANCE_HASH
+from proxyd_ext.conn.affinity cimport COOKIES_ROOM, affinity_branch, affinity_lines, affinity_read
 from proxyd_ext.conn.answer cimport answer_fault, answer_fixed, answer_options, answer_redirect, answer_with, wanted_form
+from proxyd_ext.conn.attempt cimport (
+    RETRY_NO, RETRY_OTHER, RETRY_SAME, attempt_after_fault, attempt_after_status, attempt_backoff_ms, attempt_failover, attempt_give_budget,
+    attempt_repeatable, attempt_retry_after_ms, attempt_take_budget,
+)
 from proxyd_ext.conn.client cimport client_close, client_finish, client_rest
-from proxyd_ext.conn.wait cimport consult_ask, wait_end
-from proxyd_ext.conn.key cimport real_client, request_key, trusted_peer
+from proxyd_ext.conn.wait cimport consult_ask, wait_again, wait_end, wait_for_room, wait_served
+from proxyd_ext.conn.key cimport real_client, trusted_peer
 from proxyd_ext.conn.guard cimport drop_disguised, max_forwards_used_up
 from proxyd_ext.conn.model cimport (
-    CLIENT_BUSY, CLIENT_HEAD, CLIENT_IDLE, CLIENT_TUNNEL, ClientConn, Context, EX_CLIENT_CLOSE, EX_FRESH, EX_IDEMPOTENT, EX_IN_FLIGHT,
-    EX_LAST_REQUEST, EX_NO_BODY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_OWN_ANSWER, EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN,
-    EX_REUSED,
-    EX_TRUSTED, EX_UPGRADE, Exchange, ORIGIN_BODY, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PATH_SCRATCH, context_timers_needed,
+    CLIENT_BUSY, CLIENT_HEAD, CLIENT_IDLE, CLIENT_TUNNEL, ClientConn, Context, EX_CLIENT_CLOSE, EX_FAILED_OVER, EX_FRESH, EX_HEDGE,
+    EX_IDEMPOTENT, EX_IN_FLIGHT, EX_LAST_REQUEST, EX_NO_BODY, EX_OF_TRY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_OWN_ANSWER, EX_PROBE,
+    EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN, EX_REUSED, EX_SET_PIN, EX_STICKY_KEY, EX_TRUSTED, EX_UPGRADE, Exchange,
+    ORIGIN_BODY, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PATH_SCRATCH, PAUSE_BACKOFF, PAUSE_HEDGE, PAUSE_NONE, PAUSE_QUEUE, Try,
+    context_timers_needed,
 )
 from proxyd_ext.conn.phases cimport (
     PHASE_CACHE_LOOKUP, PHASE_CACHE_STORE, PHASE_CONNECT, PHASE_DELIVER, PHASE_DONE, PHASE_FILTER_ORIGIN_RESPONSE, PHASE_FILTER_REQUEST,
@@ -37,19 +47,21 @@ from proxyd_ext.conn.tunnel cimport tunnel_from_client, tunnel_from_origin
 from proxyd_ext.core.buffer cimport buffer_class, buffer_free, buffer_new
 from proxyd_ext.core.events cimport EVENT_EJECTED, event_push
 from proxyd_ext.core.fault cimport (
-    FAULT_BODY_TOO_LARGE, FAULT_CLIENT_CLOSED, FAULT_CONSULT_FULL, FAULT_HEAD_REWRITE_TOO_LARGE, FAULT_HOST_INVALID, FAULT_LOOP,
-    FAULT_MEMORY, FAULT_METHOD_REFUSED, FAULT_NONE, FAULT_NO_ROUTE, FAULT_NO_SERVER, FAULT_PATH_INVALID, FAULT_RETRY_IF_REUSED,
-    FAULT_RETRY_NEVER, FAULT_RETRY_SAFE, FAULT_SOURCE_UPSTREAM, FAULT_UPGRADE_UNEXPECTED, FAULT_UPSTREAM_HEAD_TOO_LARGE,
+    FAULT_BODY_TOO_LARGE, FAULT_CIRCUIT_OPEN, FAULT_CLIENT_CLOSED, FAULT_CONSULT_FULL, FAULT_FD_EXHAUSTED,
+    FAULT_HEAD_REWRITE_TOO_LARGE, FAULT_HOST_INVALID,
+    FAULT_LOOP, FAULT_MEMORY, FAULT_METHOD_REFUSED, FAULT_NONE, FAULT_NO_ROUTE, FAULT_NO_SERVER, FAULT_PATH_INVALID, FAULT_QUEUE_FULL,
+    FAULT_QUEUE_TIMEOUT, FAULT_RETRY_IF_REUSED, FAULT_SOURCE_UPSTREAM, FAULT_UPGRADE_UNEXPECTED, FAULT_UPSTREAM_HEAD_TOO_LARGE,
     FAULT_URI_TOO_LONG, FaultInfo, fault_info,
 )
-from proxyd_ext.core.hash cimport random_below, random_next
-from proxyd_ext.core.shim cimport INVARIANT, counter_add, fetch_add_i64, store_i64
+from proxyd_ext.core.hash cimport random_next
+from proxyd_ext.core.shim cimport INVARIANT, counter_add, fetch_add_i64, load_i64, load_int, store_i64
 from proxyd_ext.core.slab cimport slab_free, slab_new
-from proxyd_ext.core.slice cimport slice_empty, slice_of
+from proxyd_ext.core.slice cimport Slice, slice_empty, slice_of
 from proxyd_ext.core.stats cimport count_add, histogram_add
-from proxyd_ext.core.timer cimport timer_after, timer_init, timer_off, timer_remove, timer_set, timers_reserve
+from proxyd_ext.core.timer cimport TIMER_OFF_MS, timer_after, timer_init, timer_off, timer_remove, timer_set, timers_reserve
 from proxyd_ext.filter.chain cimport CHAIN_CONTINUE, FilterState, chain_run, replace_fields
 from proxyd_ext.http1.chunk cimport chunk_start
+from proxyd_ext.http1.fields cimport field_from_last
 from proxyd_ext.http1.head cimport (
     BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, FIELD_ACCEPT, FIELD_DATE, FIELD_REFERER, FIELD_TRACEPARENT, FIELD_USER_AGENT,
     FIELD_VIA, FIELD_X_REQUEST_ID, HEAD_KEEP_ALIVE, HEAD_UPGRADE_WEBSOCKET, Head, HeadLimits, METHOD_CONNECT, METHOD_DELETE, METHOD_GET,
@@ -63,7 +75,8 @@ from proxyd_ext.io.stream cimport stream_commit, stream_consume, stream_pause, s
 from proxyd_ext.log.record cimport T_NONE
 from proxyd_ext.route.table cimport route_match
 from proxyd_ext.snapshot.compile cimport (
-    ACTION_CONSULT, ACTION_PROXY, ACTION_REDIRECT, ACTION_RESPOND, CompiledListener, CompiledRoute, SnapshotData,
+    ACTION_CONSULT, ACTION_PROXY, ACTION_REDIRECT, ACTION_RESPOND, CompiledListener, CompiledRoute, HEDGE_NEVER, HEDGE_PERCENTILE,
+    STICKY_NONE, SnapshotData,
 )
 
 cdef enum:
@@ -122,7 +135,10 @@ cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nog
     exchange.route = NULL
     exchange.target = NULL
     exchange.upstream = NULL
+    exchange.pool = NULL
     exchange.server = NULL
+    exchange.rival.origin = NULL
+    exchange.rival.pool = NULL
     exchange.route_number = settings.table.count
     exchange.member = -1
     exchange.tried.count = 0
@@ -130,6 +146,9 @@ cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nog
     exchange.method = METHOD_OTHER
     exchange.minor = 1
     exchange.attempts = 0
+    exchange.retries = 0
+    exchange.hedges = 0
+    exchange.pausing = PAUSE_NONE
     exchange.request_body = BODY_NONE
     exchange.response_body = BODY_NONE
     exchange.error_form = 0
@@ -172,6 +191,11 @@ cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nog
     exchange.ttfb_us = 0
     exchange.body_ms = 0
     exchange.wait = -1
+    exchange.until_ms = 0
+    exchange.queued_us = 0
+    exchange.queue_us = 0
+    exchange.sticky = slice_empty()
+    timer_init(&exchange.pause, exchange, context.on_pause)
     timer_init(&exchange.total, exchange, context.on_total_timeout)
     client.exchange = exchange
     client.state = CLIENT_BUSY
@@ -413,13 +437,22 @@ cdef void exchange_answered(Exchange* exchange, uint16_t status, Slice head, Sli
 # ---- PICK ----
 
 cdef void _prepare(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
-    """Write the head that goes upstream, once for all tries, and choose the upstream."""
+    """Choose the upstream, and write the head that goes there, once for all tries."""
     cdef Context* context = exchange.context
     cdef CompiledRoute* route = exchange.route
     cdef RequestEdits edits
     cdef uint8_t[16] id_text
     cdef uint64_t draw
     cdef int written, i
+    exchange.target = affinity_branch(exchange, head) if route.target_count > 1 else &route.targets[0]
+    exchange.upstream = exchange.target.upstream
+    if exchange.upstream.keyed or exchange.upstream.sticky != STICKY_NONE:
+        affinity_read(exchange, head)
+        if exchange.sticky.size:
+            exchange.sticky = _keep(exchange, exchange.sticky, STICKY_ID_MAX)
+            exchange.request_start = exchange.request.end
+    if exchange.target.retry.idempotency_key and _has_field(head, slice_of(<const uint8_t*>b"idempotency-key", 15)):
+        exchange.flags |= EX_IDEMPOTENT
     edits.path = exchange.path
     edits.query = exchange.query
     edits.client_ip = slice_of(exchange.client.ip, exchange.client.ip_size)   # whom we got it from; who asked stands left of it
@@ -445,15 +478,6 @@ cdef void _prepare(Exchange* exchange, Head* head, uint32_t size) noexcept nogil
         exchange_refuse(exchange, -written)
         return
     exchange.request.end += written
-    i = 0
-    if route.target_count > 1:
-        draw = (<uint64_t>random_below(&context.random, 0xFFFFFFFF) * route.targets[route.target_count - 1].up_to) >> 32
-        while draw >= route.targets[i].up_to:
-            i += 1
-    exchange.target = &route.targets[i]
-    exchange.upstream = exchange.target.upstream
-    if exchange.upstream.pool.balance == BALANCE_HASH:
-        exchange.key = request_key(exchange, head)
     stream_consume(&exchange.client.stream, size)
     if route.total_ms:
         timer_after(&context.timers, &exchange.total, context.clock.now_ms, route.total_ms)
@@ -461,25 +485,138 @@ cdef void _prepare(Exchange* exchange, Head* head, uint32_t size) noexcept nogil
     _pick(exchange, FAULT_NO_SERVER)
 
 
+cdef bint _has_field(const Head* head, Slice name) noexcept nogil:
+    return field_from_last(head, name, 0).data != NULL
+
+
 cdef void _pick(Exchange* exchange, int otherwise) noexcept nogil:
-    """Choose a server and go on to it; when there is none, answer `otherwise`: what the last try failed with."""
-    cdef Context* context = exchange.context
-    cdef int32_t member
+    """Choose a server and go on to it. There is none: wait for room, or do without (`_no_server`); `otherwise` is what the last try failed
+    with."""
+    cdef int32_t member = PICK_FULL
     _enter(exchange, PHASE_PICK)
-    member = pick(exchange.upstream.pool, &exchange.tried, exchange.key, &context.random, context.clock.now_ms)
-    if member < 0:
-        exchange_refuse(exchange, otherwise)
+    if not _admitted(exchange):
+        _no_server(exchange, FAULT_CIRCUIT_OPEN)
         return
-    exchange.member = member
-    exchange.server = exchange.upstream.pool.members[member].server
+    if load_i64(&exchange.upstream.state.waiting) == 0:   # nobody overtakes those who wait
+        member = _choose(exchange, True)
+    if member >= 0:
+        _try(exchange)
+    elif member == PICK_FULL:
+        _queue(exchange)
+    else:
+        _no_server(exchange, otherwise)
+
+
+cdef bint _admitted(Exchange* exchange) noexcept nogil:
+    """What the upstream's circuit breaker says: half open, it lets a few probes through."""
+    cdef UpstreamData* state = exchange.upstream.state
+    cdef int circuit = load_int(&state.circuit)
+    if circuit == CIRCUIT_CLOSED or exchange.flags & EX_PROBE:
+        return True
+    if circuit == CIRCUIT_OPEN:
+        return False
+    if fetch_add_i64(&state.probes_left, -1) <= 0:
+        fetch_add_i64(&state.probes_left, 1)
+        return False
+    exchange.flags |= EX_PROBE
+    return True
+
+
+cdef int32_t _choose(Exchange* exchange, bint again) noexcept nogil:
+    """Ask the balancer. A member number, and the exchange is counted in flight on that server; or PICK_*. `again`: when every server has been
+    tried, one may be asked once more, after a wait."""
+    cdef Context* context = exchange.context
+    cdef PoolData* pool = pool_pin(exchange.upstream.state, context.engine)
+    cdef PickInput input
+    cdef int32_t member
+    input.tried = &exchange.tried
+    input.key = exchange.key
+    input.by_key = (exchange.flags & EX_STICKY_KEY) != 0
+    input.sticky = pool_sticky(pool, exchange.sticky) if exchange.sticky.size else -1
+    input.random = &context.random
+    input.now_ms = context.clock.now_ms
+    member = pick(pool, &input)
+    if member == PICK_NONE and again and exchange.tried.count > 0 and exchange.target.retry.backoff_ms > 0:
+        exchange.tried.count = 0
+        member = pick(pool, &input)
+    if member < 0 and exchange.pool != NULL:
+        pool_unpin(pool, context.engine)      # the pool of the last try stays: the log names its server
+        return member
+    if exchange.pool != NULL:
+        pool_unpin(exchange.pool, context.engine)
+    exchange.pool = pool
+    if member >= 0:
+        exchange.member = member
+        exchange.server = pool.members[member].server
+        exchange.flags |= EX_IN_FLIGHT
+    return member
+
+
+cdef void _queue(Exchange* exchange) noexcept nogil:
+    """Every server that could serve has max_requests: wait until one has room."""
+    if not wait_for_room(exchange):
+        _no_server(exchange, FAULT_QUEUE_FULL)
+        return
+    exchange.queued_us = exchange.context.clock.now_us
+    # Room that came before we stood in the queue woke nobody; who stands behind others need not look.
+    if load_i64(&exchange.upstream.state.waiting) == 1 and _choose(exchange, True) >= 0:
+        wait_served(exchange)
+        _try(exchange)
+        return
+    exchange.pausing = PAUSE_QUEUE
+    timer_after(&exchange.context.timers, &exchange.pause, exchange.context.clock.now_ms, exchange.upstream.queue_ms)
+
+
+cdef void _queued(Exchange* exchange) noexcept nogil:
+    exchange.pausing = PAUSE_NONE
+    timer_off(&exchange.pause)
+    exchange.queue_us += <uint32_t>(exchange.context.clock.now_us - exchange.queued_us)
+
+
+cdef void exchange_woken(Exchange* exchange) noexcept nogil:
+    """Somebody left a server."""
+    cdef int32_t member = _choose(exchange, True)
+    if member == PICK_FULL:
+        wait_again(exchange)
+        return
+    _queued(exchange)
+    if member < 0:
+        wait_end(exchange)
+        _no_server(exchange, FAULT_NO_SERVER)
+        return
+    wait_served(exchange)
     _try(exchange)
 
 
+cdef void _no_server(Exchange* exchange, int fault) noexcept nogil:
+    """Nobody of this upstream can be asked: the route's failover upstream, or an answer."""
+    if fault == FAULT_CIRCUIT_OPEN or fault == FAULT_QUEUE_FULL or fault == FAULT_QUEUE_TIMEOUT:
+        count_add(&exchange.upstream.state.local[exchange.context.engine].refused, fault, 1)
+    _give_probe(exchange)
+    if attempt_failover(exchange, fault_info(fault).when, True, 0):
+        _fail_over(exchange, fault)
+    else:
+        exchange_refuse(exchange, fault)
+
+
+cdef void _fail_over(Exchange* exchange, int fault) noexcept nogil:
+    attempt_give_budget(exchange)
+    exchange.flags |= EX_FAILED_OVER
+    exchange.flags &= ~<uint32_t>(EX_STICKY_KEY | EX_SET_PIN)
+    exchange.sticky = slice_empty()
+    exchange.target = &exchange.route.failover.target
+    exchange.upstream = exchange.target.upstream
+    exchange.tried.count = 0
+    exchange.retries = 0
+    _pick(exchange, fault)
+
+
 cdef void _try(Exchange* exchange) noexcept nogil:
+    cdef Context* context = exchange.context
     exchange.attempts += 1
-    exchange.try_us = exchange.context.clock.now_us
-    exchange.flags |= EX_IN_FLIGHT
-    fetch_add_i64(&exchange.server.in_flight, 1)
+    exchange.try_us = context.clock.now_us
+    exchange.sent_us = 0
+    exchange.until_ms = context.clock.now_ms + exchange.route.per_try_ms if exchange.route.per_try_ms else 0
     _connect(exchange)
 
 
@@ -506,13 +643,21 @@ cdef void _connect(Exchange* exchange) noexcept nogil:
         return
     exchange.origin = origin
     origin.exchange = exchange
-    timer_after(&context.timers, &origin.timer, context.clock.now_ms, exchange.target.connect_ms)
+    exchange_watch_origin(exchange, exchange.target.connect_ms)
+
+
+cdef void exchange_watch_origin(Exchange* exchange, int64_t ms) noexcept nogil:
+    """The origin has so long (0: no limit) for what it owes next, but not longer than the whole try has."""
+    cdef Context* context = exchange.context
+    timer_after(&context.timers, &exchange.origin.timer, context.clock.now_ms, ms)
+    if exchange.until_ms and exchange.origin.timer.deadline_ms > exchange.until_ms:
+        timer_set(&context.timers, &exchange.origin.timer, exchange.until_ms)
 
 
 cdef void exchange_connected(Exchange* exchange) noexcept nogil:
     cdef int64_t took_us = exchange.context.clock.now_us - exchange.try_us
     exchange.connect_us = <uint32_t>took_us
-    histogram_add(&exchange.upstream.pool.state.local[exchange.context.engine].connect, took_us)
+    histogram_add(&exchange.upstream.state.local[exchange.context.engine].connect, took_us)
     exchange.origin.state = ORIGIN_WAITING
     _send_request(exchange)
 
@@ -530,9 +675,11 @@ cdef void _send_request(Exchange* exchange) noexcept nogil:
     stream_send_stable(&origin.stream, exchange.request.data + exchange.request_start, size)
     _enter(exchange, PHASE_READ_RESPONSE)
     if exchange.flags & EX_REQUEST_DONE:
-        timer_after(&exchange.context.timers, &origin.timer, exchange.context.clock.now_ms, exchange.route.first_byte_ms)
+        exchange_watch_origin(exchange, exchange.route.first_byte_ms)
+        if exchange.route.hedge_ms != HEDGE_NEVER:
+            _watch_for_hedge(exchange)
         return
-    timer_after(&exchange.context.timers, &origin.timer, exchange.context.clock.now_ms, exchange.route.between_bytes_ms)
+    exchange_watch_origin(exchange, exchange.route.between_bytes_ms)
     exchange.body_ms = exchange.context.clock.now_ms
     origin.progress = exchange_progress(exchange)
     _watch_body(exchange)
@@ -565,7 +712,9 @@ cdef void _request_sent(Exchange* exchange) noexcept nogil:
     timer_off(&exchange.client.timer)
     exchange.sent_us = context.clock.now_us
     if exchange.origin.state == ORIGIN_WAITING:
-        timer_after(&context.timers, &exchange.origin.timer, context.clock.now_ms, exchange.route.first_byte_ms)
+        exchange_watch_origin(exchange, exchange.route.first_byte_ms)
+        if exchange.route.hedge_ms != HEDGE_NEVER:
+            _watch_for_hedge(exchange)
 
 
 cdef void exchange_request_spliced(Exchange* exchange) noexcept nogil:
@@ -575,6 +724,86 @@ cdef void exchange_request_spliced(Exchange* exchange) noexcept nogil:
     _account_splice(exchange)
     stream_pause(&exchange.client.stream)
     _request_sent(exchange)
+
+
+# ---- a second try beside the first ----
+
+cdef void _watch_for_hedge(Exchange* exchange) noexcept nogil:
+    cdef int64_t ms = exchange.route.hedge_ms
+    if ms == HEDGE_PERCENTILE:
+        ms = load_i64(&exchange.upstream.state.hedge_ms)
+    if (ms > 0 and exchange.hedges < exchange.route.hedge_max and exchange.rival.origin == NULL
+            and exchange.flags & (EX_IDEMPOTENT | EX_REPLAYABLE | EX_UPGRADE) == (EX_IDEMPOTENT | EX_REPLAYABLE)):
+        exchange.pausing = PAUSE_HEDGE
+        timer_after(&exchange.context.timers, &exchange.pause, exchange.context.clock.now_ms, ms)
+
+
+cdef void exchange_switch(Exchange* exchange) noexcept nogil:
+    """The try that something happens to becomes the current one: all other steps know one try only."""
+    cdef Try other = exchange.rival
+    exchange.rival.origin = exchange.origin
+    exchange.rival.pool = exchange.pool
+    exchange.rival.server = exchange.server
+    exchange.rival.member = exchange.member
+    exchange.rival.flags = exchange.flags & EX_OF_TRY
+    exchange.rival.phase = exchange.phase
+    exchange.rival.try_us = exchange.try_us
+    exchange.rival.sent_us = exchange.sent_us
+    exchange.rival.until_ms = exchange.until_ms
+    exchange.rival.connect_us = exchange.connect_us
+    exchange.origin = other.origin
+    exchange.pool = other.pool
+    exchange.server = other.server
+    exchange.member = other.member
+    exchange.flags = exchange.flags & ~<uint32_t>EX_OF_TRY | other.flags
+    exchange.phase = other.phase
+    exchange.try_us = other.try_us
+    exchange.sent_us = other.sent_us
+    exchange.until_ms = other.until_ms
+    exchange.connect_us = other.connect_us
+
+
+cdef void _take_over(Exchange* exchange) noexcept nogil:
+    """The current try is over and its connection left: go on with the other one."""
+    exchange_switch(exchange)
+    if exchange.rival.pool != NULL:
+        pool_unpin(exchange.rival.pool, exchange.context.engine)
+    exchange.rival.pool = NULL
+    INVARIANT(exchange.rival.origin == NULL)
+
+
+cdef void _drop_rival(Exchange* exchange) noexcept nogil:
+    if exchange.pausing == PAUSE_HEDGE:
+        exchange.pausing = PAUSE_NONE
+        timer_off(&exchange.pause)
+    if exchange.rival.origin == NULL:
+        return
+    exchange_switch(exchange)
+    _leave_server(exchange)
+    _leave_origin(exchange, False)
+    _take_over(exchange)
+
+
+cdef void exchange_hedge(Exchange* exchange) noexcept nogil:
+    """The answer takes long: ask another server as well. The first answer wins; the other try is dropped."""
+    if exchange.origin == NULL or exchange.rival.origin != NULL or exchange.tried.count == TRIED_MAX or not attempt_take_budget(exchange):
+        return
+    exchange.tried.server[exchange.tried.count] = exchange.server
+    exchange.tried.count += 1
+    exchange.hedges += 1
+    exchange.rival.pool = NULL
+    exchange.rival.server = exchange.server
+    exchange.rival.member = -1
+    exchange.rival.flags = 0
+    exchange.rival.phase = PHASE_PICK
+    exchange.rival.connect_us = T_NONE
+    exchange_switch(exchange)
+    if _choose(exchange, False) < 0:
+        _take_over(exchange)
+        return
+    counter_add(&exchange.upstream.state.local[exchange.context.engine].hedged, 1)
+    exchange.flags |= EX_HEDGE
+    _try(exchange)
 
 
 # ---- READ_RESPONSE ----
@@ -615,6 +844,7 @@ cdef void _forward_interim(Exchange* exchange, Head* head) noexcept nogil:
     cdef uint8_t* out
     cdef int written
     edits.extra = slice_empty()
+    edits.cookies = slice_empty()
     edits.date = slice_of(exchange.context.date, 0)
     edits.close = False
     edits.keep_alive = False
@@ -634,6 +864,7 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
     cdef Context* context = exchange.context
     cdef OriginConn* origin = exchange.origin
     cdef ResponseEdits edits
+    cdef uint8_t[COOKIES_ROOM] cookies
     cdef uint8_t* out
     cdef uint32_t room
     cdef int written
@@ -641,6 +872,11 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
     if tunnel and not (exchange.flags & EX_UPGRADE and head.flags & HEAD_UPGRADE_WEBSOCKET):
         exchange_fail(exchange, FAULT_UPGRADE_UNEXPECTED)
         return
+    if head.status >= 400 and _repeat_instead(exchange, head, size):
+        return
+    if exchange.flags & EX_HEDGE:
+        counter_add(&exchange.upstream.state.local[context.engine].hedges_won, 1)
+    _drop_rival(exchange)
     _enter(exchange, PHASE_FILTER_ORIGIN_RESPONSE)
     exchange.status = head.status
     exchange.first_byte_us = <uint32_t>(context.clock.now_us - exchange.sent_us)
@@ -650,6 +886,9 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
     _enter(exchange, PHASE_CACHE_STORE)
     _enter(exchange, PHASE_FILTER_RESPONSE)
     edits.extra = exchange.response_lines
+    edits.cookies = slice_empty()
+    if exchange.upstream.sticky != STICKY_NONE or exchange.flags & EX_SET_PIN:
+        edits.cookies = slice_of(cookies, affinity_lines(exchange, head, cookies))
     edits.date = slice_of(context.date, 29)
     edits.has_content_length = head.has_content_length
     edits.content_length = head.content_length
@@ -681,7 +920,7 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
         exchange.flags &= ~<uint32_t>EX_ORIGIN_KEEP
     edits.close = (exchange.flags & EX_CLIENT_CLOSE) != 0 and not tunnel
     edits.keep_alive = exchange.minor == 0 and not edits.close
-    room = <uint32_t>(head.size + exchange.response_lines.size + RESPONSE_EXTRA)
+    room = <uint32_t>(head.size + exchange.response_lines.size + edits.cookies.size + RESPONSE_EXTRA)
     out = stream_room(&exchange.client.stream, room)
     if exchange.response_lines.size and replace_fields(head, exchange.response_lines) >> FIELD_DATE & 1:
         edits.date = slice_empty()
@@ -705,6 +944,57 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
         exchange_end(exchange)
         return
     exchange_move_response(exchange)
+
+
+cdef bint _repeat_instead(Exchange* exchange, Head* head, int size) noexcept nogil:
+    """An answer whose status is among the conditions of a retry or of the failover: throw it away and ask another server. False: it stands."""
+    cdef Context* context = exchange.context
+    cdef int64_t least_ms = 0
+    cdef bint retry = attempt_after_status(exchange, head.status)
+    cdef bint failover = exchange.flags & EX_IDEMPOTENT and attempt_failover(exchange, 0, False, head.status)
+    if not retry and not failover:
+        return False
+    if retry and exchange.rival.origin == NULL:
+        # Retry-After is the wish of this server: it is waited for when there is no other one to ask.
+        if exchange.pool.level_count == 0 or exchange.tried.count + 1 >= exchange.pool.levels[0].count:
+            least_ms = attempt_retry_after_ms(head)
+        retry = (least_ms <= exchange.target.retry.retry_after_max_ms or least_ms == 0) and _in_time(exchange, least_ms) \
+            and attempt_take_budget(exchange)
+        if not retry and not failover:
+            return False
+    exchange.status = head.status
+    exchange.first_byte_us = <uint32_t>(context.clock.now_us - exchange.sent_us)
+    if retry:
+        count_add(&exchange.upstream.state.local[context.engine].retries, head.status, 1)
+    _try_answered(exchange)
+    _discard_answer(exchange, head, size)
+    exchange.status = 0
+    if exchange.rival.origin != NULL:
+        _take_over(exchange)
+    elif retry:
+        _try_later(exchange, FAULT_NO_SERVER, least_ms)
+    else:
+        _fail_over(exchange, FAULT_NO_SERVER)
+    return True
+
+
+cdef void _discard_answer(Exchange* exchange, const Head* head, int size) noexcept nogil:
+    """Leave server and connection; the connection is kept when nothing of the answer is still to come."""
+    cdef OriginConn* origin = exchange.origin
+    cdef uint32_t body = origin.stream.received.end - origin.stream.received.start - size
+    cdef bint whole = False
+    if exchange.method == METHOD_HEAD or head.body == BODY_NONE:
+        whole = body == 0
+    elif head.body == BODY_LENGTH:
+        whole = body == head.content_length
+    if whole:
+        if head.flags & HEAD_KEEP_ALIVE:
+            exchange.flags |= EX_ORIGIN_KEEP
+        stream_consume(&origin.stream, size + body)
+    counter_add(&origin.local.bytes_in, size + body)
+    _remember_tried(exchange)
+    _leave_server(exchange)
+    _leave_origin(exchange, whole)
 
 
 # ---- DELIVER ----
@@ -757,12 +1047,12 @@ cdef void _try_answered(Exchange* exchange) noexcept nogil:
     if exchange.status >= 500:
         _count_failure(exchange)
     else:
-        note_success(exchange.upstream.pool, exchange.member)
+        note_success(exchange.server)
 
 
 cdef void _count_failure(Exchange* exchange) noexcept nogil:
     cdef Context* context = exchange.context
-    if not note_failure(exchange.upstream.pool, exchange.member, context.clock.now_ms):
+    if not note_failure(exchange.pool, exchange.server, context.clock.now_ms):
         return
     # The node is part of the server: it holds the server until the control plane has read it.
     server_hold(exchange.server)
@@ -775,7 +1065,15 @@ cdef void _count_failure(Exchange* exchange) noexcept nogil:
 cdef void _leave_server(Exchange* exchange) noexcept nogil:
     if exchange.flags & EX_IN_FLIGHT:
         exchange.flags &= ~<uint32_t>EX_IN_FLIGHT
-        fetch_add_i64(&exchange.server.in_flight, -1)
+        pick_leave(exchange.upstream.state, exchange.server)
+    _give_probe(exchange)
+
+
+cdef inline void _give_probe(Exchange* exchange) noexcept nogil:
+    """A probe that told nothing is given back."""
+    if exchange.flags & EX_PROBE:
+        exchange.flags &= ~<uint32_t>EX_PROBE
+        fetch_add_i64(&exchange.upstream.state.probes_left, 1)
 
 
 cdef void _leave_origin(Exchange* exchange, bint keep) noexcept nogil:
@@ -791,7 +1089,7 @@ cdef void _leave_origin(Exchange* exchange, bint keep) noexcept nogil:
     if (keep and exchange.flags & EX_ORIGIN_KEEP and exchange.flags & EX_REQUEST_DONE and origin.stream.received == NULL
             and origin.stream.error == 0 and stream_unsent(&origin.stream) == 0
             and not origin.stream.flags & (STREAM_ENDED | STREAM_ENDING | STREAM_ERRORED | STREAM_BROKEN)):
-        origin_park(origin, exchange.upstream.pool.pool_max, exchange.upstream.pool.pool_idle_ms)
+        origin_park(origin, exchange.pool.pool_max, exchange.pool.pool_idle_ms)
     else:
         origin_close(origin, False)
 
@@ -817,7 +1115,11 @@ cdef void _log(Exchange* exchange) noexcept nogil:
     record_exchange(exchange)
     _enter(exchange, PHASE_DONE)
     timer_remove(&context.timers, &exchange.total)
+    timer_remove(&context.timers, &exchange.pause)
     wait_end(exchange)
+    attempt_give_budget(exchange)
+    if exchange.pool != NULL:
+        pool_unpin(exchange.pool, context.engine)
     client.exchange = NULL
     store_i64(&client.local.in_flight, client.local.in_flight - 1)
     store_i64(&context.exchange_count, context.exchange_count - 1)
@@ -850,44 +1152,93 @@ cdef void exchange_end(Exchange* exchange) noexcept nogil:
 cdef void exchange_fail(Exchange* exchange, int fault) noexcept nogil:
     """Something went wrong with the current try, or with the client's body. Retry, answer, or cut off."""
     cdef const FaultInfo* info = fault_info(fault)
-    cdef bint stale, retry
+    cdef int retry
+    cdef bint repeatable
     if exchange.flags & EX_RESPONSE_BEGUN:
         _cut_off(exchange, fault)
         return
-    # A reused connection that died before any answer is nobody's failure: the origin closed it while our request was on its way.
-    stale = (exchange.flags & EX_REUSED) != 0 and info.retry == FAULT_RETRY_IF_REUSED
-    retry = _may_retry(exchange, info, stale)
-    if exchange.member >= 0:
-        if info.source == FAULT_SOURCE_UPSTREAM and not stale:
-            record_try(exchange, fault)
-            _count_failure(exchange)
+    retry = attempt_after_fault(exchange, info)
+    repeatable = attempt_repeatable(exchange)
+    if exchange.member >= 0 and exchange.flags & EX_IN_FLIGHT and info.source == FAULT_SOURCE_UPSTREAM and not _is_race(exchange, info):
+        record_try(exchange, fault)
+        _count_failure(exchange)
+    if retry == RETRY_SAME:
+        count_add(&exchange.upstream.state.local[exchange.context.engine].retries, fault, 1)
+        exchange.flags |= EX_FRESH
+        _leave_origin(exchange, False)
+        stream_pause(&exchange.client.stream)
+        _enter(exchange, PHASE_PICK)
+        _try(exchange)
+        return
+    _remember_tried(exchange)
     _leave_server(exchange)
     _leave_origin(exchange, False)
-    if not retry:
+    if exchange.rival.origin != NULL and (info.source == FAULT_SOURCE_UPSTREAM or fault == FAULT_FD_EXHAUSTED or fault == FAULT_MEMORY):
+        _take_over(exchange)
+        return
+    _drop_rival(exchange)
+    if retry == RETRY_OTHER and _in_time(exchange, 0) and attempt_take_budget(exchange):
+        count_add(&exchange.upstream.state.local[exchange.context.engine].retries, fault, 1)
+        stream_pause(&exchange.client.stream)
+        _try_later(exchange, fault, 0)
+    elif repeatable and info.source == FAULT_SOURCE_UPSTREAM and attempt_failover(exchange, info.when, False, 0):
+        stream_pause(&exchange.client.stream)
+        _fail_over(exchange, fault)
+    else:
+        exchange_refuse(exchange, fault)
+
+
+cdef inline bint _is_race(const Exchange* exchange, const FaultInfo* info) noexcept nogil:
+    """A reused connection that died before any answer is nobody's failure: the origin closed it while our request was on its way."""
+    return (exchange.flags & EX_REUSED) != 0 and info.retry == FAULT_RETRY_IF_REUSED
+
+
+cdef inline void _remember_tried(Exchange* exchange) noexcept nogil:
+    if exchange.member >= 0 and exchange.tried.count < TRIED_MAX:
+        exchange.tried.server[exchange.tried.count] = exchange.server
+        exchange.tried.count += 1
+
+
+cdef inline bint _in_time(const Exchange* exchange, int64_t ms) noexcept nogil:
+    """Whether the exchange may go on for longer than so long."""
+    return exchange.total.deadline_ms == TIMER_OFF_MS or exchange.context.clock.now_ms + ms < exchange.total.deadline_ms
+
+
+cdef void _try_later(Exchange* exchange, int fault, int64_t least_ms) noexcept nogil:
+    """Another try on this upstream, after the backoff. A wait that would outlast timeout.total is not begun."""
+    cdef int64_t ms
+    exchange.retries += 1
+    ms = attempt_backoff_ms(exchange)
+    if ms < least_ms:
+        ms = least_ms
+    if not _in_time(exchange, ms):
         exchange_refuse(exchange, fault)
         return
-    count_add(&exchange.upstream.pool.state.local[exchange.context.engine].retries, fault, 1)
-    if stale:
-        exchange.flags |= EX_FRESH
-    elif exchange.tried.count < TRIED_MAX:
-        exchange.tried.member[exchange.tried.count] = exchange.member
-        exchange.tried.count += 1
-    stream_pause(&exchange.client.stream)
-    if not stale:
+    if ms == 0:
         _pick(exchange, fault)
         return
     _enter(exchange, PHASE_PICK)
-    _try(exchange)
+    exchange.fault = fault
+    exchange.pausing = PAUSE_BACKOFF
+    timer_after(&exchange.context.timers, &exchange.pause, exchange.context.clock.now_ms, ms)
 
 
-cdef bint _may_retry(Exchange* exchange, const FaultInfo* info, bint stale) noexcept nogil:
-    if exchange.member < 0 or not exchange.flags & EX_REPLAYABLE or info.retry == FAULT_RETRY_NEVER:
-        return False
-    if not stale and exchange.attempts > exchange.target.retry_attempts:
-        return False
-    if info.retry == FAULT_RETRY_SAFE or exchange.origin != NULL and not exchange.origin.stream.flags & STREAM_SENT:
-        return True           # not a byte of the request has left
-    return (exchange.flags & EX_IDEMPOTENT) != 0
+cdef void exchange_paused(Exchange* exchange) noexcept nogil:
+    """What Exchange.pause watches is due."""
+    cdef int what = exchange.pausing
+    cdef int fault = exchange.fault
+    timer_off(&exchange.pause)
+    exchange.pausing = PAUSE_NONE
+    if what == PAUSE_BACKOFF:
+        exchange.fault = FAULT_NONE
+        _pick(exchange, fault)
+    elif what == PAUSE_QUEUE:
+        _queued(exchange)
+        wait_end(exchange)
+        _no_server(exchange, FAULT_QUEUE_TIMEOUT)
+    else:
+        INVARIANT(what == PAUSE_HEDGE)
+        exchange_hedge(exchange)
 
 
 cdef inline bint _looks_whole(const Exchange* exchange) noexcept nogil:
@@ -917,6 +1268,7 @@ cdef void exchange_abandon(Exchange* exchange, int fault, bint listens) noexcept
     cdef ClientConn* client = exchange.client
     cdef bint reset = _looks_whole(exchange)
     exchange.fault = fault
+    _drop_rival(exchange)
     if not exchange.flags & EX_RESPONSE_BEGUN:
         exchange.status = fault_info(fault).status
         exchange.flags |= EX_OWN_ANSWER   # whatever status is told, the origin did not give it

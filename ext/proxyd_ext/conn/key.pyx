@@ -1,12 +1,12 @@
 """Client identity and hash keys (see key.pxd)."""
 from libc.stdint cimport uint8_t, uint32_t
-from proxyd_ext.core.address cimport address_parse, network_contains
+from proxyd_ext.core.address cimport ADDRESS_V4, address_parse, network_contains
 from proxyd_ext.core.hash cimport crc32_update
 from proxyd_ext.core.shim cimport INVARIANT
 from proxyd_ext.core.slice cimport slice_of
 from proxyd_ext.http1.fields cimport cookie_value, field_from_last, parameter_next
 from proxyd_ext.snapshot.compile cimport (
-    KEY_CLIENT_IP, KEY_COOKIE, KEY_HEADER, KEY_HOST, KEY_PATH, KEY_QUERY, KEY_URI,
+    KEY_CLIENT_IP, KEY_CLIENT_NET, KEY_COOKIE, KEY_HEADER, KEY_HOST, KEY_PATH, KEY_QUERY, KEY_URI,
 )
 
 
@@ -55,13 +55,16 @@ cdef Slice real_client(const CompiledListener* listener, const Head* head, Addre
                 return best
 
 
-cdef uint64_t request_key(const Exchange* exchange, const Head* head) noexcept nogil:
+cdef uint64_t request_key(const Exchange* exchange, const Head* head, bint* found) noexcept nogil:
     cdef int key = exchange.upstream.key
     cdef Slice text
     cdef size_t at = 0
     cdef uint32_t crc
+    found[0] = True
     if key == KEY_CLIENT_IP:
         text = exchange.client_ip
+    elif key == KEY_CLIENT_NET:
+        text = slice_of(exchange.client_address.bytes, 3 if exchange.client_address.family == ADDRESS_V4 else 16)
     elif key == KEY_HOST:
         text = exchange.host
     elif key == KEY_PATH:
@@ -79,4 +82,5 @@ cdef uint64_t request_key(const Exchange* exchange, const Head* head) noexcept n
     else:
         INVARIANT(key == KEY_QUERY)
         text = parameter_next(exchange.query, exchange.upstream.key_name, &at)
+    found[0] = text.size > 0
     return crc32_update(0, text.data, text.size)

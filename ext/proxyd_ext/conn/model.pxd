@@ -4,7 +4,8 @@ between them.
 They refer to one another, so they are declared in one place; the functions that act on each live in the file of its name.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from proxyd_ext.balance.pick cimport Tried
+from proxyd_ext.balance.heap cimport Tried
+from proxyd_ext.balance.pool cimport PoolData, UpstreamData, Waiter
 from proxyd_ext.balance.server cimport ServerData, ServerLocal
 from proxyd_ext.core.address cimport Address
 from proxyd_ext.core.buffer cimport Buffer, BufferPool
@@ -56,6 +57,18 @@ cdef enum:
     EX_OWN_ANSWER = 1 << 12   # proxyd made the answer
     EX_IN_FLIGHT = 1 << 13    # counted at the member's server
     EX_LAST_REQUEST = 1 << 14   # the client said so (Connection: close, or HTTP/1.0)
+    EX_RETRYING = 1 << 15     # counted in the upstream's retries in flight
+    EX_PROBE = 1 << 16        # lets a half-open circuit know how it went
+    EX_FAILED_OVER = 1 << 17  # the route's failover upstream has taken over
+    EX_SET_PIN = 1 << 18      # the answer tells the client its branch of the split
+    EX_STICKY_KEY = 1 << 19   # the key chooses the server, whatever the balancer
+    EX_HEDGE = 1 << 20        # the try is a second one beside the first
+    EX_OF_TRY = EX_ORIGIN_KEEP | EX_REUSED | EX_FRESH | EX_IN_FLIGHT | EX_PROBE | EX_HEDGE    # belong to a try, not to the exchange
+
+    PAUSE_NONE = 0            # what Exchange.pause watches
+    PAUSE_BACKOFF = 1         # the next try begins then
+    PAUSE_QUEUE = 2           # waiting for a server with room ends then
+    PAUSE_HEDGE = 3           # a second try begins then
 
 
 cdef struct ClientConn
@@ -110,6 +123,20 @@ cdef struct OriginConn:
     uint8_t state             # ORIGIN_*
 
 
+cdef struct Try:
+    # The other try of a hedged exchange: what the exchange holds for its current one.
+    OriginConn* origin
+    PoolData* pool
+    ServerData* server
+    int32_t member
+    uint32_t flags            # EX_OF_TRY
+    uint8_t phase
+    int64_t try_us
+    int64_t sent_us
+    int64_t until_ms
+    uint32_t connect_us
+
+
 cdef struct Exchange:
     Context* context
     ClientConn* client
@@ -119,14 +146,19 @@ cdef struct Exchange:
     CompiledRoute* route      # NULL: none matched
     Target* target            # of the route: the chosen upstream and how to try it; NULL: none
     CompiledUpstream* upstream
-    ServerData* server        # of the last try; kept alive by the snapshot
+    PoolData* pool            # pinned; of the last pick; NULL: none yet
+    ServerData* server        # of the last try; kept alive by the pool
+    Try rival                 # a hedge that is under way; its origin is NULL when there is none
     int32_t route_number      # index of the route, or of "no route" behind the last
-    int32_t member            # of the current try; -1: none
+    int32_t member            # of the current try, in the pool; -1: none
     Tried tried
     uint8_t phase             # PHASE_*
     uint8_t method            # METHOD_*
     uint8_t minor             # HTTP/1.minor of the request
-    uint8_t attempts
+    uint8_t attempts          # tries, hedges too
+    uint8_t retries           # tries after the first on this upstream
+    uint8_t hedges            # second tries beside a first
+    uint8_t pausing           # PAUSE_*
     uint8_t request_body      # BODY_*
     uint8_t response_body     # BODY_*
     uint8_t error_form        # WANT_*: how the client likes error bodies
@@ -170,6 +202,11 @@ cdef struct Exchange:
     int64_t ttfb_us           # from the first byte of the request to the first byte of the answer
     int64_t body_ms           # when the wait for the request body began
     Timer total               # timeout.total
+    Timer pause               # see PAUSE_*
+    int64_t until_ms          # when the current try must have brought its answer's head; 0: no bound
+    int64_t queued_us         # when the wait for room began
+    uint32_t queue_us         # spent waiting for room
+    Slice sticky              # value of the client's sticky cookie
     int32_t wait              # slot of conn/wait; -1: none
 
 
@@ -177,6 +214,9 @@ cdef struct WaitSlot:
     Exchange* exchange        # NULL: free
     EventNode ask             # tells the control plane
     EventNode wake            # tells the engine that there is an answer, or that what it waits for has happened
+    Waiter waiter             # its place in an upstream's queue
+    UpstreamData* upstream    # whose queue; NULL: it waits for the control plane
+    Context* context          # of its engine
     void* answer              # Answer* of conn/wait, from any thread; NULL: none
     uint32_t generation       # grows with each use, so that a late answer is recognised
     int32_t next_free
@@ -196,11 +236,12 @@ cdef struct Context:
     SnapshotData* snapshot    # the current one; NULL before the first
     ClientConn* first_client
     OriginConn* first_origin
-    StreamHandler on_client   # these five are set by conn/dispatch: who hears streams and timers
+    StreamHandler on_client   # these six are set by conn/dispatch: who hears streams and timers
     StreamHandler on_origin
     void (*on_client_timer)(void*) noexcept nogil
     void (*on_origin_timer)(void*) noexcept nogil
     void (*on_total_timeout)(void*) noexcept nogil
+    void (*on_pause)(void*) noexcept nogil
     WaitSlot* waits
     int32_t wait_free         # first free slot, -1: none
     EventQueue wakeups        # the wake-ups door
@@ -218,6 +259,6 @@ cdef struct Context:
     uint8_t[PATH_SCRATCH] path
 
 
-# Room for the timers of everything that may be alive: connections, and exchanges with a total timeout.
+# Room for the timers of everything that may be alive: connections, and two of an exchange.
 cdef inline int32_t context_timers_needed(const Context* context) noexcept nogil:
-    return <int32_t>(2 * (context.clients.live + context.origins.live + context.exchanges.live) + 16)
+    return <int32_t>(2 * (context.clients.live + context.origins.live) + 3 * context.exchanges.live + 16)

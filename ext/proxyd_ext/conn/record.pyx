@@ -1,8 +1,11 @@
 # cython: cdivision=True
 """Counting and logging an exchange (see record.pxd)."""
 from libc.stdint cimport int64_t, uint16_t, uint32_t
-from proxyd_ext.conn.model cimport ClientConn, Context, EX_OWN_ANSWER
-from proxyd_ext.core.shim cimport PXD_UNLIKELY, counter_add
+from proxyd_ext.balance.ewma cimport ewma_note
+from proxyd_ext.balance.pool cimport BALANCE_EWMA, UpstreamLocal
+from proxyd_ext.balance.server cimport ServerLocal
+from proxyd_ext.conn.model cimport ClientConn, Context, EX_OWN_ANSWER, EX_PROBE
+from proxyd_ext.core.shim cimport PXD_UNLIKELY, counter_add, fetch_add_i64
 from proxyd_ext.core.slice cimport slice_empty
 from proxyd_ext.core.stats cimport count_add, histogram_add
 from proxyd_ext.log.record cimport AccessRecord, STATUS_BY_PROXYD, STATUS_BY_UPSTREAM, T_NONE
@@ -20,7 +23,7 @@ cdef void _submit(Exchange* exchange, int64_t total_us) noexcept nogil:
     record.bytes_out = exchange.bytes_out
     record.config = exchange.snapshot.config
     record.t_total_us = <uint32_t>total_us if total_us < T_NONE else T_NONE - 1
-    record.t_queue_us = 0
+    record.t_queue_us = exchange.queue_us
     record.t_connect_us = exchange.connect_us
     record.t_first_byte_us = exchange.first_byte_us
     record.status = exchange.status
@@ -65,9 +68,26 @@ cdef void record_exchange(Exchange* exchange) noexcept nogil:
 
 
 cdef void record_try(Exchange* exchange, int fault) noexcept nogil:
-    cdef int engine = exchange.context.engine
+    """One try has ended, with the head of an answer or with a fault: counters of its server and of its upstream."""
+    cdef Context* context = exchange.context
+    cdef UpstreamLocal* upstream = exchange.upstream.state.local[context.engine]
+    cdef ServerLocal* server = exchange.server.local[context.engine]
+    cdef bint failed = fault != 0 or exchange.status >= 500
+    counter_add(&upstream.finished, 1)
+    if PXD_UNLIKELY(failed):
+        counter_add(&upstream.failed, 1)
+    if exchange.flags & EX_PROBE:
+        exchange.flags &= ~<uint32_t>EX_PROBE
+        fetch_add_i64(&exchange.upstream.state.probes_failed if failed else &exchange.upstream.state.probes_ok, 1)
     if fault != 0:
-        count_add(&exchange.server.local[engine].errors, fault, 1)
+        count_add(&server.errors, fault, 1)
+        if exchange.pool.balance == BALANCE_EWMA and exchange.sent_us > 0:
+            # It took at least so long: a server that answers nobody must not look fast.
+            ewma_note(&exchange.server.ewma, context.clock.now_us - exchange.sent_us, context.clock.now_ms)
         return
-    count_add(&exchange.server.local[engine].responses, exchange.status, 1)
-    histogram_add(&exchange.upstream.pool.state.local[engine].response, exchange.first_byte_us)
+    count_add(&server.responses, exchange.status, 1)
+    counter_add(&server.answers, 1)
+    counter_add(&server.answers_us, exchange.first_byte_us)
+    histogram_add(&upstream.response, exchange.first_byte_us)
+    if exchange.pool.balance == BALANCE_EWMA:
+        ewma_note(&exchange.server.ewma, exchange.first_byte_us, context.clock.now_ms)

@@ -1,4 +1,5 @@
-"""Exchanges that wait for somebody else: the consult door (the control plane decides) and the wake-ups door (design.md §2.5).
+"""Exchanges that wait for somebody else: for the control plane (the consult door), or for room on a server (the queue of an upstream). Both
+come back by the wake-ups door (design.md §2.5).
 
 A waiting exchange holds a slot. The slot carries the nodes of both doors, so neither can refuse: what is bounded is the number of slots.
 Whoever wakes
@@ -21,8 +22,16 @@ cdef bint waits_init(Context* context) noexcept nogil                       # Fa
 cdef void waits_destroy(Context* context) noexcept nogil
 # Take a slot and ask the control plane.  False: all slots are taken (counted).
 cdef bint consult_ask(Exchange* exchange, int kind) noexcept nogil
+# Wait for room on the exchange's upstream.  False: too many wait there, or all slots are taken.
+cdef bint wait_for_room(Exchange* exchange) noexcept nogil
+# Woken in vain: somebody was faster.  Wait on, in the first place.
+cdef void wait_again(Exchange* exchange) noexcept nogil
+# A server was found: the slot and the place in the queue are given back.
+cdef void wait_served(Exchange* exchange) noexcept nogil
 # Give the slot back: answered, timed out, or the client went away.
 cdef void wait_end(Exchange* exchange) noexcept nogil
+# The exchange that waits for room at this slot and was woken; NULL: it has gone.
+cdef Exchange* wait_woken(WaitSlot* slot) noexcept nogil
 # The exchange that (slot, generation) names, or NULL when it no longer waits (counted as late).
 cdef Exchange* wait_find(Context* context, WaitSlot* slot, uint32_t generation) noexcept nogil
 # From the control plane's thread: leave an answer at a slot and wake its engine.  The answer is the slot's from then on.

@@ -1,8 +1,10 @@
 """Slots of waiting exchanges, and waking them (see wait.pxd)."""
 from libc.stdlib cimport calloc, free
+from proxyd_ext.balance.pool cimport Waiter
+from proxyd_ext.balance.queue cimport queue_join, queue_leave
 from proxyd_ext.conn.model cimport WAITS_MAX
 from proxyd_ext.core.events cimport EVENT_CONSULT, EVENT_WAKE, event_push, events_destroy, events_init
-from proxyd_ext.core.shim cimport counter_add, exchange_ptr, store_u64
+from proxyd_ext.core.shim cimport counter_add, exchange_ptr, load_acquire_int, store_u64
 
 
 cdef bint waits_init(Context* context) noexcept nogil:
@@ -15,6 +17,8 @@ cdef bint waits_init(Context* context) noexcept nogil:
         context.waits[i].ask.kind = EVENT_CONSULT
         context.waits[i].wake.kind = EVENT_WAKE
         context.waits[i].wake.subject = &context.waits[i]
+        context.waits[i].waiter.wake = _wake
+        context.waits[i].context = context
     context.wait_free = 0
     return True
 
@@ -29,34 +33,85 @@ cdef void waits_destroy(Context* context) noexcept nogil:
     events_destroy(&context.wakeups)
 
 
-cdef bint consult_ask(Exchange* exchange, int kind) noexcept nogil:
+cdef WaitSlot* _take(Exchange* exchange) noexcept nogil:
+    """A slot for the exchange, NULL: all are taken (counted)."""
     cdef Context* context = exchange.context
     cdef int32_t index = context.wait_free
     cdef WaitSlot* slot
     if index < 0:
         counter_add(&context.waits_refused, 1)
-        return False
+        return NULL
     slot = &context.waits[index]
     context.wait_free = slot.next_free
     slot.exchange = exchange
+    slot.upstream = NULL
     slot.generation += 1
     exchange.wait = index
+    return slot
+
+
+cdef bint consult_ask(Exchange* exchange, int kind) noexcept nogil:
+    cdef WaitSlot* slot = _take(exchange)
+    if slot == NULL:
+        return False
     # One word says it all, so that the control plane never reads half of a reused slot.
-    store_u64(&slot.ask.number, <uint64_t>slot.generation << 32 | <uint64_t>kind << 16 | <uint64_t>index)
-    event_push(context.events, &slot.ask)
+    store_u64(&slot.ask.number, <uint64_t>slot.generation << 32 | <uint64_t>kind << 16 | <uint64_t>exchange.wait)
+    event_push(exchange.context.events, &slot.ask)
     return True
 
 
 cdef void wait_end(Exchange* exchange) noexcept nogil:
+    _end(exchange, False)
+
+
+cdef void _end(Exchange* exchange, bint served) noexcept nogil:
     cdef Context* context = exchange.context
     cdef WaitSlot* slot
     if exchange.wait < 0:
         return
     slot = &context.waits[exchange.wait]
+    if slot.upstream != NULL:
+        queue_leave(slot.upstream, &slot.waiter, served)
+        slot.upstream = NULL
     slot.exchange = NULL
     slot.next_free = context.wait_free
     context.wait_free = exchange.wait
     exchange.wait = -1
+
+
+# ---- for room on a server ----
+
+cdef void _wake(Waiter* waiter) noexcept nogil:
+    """Called by whoever leaves a server, on any engine."""
+    cdef WaitSlot* slot = <WaitSlot*>(<char*>waiter - <size_t>&(<WaitSlot*>NULL).waiter)
+    event_push(&slot.context.wakeups, &slot.wake)
+
+
+cdef bint wait_for_room(Exchange* exchange) noexcept nogil:
+    cdef WaitSlot* slot
+    if exchange.upstream.max_pending == 0:
+        return False
+    slot = _take(exchange)
+    if slot == NULL:
+        return False
+    if not queue_join(exchange.upstream.state, &slot.waiter, exchange.upstream.max_pending, False):
+        wait_end(exchange)
+        return False
+    slot.upstream = exchange.upstream.state
+    return True
+
+
+cdef void wait_again(Exchange* exchange) noexcept nogil:
+    cdef WaitSlot* slot = &exchange.context.waits[exchange.wait]
+    queue_join(slot.upstream, &slot.waiter, 0, True)
+
+
+cdef void wait_served(Exchange* exchange) noexcept nogil:
+    _end(exchange, True)
+
+
+cdef Exchange* wait_woken(WaitSlot* slot) noexcept nogil:
+    return slot.exchange if slot.upstream != NULL and load_acquire_int(&slot.waiter.granted) else NULL
 
 
 cdef Exchange* wait_find(Context* context, WaitSlot* slot, uint32_t generation) noexcept nogil:

@@ -40,6 +40,10 @@ cdef enum:
     FAULT_DENIED = 37                    # 403
     FAULT_TOTAL_TIMEOUT = 38             # 504: timeout.total
     FAULT_HEAD_REWRITE_TOO_LARGE = 39    # 431: the head with our fields added does not fit
+    FAULT_CIRCUIT_OPEN = 40              # 503: the upstream's circuit breaker is open
+    FAULT_QUEUE_FULL = 41                # 503: every server has max_requests, and max_pending wait already
+    FAULT_QUEUE_TIMEOUT = 42             # 503: no server had room within queue_timeout
+    FAULT_RETRY_BUDGET = 43              # counted only: a retry that the budget did not admit
     # The origin.
     FAULT_CONNECT_REFUSED = 50           # 502
     FAULT_CONNECT_TIMEOUT = 51           # 504
@@ -56,7 +60,8 @@ cdef enum:
     FAULT_UPSTREAM_TRUNCATED = 62        # the answer ended before its declared length
     FAULT_UPSTREAM_CHUNK = 63            # bad chunk framing in the answer
     FAULT_UPGRADE_UNEXPECTED = 64        # 502: 101 that nobody asked for
-    FAULT_COUNT = 65
+    FAULT_UPSTREAM_TRY_TIMEOUT = 65      # 504: timeout.per_try
+    FAULT_COUNT = 66
 
     FAULT_SOURCE_CLIENT = 0
     FAULT_SOURCE_SELF = 1
@@ -67,11 +72,17 @@ cdef enum:
     FAULT_RETRY_IF_REUSED = 1   # only if the origin connection had served before (the keep-alive race, RFC 9112 §9.3.1)
     FAULT_RETRY_SAFE = 2        # nothing was sent: always
 
+    # Under which condition of `retry.when` does it fall?
+    FAULT_WHEN_CONNECT = 1 << 0
+    FAULT_WHEN_RESET = 1 << 1
+    FAULT_WHEN_TIMEOUT = 1 << 2
+
 
 ctypedef struct FaultInfo:
     uint16_t status          # HTTP status that we answer when the response has not begun
     uint8_t source           # FAULT_SOURCE_*
     uint8_t retry            # FAULT_RETRY_*
+    uint8_t when             # FAULT_WHEN_*; 0: under none
     const char* word         # metric label and log word
     const char* proxy_error  # RFC 9209 §2.3 proxy error type
     const char* sentence     # plain words for the error body and the log's `why`

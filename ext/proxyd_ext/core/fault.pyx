@@ -14,6 +14,7 @@ cdef void _set(int code, uint16_t status, uint8_t source, uint8_t retry, const c
     _table[code].word = word
     _table[code].proxy_error = proxy_error
     _table[code].sentence = sentence
+    _table[code].when = 0
 
 
 cdef void _fill() noexcept nogil:
@@ -63,6 +64,14 @@ cdef void _fill() noexcept nogil:
     _set(FAULT_TOTAL_TIMEOUT, 504, self, never, "total_timeout", "http_response_timeout", "the answer did not come within timeout.total")
     _set(FAULT_HEAD_REWRITE_TOO_LARGE, 431, client, never, "head_too_large", "http_request_error",
          "the request head is too large to be forwarded")
+    _set(FAULT_CIRCUIT_OPEN, 503, self, never, "circuit_open", "destination_unavailable",
+         "the circuit breaker of the upstream is open: too many of its answers failed")
+    _set(FAULT_QUEUE_FULL, 503, self, never, "queue_full", "connection_limit_reached",
+         "every server of the upstream is at its limit, and no more requests may wait")
+    _set(FAULT_QUEUE_TIMEOUT, 503, self, never, "queue_timeout", "connection_limit_reached",
+         "no server of the upstream had room within queue_timeout")
+    _set(FAULT_RETRY_BUDGET, 503, self, never, "retry_budget", "destination_unavailable",
+         "too many requests of the upstream are being retried")
     _set(FAULT_CONNECT_REFUSED, 502, up, safe, "connect_refused", "connection_refused", "connection refused")
     _set(FAULT_CONNECT_TIMEOUT, 504, up, safe, "connect_timeout", "connection_timeout",
          "the server did not accept the connection within timeout.connect")
@@ -90,6 +99,13 @@ cdef void _fill() noexcept nogil:
          "the chunked answer of the server is not well-formed")
     _set(FAULT_UPGRADE_UNEXPECTED, 502, up, never, "upgrade_unexpected", "http_upgrade_failed",
          "the server switched protocols without being asked")
+    _set(FAULT_UPSTREAM_TRY_TIMEOUT, 504, up, never, "try_timeout", "http_response_timeout",
+         "the server did not answer within timeout.per_try")
+    for i in range(FAULT_CONNECT_REFUSED, FAULT_CONNECT_FAILED + 1):
+        _table[i].when = FAULT_WHEN_CONNECT
+    _table[FAULT_UPSTREAM_CLOSED].when = _table[FAULT_UPSTREAM_RESET].when = FAULT_WHEN_RESET
+    _table[FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT].when = _table[FAULT_UPSTREAM_WRITE_TIMEOUT].when = FAULT_WHEN_TIMEOUT
+    _table[FAULT_UPSTREAM_TRY_TIMEOUT].when = FAULT_WHEN_TIMEOUT
 
 
 _fill()

@@ -70,6 +70,10 @@ cdef uint64_t hash_bytes(const uint8_t* data, size_t size) noexcept nogil:
     return _sip13(_key0, _key1, data, size)
 
 
+cdef uint64_t hash_fixed(const uint8_t* data, size_t size, uint64_t key) noexcept nogil:
+    return _sip13(key, ~key, data, size)
+
+
 cdef uint32_t crc32_update(uint32_t crc, const uint8_t* data, size_t size) noexcept nogil:
     cdef size_t i
     crc = ~crc

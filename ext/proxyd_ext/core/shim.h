@@ -32,6 +32,17 @@
 #define pxd_fetch_and(p, v) __atomic_fetch_and((p), (v), __ATOMIC_ACQ_REL)
 #define pxd_exchange_ptr(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL)
 
+/* For hazard pointers: a store that later loads of the same thread cannot overtake. */
+#define pxd_load_fenced(p) __atomic_load_n((p), __ATOMIC_SEQ_CST)
+#define pxd_store_fenced(p, v) __atomic_store_n((p), (v), __ATOMIC_SEQ_CST)
+
+/* Within a spin: lets the other hardware thread have the core's units. */
+#if defined(__x86_64__) || defined(__i386__)
+#define pxd_cpu_relax() __builtin_ia32_pause()
+#else
+#define pxd_cpu_relax() ((void)0)
+#endif
+
 static inline int pxd_cas_u64(uint64_t *p, uint64_t *expected, uint64_t desired) {
     return __atomic_compare_exchange_n(p, expected, desired, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }

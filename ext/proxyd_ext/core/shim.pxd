@@ -34,6 +34,9 @@ cdef extern from "proxyd_ext/core/shim.h" nogil:
     void* load_acquire_ptr "pxd_load_acquire"(void** p)
     void store_release_ptr "pxd_store_release"(void** p, void* value)
     bint cas_u64 "pxd_cas_u64"(uint64_t* p, uint64_t* expected, uint64_t desired)
+    void* load_fenced_ptr "pxd_load_fenced"(void** p)          # sequentially consistent, as the next
+    void store_fenced_ptr "pxd_store_fenced"(void** p, void* value)
+    void cpu_relax "pxd_cpu_relax"()
     bint cas_i64 "pxd_cas_i64"(int64_t* p, int64_t* expected, int64_t desired)
 
     enum:

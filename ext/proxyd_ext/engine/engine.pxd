@@ -6,7 +6,7 @@ from proxyd_ext.core.ring cimport Ring
 from proxyd_ext.core.timer cimport Timer
 from proxyd_ext.io.poller cimport Pollable
 from proxyd_ext.log.writer cimport AccessLog
-from proxyd_ext.snapshot.compile cimport SnapshotData
+from proxyd_ext.snapshot.compile cimport Snapshot, SnapshotData
 
 
 cdef enum:
@@ -45,6 +45,8 @@ cdef class Engine:
     cdef readonly bint inline
     cdef list _logs           # (generation from which it counts, AccessLog or None): rings that the engine may still write to
     cdef list _published      # snapshots that this engine may still use
-    cdef int _join(self, SnapshotData* snapshot) except -1
+    cdef int _engines         # how many there are
+    cdef unsigned long long _used   # generation of the last snapshot whose pools were put in use
+    cdef int _join(self, Snapshot snapshot) except -1
     cdef bint _command(self, int kind)
     cdef void _ring_door(self) noexcept

@@ -7,14 +7,15 @@ from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
-from proxyd_ext.balance.server cimport ServerData, server_drop, server_join, upstream_join
+from proxyd_ext.balance.pool cimport upstream_join
+from proxyd_ext.balance.server cimport ServerData, server_drop, server_join
 from proxyd_ext.conn.client cimport client_accept
 from proxyd_ext.conn.dispatch cimport connections_abort, connections_drain, dispatch_install
-from proxyd_ext.conn.exchange cimport exchange_answered
+from proxyd_ext.conn.exchange cimport exchange_answered, exchange_woken
 from proxyd_ext.conn.model cimport ClientConn, Context, Exchange, OriginConn, WAITS_MAX, WaitSlot
 from proxyd_ext.conn.pin cimport snapshot_hold, snapshot_release
 from proxyd_ext.conn.pool cimport origins_sweep
-from proxyd_ext.conn.wait cimport Answer, wait_find, wait_wake, waits_destroy, waits_init
+from proxyd_ext.conn.wait cimport Answer, wait_find, wait_wake, wait_woken, waits_destroy, waits_init
 from proxyd_ext.core.buffer cimport buffers_destroy, buffers_init
 from proxyd_ext.core.clock cimport clock_advance, clock_init, clock_read
 from proxyd_ext.core.events cimport (
@@ -253,7 +254,7 @@ cdef void _on_door(Pollable* pollable, uint32_t events) noexcept nogil:
 
 
 cdef void _on_wakeup(Pollable* pollable, uint32_t events) noexcept nogil:
-    """The wake-ups door: each node names a slot whose exchange has its answer."""
+    """The wake-ups door: each node names a slot whose exchange has its answer, or may look for a server again."""
     cdef EngineCore* core = <EngineCore*>(<char*>pollable - <size_t>&(<EngineCore*>NULL).wakeup)
     cdef EventNode* node = events_take(&core.context.wakeups)
     cdef EventNode* following
@@ -266,6 +267,9 @@ cdef void _on_wakeup(Pollable* pollable, uint32_t events) noexcept nogil:
         slot = <WaitSlot*>node.subject
         event_done(node)
         answer = <Answer*>exchange_ptr(&slot.answer, NULL)
+        exchange = wait_woken(slot)
+        if exchange != NULL:
+            exchange_woken(exchange)
         if answer != NULL:
             exchange = wait_find(&core.context, slot, answer.generation)
             if exchange != NULL:
@@ -334,6 +338,7 @@ cdef class Engine:
             raise ValueError(f"there can be at most {ENGINES_MAX} engines")
         self.index = index
         self.inline = inline
+        self._engines = engines
         self._logs = [(0, log)]
         self._published = []
         self.core = <EngineCore*>calloc(1, sizeof(EngineCore))
@@ -445,7 +450,7 @@ cdef class Engine:
         does not touch the one before.
         """
         cdef SnapshotData* passed_over
-        self._join(snapshot.data)
+        self._join(snapshot)
         self._published.append(snapshot)
         if log is not ...:
             self._logs.append((snapshot.generation, log))
@@ -457,18 +462,25 @@ cdef class Engine:
             _say(self.core, passed_over, EVENT_ACK, NULL)
             _say(self.core, passed_over, EVENT_RETIRED, NULL)
 
-    cdef int _join(self, SnapshotData* snapshot) except -1:
-        """Make this engine's part of every lasting object, here where a lack of memory can still be told."""
-        cdef int i, k
+    cdef int _join(self, Snapshot snapshot) except -1:
+        """Make every engine's part of all lasting objects, here where a lack of memory can still be told, and put the pools in use."""
+        cdef SnapshotData* data = snapshot.data
+        cdef int i, k, engine
         cdef bint ok = True
-        for i in range(snapshot.listener_count):
-            ok = ok and listener_join(snapshot.listeners[i].listener, self.index) != NULL
-        for i in range(snapshot.upstream_count):
-            ok = ok and upstream_join(snapshot.upstreams[i].pool.state, self.index) != NULL
-            for k in range(snapshot.upstreams[i].pool.count):
-                ok = ok and server_join(snapshot.upstreams[i].pool.members[k].server, self.index) != NULL
+        for engine in range(self._engines):
+            for i in range(data.listener_count):
+                ok = ok and listener_join(data.listeners[i].listener, engine) != NULL
+            for i in range(data.upstream_count):
+                ok = ok and upstream_join(data.upstreams[i].state, engine) != NULL
+                for k in range(data.upstreams[i].pool.count):
+                    ok = ok and server_join(data.upstreams[i].pool.members[k].server, engine) != NULL
         if not ok:
             raise MemoryError
+        if snapshot.generation > self._used:
+            self._used = snapshot.generation
+            for pool in snapshot.pools:
+                pool.spec.state.use(pool)
+                pool.spec.state.set_limit(pool.spec.max_requests)
         return 0
 
     def drain(self) -> None:

@@ -25,6 +25,7 @@ ctypedef struct RequestEdits:
 
 ctypedef struct ResponseEdits:
     Slice extra           # whole field lines to add (each with CRLF); may be empty
+    Slice cookies         # the same, for Set-Cookie lines of our own
     Slice date            # IMF-fixdate, added when the origin sent no Date (RFC 9110 §6.6.1)
     bint close            # say Connection: close
     bint keep_alive       # say Connection: keep-alive (to an HTTP/1.0 client that asked)

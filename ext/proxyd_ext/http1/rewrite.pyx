@@ -205,6 +205,7 @@ cdef int write_response_head(const Head* head, const ResponseEdits* edits, uint8
     elif edits.keep_alive:
         _put(&w, <const char*>b"Connection: keep-alive\r\n", 24)
     _put_slice(&w, edits.extra)
+    _put_slice(&w, edits.cookies)
     _put(&w, <const char*>b"\r\n", 2)
     return -FAULT_UPSTREAM_HEAD_TOO_LARGE if w.full else <int>(w.at - out)
 
@@ -449,7 +450,7 @@ def rewrite_response(data: bytes, *, extra: bytes = b"", date: bytes = b"Thu, 01
         rc = parse_response_head(block, size, &scanned, &limits, head)
         if rc <= 0:
             return rc
-        edits.extra, edits.date = _slice(extra), _slice(date)
+        edits.extra, edits.cookies, edits.date = _slice(extra), slice_empty(), _slice(date)
         edits.close, edits.keep_alive, edits.upgrade = close, keep_alive, upgrade
         edits.body = head.body if body is None else body
         edits.has_content_length = head.has_content_length if content_length is None else content_length >= 0

@@ -4,7 +4,7 @@ it.
 Slices point into Python bytes objects that the owning `Snapshot` keeps alive.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from proxyd_ext.balance.upstream cimport Upstream
+from proxyd_ext.balance.pool cimport Pool, PoolData, UpstreamData
 from proxyd_ext.core.address cimport Address, Network
 from proxyd_ext.core.events cimport EventNode
 from proxyd_ext.core.slice cimport Slice
@@ -35,6 +35,19 @@ cdef enum:
     KEY_HEADER = 4
     KEY_COOKIE = 5
     KEY_QUERY = 6
+    KEY_CLIENT_NET = 7        # the first three octets of IPv4, the whole of IPv6, as nginx's ip_hash
+
+    STICKY_NONE = 0
+    STICKY_COOKIE = 1
+    STICKY_APP_COOKIE = 2
+    STICKY_KEY = 3
+
+    SPLIT_NONE = 0
+    SPLIT_COOKIE = 1
+    SPLIT_HEADER = 2
+
+    HEDGE_NEVER = -1
+    HEDGE_PERCENTILE = 0      # after UpstreamData.hedge_ms
 
     PART_TEXT = 0
     PART_SCHEME = 1
@@ -44,18 +57,57 @@ cdef enum:
     PARTS_MAX = 16
 
 
+ctypedef struct StatusSet:
+    uint64_t[10] bits         # statuses 0..639
+
+
+cdef inline bint status_in(const StatusSet* statuses, uint16_t status) noexcept nogil:
+    return status < 640 and statuses.bits[status >> 6] >> (status & 63) & 1
+
+
 ctypedef struct CompiledUpstream:
-    Upstream* pool            # members and tables
+    UpstreamData* state       # its current pool is what picks draw from
+    PoolData* pool            # the pool that came with this snapshot: which servers belong to it
     Slice name
-    int key                   # KEY_*: what a hash balancer hashes
+    int key                   # KEY_*: what a hash balancer, or a sticky key, hashes
     Slice key_name            # field, cookie or parameter name, lower case for fields
+    bint keyed                # picks need the key
+    int sticky                # STICKY_*
+    Slice sticky_name         # of our cookie
+    Slice sticky_attributes   # of Set-Cookie, with leading "; "
+    Slice sticky_follows      # the server's cookie, for STICKY_APP_COOKIE
+    int64_t max_pending
+    int64_t queue_ms
+
+
+ctypedef struct CompiledRetry:
+    int32_t attempts          # tries after the first
+    uint32_t when             # bits FAULT_WHEN_*
+    StatusSet statuses
+    bint has_statuses
+    bint idempotency_key      # a request with Idempotency-Key may be repeated
+    int64_t backoff_ms
+    int64_t factor_percent
+    int64_t backoff_max_ms
+    bint jitter
+    int64_t retry_after_max_ms
+    int64_t budget_percent
+    int64_t budget_min
 
 
 ctypedef struct Target:
     CompiledUpstream* upstream
     uint64_t up_to            # cumulative weight
     int64_t connect_ms
-    int32_t retry_attempts    # tries after the first
+    CompiledRetry retry
+
+
+ctypedef struct CompiledFailover:
+    bint active
+    Target target
+    bint no_server
+    uint32_t when             # bits FAULT_WHEN_*
+    StatusSet statuses
 
 
 ctypedef struct LocationPart:
@@ -74,7 +126,14 @@ ctypedef struct CompiledRoute:
     int64_t first_byte_ms
     int64_t between_bytes_ms
     int64_t total_ms          # 0: none
+    int64_t per_try_ms        # 0: none
     int64_t tunnel_idle_ms
+    int split                 # SPLIT_*: what pins a client to a target
+    Slice split_name
+    Slice split_attributes
+    CompiledFailover failover
+    int64_t hedge_ms          # HEDGE_*, or the delay
+    int hedge_max
     # ACTION_RESPOND, ACTION_REDIRECT
     uint16_t status
     Slice head                # field lines: Content-Type and what the config adds
@@ -132,11 +191,14 @@ cdef struct SnapshotData:
 cdef class Snapshot:
     cdef SnapshotData* data
     cdef list _keep           # Python objects that the compiled form points into
+    cdef readonly list pools  # Pool of each upstream, in order
     cdef readonly str config_hash
     cdef void _free_route(self, CompiledRoute* route) noexcept
+    cdef Slice _cookie_part(self, value) except *
     cdef Slice _slice(self, value) except *
     cdef Slice _lines(self, value) except *
     cdef Network* _networks(self, allow, deny, int* count) except? NULL
     cdef int _compile_route(self, spec, CompiledRoute* out) except -1
+    cdef int _compile_target(self, spec, Target* out) except -1
     cdef int _compile_steps(self, filters, CompiledRoute* out) except -1
     cdef int _listener(self, int listener) except -1

@@ -1,9 +1,11 @@
 from typing import Literal
 
+from proxyd_ext.balance.pool import Pool
 from proxyd_ext.snapshot.spec import SnapshotSpec
 
 class Snapshot:
     config_hash: str
+    pools: list[Pool]
     def __init__(self, spec: SnapshotSpec) -> None: ...
     @property
     def generation(self) -> int: ...

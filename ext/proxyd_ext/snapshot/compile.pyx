@@ -3,12 +3,9 @@
 import re
 
 from libc.stdlib cimport calloc, free, malloc
-from proxyd_ext.balance.server cimport Server, UpstreamState
-from proxyd_ext.balance.upstream cimport (
-    BALANCE_HASH, BALANCE_LEAST_CONN, BALANCE_P2C, BALANCE_RANDOM, BALANCE_ROUND_ROBIN, upstream_free, upstream_new, upstream_seal,
-)
+from proxyd_ext.balance.pool cimport BALANCE_HASH, BALANCE_MAGLEV, Pool, UpstreamState
 from proxyd_ext.core.address cimport Address, Network, address_parse, network_parse
-from proxyd_ext.core.fault cimport fault_info
+from proxyd_ext.core.fault cimport FAULT_WHEN_CONNECT, FAULT_WHEN_RESET, FAULT_WHEN_TIMEOUT, fault_info
 from proxyd_ext.core.live cimport LIVE_SNAPSHOT, live_born, live_died
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.filter.chain cimport FILTER_ACCESS, FILTER_HEADERS, FilterState, FilterStep, chain_run
@@ -24,12 +21,13 @@ from proxyd_ext.route.table cimport (
 from proxyd_ext.snapshot.spec import AccessFilter, ConsultAction, HeadersFilter, ProxyAction, RedirectAction, RespondAction
 
 HEADER_SIZE_MAX = 65536   # a head is received into one buffer
+COOKIE_PART_MAX = 256
 LINES_MAX = 16384         # what a route adds to a head is composed with it
 
-_BALANCE = {"round_robin": BALANCE_ROUND_ROBIN, "least_conn": BALANCE_LEAST_CONN, "p2c": BALANCE_P2C, "random": BALANCE_RANDOM,
-            "hash": BALANCE_HASH}
 _KEYS = {"client.ip": KEY_CLIENT_IP, "host": KEY_HOST, "path": KEY_PATH, "uri": KEY_URI, "header": KEY_HEADER, "cookie": KEY_COOKIE,
-         "query": KEY_QUERY}
+         "query": KEY_QUERY, "client.net": KEY_CLIENT_NET}
+_STICKY = {"cookie": STICKY_COOKIE, "app_cookie": STICKY_APP_COOKIE, "key": STICKY_KEY}
+_SPLIT = {"cookie": SPLIT_COOKIE, "header": SPLIT_HEADER}
 _CONSULTS = {"ready": CONSULT_READY, "live": CONSULT_LIVE}
 _PARTS = {"{scheme}": PART_SCHEME, "{host}": PART_HOST, "{path}": PART_PATH, "{query}": PART_QUERY}
 _ANY_METHOD = 0xFFFFFFFF
@@ -47,6 +45,7 @@ cdef class Snapshot:
 
     def __cinit__(self, spec):
         self._keep = [spec]
+        self.pools = []
         self.config_hash = spec.config_hash
         self.data = <SnapshotData*>_zeroed(1, sizeof(SnapshotData))
         live_born(LIVE_SNAPSHOT)
@@ -60,8 +59,6 @@ cdef class Snapshot:
         cdef int i, k
         if self.data == NULL:
             return
-        for i in range(self.data.upstream_count):
-            upstream_free(self.data.upstreams[i].pool)
         free(self.data.upstreams)
         for i in range(self.data.table_count):
             route_table_free(self.data.tables[i].tree)
@@ -87,6 +84,12 @@ cdef class Snapshot:
         """Field lines that are composed into heads."""
         if len(value) > LINES_MAX:
             raise ValueError(f"the fields that a route sets have more than {LINES_MAX} bytes")
+        return self._slice(value)
+
+    cdef Slice _cookie_part(self, value) except *:
+        """Text that is written into Set-Cookie on the data plane, where the room for it is fixed."""
+        if len(value) > COOKIE_PART_MAX:
+            raise ValueError(f"name and attributes of a cookie have at most {COOKIE_PART_MAX} bytes each")
         return self._slice(value)
 
     cdef Slice _slice(self, value) except *:
@@ -117,34 +120,31 @@ cdef class Snapshot:
 
     def _compile_upstreams(self, upstreams) -> None:
         cdef CompiledUpstream* out
+        cdef Pool pool
         cdef int i
         self.data.upstreams = <CompiledUpstream*>_zeroed(len(upstreams), sizeof(CompiledUpstream))
         self.data.upstream_count = len(upstreams)
         for i, spec in enumerate(upstreams):
             out = &self.data.upstreams[i]
+            pool = Pool(spec)
+            self.pools.append(pool)
+            out.state = pool.data.state
+            out.pool = pool.data
             out.name = self._slice(spec.name)
-            out.key = _KEYS[spec.hash_key]
-            out.key_name = self._slice(spec.hash_name.lower() if spec.hash_key == "header" else spec.hash_name)
-            members = sorted(spec.members, key=_is_backup)
-            out.pool = upstream_new(len(members))
-            if out.pool == NULL:
-                raise MemoryError
-            out.pool.state = (<UpstreamState?>spec.state).data
-            out.pool.balance = _BALANCE[spec.balance]
-            out.pool.pool_idle_ms = spec.pool_idle_ms
-            out.pool.pool_max = spec.pool_max
-            out.pool.passive_failures = spec.passive_failures
-            out.pool.eject_ms = spec.eject_ms
-            # At least one server may go, and at least one stays: a lone server is never ejected.
-            out.pool.max_ejected = min(max(1, len(members) * spec.max_ejected_percent // 100), len(members) - 1)
-            for k, member in enumerate(members):
-                if not 0 < member.weight < 65536:
-                    raise ValueError(f"weight of {member.server.label}: {member.weight} is not in 1..65535")
-                out.pool.members[<int>k].server = (<Server?>member.server).data
-                out.pool.members[<int>k].weight = member.weight
-                out.pool.members[<int>k].backup = member.tier > 0
-            if not upstream_seal(out.pool):
-                raise MemoryError
+            out.keyed = pool.data.balance == BALANCE_HASH or pool.data.balance == BALANCE_MAGLEV
+            keyed_by = spec
+            if spec.sticky is not None:
+                out.sticky = _STICKY[spec.sticky.kind]
+                if out.sticky == STICKY_KEY:
+                    keyed_by = spec.sticky
+                    out.keyed = True
+                out.sticky_name = self._cookie_part(spec.sticky.name)
+                out.sticky_attributes = self._cookie_part(spec.sticky.attributes)
+                out.sticky_follows = self._slice(spec.sticky.follows)
+            out.key = _KEYS[keyed_by.hash_key]
+            out.key_name = self._slice(keyed_by.hash_name.lower() if keyed_by.hash_key == "header" else keyed_by.hash_name)
+            out.max_pending = spec.max_pending
+            out.queue_ms = spec.queue_ms
 
     def _compile_tables(self, tables) -> None:
         cdef CompiledTable* out
@@ -176,19 +176,28 @@ cdef class Snapshot:
             out.action = ACTION_PROXY
             out.targets = <Target*>_zeroed(len(action.targets), sizeof(Target))
             for target in action.targets:
-                if not 0 <= target.upstream < self.data.upstream_count:
-                    raise ValueError(f"route {spec.name}: no upstream number {target.upstream}")
                 if target.weight == 0:
                     continue
                 total += target.weight
-                out.targets[i].upstream = &self.data.upstreams[<int>target.upstream]
+                self._compile_target(target, &out.targets[i])
                 out.targets[i].up_to = total
-                out.targets[i].connect_ms = target.connect_ms
-                out.targets[i].retry_attempts = target.retry.attempts
                 i += 1
             out.target_count = i
             if i == 0:
                 raise ValueError(f"route {spec.name}: the weights of its targets sum to 0")
+            if action.split is not None:
+                out.split = _SPLIT[action.split.kind]
+                out.split_name = self._cookie_part(action.split.name)
+                out.split_attributes = self._cookie_part(action.split.attributes)
+            if action.failover is not None:
+                out.failover.active = True
+                self._compile_target(action.failover.target, &out.failover.target)
+                out.failover.no_server = action.failover.no_server
+                out.failover.when = _when(action.failover)
+                _set_statuses(action.failover.statuses, &out.failover.statuses)
+            out.hedge_ms = HEDGE_NEVER if action.hedge is None else action.hedge.after_ms
+            out.hedge_max = 0 if action.hedge is None else action.hedge.max
+            out.per_try_ms = action.per_try_ms
             out.first_byte_ms = action.first_byte_ms
             out.between_bytes_ms = action.between_bytes_ms
             out.total_ms = action.total_ms
@@ -215,6 +224,26 @@ cdef class Snapshot:
             out.consult_ms = action.timeout_ms
         else:
             raise ValueError(f"route {spec.name}: unknown action {action!r}")
+        return 0
+
+    cdef int _compile_target(self, spec, Target* out) except -1:
+        retry = spec.retry
+        if not 0 <= spec.upstream < self.data.upstream_count:
+            raise ValueError(f"no upstream number {spec.upstream}")
+        out.upstream = &self.data.upstreams[<int>spec.upstream]
+        out.connect_ms = spec.connect_ms
+        out.retry.attempts = retry.attempts
+        out.retry.when = _when(retry)
+        _set_statuses(retry.statuses, &out.retry.statuses)
+        out.retry.has_statuses = len(retry.statuses) > 0
+        out.retry.idempotency_key = retry.idempotency_key
+        out.retry.backoff_ms = retry.backoff_ms
+        out.retry.factor_percent = retry.factor_percent
+        out.retry.backoff_max_ms = retry.backoff_max_ms
+        out.retry.jitter = retry.jitter
+        out.retry.retry_after_max_ms = retry.retry_after_max_ms
+        out.retry.budget_percent = retry.budget_percent
+        out.retry.budget_min = retry.budget_min
         return 0
 
     cdef int _compile_steps(self, filters, CompiledRoute* out) except -1:
@@ -321,8 +350,20 @@ def _first_bits(config_hash: str) -> int:
     return int(config_hash[:12], 16) if re.match(r"[0-9a-f]{12}", config_hash) else 0
 
 
-def _is_backup(member) -> bool:
-    return member.tier
+def _when(conditions) -> int:
+    """Bits FAULT_WHEN_* of a RetrySpec or a FailoverSpec."""
+    return ((FAULT_WHEN_CONNECT if conditions.connect_failure else 0) | (FAULT_WHEN_RESET if conditions.reset else 0)
+            | (FAULT_WHEN_TIMEOUT if conditions.timeout else 0))
+
+
+cdef int _set_statuses(ranges, StatusSet* out) except -1:
+    cdef int status
+    for low, high in ranges:
+        if not 100 <= low <= high <= 599:
+            raise ValueError(f"no statuses {low} to {high}")
+        for status in range(low, high + 1):
+            out.bits[status >> 6] |= <unsigned long long>1 << (status & 63)
+    return 0
 
 
 cdef void _sort_stable(Network* networks, int count) noexcept:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from proxyd_ext.balance.server import Server, UpstreamState
+    from proxyd_ext.balance.pool import UpstreamState
+    from proxyd_ext.balance.server import Server
     from proxyd_ext.io.listener import Listener
     from proxyd_ext.route.stats import RouteStats
 

@@ -6,7 +6,8 @@ from typing import Literal
 
 import pytest
 
-from proxyd_ext.balance.server import Server, UpstreamState
+from proxyd_ext.balance.pool import UpstreamState
+from proxyd_ext.balance.server import Server
 from proxyd_ext.core.live import counting, live_counts
 from proxyd_ext.core.stats import BUCKETS_SECONDS
 
@@ -14,7 +15,7 @@ from proxyd_ext.core.stats import BUCKETS_SECONDS
 def test_a_new_server() -> None:
     server = Server("app", "10.0.0.1:80", ("10.0.0.1", 80))
     assert (server.upstream, server.label) == ("app", "10.0.0.1:80")
-    assert server.state() == {"usable": True, "down": [], "ejected_for_ms": 0, "ejections": 0, "consecutive_failures": 0}
+    assert server.state() == {"usable": True, "down": [], "ejected_for_ms": 0, "ejections": 0, "ejections_in_row": 0, "consecutive_failures": 0}
     assert server.stats() == {
         "in_flight": 0,
         "connections_active": 0,
@@ -25,6 +26,9 @@ def test_a_new_server() -> None:
         "bytes_in": 0,
         "bytes_out": 0,
         "ejections": 0,
+        "latency_count": 0,
+        "latency_sum_seconds": 0.0,
+        "ewma_seconds": 0.0,
     }
 
 
@@ -91,7 +95,12 @@ def test_a_new_upstream() -> None:
     state = UpstreamState("app")
     empty = {"buckets": [0] * (len(BUCKETS_SECONDS) + 1), "sum": 0.0, "count": 0}
     assert state.name == "app"
-    assert state.stats() == {"response_seconds": empty, "connect_seconds": empty, "retries": {}}
+    assert state.pool is None
+    assert state.stats() == {
+        "response_seconds": empty, "connect_seconds": empty, "retries": {}, "refused": {}, "finished": 0, "failed": 0,
+        "hedges": {"begun": 0, "won": 0}, "in_flight": 0, "retries_in_flight": 0, "pending": 0, "limit": 0, "hedge_ms": 0,
+        "circuit": "closed", "probes": {"ok": 0, "failed": 0},
+    }
 
 
 def test_births_and_deaths() -> None:

@@ -127,10 +127,10 @@ def test_reset(rig: Rig, who: str) -> None:
 
 @pytest.mark.parametrize("direction", ["up", "down", "both"])
 def test_much_data(rig: Rig, direction: str) -> None:
-    """5 MiB each way; memory stays bounded although nobody reads at first."""
+    """More each way than the kernel holds; memory stays bounded although nobody reads at first."""
     bound = 128 * 1024
     client, peer = tunnel(rig, client_buffer=65536, origin_buffer=65536, buffer=bound)
-    up, down = noise(5 * MIB, 1), noise(5 * MIB, 2)
+    up, down = noise(24 * MIB, 1), noise(24 * MIB, 2)
     if direction != "down":
         client.send(up)
     if direction != "up":
@@ -157,7 +157,7 @@ def test_half_close_behind_much_data(rig: Rig, sender: str) -> None:
     """The receiving side has ended its own direction already, and reads late: still every byte arrives before the end."""
     client, peer = tunnel(rig, client_buffer=65536, origin_buffer=65536)
     source, sink = (client, peer) if sender == "client" else (peer, client)
-    data = noise(5 * MIB, 3)
+    data = noise(24 * MIB, 3)
     sink.half_close()
     assert source.ended()
     source.send(data)

@@ -1,0 +1,62 @@
+from collections.abc import Sequence
+from typing import Literal, TypedDict
+
+from proxyd_ext.core.stats import Histogram
+from proxyd_ext.snapshot.spec import Balance, UpstreamSpec
+
+Circuit = Literal["closed", "open", "half_open"]
+
+class PoolDescription(TypedDict):
+    balance: Balance
+    panic: bool
+    ignores_health: bool
+    tier: int                                # of the members that are drawn from; -1: there are none
+    levels: int                              # sets of members to fall back on, this one included
+    active: list[tuple[str, float]]          # (label, weight as it counts now)
+
+class Hedges(TypedDict):
+    begun: int
+    won: int
+
+class Probes(TypedDict):
+    ok: int
+    failed: int
+
+class UpstreamStats(TypedDict):
+    response_seconds: Histogram
+    connect_seconds: Histogram
+    retries: dict[str, int]                  # by the fault word or status that caused them
+    refused: dict[str, int]                  # by fault word
+    finished: int                            # tries that ended
+    failed: int                              # of them, with a 5xx or a fault
+    hedges: Hedges
+    in_flight: int
+    retries_in_flight: int
+    pending: int
+    limit: int
+    hedge_ms: int
+    circuit: Circuit
+    probes: Probes
+
+class Pool:
+    spec: UpstreamSpec
+    def __init__(self, spec: UpstreamSpec, engines: int = 0) -> None: ...
+    @property
+    def ramping(self) -> bool: ...
+    def describe(self) -> PoolDescription: ...
+    def pick(
+        self, key: int = 0, now_ms: int | None = None, tried: Sequence[int] = (), seed: int = 0, by_key: bool = False, sticky: int = -1
+    ) -> int: ...
+    def done(self, number: int, took_us: int | None = None, now_ms: int | None = None) -> None: ...
+    def sequence(self, count: int, keys: Sequence[int] | None = None, seed: int = 1) -> list[int]: ...
+    def cost(self, count: int, busy: int = 0) -> float: ...
+
+class UpstreamState:
+    name: str
+    pool: Pool | None
+    def __init__(self, name: str) -> None: ...
+    def use(self, pool: Pool) -> None: ...
+    def set_limit(self, most: int) -> None: ...
+    def set_circuit(self, circuit: Circuit, probes: int = 0) -> None: ...
+    def set_hedge_ms(self, ms: int) -> None: ...
+    def stats(self) -> UpstreamStats: ...
