@@ -73,6 +73,7 @@ from proxyd_ext.http1.rewrite cimport RequestEdits, ResponseEdits, write_request
 from proxyd_ext.io.poller cimport STREAM_BROKEN, STREAM_ENDED, STREAM_ENDING, STREAM_ERRORED, STREAM_SENT
 from proxyd_ext.io.stream cimport stream_commit, stream_consume, stream_pause, stream_resume, stream_room, stream_send_stable, stream_unsent
 from proxyd_ext.log.record cimport T_NONE
+from proxyd_ext.route.condition cimport RouteInput
 from proxyd_ext.route.table cimport route_match
 from proxyd_ext.snapshot.compile cimport (
     ACTION_CONSULT, ACTION_PROXY, ACTION_REDIRECT, ACTION_RESPOND, CompiledListener, CompiledRoute, HEDGE_NEVER, HEDGE_PERCENTILE,
@@ -296,6 +297,7 @@ cdef void _route(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
     cdef Context* context = exchange.context
     cdef CompiledListener* listener = exchange.listener
     cdef Slice host = slice_empty()
+    cdef RouteInput asked
     cdef int result, fault = FAULT_NONE
     cdef int32_t number
     _enter(exchange, PHASE_ROUTE)
@@ -324,7 +326,13 @@ cdef void _route(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
         exchange.flags |= EX_TRUSTED
         exchange.client_ip = real_client(listener, head, &exchange.client_address, exchange.client_ip)
     if fault == FAULT_NONE:
-        number = route_match(listener.table.tree, host, exchange.path, head.method)
+        asked.head = head
+        asked.host = host
+        asked.path = exchange.path
+        asked.query = head.query
+        asked.method = head.method
+        asked.client = &exchange.client_address
+        number = route_match(listener.table.tree, &asked)
         if number >= 0:
             exchange.route_number = number
             exchange.route = &listener.table.routes[number]

@@ -10,14 +10,21 @@ Why not one tree over host and path together: a wildcard host would still need a
 """
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memcpy
+from proxyd_ext.core.address cimport Network
 from proxyd_ext.core.hash cimport mix64
 from proxyd_ext.core.shim cimport INVARIANT
 from proxyd_ext.core.slice cimport Slice, ascii_lower, slice_empty, slice_equals_nocase, slice_of
 from proxyd_ext.http1.head cimport (
     METHOD_CONNECT, METHOD_COUNT, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_PATCH, METHOD_POST,
     METHOD_PUT, METHOD_TRACE)
-from proxyd_ext.route.tree cimport NO_ROUTE, Arena, Node, arena_free, arena_take, node_mark, node_new, node_reach, node_walk
+from proxyd_ext.route.condition cimport (
+    ROUTE_MISS_COOKIE, ROUTE_MISS_HEADER, ROUTE_MISS_HOST, ROUTE_MISS_METHOD, ROUTE_MISS_PATH, ROUTE_MISS_QUERY, ROUTE_MISS_SOURCE,
+    conditions_missed, host_without_dot,
+)
+from proxyd_ext.route.tree cimport (
+    NO_ROUTE, Arena, Node, arena_free, arena_take, node_add_conditional, node_mark, node_new, node_reach, node_walk,
+)
 
 
 cdef extern from "sys/random.h" nogil:
@@ -38,6 +45,8 @@ cdef struct Host:
 cdef struct Route:
     Slice host                # lower case, without trailing dot; of a wildcard the part from its dot on; empty: any
     Slice path
+    RouteCondition* conditions
+    int condition_count
     uint32_t methods          # bit METHOD_*
     uint8_t path_kind         # PATH_*
     bint wildcard
@@ -73,14 +82,27 @@ cdef int _copy(RouteTable* table, Slice source, bint lower, Slice* out) noexcept
     return 0
 
 
+cdef int _copy_conditions(RouteTable* table, const RouteCondition* conditions, int count, Route* route) noexcept nogil:
+    """0, or -1 on lack of memory."""
+    cdef RouteCondition* own = <RouteCondition*>arena_take(&table.arena, count * sizeof(RouteCondition))
+    cdef Network* networks
+    cdef int i
+    if own == NULL:
+        return -1
+    memcpy(own, conditions, count * sizeof(RouteCondition))
+    for i in range(count):
+        networks = <Network*>arena_take(&table.arena, own[i].network_count * sizeof(Network))
+        if networks == NULL or _copy(table, own[i].name, False, &own[i].name) < 0 or _copy(table, own[i].value, False, &own[i].value) < 0:
+            return -1
+        if own[i].network_count:
+            memcpy(networks, own[i].networks, own[i].network_count * sizeof(Network))
+        own[i].networks = networks
+    route.conditions = own
+    route.condition_count = count
+    return 0
+
+
 # ---------------------------------------------------------------- hosts
-
-cdef inline Slice _without_dot(Slice host) noexcept nogil:
-    """`example.com.` is the same name as `example.com` (RFC 3986 §3.2.2)."""
-    if host.size > 0 and host.data[host.size - 1] == c'.':
-        host.size -= 1
-    return host
-
 
 cdef inline uint64_t _hash_step(uint64_t hash, uint8_t c) noexcept nogil:
     return (hash ^ c) * <uint64_t>0x100000001B3    # FNV-1a's step; only its start is secret, which is enough (head of this file)
@@ -124,7 +146,8 @@ cdef RouteTable* route_table_new() noexcept nogil:
     return table
 
 
-cdef int route_table_add(RouteTable* table, Slice host, int path_kind, Slice path, uint32_t methods) noexcept nogil:
+cdef int route_table_add(RouteTable* table, Slice host, int path_kind, Slice path, uint32_t methods, const RouteCondition* conditions,
+                         int count) noexcept nogil:
     cdef Route* grown
     cdef Route* route
     cdef uint32_t room
@@ -143,13 +166,25 @@ cdef int route_table_add(RouteTable* table, Slice host, int path_kind, Slice pat
         host = slice_of(host.data + 1, host.size - 1)
     if path_kind == PATH_ANY:
         path = slice_empty()
-    if _copy(table, _without_dot(host), True, &route.host) < 0 or _copy(table, path, False, &route.path) < 0:
+    if _copy(table, host_without_dot(host), True, &route.host) < 0 or _copy(table, path, False, &route.path) < 0:
+        return -1
+    route.conditions = NULL
+    route.condition_count = 0
+    if count and _copy_conditions(table, conditions, count, route) < 0:
         return -1
     route.path_kind = <uint8_t>path_kind
     # RFC 9110 §9.3.2: HEAD is GET without the content, so who routes GET has routed it.
     route.methods = methods | (1 << METHOD_HEAD) if methods >> METHOD_GET & 1 else methods
     table.route_count += 1
     return 0
+
+
+cdef int _note(RouteTable* table, Node* node, const Route* route, int32_t number) noexcept nogil:
+    """Enter the route at the node where its path ends.  0, or -1 on lack of memory."""
+    cdef bint exact = route.path_kind == PATH_EXACT
+    if route.condition_count:
+        return node_add_conditional(&table.arena, node, route.conditions, route.condition_count, route.methods, number, exact)
+    return node_mark(&table.arena, &node.exact if exact else &node.prefix, route.methods, number)
 
 
 cdef Node** _tree_of(RouteTable* table, const Route* route) noexcept nogil:
@@ -192,9 +227,7 @@ cdef int route_table_seal(RouteTable* table) noexcept nogil:
             if root[0] == NULL:
                 return -1
         node = node_reach(&table.arena, root[0], route.path, <int32_t>number)
-        if node == NULL:
-            return -1
-        if node_mark(&table.arena, &node.exact if route.path_kind == PATH_EXACT else &node.prefix, route.methods, <int32_t>number) < 0:
+        if node == NULL or _note(table, node, route, <int32_t>number) < 0:
             return -1
     table.sealed = True
     return 0
@@ -209,16 +242,19 @@ cdef void route_table_free(RouteTable* table) noexcept nogil:
 
 # ---------------------------------------------------------------- look-up
 
-cdef int32_t route_match(const RouteTable* table, Slice host, Slice path, uint8_t method) noexcept nogil:
+cdef inline uint8_t _method_of(const RouteInput* asked) noexcept nogil:
+    return asked.method if asked.method < METHOD_COUNT else METHOD_OTHER
+
+
+cdef int32_t route_match(const RouteTable* table, const RouteInput* asked) noexcept nogil:
     cdef int32_t best = NO_ROUTE
+    cdef Slice host = host_without_dot(asked.host)
+    cdef uint8_t method = _method_of(asked)
     cdef uint64_t hash = table.seed
     cdef size_t i, longest = max(table.longest_name, table.longest_suffix)
     cdef Host* found
     cdef uint8_t c
     INVARIANT(table.sealed)
-    if method >= METHOD_COUNT:
-        method = METHOD_OTHER
-    host = _without_dot(host)
     i = host.size
     while i > 0 and host.size - i < longest:
         i -= 1
@@ -227,18 +263,18 @@ cdef int32_t route_match(const RouteTable* table, Slice host, Slice path, uint8_
         if c == c'.' and i > 0 and host.size - i <= table.longest_suffix:
             found = _place(table, _hash_end(hash, True), slice_of(host.data + i, host.size - i), True)
             if found.root != NULL:
-                best = node_walk(found.root, path, method, best)
+                best = node_walk(found.root, asked, method, best)
     if i == 0 and 0 < host.size <= table.longest_name:
         found = _place(table, _hash_end(hash, False), host, False)
         if found.root != NULL:
-            best = node_walk(found.root, path, method, best)
+            best = node_walk(found.root, asked, method, best)
     if table.any_host != NULL:
-        best = node_walk(table.any_host, path, method, best)
+        best = node_walk(table.any_host, asked, method, best)
     return -1 if best == NO_ROUTE else best
 
 
 cdef bint _host_matches(const Route* route, Slice host) noexcept nogil:
-    host = _without_dot(host)
+    host = host_without_dot(host)
     if route.host.size == 0:
         return True
     if not route.wildcard:
@@ -254,18 +290,17 @@ cdef bint _path_matches(const Route* route, Slice path) noexcept nogil:
     return route.path.size == 0 or memcmp(route.path.data, path.data, route.path.size) == 0
 
 
-cdef int route_why(const RouteTable* table, int32_t number, Slice host, Slice path, uint8_t method) noexcept nogil:
+cdef int route_why(const RouteTable* table, int32_t number, const RouteInput* asked) noexcept nogil:
     cdef const Route* route
-    cdef int missed = 0
+    cdef int missed
     INVARIANT(0 <= number and <uint32_t>number < table.route_count)
     route = &table.routes[number]
-    if method >= METHOD_COUNT:
-        method = METHOD_OTHER
-    if not route.methods >> method & 1:
+    missed = conditions_missed(route.conditions, route.condition_count, asked)
+    if not route.methods >> _method_of(asked) & 1:
         missed |= ROUTE_MISS_METHOD
-    if not _host_matches(route, host):
+    if not _host_matches(route, asked.host):
         missed |= ROUTE_MISS_HOST
-    if not _path_matches(route, path):
+    if not _path_matches(route, asked.path):
         missed |= ROUTE_MISS_PATH
     return missed
 
@@ -276,15 +311,34 @@ METHODS = {
     "GET": METHOD_GET, "HEAD": METHOD_HEAD, "POST": METHOD_POST, "PUT": METHOD_PUT, "DELETE": METHOD_DELETE, "OPTIONS": METHOD_OPTIONS,
     "PATCH": METHOD_PATCH, "TRACE": METHOD_TRACE, "CONNECT": METHOD_CONNECT,
 }
+_MISSES = (
+    (ROUTE_MISS_METHOD, "method"), (ROUTE_MISS_HOST, "host"), (ROUTE_MISS_PATH, "path"), (ROUTE_MISS_HEADER, "header"),
+    (ROUTE_MISS_QUERY, "query"), (ROUTE_MISS_COOKIE, "cookie"), (ROUTE_MISS_SOURCE, "source"),
+)
 _PATH_KINDS = {"any": PATH_ANY, "exact": PATH_EXACT, "prefix": PATH_PREFIX}
+
+
+cdef list miss_words(int missed):
+    return [word for bit, word in _MISSES if missed & bit]
 
 
 cdef Slice _slice(bytes text):
     return slice_of(<const uint8_t*><const char*>text, len(text))
 
 
+cdef RouteInput _asked(bytes host, bytes path, str method):
+    cdef RouteInput asked
+    asked.head = NULL
+    asked.client = NULL
+    asked.host = _slice(host)
+    asked.path = _slice(path)
+    asked.query = slice_empty()
+    asked.method = METHODS.get(method, METHOD_OTHER)
+    return asked
+
+
 cdef class RouteTree:
-    """The native table on plain values, for tests and tools; engines use it through a snapshot.
+    """The native table on plain values, for tests and tools; engines use it through a snapshot.  Conditions come with a snapshot only.
 
     routes: rows of (host, path kind, path, methods), as `route_table_add` takes them; no methods means any.
     """
@@ -301,7 +355,7 @@ cdef class RouteTree:
                 mask = 0
                 for name in methods:
                     mask |= <uint32_t>1 << <int>METHODS[name]
-            if route_table_add(self._table, _slice(host), _PATH_KINDS[kind], _slice(path), mask) < 0:
+            if route_table_add(self._table, _slice(host), _PATH_KINDS[kind], _slice(path), mask, NULL, 0) < 0:
                 raise MemoryError
         if route_table_seal(self._table) < 0:
             raise MemoryError
@@ -314,13 +368,12 @@ cdef class RouteTree:
 
     def match(self, bytes host not None, bytes path not None, str method not None):
         """The number of the first route that matches, or -1.  A method that is not in METHODS counts as "any other"."""
-        return route_match(self._table, _slice(host), _slice(path), METHODS.get(method, METHOD_OTHER))
+        cdef RouteInput asked = _asked(host, path, method)
+        return route_match(self._table, &asked)
 
     def why(self, uint32_t number, bytes host not None, bytes path not None, str method not None):
         """What of route `number` does not match: a tuple of "method", "host", "path"; empty if it does.  IndexError: no such route."""
-        cdef int missed
+        cdef RouteInput asked = _asked(host, path, method)
         if number >= self._table.route_count:
             raise IndexError(f"no route {number}")
-        missed = route_why(self._table, <int32_t>number, _slice(host), _slice(path), METHODS.get(method, METHOD_OTHER))
-        words = {ROUTE_MISS_METHOD: "method", ROUTE_MISS_HOST: "host", ROUTE_MISS_PATH: "path"}
-        return tuple([word for bit, word in words.items() if missed & bit])
+        return tuple(miss_words(route_why(self._table, <int32_t>number, &asked)))

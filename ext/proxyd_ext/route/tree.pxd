@@ -1,8 +1,9 @@
 """A compressed tree (radix tree) over paths: an edge carries as many bytes as have no branch between them.
 
 A node says, per method, the first route whose path ends there, once for prefixes and once for exact paths; so a look-up reads two words a
-node and never a list, however many routes share a node.  `lowest`, the first route number in a whole subtree, lets a walk stop as soon as
-nothing below can beat what has been found.
+node and never a list, however many routes share a node.  Routes with conditions stand apart, in a list per node that is empty for most:
+those of its routes that come before the first one without conditions, which are asked one by one.  `lowest`, the first route number in a
+whole subtree, lets a walk stop as soon as nothing below can beat what has been found; a condition that may fail only makes it less sharp.
 
 All memory comes from an arena that goes as a whole: a build that fails half-way leaks nothing.
 """
@@ -10,6 +11,7 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memchr, memcmp
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.http1.head cimport METHOD_COUNT
+from proxyd_ext.route.condition cimport RouteCondition, RouteInput
 
 
 cdef enum:
@@ -23,10 +25,22 @@ cdef struct Arena:
     Chunk* chunks             # the newest first
 
 
+cdef struct Conditional:
+    # A route with conditions.
+    Conditional* next         # a higher number
+    const RouteCondition* conditions
+    int count
+    int32_t number
+    uint32_t methods          # bit METHOD_*
+    bint exact                # its path ends here; else it is a prefix
+
+
 cdef struct Node:
     const uint8_t* label      # bytes of the edge to this node; they lie in the path of the route that made it
     int32_t* prefix           # [METHOD_COUNT] first route whose prefix ends here, or NO_ROUTE; NULL: none at all
     int32_t* exact            # [METHOD_COUNT] the same for exact paths
+    Conditional* conditional  # in rising order; NULL: none
+    Conditional* conditional_last
     uint8_t* first_bytes      # first byte of each child's label
     Node** children           # same order as first_bytes
     uint32_t label_size       # bytes
@@ -47,6 +61,14 @@ cdef Node* node_reach(Arena* arena, Node* root, Slice path, int32_t number) noex
 # Note route `number` in `firsts` (a node's prefix or exact) for each method that no earlier route of this node takes.  0, or -1: no memory.
 cdef int node_mark(Arena* arena, int32_t** firsts, uint32_t methods, int32_t number) noexcept nogil
 
+# Note a route with conditions, unless routes without any that stand before it take all that it could.  0, or -1: no memory.
+cdef int node_add_conditional(Arena* arena, Node* node, const RouteCondition* conditions, int count, uint32_t methods, int32_t number,
+                              bint exact) noexcept nogil
+
+# The first of a node's routes with conditions that is below `best` and matches, or `best`.  `ends`: the path ends at the node.
+cdef int32_t conditional_match(const Conditional* conditional, const RouteInput* asked, uint8_t method, bint ends,
+                               int32_t best) noexcept nogil
+
 
 cdef inline Node** node_child(const Node* node, uint8_t first) noexcept nogil:
     """The place of the child whose label begins with `first`, or NULL."""
@@ -59,21 +81,26 @@ cdef inline Node** node_child(const Node* node, uint8_t first) noexcept nogil:
     return &node.children[<const uint8_t*>hit - node.first_bytes]
 
 
-cdef inline int32_t node_walk(const Node* node, Slice path, uint8_t method, int32_t best) noexcept nogil:
+cdef inline int32_t node_walk(const Node* node, const RouteInput* asked, uint8_t method, int32_t best) noexcept nogil:
     """The lower of `best` and the first route of this tree that matches."""
+    cdef Slice path = asked.path
     cdef size_t at = 0
     cdef Node** place
+    cdef bint ends
     while node.lowest < best:
         if node.label_size > path.size - at:
             break
         if node.label_size and memcmp(node.label, path.data + at, node.label_size) != 0:
             break
         at += node.label_size
+        ends = at == path.size
         if node.prefix != NULL and node.prefix[method] < best:
             best = node.prefix[method]
-        if at == path.size:
-            if node.exact != NULL and node.exact[method] < best:
-                best = node.exact[method]
+        if ends and node.exact != NULL and node.exact[method] < best:
+            best = node.exact[method]
+        if node.conditional != NULL and node.conditional.number < best:
+            best = conditional_match(node.conditional, asked, method, ends, best)
+        if ends:
             break
         place = node_child(node, path.data[at])
         if place == NULL:

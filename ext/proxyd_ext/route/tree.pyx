@@ -5,6 +5,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.http1.head cimport METHOD_COUNT
+from proxyd_ext.route.condition cimport RouteCondition, RouteInput, conditions_hold
 
 
 cdef enum:
@@ -123,3 +124,44 @@ cdef int node_mark(Arena* arena, int32_t** firsts, uint32_t methods, int32_t num
         if methods >> method & 1 and firsts[0][method] == NO_ROUTE:
             firsts[0][method] = number
     return 0
+
+
+cdef bint _taken(const Node* node, uint32_t methods, bint exact) noexcept nogil:
+    """Do routes without conditions take every request that ends here and has one of these methods?"""
+    cdef int method
+    for method in range(METHOD_COUNT):
+        if (methods >> method & 1 and (node.prefix == NULL or node.prefix[method] == NO_ROUTE)
+                and not (exact and node.exact != NULL and node.exact[method] != NO_ROUTE)):
+            return False
+    return True
+
+
+cdef int node_add_conditional(Arena* arena, Node* node, const RouteCondition* conditions, int count, uint32_t methods, int32_t number,
+                              bint exact) noexcept nogil:
+    cdef Conditional* conditional
+    if _taken(node, methods, exact):
+        return 0
+    conditional = <Conditional*>arena_take(arena, sizeof(Conditional))
+    if conditional == NULL:
+        return -1
+    conditional.conditions = conditions
+    conditional.count = count
+    conditional.methods = methods
+    conditional.number = number
+    conditional.exact = exact
+    if node.conditional == NULL:
+        node.conditional = conditional
+    else:
+        node.conditional_last.next = conditional
+    node.conditional_last = conditional
+    return 0
+
+
+cdef int32_t conditional_match(const Conditional* conditional, const RouteInput* asked, uint8_t method, bint ends,
+                               int32_t best) noexcept nogil:
+    while conditional != NULL and conditional.number < best:
+        if (conditional.methods >> method & 1 and (ends or not conditional.exact)
+                and conditions_hold(conditional.conditions, conditional.count, asked)):
+            return conditional.number
+        conditional = conditional.next
+    return best

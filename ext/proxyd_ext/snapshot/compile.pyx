@@ -2,21 +2,21 @@
 """Compiling a SnapshotSpec into C structs (see compile.pxd), and asking the result what it would do (`proxyd route`)."""
 import re
 
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport calloc, free
 from proxyd_ext.balance.pool cimport BALANCE_HASH, BALANCE_MAGLEV, Pool, UpstreamState
 from proxyd_ext.core.address cimport Address, Network, address_parse, network_parse
 from proxyd_ext.core.fault cimport FAULT_WHEN_CONNECT, FAULT_WHEN_RESET, FAULT_WHEN_TIMEOUT, fault_info
 from proxyd_ext.core.live cimport LIVE_SNAPSHOT, live_born, live_died
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.filter.chain cimport FILTER_ACCESS, FILTER_HEADERS, FilterState, FilterStep, chain_run
-from proxyd_ext.http1.head cimport MAX_FIELDS, method_of
-from proxyd_ext.http1.path cimport normalize_path
+from proxyd_ext.http1.head cimport MAX_FIELDS
 from proxyd_ext.io.listener cimport Listener
 from proxyd_ext.route.stats cimport RouteStats
 from proxyd_ext.route.table cimport (
-    PATH_ANY, PATH_EXACT, PATH_PREFIX, ROUTE_MISS_HOST, ROUTE_MISS_METHOD, ROUTE_MISS_PATH, route_match, route_table_add, route_table_free,
-    route_table_new, route_table_seal, route_why,
+    miss_words, route_match, route_table_add, route_table_free, route_table_new, route_table_seal, route_why,
 )
+from proxyd_ext.snapshot.conditions cimport RouteMatch
+from proxyd_ext.snapshot.question cimport Question
 
 from proxyd_ext.snapshot.spec import AccessFilter, ConsultAction, HeadersFilter, ProxyAction, RedirectAction, RespondAction
 
@@ -30,7 +30,6 @@ _STICKY = {"cookie": STICKY_COOKIE, "app_cookie": STICKY_APP_COOKIE, "key": STIC
 _SPLIT = {"cookie": SPLIT_COOKIE, "header": SPLIT_HEADER}
 _CONSULTS = {"ready": CONSULT_READY, "live": CONSULT_LIVE}
 _PARTS = {"{scheme}": PART_SCHEME, "{host}": PART_HOST, "{path}": PART_PATH, "{query}": PART_QUERY}
-_ANY_METHOD = 0xFFFFFFFF
 
 
 cdef void* _zeroed(size_t count, size_t size) except NULL:
@@ -148,6 +147,7 @@ cdef class Snapshot:
 
     def _compile_tables(self, tables) -> None:
         cdef CompiledTable* out
+        cdef RouteMatch match
         cdef int i, k
         self.data.tables = <CompiledTable*>_zeroed(len(tables), sizeof(CompiledTable))
         self.data.table_count = len(tables)
@@ -159,8 +159,9 @@ cdef class Snapshot:
             if out.tree == NULL:
                 raise MemoryError
             for k, spec in enumerate(routes):
-                kind = PATH_ANY if not spec.path else PATH_EXACT if spec.path_exact else PATH_PREFIX
-                if route_table_add(out.tree, self._slice(spec.host.lower()), kind, self._slice(spec.path), _method_bits(spec.methods)) < 0:
+                match = RouteMatch(spec)
+                self._keep += match.expressions
+                if route_table_add(out.tree, match.host, match.path_kind, match.path, match.methods, match.conditions, match.count) < 0:
                     raise MemoryError
                 self._compile_route(spec, &out.routes[k])
             if route_table_seal(out.tree) < 0:
@@ -303,25 +304,19 @@ cdef class Snapshot:
     def generation(self) -> int:
         return self.data.generation
 
-    def match(self, int listener, str method, str host, str path) -> tuple[int, str]:
-        """(number of the route that a request would take, or -1; its path in normal form). Raises ValueError for a path that is refused."""
-        cdef bytes normal = _normal_path(path)
-        cdef bytes name = host.encode()
-        cdef bytes token = method.encode()
-        cdef CompiledTable* table = self.data.listeners[self._listener(listener)].table
-        return route_match(table.tree, _view(name), _view(normal), method_of(_view(token))), normal.decode()
+    def match(self, int listener, str method, str host, str path, *, headers=(), str query="", str client="") -> tuple[int, str]:
+        """(number of the route that a request would take, or -1; its path in normal form).  headers: (name, value) pairs; client: an IP
+        literal, or "" where it is not known.  ValueError where a request like that is refused."""
+        cdef Question question = Question(method, host, path, headers, query, client)
+        return route_match(self.data.listeners[self._listener(listener)].table.tree, &question.asked), question.path
 
-    def why_not(self, int listener, int route, str method, str host, str path) -> list[str]:
-        """What keeps a route from matching: [] or some of "method", "host", "path"."""
-        cdef bytes normal = _normal_path(path)
-        cdef bytes name = host.encode()
-        cdef bytes token = method.encode()
+    def why_not(self, int listener, int route, str method, str host, str path, *, headers=(), str query="", str client="") -> list[str]:
+        """What keeps a route from matching: [] or some of "method", "host", "path", "header", "query", "cookie", "source"."""
+        cdef Question question = Question(method, host, path, headers, query, client)
         cdef CompiledTable* table = self.data.listeners[self._listener(listener)].table
-        cdef int miss
         if not 0 <= route < table.count:
             raise ValueError(f"no route number {route}")
-        miss = route_why(table.tree, route, _view(name), _view(normal), method_of(_view(token)))
-        return [word for bit, word in ((ROUTE_MISS_METHOD, "method"), (ROUTE_MISS_HOST, "host"), (ROUTE_MISS_PATH, "path")) if miss & bit]
+        return miss_words(route_why(table.tree, route, &question.asked))
 
     def verdict(self, int listener, int route, str client) -> str | None:
         """What the route's steps say to a client address: None (they let it pass) or the word of the fault that refuses it."""
@@ -379,37 +374,8 @@ cdef void _sort_stable(Network* networks, int count) noexcept:
         networks[k + 1] = held
 
 
-def _method_bits(methods) -> int:
-    cdef bytes token
-    if not methods:
-        return _ANY_METHOD
-    bits = 0
-    for method in methods:
-        token = method.encode()
-        bits |= 1 << method_of(_view(token))
-    return bits
-
-
 cdef Slice _view(bytes data) except *:
     cdef Slice s
     s.data = data
     s.size = len(data)
     return s
-
-
-def _normal_path(path: str) -> bytes:
-    cdef bytes raw = path.encode()
-    cdef unsigned char* out
-    cdef int size
-    if raw == b"*":
-        return raw
-    out = <unsigned char*>malloc(3 * len(raw) + 1)
-    if out == NULL:
-        raise MemoryError
-    try:
-        size = normalize_path(_view(raw), out, 3 * len(raw) + 1)
-        if size < 0:
-            raise ValueError(f"the path {path!r} has a bad escape or points above the root")
-        return out[:size]
-    finally:
-        free(out)
