@@ -1,22 +1,24 @@
 # cython: cdivision=True
 """Composing proxyd's own answers (see answer.pxd)."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, strlen
+from libc.string cimport memchr, memcmp, memcpy, strlen
 from proxyd_ext.conn.model cimport EX_CLIENT_CLOSE, EX_OWN_ANSWER, EX_RESPONSE_BEGUN, Context
+from proxyd_ext.conn.page cimport PAGE_SCRATCH, page_find, page_part, page_size
 from proxyd_ext.core.fault cimport FAULT_CLIENT_LIMIT, FAULT_METHOD_REFUSED, FAULT_URI_TOO_LONG, FaultInfo, fault_info
-from proxyd_ext.core.slice cimport Slice, slice_empty, slice_of
-from proxyd_ext.http1.head cimport METHOD_HEAD
+from proxyd_ext.core.slice cimport Slice, slice_empty, slice_equals_nocase, slice_of
+from proxyd_ext.filter.chain cimport names_have
+from proxyd_ext.http1.head cimport FIELD_CACHE_CONTROL, FIELD_RETRY_AFTER, FIELD_SET_COOKIE, METHOD_HEAD, Field
 from proxyd_ext.http1.rewrite cimport reason_phrase, write_decimal, write_status_line
+from proxyd_ext.http1.template cimport TemplateValues, template_room, template_write
 from proxyd_ext.io.stream cimport stream_commit, stream_room, stream_send
-from proxyd_ext.snapshot.compile cimport (
-    CompiledRoute, PART_HOST, PART_PATH, PART_QUERY, PART_SCHEME, PART_TEXT,
-)
+from proxyd_ext.snapshot.compile cimport CompiledRoute
 
 cdef const char* _ALLOW = b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n"
 
 cdef enum:
     HEAD_ROOM = 1024          # status line and the fields that we write ourselves
     BODY_ROOM = 1024          # an error body
+    COMPOSED_MAX = 65536      # a body up to this is composed with its head
 
 
 ctypedef struct Out:
@@ -76,16 +78,36 @@ cdef int write_request_id(const Exchange* exchange, unsigned char* out) noexcept
     return 16
 
 
-cdef void _begin(Exchange* exchange, Out* out, uint16_t status, size_t room) noexcept nogil:
+cdef inline Slice _words(const char* text) noexcept nogil:
+    return slice_of(<const uint8_t*>text, strlen(text))
+
+
+cdef void _lines(Out* out, Slice lines, Slice drop) noexcept nogil:
+    """Field lines of our own, without those that a filter took away or writes itself."""
+    cdef const uint8_t* colon
+    cdef const uint8_t* end
+    cdef Slice line
+    while lines.size:
+        colon = <const uint8_t*>memchr(lines.data, c':', lines.size)
+        end = <const uint8_t*>memchr(lines.data, c'\n', lines.size)
+        line = slice_of(lines.data, end + 1 - lines.data if end != NULL else lines.size)
+        if drop.size == 0 or colon == NULL or not names_have(drop, slice_of(line.data, colon - line.data)):
+            _slice(out, line)
+        lines = slice_of(line.data + line.size, lines.size - line.size)
+
+
+cdef void _begin(Exchange* exchange, Out* out, uint16_t status, size_t room, Slice drop) noexcept nogil:
+    """`drop`: names of fields that a filter took away."""
     cdef Context* context = exchange.context
     out.start = stream_room(&exchange.client.stream, <uint32_t>room)
     out.at = out.start
     exchange.status = status
     exchange.flags |= EX_RESPONSE_BEGUN | EX_OWN_ANSWER
     out.at += write_status_line(status, out.at)
-    _text(out, b"Date: ")
-    _put(out, context.date, 29)
-    _text(out, b"\r\n")
+    if drop.size == 0 or not names_have(drop, _words(b"date")):
+        _text(out, b"Date: ")
+        _put(out, context.date, 29)
+        _text(out, b"\r\n")
 
 
 cdef void _connection(Exchange* exchange, Out* out) noexcept nogil:
@@ -95,17 +117,47 @@ cdef void _connection(Exchange* exchange, Out* out) noexcept nogil:
         _text(out, b"Connection: keep-alive\r\n")
 
 
-cdef void _body(Exchange* exchange, Out* out, Slice body) noexcept nogil:
-    """Content-Length, the end of the head, and the body unless the request or the status forbids one (RFC 9110 §6.4.1)."""
+cdef bint _end_head(Exchange* exchange, Out* out, size_t size) noexcept nogil:
+    """Content-Length and the end of the head. False when the request or the status forbids a body (RFC 9110 §6.4.1)."""
     cdef uint16_t status = exchange.status
     _connection(exchange, out)
     if status != 204 and status != 304 and status >= 200:
         _text(out, b"Content-Length: ")
-        out.at += write_decimal(body.size, out.at)
+        out.at += write_decimal(size, out.at)
         _text(out, b"\r\n")
     _text(out, b"\r\n")
-    if exchange.method != METHOD_HEAD and status != 204 and status != 304:
+    exchange.head_out += out.at - out.start
+    return exchange.method != METHOD_HEAD and status != 204 and status != 304
+
+
+cdef void _body(Exchange* exchange, Out* out, Slice body) noexcept nogil:
+    if _end_head(exchange, out, body.size):
         _slice(out, body)
+
+
+cdef void _page_body(Exchange* exchange, Out* out, const CompiledPage* page, size_t size, const char* message) noexcept nogil:
+    """The end of the head, the page, and all of it sent; `size` as page_size gave it."""
+    cdef uint8_t[PAGE_SCRATCH] scratch
+    cdef bint wanted = _end_head(exchange, out, size)
+    cdef Slice part
+    cdef int i
+    if not wanted or size > COMPOSED_MAX:
+        _send(exchange, out)
+        if not wanted:
+            return
+    for i in range(page.part_count):
+        part = page_part(page, i, exchange, exchange.status, message, scratch)
+        if size <= COMPOSED_MAX:
+            _slice(out, part)
+        elif part.size:
+            exchange.bytes_out += part.size
+            stream_send(&exchange.client.stream, part.data, <uint32_t>part.size)
+    if size <= COMPOSED_MAX:
+        _send(exchange, out)
+
+
+cdef inline size_t _page_room(const CompiledPage* page, size_t size) noexcept nogil:
+    return page.head.size + (size if size <= COMPOSED_MAX else 0)
 
 
 cdef void _send(Exchange* exchange, Out* out) noexcept nogil:
@@ -154,13 +206,22 @@ cdef void _error_body(const Exchange* exchange, const FaultInfo* info, Out* out)
 
 cdef void answer_fault(Exchange* exchange, int fault) noexcept nogil:
     cdef const FaultInfo* info = fault_info(fault)
+    cdef const CompiledPage* page = page_find(exchange, info.status, False)
     cdef uint8_t[BODY_ROOM] room
+    cdef size_t size = 0
     cdef Out body, out
     body.start = room
     body.at = room
-    _error_body(exchange, info, &body)
-    _begin(exchange, &out, info.status, HEAD_ROOM + BODY_ROOM)
-    if exchange.error_form == WANT_JSON:
+    if page != NULL:
+        size = page_size(page, exchange, info.status, info.sentence)
+        _begin(exchange, &out, info.status, HEAD_ROOM + _page_room(page, size), slice_empty())
+        _slice(&out, page.head)
+    else:
+        _error_body(exchange, info, &body)
+        _begin(exchange, &out, info.status, HEAD_ROOM + BODY_ROOM, slice_empty())
+    if page != NULL:
+        pass
+    elif exchange.error_form == WANT_JSON:
         _text(&out, b"Content-Type: application/json\r\n")
     elif exchange.error_form == WANT_HTML:
         _text(&out, b"Content-Type: text/html; charset=utf-8\r\n")
@@ -177,8 +238,45 @@ cdef void answer_fault(Exchange* exchange, int fault) noexcept nogil:
         _text(&out, _ALLOW)
     if info.status == 503 and fault != FAULT_CLIENT_LIMIT:
         _text(&out, b"Retry-After: 1\r\n")
+    if page != NULL:
+        _page_body(exchange, &out, page, size, info.sentence)
+        return
     _body(exchange, &out, slice_of(body.start, body.at - body.start))
     _send(exchange, &out)
+
+
+cdef bint _stays(const Head* head, const Field* field) noexcept nogil:
+    """Whether a field of a server's answer outlives its body."""
+    cdef Slice name = slice_of(head.base + field.name, field.name_size)
+    if field.hop:
+        return False
+    return (field.id == FIELD_RETRY_AFTER or field.id == FIELD_SET_COOKIE or field.id == FIELD_CACHE_CONTROL
+            or slice_equals_nocase(name, _words(b"www-authenticate")) or slice_equals_nocase(name, _words(b"allow")))
+
+
+cdef void answer_instead(Exchange* exchange, const CompiledPage* page, const Head* head) noexcept nogil:
+    cdef const char* message = b"the server gave this answer"
+    cdef size_t size = page_size(page, exchange, head.status, message)
+    cdef size_t room = HEAD_ROOM + _page_room(page, size) + head.size + 4 * head.field_count + exchange.response_lines.size
+    cdef const Field* field
+    cdef Out out
+    cdef int i
+    _begin(exchange, &out, head.status, room, exchange.response_drop)
+    exchange.flags &= ~<uint32_t>EX_OWN_ANSWER   # the status is the server's
+    _lines(&out, page.head, exchange.response_drop)
+    for i in range(head.field_count):
+        field = &head.fields[i]
+        if _stays(head, field):
+            _put(&out, head.base + field.name, field.name_size)
+            _text(&out, b": ")
+            _put(&out, head.base + field.value, field.value_size)
+            _text(&out, b"\r\n")
+    if exchange.response_drop.size == 0 or not names_have(exchange.response_drop, _words(b"x-request-id")):
+        _text(&out, b"X-Request-ID: ")
+        out.at += write_request_id(exchange, out.at)
+        _text(&out, b"\r\n")
+    _slice(&out, exchange.response_lines)
+    _page_body(exchange, &out, page, size, message)
 
 
 cdef void answer_options(Exchange* exchange) noexcept nogil:
@@ -189,26 +287,23 @@ cdef void answer_with(Exchange* exchange, uint16_t status, Slice head, Slice bod
     cdef Out out
     cdef Slice lines = exchange.response_lines
     cdef Slice first = body
-    cdef bint large
+    cdef bint large, wanted
     if status == 204 or status == 304:
         body = first = slice_empty()   # these have none (RFC 9110 §6.4.1), whatever the config says
-    large = head.size + lines.size + body.size > 65536
+    large = head.size + lines.size + body.size > COMPOSED_MAX
     if large:
         # Too big to compose: the head goes through the arena, the body straight after it.
         first = slice_empty()
-    _begin(exchange, &out, status, HEAD_ROOM + head.size + lines.size + first.size)
-    _slice(&out, head)
+    _begin(exchange, &out, status, HEAD_ROOM + head.size + lines.size + first.size, exchange.response_drop)
+    _lines(&out, head, exchange.response_drop)
     _slice(&out, lines)
     if not large:
         _body(exchange, &out, body)
         _send(exchange, &out)
         return
-    _connection(exchange, &out)
-    _text(&out, b"Content-Length: ")
-    out.at += write_decimal(body.size, out.at)
-    _text(&out, b"\r\n\r\n")
+    wanted = _end_head(exchange, &out, body.size)
     _send(exchange, &out)
-    if exchange.method != METHOD_HEAD:
+    if wanted:
         exchange.bytes_out += body.size
         stream_send(&exchange.client.stream, body.data, <uint32_t>body.size)
 
@@ -219,33 +314,23 @@ cdef void answer_fixed(Exchange* exchange) noexcept nogil:
 
 cdef void answer_redirect(Exchange* exchange) noexcept nogil:
     cdef CompiledRoute* route = exchange.route
+    cdef TemplateValues values
     cdef Out out
-    cdef size_t room = HEAD_ROOM + exchange.response_lines.size
-    cdef int i, kind
-    for i in range(route.part_count):
-        room += route.parts[i].text.size + exchange.host.size + exchange.path.size + exchange.query.size + 16
-        if room > 131072:
-            break
-    if room > 131072:
+    cdef size_t room
+    values.scheme = exchange.listener.scheme
+    values.host = exchange.host
+    values.path = exchange.path
+    values.query = exchange.query
+    room = template_room(&route.location, &values)
+    if room > 131072 - HEAD_ROOM:
         # A template that repeats a very long path: refuse rather than cut.
         answer_fault(exchange, FAULT_URI_TOO_LONG)
         return
-    _begin(exchange, &out, route.status, room)
+    _begin(exchange, &out, route.status, HEAD_ROOM + exchange.response_lines.size + room, exchange.response_drop)
     _slice(&out, exchange.response_lines)
-    _text(&out, b"Location: ")
-    for i in range(route.part_count):
-        kind = route.parts[i].kind
-        if kind == PART_TEXT:
-            _slice(&out, route.parts[i].text)
-        elif kind == PART_SCHEME:
-            _slice(&out, exchange.listener.scheme)
-        elif kind == PART_HOST:
-            _slice(&out, exchange.host)
-        elif kind == PART_PATH:
-            _slice(&out, exchange.path)
-        elif kind == PART_QUERY and exchange.query.data != NULL:
-            _text(&out, b"?")
-            _slice(&out, exchange.query)
-    _text(&out, b"\r\n")
+    if exchange.response_drop.size == 0 or not names_have(exchange.response_drop, _words(b"location")):
+        _text(&out, b"Location: ")
+        out.at += template_write(&route.location, &values, out.at)
+        _text(&out, b"\r\n")
     _body(exchange, &out, slice_empty())
     _send(exchange, &out)

@@ -19,7 +19,7 @@ from proxyd_ext.balance.pool cimport (
 )
 from proxyd_ext.balance.server cimport server_drop, server_hold
 from proxyd_ext.conn.affinity cimport COOKIES_ROOM, affinity_branch, affinity_lines, affinity_read
-from proxyd_ext.conn.answer cimport answer_fault, answer_fixed, answer_options, answer_redirect, answer_with, wanted_form
+from proxyd_ext.conn.answer cimport answer_fault, answer_fixed, answer_instead, answer_options, answer_redirect, answer_with, wanted_form
 from proxyd_ext.conn.attempt cimport (
     RETRY_NO, RETRY_OTHER, RETRY_SAME, attempt_after_fault, attempt_after_status, attempt_backoff_ms, attempt_failover, attempt_give_budget,
     attempt_repeatable, attempt_retry_after_ms, attempt_take_budget,
@@ -30,11 +30,12 @@ from proxyd_ext.conn.key cimport real_client, trusted_peer
 from proxyd_ext.conn.guard cimport drop_disguised, max_forwards_used_up
 from proxyd_ext.conn.model cimport (
     CLIENT_BUSY, CLIENT_HEAD, CLIENT_IDLE, CLIENT_TUNNEL, ClientConn, Context, EX_CLIENT_CLOSE, EX_FAILED_OVER, EX_FRESH, EX_HEDGE,
-    EX_IDEMPOTENT, EX_IN_FLIGHT, EX_LAST_REQUEST, EX_NO_BODY, EX_OF_TRY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_OWN_ANSWER, EX_PROBE,
+    EX_IDEMPOTENT, EX_IN_FLIGHT, EX_LAST_REQUEST, EX_OF_TRY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_OWN_ANSWER, EX_PROBE,
     EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN, EX_REUSED, EX_SET_PIN, EX_STICKY_KEY, EX_TRUSTED, EX_UPGRADE, Exchange,
     ORIGIN_BODY, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PATH_SCRATCH, PAUSE_BACKOFF, PAUSE_HEDGE, PAUSE_NONE, PAUSE_QUEUE, Try,
     context_timers_needed,
 )
+from proxyd_ext.conn.page cimport page_find
 from proxyd_ext.conn.phases cimport (
     PHASE_CACHE_LOOKUP, PHASE_CACHE_STORE, PHASE_CONNECT, PHASE_DELIVER, PHASE_DONE, PHASE_FILTER_ORIGIN_RESPONSE, PHASE_FILTER_REQUEST,
     PHASE_FILTER_RESPONSE, PHASE_LOG, PHASE_PICK, PHASE_READ_HEAD, PHASE_READ_RESPONSE, PHASE_ROUTE, PHASE_SEND_REQUEST, phase_next,
@@ -59,7 +60,7 @@ from proxyd_ext.core.slab cimport slab_free, slab_new
 from proxyd_ext.core.slice cimport Slice, slice_empty, slice_of
 from proxyd_ext.core.stats cimport count_add, histogram_add
 from proxyd_ext.core.timer cimport TIMER_OFF_MS, timer_after, timer_init, timer_off, timer_remove, timer_set, timers_reserve
-from proxyd_ext.filter.chain cimport CHAIN_CONTINUE, FilterState, chain_run, replace_fields
+from proxyd_ext.filter.chain cimport CHAIN_CONTINUE, FilterState, chain_run, drop_fields
 from proxyd_ext.http1.chunk cimport chunk_start
 from proxyd_ext.http1.fields cimport field_from_last
 from proxyd_ext.http1.head cimport (
@@ -70,13 +71,14 @@ from proxyd_ext.http1.head cimport (
 )
 from proxyd_ext.http1.path cimport normalize_path, path_is_normal
 from proxyd_ext.http1.rewrite cimport RequestEdits, ResponseEdits, write_request_head, write_response_head
+from proxyd_ext.http1.template cimport TemplateValues, rewrite_path
 from proxyd_ext.io.poller cimport STREAM_BROKEN, STREAM_ENDED, STREAM_ENDING, STREAM_ERRORED, STREAM_SENT
 from proxyd_ext.io.stream cimport stream_commit, stream_consume, stream_pause, stream_resume, stream_room, stream_send_stable, stream_unsent
 from proxyd_ext.log.record cimport T_NONE
 from proxyd_ext.route.condition cimport RouteInput
 from proxyd_ext.route.table cimport route_match
 from proxyd_ext.snapshot.compile cimport (
-    ACTION_CONSULT, ACTION_PROXY, ACTION_REDIRECT, ACTION_RESPOND, CompiledListener, CompiledRoute, HEDGE_NEVER, HEDGE_PERCENTILE,
+    ACTION_CONSULT, ACTION_PROXY, ACTION_REDIRECT, ACTION_RESPOND, CompiledListener, CompiledPage, CompiledRoute, HEDGE_NEVER, HEDGE_PERCENTILE,
     STICKY_NONE, SnapshotData,
 )
 
@@ -169,7 +171,10 @@ cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nog
     exchange.referer = slice_empty()
     exchange.trace_id = slice_empty()
     exchange.request_lines = slice_empty()
+    exchange.request_drop = slice_empty()
+    exchange.sent_path = slice_empty()
     exchange.response_lines = slice_empty()
+    exchange.response_drop = slice_empty()
     exchange.client_address = client.address
     exchange.request_left = 0
     exchange.response_left = 0
@@ -183,6 +188,7 @@ cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nog
     exchange.interims = 0
     exchange.bytes_in = 0
     exchange.bytes_out = 0
+    exchange.head_out = 0
     exchange.key = 0
     exchange.start_us = client.head_us
     exchange.try_us = 0
@@ -259,6 +265,8 @@ cdef int _keep_request(Exchange* exchange, Head* head, uint32_t size) noexcept n
                         + 256)
     if exchange.route != NULL and exchange.route.step_count:
         need += exchange.response_lines.size + exchange.request_lines.size
+    if exchange.route != NULL and exchange.route.rewrite != NULL:
+        need += exchange.sent_path.size + exchange.route.rewrite.host.size
     if head.body == BODY_LENGTH and head.content_length <= SMALL_BODY:
         need += <size_t>head.content_length
     if need > 262144:
@@ -340,6 +348,8 @@ cdef void _route(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
             fault = FAULT_NO_ROUTE
     if fault == FAULT_NONE:
         fault = _filter(exchange)
+    if fault == FAULT_NONE and exchange.route.rewrite != NULL:
+        fault = _rewrite(exchange)
     result = _keep_request(exchange, head, size)
     if result != FAULT_NONE:
         # Nothing could be kept: the log does without.
@@ -391,14 +401,31 @@ cdef int _filter(Exchange* exchange) noexcept nogil:
     if exchange.route.step_count == 0:
         return FAULT_NONE
     state.client = &exchange.client_address
-    state.request_lines = slice_empty()
-    state.response_lines = slice_empty()
+    state.request_lines = state.request_drop = slice_empty()
+    state.response_lines = state.response_drop = slice_empty()
     state.at = 0
     result = chain_run(exchange.route.steps, exchange.route.step_count, &state)
     exchange.request_lines = state.request_lines
+    exchange.request_drop = state.request_drop
     exchange.response_lines = state.response_lines
+    exchange.response_drop = state.response_drop
     INVARIANT(result <= CHAIN_CONTINUE)   # no step waits yet
     return -result
+
+
+cdef int _rewrite(Exchange* exchange) noexcept nogil:
+    """The path that servers are sent, for all tries; the log keeps the client's. FAULT_NONE or why there is none."""
+    cdef TemplateValues values
+    cdef int size
+    values.scheme = exchange.listener.scheme
+    values.host = exchange.host
+    values.path = exchange.path
+    values.query = exchange.query
+    size = rewrite_path(exchange.route.rewrite, &values, exchange.context.sent_path, PATH_SCRATCH)
+    if size < 0:
+        return -size
+    exchange.sent_path = slice_of(exchange.context.sent_path, size)
+    return FAULT_NONE
 
 
 cdef void _own_answer(Exchange* exchange) noexcept nogil:
@@ -461,7 +488,7 @@ cdef void _prepare(Exchange* exchange, Head* head, uint32_t size) noexcept nogil
             exchange.request_start = exchange.request.end
     if exchange.target.retry.idempotency_key and _has_field(head, slice_of(<const uint8_t*>b"idempotency-key", 15)):
         exchange.flags |= EX_IDEMPOTENT
-    edits.path = exchange.path
+    edits.path = exchange.sent_path if exchange.sent_path.size else exchange.path
     edits.query = exchange.query
     edits.client_ip = slice_of(exchange.client.ip, exchange.client.ip_size)   # whom we got it from; who asked stands left of it
     edits.proto = exchange.listener.scheme
@@ -472,6 +499,8 @@ cdef void _prepare(Exchange* exchange, Head* head, uint32_t size) noexcept nogil
     edits.request_id = slice_of(id_text, 16)
     edits.via = slice_of(context.via, context.via_size)
     edits.host = slice_empty()
+    if route.rewrite != NULL and route.rewrite.host.size:
+        edits.host = route.rewrite.host
     edits.extra = exchange.request_lines
     edits.trusted = (exchange.flags & EX_TRUSTED) != 0
     edits.upgrade = (exchange.flags & EX_UPGRADE) != 0
@@ -479,7 +508,7 @@ cdef void _prepare(Exchange* exchange, Head* head, uint32_t size) noexcept nogil
     edits.content_length = head.content_length
     if not edits.trusted:
         drop_disguised(head)
-    edits.replaced = replace_fields(head, exchange.request_lines) if exchange.request_lines.size else 0
+    edits.replaced = drop_fields(head, exchange.request_drop) if exchange.request_drop.size else 0
     written = write_request_head(head, &edits, exchange.request.data + exchange.request.end, exchange.request.cap - exchange.request.end)
     if written < 0:
         stream_consume(&exchange.client.stream, size)
@@ -864,7 +893,32 @@ cdef void _forward_interim(Exchange* exchange, Head* head) noexcept nogil:
     written = write_response_head(head, &edits, out, head.size + RESPONSE_EXTRA)
     if written > 0:
         exchange.bytes_out += written
+        exchange.head_out += written
         stream_commit(&exchange.client.stream, out, written)
+
+
+cdef bint _answer_instead(Exchange* exchange, Head* head, int size) noexcept nogil:
+    """Whether an error page with `intercept` took the place of this answer. Its body is not read, so that the connection ends unless it has
+    none."""
+    cdef Context* context = exchange.context
+    cdef const CompiledPage* page = page_find(exchange, head.status, True)
+    if page == NULL:
+        return False
+    _enter(exchange, PHASE_FILTER_ORIGIN_RESPONSE)
+    exchange.first_byte_us = <uint32_t>(context.clock.now_us - exchange.sent_us)
+    exchange.ttfb_us = context.clock.now_us - exchange.start_us
+    if head.flags & HEAD_KEEP_ALIVE and (exchange.method == METHOD_HEAD or head.body == BODY_LENGTH and head.content_length == 0):
+        exchange.flags |= EX_ORIGIN_KEEP
+    _enter(exchange, PHASE_CACHE_STORE)
+    _before_own_answer(exchange)
+    drop_fields(head, exchange.response_drop)
+    answer_instead(exchange, page, head)
+    _enter(exchange, PHASE_DELIVER)
+    counter_add(&exchange.origin.local.bytes_in, size)
+    stream_consume(&exchange.origin.stream, size)
+    _try_answered(exchange)
+    exchange_end(exchange)
+    return True
 
 
 cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nogil:
@@ -885,6 +939,8 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
     if exchange.flags & EX_HEDGE:
         counter_add(&exchange.upstream.state.local[context.engine].hedges_won, 1)
     _drop_rival(exchange)
+    if _answer_instead(exchange, head, size):
+        return
     _enter(exchange, PHASE_FILTER_ORIGIN_RESPONSE)
     exchange.status = head.status
     exchange.first_byte_us = <uint32_t>(context.clock.now_us - exchange.sent_us)
@@ -905,7 +961,6 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
     exchange.response_body = head.body
     exchange.response_left = head.content_length
     if exchange.method == METHOD_HEAD or head.status == 204 or head.status == 304 or tunnel:
-        exchange.flags |= EX_NO_BODY
         exchange.response_body = BODY_NONE
         if edits.body == BODY_CLOSE or exchange.minor == 0 and edits.body == BODY_CHUNKED:
             edits.body = BODY_NONE
@@ -930,7 +985,7 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
     edits.keep_alive = exchange.minor == 0 and not edits.close
     room = <uint32_t>(head.size + exchange.response_lines.size + edits.cookies.size + RESPONSE_EXTRA)
     out = stream_room(&exchange.client.stream, room)
-    if exchange.response_lines.size and replace_fields(head, exchange.response_lines) >> FIELD_DATE & 1:
+    if exchange.response_drop.size and drop_fields(head, exchange.response_drop) >> FIELD_DATE & 1:
         edits.date = slice_empty()
     written = write_response_head(head, &edits, out, room)
     if written < 0:
@@ -939,6 +994,7 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
     _enter(exchange, PHASE_DELIVER)
     exchange.flags |= EX_RESPONSE_BEGUN
     exchange.bytes_out += written
+    exchange.head_out += written
     counter_add(&origin.local.bytes_in, size)
     stream_commit(&exchange.client.stream, out, written)
     stream_consume(&origin.stream, size)

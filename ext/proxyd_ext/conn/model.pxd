@@ -53,7 +53,6 @@ cdef enum:
     EX_OUT_CHUNKED = 1 << 8   # the answer goes out chunked
     EX_REUSED = 1 << 9        # the origin connection had served before
     EX_FRESH = 1 << 10        # use a new origin connection for the next try
-    EX_NO_BODY = 1 << 11      # the answer has no body (HEAD, 204, 304)
     EX_OWN_ANSWER = 1 << 12   # proxyd made the answer
     EX_IN_FLIGHT = 1 << 13    # counted at the member's server
     EX_LAST_REQUEST = 1 << 14   # the client said so (Connection: close, or HTTP/1.0)
@@ -171,6 +170,8 @@ cdef struct Exchange:
     uint32_t request_start    # offset of the head in the buffer
     Address client_address    # who asked: the peer, or whom a trusted peer names
     Slice request_lines       # field lines to add to the request
+    Slice request_drop        # names of its fields that are not passed on
+    Slice sent_path           # as the server is sent it; empty: `path`.  In Context.sent_path: within the turn that reads the head
     Slice request_id          # kept from a trusted peer
     Slice client_ip
     Slice method_text
@@ -181,6 +182,7 @@ cdef struct Exchange:
     Slice referer
     Slice trace_id
     Slice response_lines      # field lines to add to the answer
+    Slice response_drop
     uint64_t request_left     # body bytes still to come (BODY_LENGTH)
     uint64_t response_left
     ChunkDecoder request_chunks
@@ -193,6 +195,7 @@ cdef struct Exchange:
     uint64_t client_mark      # bytes moved when the client was last checked
     uint64_t bytes_in         # body bytes taken from the client
     uint64_t bytes_out        # bytes given to the client
+    uint64_t head_out         # of these: heads, last chunks and trailers, which are no body
     uint64_t key              # hash for the balancer
     int64_t start_us
     int64_t try_us            # when the current try began
@@ -257,6 +260,7 @@ cdef struct Context:
     uint8_t[32] date          # IMF-fixdate
     Head head                 # the head that is being looked at; nothing of it is kept over a turn
     uint8_t[PATH_SCRATCH] path
+    uint8_t[PATH_SCRATCH] sent_path   # a rewritten one
 
 
 # Room for the timers of everything that may be alive: connections, and two of an exchange.

@@ -21,6 +21,7 @@ cdef void _submit(Exchange* exchange, int64_t total_us) noexcept nogil:
     record.id = exchange.id
     record.bytes_in = exchange.bytes_in
     record.bytes_out = exchange.bytes_out
+    record.body_out = exchange.bytes_out - exchange.head_out
     record.config = exchange.snapshot.config
     record.t_total_us = <uint32_t>total_us if total_us < T_NONE else T_NONE - 1
     record.t_queue_us = exchange.queue_us

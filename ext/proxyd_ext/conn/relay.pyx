@@ -164,6 +164,7 @@ cdef int relay_response(Exchange* exchange) noexcept nogil:
     cdef uint32_t size
     cdef size_t data_size, consumed
     cdef int result
+    cdef uint32_t last
     while origin.stream.received != NULL:
         if stream_unsent(&client.stream) >= exchange.listener.buffer:
             stream_pause(&origin.stream)
@@ -199,7 +200,9 @@ cdef int relay_response(Exchange* exchange) noexcept nogil:
                 return -FAULT_MEMORY
         elif result == CHUNK_DONE:
             if chunked:
-                exchange.bytes_out += _send_last_chunk(&client.stream, exchange.response_trailers, &exchange.response_chunks)
+                last = _send_last_chunk(&client.stream, exchange.response_trailers, &exchange.response_chunks)
+                exchange.bytes_out += last
+                exchange.head_out += last
             return RELAY_DONE
     if (exchange.response_body == BODY_LENGTH and exchange.response_left >= SPLICE_LEAST and not exchange.splice.active
             and splice_start(&exchange.splice, &origin.stream, &client.stream, exchange.response_left, False, exchange.listener.buffer)):
@@ -209,5 +212,8 @@ cdef int relay_response(Exchange* exchange) noexcept nogil:
 
 
 cdef void finish_until_close(Exchange* exchange) noexcept nogil:
+    cdef uint32_t last
     if exchange.flags & EX_OUT_CHUNKED:
-        exchange.bytes_out += _send_last_chunk(&exchange.client.stream, NULL, &exchange.response_chunks)
+        last = _send_last_chunk(&exchange.client.stream, NULL, &exchange.response_chunks)
+        exchange.bytes_out += last
+        exchange.head_out += last

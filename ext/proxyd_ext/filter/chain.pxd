@@ -22,20 +22,28 @@ ctypedef struct FilterStep:
     Network* networks         # FILTER_ACCESS: longest prefix first
     int network_count
     bint default_allow
-    Slice request_lines       # FILTER_HEADERS: field lines to set, with those of all steps before it
+    # FILTER_HEADERS: the sum of this step and all before it (snapshot/fields.py)
+    Slice request_lines       # field lines to write
+    Slice request_drop        # names of fields not to pass on, in lower case, each with '\n'
     Slice response_lines
+    Slice response_drop
 
 
 ctypedef struct FilterState:
     # What the steps know of an exchange, and what they want done to it.
     const Address* client
     Slice request_lines
+    Slice request_drop
     Slice response_lines
+    Slice response_drop
     int at                    # the next step
 
 
-# Mark the fields of `head` that `lines` sets anew, so that the head writers leave them out: `set` replaces, it does not add beside.
-# Returns the bits of the known fields (FIELD_*) among them.
-cdef uint64_t replace_fields(Head* head, Slice lines) noexcept nogil
+# Mark the fields of `head` whose names stand in `names` (as FilterStep.request_drop), so that the head writers leave them out.  '_' in a
+# field's name counts as '-', too: behind CGI's naming the two are one field, and what is dropped may be what a stranger must not say.
+# Returns the bits of the known fields (FIELD_*) among the names, whether or not they stand in the head.
+cdef uint64_t drop_fields(Head* head, Slice names) noexcept nogil
+# Whether a field of that name is one of `names`.
+cdef bint names_have(Slice names, Slice name) noexcept nogil
 
 cdef int chain_run(const FilterStep* steps, int count, FilterState* state) noexcept nogil

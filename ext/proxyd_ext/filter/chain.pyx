@@ -4,7 +4,7 @@ from libc.string cimport memchr
 from proxyd_ext.core.address cimport network_contains
 from proxyd_ext.core.fault cimport FAULT_DENIED
 from proxyd_ext.core.shim cimport INVARIANT
-from proxyd_ext.core.slice cimport slice_equals_nocase, slice_of
+from proxyd_ext.core.slice cimport ascii_lower, slice_of
 from proxyd_ext.http1.head cimport FIELD_OTHER
 from proxyd_ext.http1.names cimport field_bit, field_id
 
@@ -29,26 +29,51 @@ cdef int chain_run(const FilterStep* steps, int count, FilterState* state) noexc
         else:
             INVARIANT(step.kind == FILTER_HEADERS)
             state.request_lines = step.request_lines
+            state.request_drop = step.request_drop
             state.response_lines = step.response_lines
+            state.response_drop = step.response_drop
     return CHAIN_CONTINUE
 
 
-cdef uint64_t replace_fields(Head* head, Slice lines) noexcept nogil:
-    cdef const uint8_t* at = lines.data
-    cdef const uint8_t* end = lines.data + lines.size
-    cdef const uint8_t* colon
+cdef bint _next_name(Slice* names, Slice* name) noexcept nogil:
+    """Cut the first name off."""
+    cdef const uint8_t* end
+    if names.size == 0:
+        return False
+    end = <const uint8_t*>memchr(names.data, c'\n', names.size)
+    INVARIANT(end != NULL)   # the control plane wrote these names
+    name[0] = slice_of(names.data, end - names.data)
+    names[0] = slice_of(end + 1, names.size - name.size - 1)
+    return True
+
+
+cdef bint _is_named(Slice field, Slice name) noexcept nogil:
+    cdef size_t i
+    cdef uint8_t c
+    if field.size != name.size:
+        return False
+    for i in range(field.size):
+        c = ascii_lower(field.data[i])
+        if c != name.data[i] and not (c == c'_' and name.data[i] == c'-'):
+            return False
+    return True
+
+
+cdef uint64_t drop_fields(Head* head, Slice names) noexcept nogil:
     cdef Slice name
     cdef uint64_t known = 0
     cdef int i
-    while at < end:
-        colon = <const uint8_t*>memchr(at, c':', end - at)
-        INVARIANT(colon != NULL)   # the control plane wrote these lines
-        name = slice_of(at, colon - at)
+    while _next_name(&names, &name):
         known |= field_bit(field_id(name.data, name.size))
         for i in range(head.field_count):
-            if slice_equals_nocase(slice_of(head.base + head.fields[i].name, head.fields[i].name_size), name):
+            if _is_named(slice_of(head.base + head.fields[i].name, head.fields[i].name_size), name):
                 head.fields[i].hop = 1
-        at = <const uint8_t*>memchr(colon, c'\n', end - colon)
-        INVARIANT(at != NULL)
-        at += 1
     return known & ~field_bit(FIELD_OTHER)
+
+
+cdef bint names_have(Slice names, Slice name) noexcept nogil:
+    cdef Slice one
+    while _next_name(&names, &one):
+        if _is_named(name, one):
+            return True
+    return False

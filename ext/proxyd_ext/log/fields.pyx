@@ -15,6 +15,7 @@ cdef class RecordFields:
         r.id = rest.pop("id", 0)
         r.bytes_in = rest.pop("bytes_in", 0)
         r.bytes_out = rest.pop("bytes_out", 0)
+        r.body_out = rest.pop("body_out", 0)
         r.config = rest.pop("config", 0)
         r.t_total_us = _time(rest.pop("t_total_us", 0))
         r.t_queue_us = _time(rest.pop("t_queue_us", None))
@@ -67,7 +68,7 @@ cdef object _time_or_none(unsigned int us):
 cdef dict record_to_dict(const AccessRecord* r):
     """Every field by its name; None for a time that does not apply and for a string with no data."""
     return {
-        "time_us": r.time_us, "id": r.id, "bytes_in": r.bytes_in, "bytes_out": r.bytes_out, "config": r.config,
+        "time_us": r.time_us, "id": r.id, "bytes_in": r.bytes_in, "bytes_out": r.bytes_out, "body_out": r.body_out, "config": r.config,
         "t_total_us": _time_or_none(r.t_total_us), "t_queue_us": _time_or_none(r.t_queue_us),
         "t_connect_us": _time_or_none(r.t_connect_us), "t_first_byte_us": _time_or_none(r.t_first_byte_us),
         "status": r.status, "engine": r.engine, "client_port": r.client_port, "fault": r.fault, "attempts": r.attempts,

@@ -16,6 +16,7 @@ ctypedef struct AccessRecord:
     uint64_t id               # X-Request-ID made by proxyd, 16 hex digits
     uint64_t bytes_in         # request body bytes taken from the client
     uint64_t bytes_out        # bytes given to the client, head included
+    uint64_t body_out         # of these: bytes of the body, without its framing
     uint64_t config           # first 48 bits of the hash of the config that served it
     uint32_t t_total_us       # from the first byte of the request head to the end
     uint32_t t_queue_us

@@ -258,8 +258,8 @@ cdef size_t render_combined(const AccessRecord* r, uint8_t* out, size_t cap) noe
     put_text(o, b'" ')
     put_padded(o, r.status, 3)
     put_byte(o, c' ')
-    if r.bytes_out:
-        put_uint(o, r.bytes_out)
+    if r.body_out:
+        put_uint(o, r.body_out)      # %b: without heads
     else:
         put_byte(o, c'-')
     put_text(o, b' "')

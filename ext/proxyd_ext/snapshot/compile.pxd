@@ -11,6 +11,7 @@ from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.core.stats cimport ENGINES_MAX
 from proxyd_ext.filter.chain cimport FilterStep
 from proxyd_ext.http1.head cimport HeadLimits
+from proxyd_ext.http1.template cimport Rewrite, Template, TemplatePart
 from proxyd_ext.io.listener cimport ListenerData
 from proxyd_ext.route.stats cimport RouteStatsData
 from proxyd_ext.route.table cimport RouteTable
@@ -48,13 +49,6 @@ cdef enum:
 
     HEDGE_NEVER = -1
     HEDGE_PERCENTILE = 0      # after UpstreamData.hedge_ms
-
-    PART_TEXT = 0
-    PART_SCHEME = 1
-    PART_HOST = 2
-    PART_PATH = 3
-    PART_QUERY = 4            # with its '?'
-    PARTS_MAX = 16
 
 
 ctypedef struct StatusSet:
@@ -110,9 +104,20 @@ ctypedef struct CompiledFailover:
     StatusSet statuses
 
 
-ctypedef struct LocationPart:
-    int kind                  # PART_*
-    Slice text                # PART_TEXT
+ctypedef struct StatusRange:
+    uint16_t first            # both ends included
+    uint16_t last
+
+
+ctypedef struct CompiledPage:
+    # An error page.
+    StatusRange* statuses
+    int status_count
+    bint intercept            # for answers of servers too
+    bint escape               # values are escaped for HTML
+    Slice head                # Content-Type
+    TemplatePart* parts       # of the body
+    int part_count
 
 
 ctypedef struct CompiledRoute:
@@ -120,7 +125,10 @@ ctypedef struct CompiledRoute:
     int action                # ACTION_*
     FilterStep* steps
     int step_count
+    CompiledPage* pages       # the first that has the status
+    int page_count
     # ACTION_PROXY
+    Rewrite* rewrite          # NULL: none
     Target* targets
     int target_count
     int64_t first_byte_ms
@@ -138,8 +146,7 @@ ctypedef struct CompiledRoute:
     uint16_t status
     Slice head                # field lines: Content-Type and what the config adds
     Slice body
-    LocationPart[PARTS_MAX] parts
-    int part_count
+    Template location
     # ACTION_CONSULT
     int consult               # CONSULT_*
     int64_t consult_ms
@@ -167,6 +174,8 @@ ctypedef struct CompiledListener:
     int64_t idle_ms
     uint32_t min_body_rate    # bytes a second; 0: off
     int32_t per_client        # 0: no limit
+    CompiledPage* pages       # for requests without a route
+    int page_count
 
 
 ctypedef struct SnapshotLocal:
@@ -201,4 +210,7 @@ cdef class Snapshot:
     cdef int _compile_route(self, spec, CompiledRoute* out) except -1
     cdef int _compile_target(self, spec, Target* out) except -1
     cdef int _compile_steps(self, filters, CompiledRoute* out) except -1
+    cdef int _compile_rewrite(self, spec, CompiledRoute* out) except -1
+    cdef CompiledPage* _compile_pages(self, pages, int* count) except? NULL
+    cdef int _parts(self, parts, Template* out) except -1
     cdef int _listener(self, int listener) except -1

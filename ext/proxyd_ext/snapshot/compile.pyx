@@ -10,6 +10,7 @@ from proxyd_ext.core.live cimport LIVE_SNAPSHOT, live_born, live_died
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.filter.chain cimport FILTER_ACCESS, FILTER_HEADERS, FilterState, FilterStep, chain_run
 from proxyd_ext.http1.head cimport MAX_FIELDS
+from proxyd_ext.http1.template cimport PARTS_MAX, Rewrite, Template, TemplatePart
 from proxyd_ext.io.listener cimport Listener
 from proxyd_ext.route.stats cimport RouteStats
 from proxyd_ext.route.table cimport (
@@ -18,7 +19,11 @@ from proxyd_ext.route.table cimport (
 from proxyd_ext.snapshot.conditions cimport RouteMatch
 from proxyd_ext.snapshot.question cimport Question
 
+from proxyd_ext.http1.template import PART_KINDS
+from proxyd_ext.snapshot.fields import FieldEdits
+from proxyd_ext.snapshot.question import normal_path
 from proxyd_ext.snapshot.spec import AccessFilter, ConsultAction, HeadersFilter, ProxyAction, RedirectAction, RespondAction
+from proxyd_ext.snapshot.template import location_parts, page_parts, path_parts
 
 HEADER_SIZE_MAX = 65536   # a head is received into one buffer
 COOKIE_PART_MAX = 256
@@ -29,7 +34,6 @@ _KEYS = {"client.ip": KEY_CLIENT_IP, "host": KEY_HOST, "path": KEY_PATH, "uri": 
 _STICKY = {"cookie": STICKY_COOKIE, "app_cookie": STICKY_APP_COOKIE, "key": STICKY_KEY}
 _SPLIT = {"cookie": SPLIT_COOKIE, "header": SPLIT_HEADER}
 _CONSULTS = {"ready": CONSULT_READY, "live": CONSULT_LIVE}
-_PARTS = {"{scheme}": PART_SCHEME, "{host}": PART_HOST, "{path}": PART_PATH, "{query}": PART_QUERY}
 
 
 cdef void* _zeroed(size_t count, size_t size) except NULL:
@@ -68,6 +72,7 @@ cdef class Snapshot:
         for i in range(self.data.listener_count):
             free(self.data.listeners[i].stats)
             free(self.data.listeners[i].trust)
+            _free_pages(self.data.listeners[i].pages, self.data.listeners[i].page_count)
         free(self.data.listeners)
         free(self.data)
         live_died(LIVE_SNAPSHOT)
@@ -78,6 +83,8 @@ cdef class Snapshot:
             free(route.steps[i].networks)
         free(route.steps)
         free(route.targets)
+        free(route.rewrite)
+        _free_pages(route.pages, route.page_count)
 
     cdef Slice _lines(self, value) except *:
         """Field lines that are composed into heads."""
@@ -173,6 +180,7 @@ cdef class Snapshot:
         action = spec.action
         out.name = self._slice(spec.name)
         self._compile_steps(spec.filters, out)
+        out.pages = self._compile_pages(spec.error_pages, &out.page_count)
         if isinstance(action, ProxyAction):
             out.action = ACTION_PROXY
             out.targets = <Target*>_zeroed(len(action.targets), sizeof(Target))
@@ -203,6 +211,8 @@ cdef class Snapshot:
             out.between_bytes_ms = action.between_bytes_ms
             out.total_ms = action.total_ms
             out.tunnel_idle_ms = action.tunnel_idle_ms
+            if action.rewrite is not None:
+                self._compile_rewrite(action.rewrite, out)
         elif isinstance(action, RespondAction):
             out.action = ACTION_RESPOND
             out.status = action.status
@@ -211,14 +221,7 @@ cdef class Snapshot:
         elif isinstance(action, RedirectAction):
             out.action = ACTION_REDIRECT
             out.status = action.status
-            for text in re.split(r"(\{scheme\}|\{host\}|\{path\}|\{query\})", action.location):
-                if not text:
-                    continue
-                if out.part_count == PARTS_MAX:
-                    raise ValueError(f"route {spec.name}: a redirect has at most {PARTS_MAX} parts")
-                out.parts[out.part_count].kind = _PARTS.get(text, PART_TEXT)
-                out.parts[out.part_count].text = self._slice(text)
-                out.part_count += 1
+            self._parts(location_parts(action.location), &out.location)
         elif isinstance(action, ConsultAction):
             out.action = ACTION_CONSULT
             out.consult = _CONSULTS[action.kind]
@@ -249,7 +252,7 @@ cdef class Snapshot:
 
     cdef int _compile_steps(self, filters, CompiledRoute* out) except -1:
         cdef FilterStep* step
-        request_lines = response_lines = b""
+        request, response = FieldEdits(), FieldEdits()
         out.steps = <FilterStep*>_zeroed(len(filters), sizeof(FilterStep))
         for spec in filters:
             step = &out.steps[out.step_count]
@@ -259,14 +262,65 @@ cdef class Snapshot:
                 step.default_allow = spec.default_allow
             elif isinstance(spec, HeadersFilter):
                 step.kind = FILTER_HEADERS
-                request_lines += spec.request_set
-                response_lines += spec.response_set
-                step.request_lines = self._lines(request_lines)
-                step.response_lines = self._lines(response_lines)
+                request.step(spec.request_remove, spec.request_set, spec.request_add)
+                response.step(spec.response_remove, spec.response_set, spec.response_add)
+                step.request_lines = self._lines(request.lines)
+                step.request_drop = self._lines(request.drop)
+                step.response_lines = self._lines(response.lines)
+                step.response_drop = self._lines(response.drop)
             else:
                 raise ValueError(f"unknown filter {spec!r}")
             out.step_count += 1
         return 0
+
+    cdef int _compile_rewrite(self, spec, CompiledRoute* out) except -1:
+        strip = normal_path(spec.strip) if spec.strip else b""
+        if not re.fullmatch(r"[!-~]*", spec.host):
+            raise ValueError(f"the host {spec.host!r} cannot stand in a head")
+        out.rewrite = <Rewrite*>_zeroed(1, sizeof(Rewrite))
+        out.rewrite.deep = strip.endswith(b"/")
+        out.rewrite.strip = self._slice(strip[:-1] if out.rewrite.deep else strip)
+        out.rewrite.host = self._slice(spec.host)
+        self._parts(path_parts(spec.path), &out.rewrite.path)
+        return 0
+
+    cdef int _parts(self, parts, Template* out) except -1:
+        for kind, text in parts:
+            if out.count == PARTS_MAX:
+                raise ValueError(f"a path and a Location have at most {PARTS_MAX} parts")
+            out.parts[out.count].kind = PART_KINDS[kind]
+            out.parts[out.count].text = self._slice(text)
+            out.count += 1
+        return 0
+
+    cdef CompiledPage* _compile_pages(self, pages, int* count) except? NULL:
+        cdef CompiledPage* out
+        cdef CompiledPage* all = <CompiledPage*>_zeroed(len(pages), sizeof(CompiledPage))
+        try:
+            for spec in pages:
+                out = &all[count[0]]
+                count[0] += 1
+                out.intercept = spec.intercept
+                out.escape = re.match(r"text/html|[^;]*xml", spec.content_type, re.IGNORECASE) is not None
+                out.head = self._lines(f"Content-Type: {spec.content_type}\r\n".encode())
+                out.statuses = <StatusRange*>_zeroed(len(spec.statuses), sizeof(StatusRange))
+                for first, last in spec.statuses:
+                    if not 400 <= first <= last <= 599:
+                        raise ValueError(f"an error page for {first}-{last}: statuses are in 400..599")
+                    out.statuses[out.status_count].first = first
+                    out.statuses[out.status_count].last = last
+                    out.status_count += 1
+                parts = page_parts(spec.body)
+                out.parts = <TemplatePart*>_zeroed(len(parts), sizeof(TemplatePart))
+                for kind, text in parts:
+                    out.parts[out.part_count].kind = PART_KINDS[kind]
+                    out.parts[out.part_count].text = self._slice(text)
+                    out.part_count += 1
+        except BaseException:
+            _free_pages(all, count[0])
+            count[0] = 0
+            raise
+        return all
 
     def _compile_listeners(self, listeners) -> None:
         cdef CompiledListener* out
@@ -299,6 +353,7 @@ cdef class Snapshot:
             out.idle_ms = spec.idle_ms
             out.min_body_rate = spec.min_body_rate
             out.per_client = spec.per_client
+            out.pages = self._compile_pages(spec.error_pages, &out.page_count)
 
     @property
     def generation(self) -> int:
@@ -359,6 +414,14 @@ cdef int _set_statuses(ranges, StatusSet* out) except -1:
         for status in range(low, high + 1):
             out.bits[status >> 6] |= <unsigned long long>1 << (status & 63)
     return 0
+
+
+cdef void _free_pages(CompiledPage* pages, int count) noexcept:
+    cdef int i
+    for i in range(count):
+        free(pages[i].statuses)
+        free(pages[i].parts)
+    free(pages)
 
 
 cdef void _sort_stable(Network* networks, int count) noexcept:

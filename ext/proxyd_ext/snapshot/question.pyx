@@ -11,7 +11,7 @@ cdef class Question:
     """ValueError for what no request could bring: a path, a field or an address that is none."""
 
     def __cinit__(self, str method not None, str host not None, str path not None, headers, str query not None, str client not None):
-        cdef bytes normal = _normal_path(path)
+        cdef bytes normal = normal_path(path)
         self.path = normal.decode()
         self.keep = [normal]
         self.asked.path = _view(normal)
@@ -59,7 +59,7 @@ cdef Slice _view(bytes data):
     return slice_of(<const unsigned char*><const char*>data, len(data))
 
 
-def _normal_path(path: str) -> bytes:
+def normal_path(path: str) -> bytes:
     cdef bytes raw = path.encode()
     cdef unsigned char* out
     cdef int size

@@ -36,8 +36,8 @@ records = st.fixed_dictionaries(
     {},
     optional={
         "time_us": st.integers(0, 253_402_300_799_999_999), "id": st.integers(0, 2**64 - 1), "bytes_in": st.integers(0, 2**64 - 1),
-        "bytes_out": st.integers(0, 2**64 - 1), "config": st.integers(0, 2**48 - 1), "t_total_us": times, "t_queue_us": times,
-        "t_connect_us": times, "t_first_byte_us": times, "status": st.integers(100, 599), "engine": st.integers(0, 65535),
+        "bytes_out": st.integers(0, 2**64 - 1), "body_out": st.integers(0, 2**64 - 1), "config": st.integers(0, 2**48 - 1),
+        "t_total_us": times, "t_queue_us": times, "t_connect_us": times, "t_first_byte_us": times, "status": st.integers(100, 599), "engine": st.integers(0, 65535),
         "client_port": st.integers(0, 65535), "fault": st.sampled_from([0, *(int(str(about["code"])) for about in faults().values())]),
         "attempts": st.integers(0, 255), "status_by": st.integers(0, 2), "minor": st.integers(0, 1), "tls": st.integers(0, 1),
         **dict.fromkeys(TEXTS, texts),
@@ -178,7 +178,7 @@ def test_combined_reads_back(record: Record) -> None:
     request = (method or b"") + b" " + (path or b"-") + (b"" if query is None else b"?" + query) + b" HTTP/1.%d" % minor
     assert unescaped(read["request"]) == (request if method else b"-")
     assert int(read["status"]) == plain.get("status", 200)
-    assert (0 if read["size"] == "-" else int(read["size"])) == plain.get("bytes_out", 0)
+    assert (0 if read["size"] == "-" else int(read["size"])) == plain.get("body_out", 0)
     assert unescaped(read["referer"]) == (plain.get("referer") or b"-")
     assert unescaped(read["agent"]) == (plain.get("user_agent") or b"-")
 
@@ -186,7 +186,7 @@ def test_combined_reads_back(record: Record) -> None:
 def test_combined_to_the_letter() -> None:
     record: Record = {
         "time_us": 971_211_336_000_000, "client_ip": b"127.0.0.1", "method": b"GET", "path": b"/apache_pb.gif", "minor": 0, "status": 200,
-        "bytes_out": 2326, "referer": b"http://www.example.com/start.html", "user_agent": b'Mozilla/4.08 "x"\n',
+        "bytes_out": 2600, "body_out": 2326, "referer": b"http://www.example.com/start.html", "user_agent": b'Mozilla/4.08 "x"\n',
     }
     assert render_record("combined", record) == (
         b'127.0.0.1 - - [10/Oct/2000:20:55:36 +0000] "GET /apache_pb.gif HTTP/1.0" 200 2326'

@@ -1,0 +1,63 @@
+"""The look-up table of Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer" (NSDI 2016), pseudocode 1, said plainly.
+
+The two hashes are SipHash-1-3 of the label under the keys (1, ~1) and (2, ~2), which is a choice of ours: the paper leaves it open. Weights
+are by turns: a server takes part in the share of rounds that its weight is of the heaviest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from proxyd_ext.core.hash import sip13
+
+_ONES = (1 << 64) - 1
+
+
+def _mix(x: int) -> int:
+    """The finaliser of splitmix64."""
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 & _ONES
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB & _ONES
+    return x ^ (x >> 31)
+
+
+def table(labels: Sequence[str], size: int, weights: Sequence[int] = ()) -> list[int]:
+    """`size` entries (a prime), each an index into `labels`."""
+    entries = [-1] * size
+    weights = weights or [1] * len(labels)
+    heaviest = max(weights)
+    at = [sip13(label.encode(), 1, _ONES ^ 1) % size for label in labels]
+    skip = [sip13(label.encode(), 2, _ONES ^ 2) % (size - 1) + 1 for label in labels]
+    claims = [0] * len(labels)
+    filled = turn = 0
+    while True:
+        turn += 1
+        for i, step in enumerate(skip):
+            if turn * weights[i] < (claims[i] + 1) * heaviest:
+                continue
+            claims[i] += 1
+            place = at[i]
+            while entries[place] >= 0:
+                place = (place + step) % size
+            entries[place] = i
+            at[i] = (place + step) % size
+            filled += 1
+            if filled == size:
+                return entries
+
+
+def entry_of(key: int, size: int) -> int:
+    """Which entry a key's CRC-32 falls on: mixed first, since the table may have more entries than 2^32 is evenly divided by."""
+    return _mix(key) % size
+
+
+def keys_by_entry(size: int) -> list[int]:
+    """For every entry of a table the smallest key that falls on it."""
+    found = [-1] * size
+    left, key = size, 0
+    while left:
+        entry = _mix(key) % size
+        if found[entry] < 0:
+            found[entry] = key
+            left -= 1
+        key += 1
+    return found
