@@ -23,25 +23,26 @@ def _mix(x: int) -> int:
 def table(labels: Sequence[str], size: int, weights: Sequence[int] = ()) -> list[int]:
     """`size` entries (a prime), each an index into `labels`."""
     entries = [-1] * size
-    weights = weights or [1] * len(labels)
-    heaviest = max(weights)
-    at = [sip13(label.encode(), 1, _ONES ^ 1) % size for label in labels]
-    skip = [sip13(label.encode(), 2, _ONES ^ 2) % (size - 1) + 1 for label in labels]
-    claims = [0] * len(labels)
-    filled = turn = 0
+    heaviest = max(weights, default=1)
+    left = size
+    servers = []
+    for i, label in enumerate(labels):
+        begin = sip13(label.encode(), 1, _ONES ^ 1) % size
+        servers.append([i, begin, sip13(label.encode(), 2, _ONES ^ 2) % (size - 1) + 1, weights[i] if weights else 1, 0])
+    turn = 0
     while True:
         turn += 1
-        for i, step in enumerate(skip):
-            if turn * weights[i] < (claims[i] + 1) * heaviest:
+        for server in servers:
+            i, place, step, weight, claimed = server
+            if turn * weight < claimed + heaviest:
                 continue
-            claims[i] += 1
-            place = at[i]
             while entries[place] >= 0:
                 place = (place + step) % size
             entries[place] = i
-            at[i] = (place + step) % size
-            filled += 1
-            if filled == size:
+            server[1] = place
+            server[4] += heaviest
+            left -= 1
+            if not left:
                 return entries
 
 

@@ -35,6 +35,16 @@ cdef enum:
     STICKY_ID_MAX = 64        # bytes of a sticky id
 
 
+ctypedef struct MirrorCounts:
+    # Copies of requests that were made for this upstream (conn/mirror).
+    int64_t in_flight
+    uint64_t sent             # given to a server
+    uint64_t answered
+    uint64_t failed           # no server, or no whole answer in time
+    uint64_t skipped_in_flight    # not made: too many under way
+    uint64_t skipped_body     # not made: not every byte of the request was at hand
+
+
 ctypedef struct UpstreamLocal:
     # One engine's part.
     void* hazard              # the pool that this engine looked at last; see above
@@ -46,6 +56,7 @@ ctypedef struct UpstreamLocal:
     uint64_t failed           # of them, with a 5xx or a fault
     uint64_t hedged           # second tries beside a first
     uint64_t hedges_won       # that answered first
+    MirrorCounts mirror
 
 
 ctypedef struct Waiter:

@@ -22,6 +22,17 @@ class Probes(TypedDict):
     ok: int
     failed: int
 
+class MirrorSkipped(TypedDict):
+    in_flight: int                # too many copies were under way
+    body: int                     # not every byte of the request was at hand
+
+class MirrorStats(TypedDict):     # copies made for this upstream
+    in_flight: int
+    sent: int                     # given to a server
+    answered: int
+    failed: int                   # no server, or no whole answer in time
+    skipped: MirrorSkipped
+
 class UpstreamStats(TypedDict):
     response_seconds: Histogram
     connect_seconds: Histogram
@@ -37,6 +48,7 @@ class UpstreamStats(TypedDict):
     hedge_ms: int
     circuit: Circuit
     probes: Probes
+    mirror: MirrorStats
 
 class Pool:
     spec: UpstreamSpec

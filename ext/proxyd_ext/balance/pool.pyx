@@ -459,6 +459,7 @@ cdef class UpstreamState:
         cdef uint64_t finished = 0, failed = 0, hedged = 0, hedges_won = 0
         retries = {}
         refused = {}
+        mirror = {"in_flight": 0, "sent": 0, "answered": 0, "failed": 0, "skipped": {"in_flight": 0, "body": 0}}
         total.response.sum_us = 0
         total.connect.sum_us = 0
         for k in range(17):
@@ -476,6 +477,7 @@ cdef class UpstreamState:
             failed += load_u64(&local.failed)
             hedged += load_u64(&local.hedged)
             hedges_won += load_u64(&local.hedges_won)
+            _add_mirror(&local.mirror, mirror)
         self._let_go()
         return {
             "response_seconds": histogram_dict(&total.response), "connect_seconds": histogram_dict(&total.connect),
@@ -485,7 +487,17 @@ cdef class UpstreamState:
             "pending": load_i64(&self.data.waiting), "limit": load_i64(&self.data.limit), "hedge_ms": load_i64(&self.data.hedge_ms),
             "circuit": {number: word for word, number in _CIRCUIT.items()}[load_int(&self.data.circuit)],
             "probes": {"ok": load_i64(&self.data.probes_ok), "failed": load_i64(&self.data.probes_failed)},
+            "mirror": mirror,
         }
+
+
+cdef _add_mirror(const MirrorCounts* counts, dict into):
+    into["in_flight"] += load_i64(&counts.in_flight)
+    into["sent"] += load_u64(&counts.sent)
+    into["answered"] += load_u64(&counts.answered)
+    into["failed"] += load_u64(&counts.failed)
+    into["skipped"]["in_flight"] += load_u64(&counts.skipped_in_flight)
+    into["skipped"]["body"] += load_u64(&counts.skipped_body)
 
 
 def _reasons(counts) -> dict:

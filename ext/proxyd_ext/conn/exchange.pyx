@@ -27,6 +27,7 @@ from proxyd_ext.conn.attempt cimport (
 from proxyd_ext.conn.client cimport client_close, client_finish, client_rest
 from proxyd_ext.conn.wait cimport consult_ask, wait_again, wait_end, wait_for_room, wait_served
 from proxyd_ext.conn.key cimport real_client, trusted_peer
+from proxyd_ext.conn.mirror cimport mirror_take
 from proxyd_ext.conn.guard cimport drop_disguised, max_forwards_used_up
 from proxyd_ext.conn.model cimport (
     CLIENT_BUSY, CLIENT_HEAD, CLIENT_IDLE, CLIENT_TUNNEL, ClientConn, Context, EX_CLIENT_CLOSE, EX_FAILED_OVER, EX_FRESH, EX_HEDGE,
@@ -1191,6 +1192,7 @@ cdef void _log(Exchange* exchange) noexcept nogil:
         buffer_free(&context.buffers, exchange.request_trailers)
     if exchange.response_trailers != NULL:
         buffer_free(&context.buffers, exchange.response_trailers)
+    mirror_take(exchange)
     if exchange.request != NULL:
         buffer_free(&context.buffers, exchange.request)
     slab_free(&context.exchanges, exchange)

@@ -5,7 +5,7 @@ They refer to one another, so they are declared in one place; the functions that
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from proxyd_ext.balance.heap cimport Tried
-from proxyd_ext.balance.pool cimport PoolData, UpstreamData, Waiter
+from proxyd_ext.balance.pool cimport MirrorCounts, PoolData, UpstreamData, Waiter
 from proxyd_ext.balance.server cimport ServerData, ServerLocal
 from proxyd_ext.core.address cimport Address
 from proxyd_ext.core.buffer cimport Buffer, BufferPool
@@ -21,7 +21,7 @@ from proxyd_ext.http1.head cimport Head
 from proxyd_ext.io.listener cimport ListenerData, ListenerLocal
 from proxyd_ext.io.poller cimport Poller, Splice, Stream, StreamHandler
 from proxyd_ext.log.ring cimport LogRing
-from proxyd_ext.snapshot.compile cimport CompiledListener, CompiledRoute, CompiledUpstream, SnapshotData, Target
+from proxyd_ext.snapshot.compile cimport CompiledListener, CompiledMirror, CompiledRoute, CompiledUpstream, SnapshotData, Target
 
 
 cdef enum:
@@ -73,6 +73,7 @@ cdef enum:
 cdef struct ClientConn
 cdef struct OriginConn
 cdef struct Exchange
+cdef struct MirrorCopy
 cdef struct Context
 
 
@@ -213,6 +214,33 @@ cdef struct Exchange:
     int32_t wait              # slot of conn/wait; -1: none
 
 
+cdef struct MirrorCopy:       # a request on its way to a mirror (conn/mirror)
+    Context* context
+    MirrorCopy* next          # among the new copies, or all under way
+    MirrorCopy* previous
+    SnapshotData* snapshot    # counted
+    CompiledMirror* mirror
+    MirrorCounts* counts      # of this engine, at the mirror's upstream
+    PoolData* pool            # pinned; NULL: not picked yet
+    ServerData* server        # NULL: none chosen yet
+    OriginConn* origin        # NULL: none yet
+    uint64_t key              # hash for the balancer
+    Buffer* request           # taken over from the exchange; NULL when the kernel has all of it
+    uint32_t request_start    # offset of the head in the buffer
+    bint to_head              # the request is a HEAD: its answer has no body
+    bint reused               # the connection had served before
+    bint heard                # bytes of an answer have come
+    bint keep                 # the server will keep the connection
+    uint8_t body              # BODY_* of the answer
+    uint8_t interims          # 1xx answers so far
+    uint64_t left             # bytes of the answer still to come (BODY_LENGTH)
+    uint64_t taken            # bytes of the answer's body thrown away
+    ChunkDecoder chunks
+    int64_t since_us          # when the connect began; then, when the request was given
+    int64_t due_ms            # when its time is over; TIMER_OFF_MS: no limit
+    Timer timer               # that, or the end of the time to connect
+
+
 cdef struct WaitSlot:
     Exchange* exchange        # NULL: free
     EventNode ask             # tells the control plane
@@ -234,11 +262,16 @@ cdef struct Context:
     Slab clients
     Slab origins
     Slab exchanges
+    Slab copies
     EventQueue* events
     LogRing* log              # NULL: no access records
     SnapshotData* snapshot    # the current one; NULL before the first
     ClientConn* first_client
     OriginConn* first_origin
+    MirrorCopy* first_copy    # those under way
+    MirrorCopy* new_copies    # of exchanges that ended in this turn, oldest first
+    MirrorCopy* last_new_copy
+    bint copies_off           # no more copies
     StreamHandler on_client   # these six are set by conn/dispatch: who hears streams and timers
     StreamHandler on_origin
     void (*on_client_timer)(void*) noexcept nogil
@@ -263,6 +296,6 @@ cdef struct Context:
     uint8_t[PATH_SCRATCH] sent_path   # a rewritten one
 
 
-# Room for the timers of everything that may be alive: connections, and two of an exchange.
+# Room for the timers of everything that may be alive: connections, two of an exchange, copies.
 cdef inline int32_t context_timers_needed(const Context* context) noexcept nogil:
-    return <int32_t>(2 * (context.clients.live + context.origins.live) + 3 * context.exchanges.live + 16)
+    return <int32_t>(2 * (context.clients.live + context.origins.live + context.copies.live) + 3 * context.exchanges.live + 16)

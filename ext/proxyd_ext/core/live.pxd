@@ -11,7 +11,8 @@ cdef enum:
     LIVE_SERVER = 5
     LIVE_LISTENER = 6
     LIVE_PIPE = 7
-    LIVE_KINDS = 8
+    LIVE_COPY = 8
+    LIVE_KINDS = 9
 
 
 cdef void live_born(int kind) noexcept nogil

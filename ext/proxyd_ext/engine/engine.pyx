@@ -12,7 +12,8 @@ from proxyd_ext.balance.server cimport ServerData, server_drop, server_join
 from proxyd_ext.conn.client cimport client_accept
 from proxyd_ext.conn.dispatch cimport connections_abort, connections_drain, dispatch_install
 from proxyd_ext.conn.exchange cimport exchange_answered, exchange_woken
-from proxyd_ext.conn.model cimport ClientConn, Context, Exchange, OriginConn, WAITS_MAX, WaitSlot
+from proxyd_ext.conn.mirror cimport mirrors_abort, mirrors_begin
+from proxyd_ext.conn.model cimport ClientConn, Context, Exchange, MirrorCopy, OriginConn, WAITS_MAX, WaitSlot
 from proxyd_ext.conn.pin cimport snapshot_hold, snapshot_release
 from proxyd_ext.conn.pool cimport origins_sweep
 from proxyd_ext.conn.wait cimport Answer, wait_find, wait_wake, wait_woken, waits_destroy, waits_init
@@ -22,7 +23,7 @@ from proxyd_ext.core.events cimport (
     EVENT_ACK, EVENT_CONSULT, EVENT_DRAINED, EVENT_EJECTED, EVENT_RETIRED, EventNode, event_done, event_push, events_destroy, events_init,
     events_take,
 )
-from proxyd_ext.core.live cimport LIVE_CLIENT, LIVE_EXCHANGE, LIVE_ORIGIN
+from proxyd_ext.core.live cimport LIVE_CLIENT, LIVE_COPY, LIVE_EXCHANGE, LIVE_ORIGIN
 from proxyd_ext.core.ring cimport RingItem, ring_destroy, ring_init, ring_pop, ring_push
 from proxyd_ext.core.shim cimport counter_add, exchange_ptr, load_acquire_ptr, load_i64, load_u64, store_i64, store_release_ptr
 from proxyd_ext.core.slab cimport slab_destroy, slab_init
@@ -93,8 +94,11 @@ cdef void _turn(EngineCore* core, int timeout_ms) noexcept nogil:
     timers_run(&context.timers, context.clock.now_ms)
     poller_run_ready(&context.poller)
     poller_flush(&context.poller)
+    if context.new_copies != NULL:
+        mirrors_begin(context)
     poller_reap(&context.poller)
     if core.state == ENGINE_DRAINING and not core.drained_told and context.client_count == 0:
+        mirrors_abort(context)   # nobody waits for them
         core.drained_told = True
         event_push(&core.events, &core.drained)
 
@@ -249,6 +253,7 @@ cdef void _on_door(Pollable* pollable, uint32_t events) noexcept nogil:
             _drain(core)
         elif item.kind == COMMAND_CLOSE:
             _drain(core)
+            mirrors_abort(&core.context)
             connections_abort(&core.context)
             core.state = ENGINE_CLOSED
 
@@ -355,6 +360,7 @@ cdef class Engine:
         slab_init(&context.clients, sizeof(ClientConn), LIVE_CLIENT)
         slab_init(&context.origins, sizeof(OriginConn), LIVE_ORIGIN)
         slab_init(&context.exchanges, sizeof(Exchange), LIVE_EXCHANGE)
+        slab_init(&context.copies, sizeof(MirrorCopy), LIVE_COPY)
         context.random.state = <uint64_t>int.from_bytes(os.urandom(8), "little")
         pseudonym = _PSEUDONYM
         context.via_size = <uint32_t>len(pseudonym)
@@ -388,6 +394,7 @@ cdef class Engine:
         cdef EventNode* node
         if self.core == NULL:
             return
+        mirrors_abort(&self.core.context)
         connections_abort(&self.core.context)
         poller_reap(&self.core.context.poller)
         node = events_take(&self.core.events)
@@ -407,6 +414,7 @@ cdef class Engine:
         slab_destroy(&self.core.context.clients)
         slab_destroy(&self.core.context.origins)
         slab_destroy(&self.core.context.exchanges)
+        slab_destroy(&self.core.context.copies)
         buffers_destroy(&self.core.context.buffers)
         free(self.core)
 

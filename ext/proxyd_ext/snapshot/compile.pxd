@@ -120,6 +120,14 @@ ctypedef struct CompiledPage:
     int part_count
 
 
+ctypedef struct CompiledMirror:
+    CompiledUpstream* upstream
+    uint32_t sample_ppm       # of a million requests
+    int64_t connect_ms        # 0: no limit but answer_ms
+    int64_t answer_ms         # for a copy in all; 0: no limit
+    int64_t in_flight         # copies for this upstream under way, one engine
+
+
 ctypedef struct CompiledRoute:
     Slice name
     int action                # ACTION_*
@@ -142,6 +150,7 @@ ctypedef struct CompiledRoute:
     CompiledFailover failover
     int64_t hedge_ms          # HEDGE_*, or the delay
     int hedge_max
+    CompiledMirror* mirror    # NULL: none
     # ACTION_RESPOND, ACTION_REDIRECT
     uint16_t status
     Slice head                # field lines: Content-Type and what the config adds
@@ -207,6 +216,7 @@ cdef class Snapshot:
     cdef Slice _slice(self, value) except *
     cdef Slice _lines(self, value) except *
     cdef Network* _networks(self, allow, deny, int* count) except? NULL
+    cdef CompiledMirror* _compile_mirror(self, str route, spec) except? NULL
     cdef int _compile_route(self, spec, CompiledRoute* out) except -1
     cdef int _compile_target(self, spec, Target* out) except -1
     cdef int _compile_steps(self, filters, CompiledRoute* out) except -1

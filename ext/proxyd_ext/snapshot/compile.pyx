@@ -85,6 +85,7 @@ cdef class Snapshot:
         free(route.targets)
         free(route.rewrite)
         _free_pages(route.pages, route.page_count)
+        free(route.mirror)
 
     cdef Slice _lines(self, value) except *:
         """Field lines that are composed into heads."""
@@ -213,6 +214,7 @@ cdef class Snapshot:
             out.tunnel_idle_ms = action.tunnel_idle_ms
             if action.rewrite is not None:
                 self._compile_rewrite(action.rewrite, out)
+            out.mirror = self._compile_mirror(spec.name, action.mirror)
         elif isinstance(action, RespondAction):
             out.action = ACTION_RESPOND
             out.status = action.status
@@ -249,6 +251,22 @@ cdef class Snapshot:
         out.retry.budget_percent = retry.budget_percent
         out.retry.budget_min = retry.budget_min
         return 0
+
+    cdef CompiledMirror* _compile_mirror(self, str route, spec) except? NULL:
+        cdef CompiledMirror* out
+        if spec is None:
+            return NULL
+        if not 0 <= spec.upstream < self.data.upstream_count:
+            raise ValueError(f"route {route}: no upstream number {spec.upstream} to mirror to")
+        if not 0 <= spec.sample_ppm <= 1_000_000 or spec.in_flight < 1:
+            raise ValueError(f"route {route}: a mirror takes 0..1000000 of a million requests, and at least one at a time")
+        out = <CompiledMirror*>_zeroed(1, sizeof(CompiledMirror))
+        out.upstream = &self.data.upstreams[<int>spec.upstream]
+        out.sample_ppm = spec.sample_ppm
+        out.connect_ms = spec.connect_ms
+        out.answer_ms = spec.answer_ms
+        out.in_flight = spec.in_flight
+        return out
 
     cdef int _compile_steps(self, filters, CompiledRoute* out) except -1:
         cdef FilterStep* step

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.reference.ketama import Ring
+from tests.reference.ketama import Ring, points
 from tests.reference.smooth import smooth
 from tests.support.virtual import addresses, members_of, pool_of
 
@@ -80,10 +80,9 @@ def test_hash_without_servers_is_ketama_without_them() -> None:
 def test_keys_on_and_behind_the_last_point(key: str) -> None:
     """A key whose hash is a point belongs to it; one behind the last point to the first."""
     labels = addresses(3)
-    ring = Ring([(label, 1) for label in labels])
-    points = ring.points()
-    hashes = [point for point, _ in points] if key == "edge" else [points[-1][0] + 1, 0xFFFFFFFF, 0]
-    owners = [owner for _, owner in points] if key == "edge" else [points[0][1]] * 3
+    on_ring = sorted((point, label) for label in labels for point in points(label, 1))
+    hashes = [point for point, _ in on_ring] if key == "edge" else [on_ring[-1][0] + 1, 0xFFFFFFFF, 0]
+    owners = [owner for _, owner in on_ring] if key == "edge" else [on_ring[0][1]] * 3
     picked = pool_of(members_of(labels), "hash").sequence(len(hashes), hashes)
     assert [labels[member] for member in picked] == owners
 
