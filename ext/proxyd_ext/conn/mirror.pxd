@@ -1,18 +1,19 @@
 """Mirroring: copies of a route's requests go to another upstream too, and nobody waits for the answers.
 
-A copy begins when its exchange is over. The whole request then stands in the exchange's buffer, which the copy takes over: nothing is copied
-and nothing counted on the way of the original. It connects and sends after the turn's answers have left (engine), so even the system calls of
-a copy stand behind the original's last byte. The price: the copy of a request whose answer takes long comes that much later, in the order in
-which exchanges end; what is mirrored must not depend on being simultaneous. Beginning with the original instead would save that, and cost a
-copy of every request, for the exchange needs its buffer for retries.
+A copy begins when its exchange is over. The whole request then stands in the exchange's buffer, which the copy takes over: nothing is
+copied, and nothing happens while the original is under way. Copies are picked, connected and sent after the turn's answers have left (see
+engine), so that even their system calls stand behind the original's last byte. The price: the copy of a request whose answer takes long comes
+that much later, and copies come in the order in which exchanges end. Beginning together with the original would cost a copy of every request
+(the exchange needs its buffer for retries) and let the two compete.
 
-Nothing of a copy reaches the original: it has a connection of its own, no retry, one deadline (`answer_ms`) for everything, and its failures
-are counted, not logged. For the servers that it goes to it is a request like any other: it counts as in flight, in their figures, and for
-their passive health. Who mirrors to an upstream that also serves clients should know that.
+Nothing of a copy reaches the original: it has a connection of its own, one deadline (`answer_ms`) for everything, no retry, and its failures
+are counted, not logged. For the server that it goes to it is a request like any other: in flight, in its figures, and for its passive health.
+Who mirrors to an upstream that serves clients, too, should know that.
 
-Bounded by `in_flight` copies of an upstream under way in one engine; each holds its request's buffer only until the kernel has the bytes.
-Requests of which not every byte stands in the buffer (bodies larger than what is kept for retries, trailers, bodies that the client or the
-server cut short) are not mirrored. Those beyond either bound are counted. Upgrades are not mirrored.
+Bounded by `in_flight` copies of one upstream under way in one engine, which holds over reloads; a copy holds its buffer only until the kernel
+has the request. What is not mirrored: upgrades; and, counted, requests beyond that bound, and those of which not every byte stands in the
+buffer: bodies larger than what is kept for retries, trailers, bodies that were cut short. When the last client of a draining engine has gone,
+its copies are given up: nobody waits for them.
 """
 from proxyd_ext.conn.model cimport Context, Exchange
 
