@@ -56,9 +56,11 @@ class ReloadResult:
 # ------------------------------------------------------------------ views
 @dataclass(frozen=True, slots=True)
 class CheckView:
-    """An active check of one server."""
+    """An active check of one server. `result` is the last one alone, `verdict` what it and those before it mean."""
 
     kind: Literal["http", "tcp"]
+    title: str                     # "GET /healthz", "tcp at port 9000"
+    verdict: Literal["unknown", "up", "down"]
     result: CheckResult
     reason: str                    # "connection refused", "status 503, expected 200-299"; "" when passed
     at: float                      # wall time (epoch seconds) of the last result; 0.0 before the first
@@ -80,14 +82,14 @@ class ServerView:
     backup: bool
     down: tuple[str, ...]          # native reasons: "health", "maint", "drain", "pending"
     ejected_for_ms: int
-    ejections: int
+    ejections: int                 # for whatever reason
     consecutive_failures: int
     in_flight: int
     connections_active: int
     connections_idle: int
     requests: int                  # all codes
     errors: Mapping[str, int]      # fault word -> count
-    check: CheckView | None
+    checks: tuple[CheckView, ...]  # all must pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +217,7 @@ class ServerEntry:
     backup: bool
     server: Server
     check_results: Mapping[str, int] = field(default_factory=dict)   # "passed" / "failed" -> count of active checks
+    outliers: Mapping[str, int] = field(default_factory=dict)        # "error_rate", ... -> ejections that the control plane decided
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The daemon's facts as plain values (`proxyd.state` says what each field means), put together when somebody asks."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,13 +80,13 @@ class Views:
             since = self.since.note((upstream, member.label), "unresolved")
             return _unresolved(member, self.names.error(member.source.rpartition(":")[0]), since)
         server = self.store.server(upstream, member.label, member.address)
-        state, stats, check = server.state(), server.stats(), self.health.view(upstream, member.label)
+        state, stats, checks = server.state(), server.stats(), self.health.checks(upstream, member.label)
         word = server_state(state)
         return ServerView(
             label=member.label,
             source=member.source,
             state=word,
-            reason=_reason(word, state, check, self.ejections.reason(upstream, member.label)),
+            reason=_reason(word, state, checks, self.ejections.reason(upstream, member.label)),
             since=self.since.note((upstream, member.label), word, state["ejected_for_ms"]),
             usable=state["usable"],
             weight=member.weight,
@@ -100,7 +100,7 @@ class Views:
             connections_idle=stats["connections_idle"],
             requests=sum(stats["requests"].values()),
             errors=stats["errors"],
-            check=check,
+            checks=checks,
         )
 
     def note_states(self, upstream: str) -> None:
@@ -134,7 +134,7 @@ class Views:
         servers = tuple(
             ServerEntry(
                 name, member.label, member.weight, member.backup, self.store.server(name, member.label, member.address),
-                _check_results(self.health.view(name, member.label)),
+                _check_results(self.health.checks(name, member.label)),
             )
             for member in self.compiled.members[name]
             if member.address is not None
@@ -157,10 +157,10 @@ def server_state(state: Mapping[str, Any]) -> ServerState:
     return "pending" if "pending" in down else "up"
 
 
-def _reason(word: ServerState, state: Mapping[str, Any], check: CheckView | None, ejection: str) -> str:
+def _reason(word: ServerState, state: Mapping[str, Any], checks: Sequence[CheckView], ejection: str) -> str:
     match word:
         case "down":
-            return f"check failed: {check.reason}" if check is not None and check.reason else "check failed"
+            return failure(checks)
         case "ejected":
             return f"{ejection or 'failures in a row'}; back in {max(round(state['ejected_for_ms'] / 1000), 1)} s"
         case "pending":
@@ -173,8 +173,16 @@ def _reason(word: ServerState, state: Mapping[str, Any], check: CheckView | None
             return ""
 
 
-def _check_results(check: CheckView | None) -> dict[str, int]:
-    return {} if check is None else {"passed": check.passed, "failed": check.failed}
+def failure(checks: Sequence[CheckView]) -> str:
+    """Of the first check that holds the server down: "check failed: connection refused"; its title where there are several."""
+    for check in checks:
+        if check.verdict == "down":
+            return f"check {check.title + ' ' if len(checks) > 1 else ''}failed" + (f": {check.reason}" if check.reason else "")
+    return "check failed"
+
+
+def _check_results(checks: Sequence[CheckView]) -> dict[str, int]:
+    return {"passed": sum(check.passed for check in checks), "failed": sum(check.failed for check in checks)} if checks else {}
 
 
 def _plight(server: ServerView) -> str:
@@ -185,5 +193,5 @@ def _unresolved(member: Member, error: str, since: float) -> ServerView:
     return ServerView(
         label=member.label, source=member.source, state="unresolved", reason=error, since=since, usable=False,
         weight=member.weight, backup=member.backup, down=(), ejected_for_ms=0, ejections=0, consecutive_failures=0, in_flight=0,
-        connections_active=0, connections_idle=0, requests=0, errors={}, check=None,
+        connections_active=0, connections_idle=0, requests=0, errors={}, checks=(),
     )

@@ -1,10 +1,14 @@
 """Runs the active checks and tells each server what came of them.
 
 One task for each (upstream, server, check). All first checks run at once; later ones are spread by jitter, so that a hundred servers are
-not asked in the same millisecond for ever. A server that is still checked after a reload keeps its task, its state and its rhythm.
+not asked in the same millisecond for ever. A server that is still checked after a reload keeps its tasks, their states and their rhythm.
 
-A server whose first result is still out is *pending* (gets no traffic) as soon as another server of its upstream is known to be good;
-while none is, it is used: at start, traffic must not wait for the checks, and later, an unknown server is better than a dead one.
+A server is good when every check of it passes. One whose first results are still out is *pending* (gets no traffic) as soon as another
+server of its upstream is known to be good; while none is, it is used: at start, traffic must not wait for the checks, and later, an unknown
+server is better than a dead one.
+
+A server that returns, or that joined an upstream which was already served and has passed, starts slowly (`ramp`). Servers without a check
+are known here too, so that they do the same when they join.
 """
 from __future__ import annotations
 
@@ -16,12 +20,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from proxyd.clock import Clock
-from proxyd.health.check import Address, Check, HttpCheck, Probe, probe, run_check
-from proxyd.health.state import CheckState, Outcome
+from proxyd.health.check import Address, Check, HttpCheck, Probe, run_check
+from proxyd.health.probe import probe
+from proxyd.health.state import CheckState, Outcome, Verdict
 from proxyd.state import CheckView
 from proxyd.tasks import Tasks
-
-JITTER = 0.1   # of the interval, either way
 
 log = logging.getLogger("proxyd.health")
 
@@ -36,26 +39,44 @@ class Target(Protocol):
 
     def readmit(self) -> None: ...
 
+    def ramp(self) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A server that is to be checked."""
+    """A server and the checks that it must pass (none: it is good)."""
 
     upstream: str
     label: str
     address: Address
     target: Target
-    check: Check
+    checks: tuple[Check, ...]
 
 
 @dataclass(slots=True)
 class _Watch:
-    wanted: Wanted
+    """One check of one server."""
+
+    check: Check
     state: CheckState
+    trusted: bool = False                  # came to a server that was good: that stands until its first result
     task: asyncio.Task[None] | None = None
-    ejected_streak: int | None = None      # checks passed in a row since the engines ejected the server; None = they did not
+    streak: int = 0                        # passes in a row since the engines ejected the server
+
+
+@dataclass(slots=True)
+class _Server:
+    wanted: Wanted
+    watches: list[_Watch]
+    joined: bool                           # came to an upstream that was served already, and has not been good yet
+    ejected: bool = False                  # by the engines; passed checks may end it
     pending: bool = False
     downed: bool = False
+
+    @property
+    def verdict(self) -> Verdict:
+        verdicts = {watch.state.verdict for watch in self.watches if not (watch.state.verdict == "unknown" and _presumed(watch))}
+        return "down" if "down" in verdicts else "unknown" if "unknown" in verdicts else "up"
 
 
 @dataclass(slots=True)
@@ -65,129 +86,184 @@ class HealthMonitor:
     probe: Probe = probe
     jitter: Callable[[], float] = random.random        # 0 <= x < 1
     on_change: Callable[[str], None] = lambda upstream: None       # called when the state of a server of `upstream` changed
-    _watches: dict[Key, _Watch] = field(default_factory=dict)
+    on_readmitted: Callable[[str, str], None] = lambda upstream, label: None     # passed checks ended an ejection
+    _servers: dict[Key, _Server] = field(default_factory=dict)
 
     async def apply(self, wanted: Iterable[Wanted], *, keep_others: bool = False) -> None:
-        """Check exactly these. A server whose address, handle and check stay the same is not disturbed.
+        """Check exactly these. A check whose server, address and settings stay the same is not disturbed.
 
         A reload calls it twice: with `keep_others` before the engines get the new snapshot, so that a new server is pending before its
         first pick, and without it when they have, so that a dead server that leaves is not opened while it still takes part.
         """
         new = {(item.upstream, item.label): item for item in wanted}
-        stale = [(key, watch) for key, watch in self._watches.items() if not (_same(watch.wanted, new[key]) if key in new else keep_others)]
-        for _, watch in stale:
-            if watch.task is not None:
-                await self.tasks.cancel(watch.task)
+        leaving = set() if keep_others else self._servers.keys() - new.keys()
+        for key, server in list(self._servers.items()):
+            kept = _kept(server, new[key]) if key in new else set() if key in leaving else set(range(len(server.watches)))
+            for index, watch in enumerate(server.watches):
+                if index not in kept and watch.task is not None:
+                    await self.tasks.cancel(watch.task)
         # From here on without a pause: no result can arrive between the old watches and the new.
-        for key, watch in stale:
-            del self._watches[key]
-            self._release(watch, new.get(key))
+        served = {upstream for upstream, _ in self._servers}
+        for key in leaving:
+            _release(self._servers.pop(key))
         for key, item in new.items():
-            if key not in self._watches:
-                self._watches[key] = _Watch(item, CheckState(item.check.rise, item.check.fall))
-        for upstream in {item.upstream for item in new.values()} | {key[0] for key, _ in stale}:
+            self._servers[key] = _taken(self._servers.get(key), item, served)
+        for upstream in {item.upstream for item in new.values()} | {upstream for upstream, _ in leaving}:
             self._settle(upstream)
-        for watch in self._watches.values():
-            if watch.task is None:
-                watch.task = self.tasks.keep(f"health {watch.wanted.upstream}/{watch.wanted.label}", _runner(self, watch))
+        for server in self._servers.values():
+            for watch in server.watches:
+                if watch.task is None:
+                    watch.task = self.tasks.keep(_task_name(server, watch), _runner(self, server.wanted, watch))
 
     def on_ejected(self, upstream: str, label: str) -> None:
-        """The engines took the server out. `rise` passed checks in a row from now on bring it back before its time is over."""
-        watch = self._watches.get((upstream, label))
-        if watch is not None:
-            watch.ejected_streak = 0
+        """The engines took the server out. `rise` passes in a row of each check from now on bring it back before its time is over."""
+        server = self._servers.get((upstream, label))
+        if server is not None and server.watches:
+            server.ejected = True
+            for watch in server.watches:
+                watch.streak = 0
 
-    def view(self, upstream: str, label: str) -> CheckView | None:
-        """What is known about a server's check; None if it has none."""
-        watch = self._watches.get((upstream, label))
-        if watch is None:
-            return None
-        state, last = watch.state, watch.state.last
-        return CheckView(
-            kind="http" if isinstance(watch.wanted.check, HttpCheck) else "tcp",
-            result="unknown" if last is None else "passed" if last.passed else "failed",
-            reason="" if last is None else last.reason,
-            at=state.at,
-            duration_seconds=0.0 if last is None else last.duration_seconds,
-            passed=state.passed,
-            failed=state.failed,
-            streak=state.streak,
-        )
+    def checks(self, upstream: str, label: str) -> tuple[CheckView, ...]:
+        """What is known about a server's checks."""
+        server = self._servers.get((upstream, label))
+        return tuple(map(_view, server.watches)) if server is not None else ()
 
-    async def watch_one(self, watch: _Watch) -> None:
+    async def watch_one(self, wanted: Wanted, watch: _Watch) -> None:
         """The life of one check: ends only by cancellation."""
-        check = watch.wanted.check
+        check = watch.check
         while True:
             began = self.clock.monotonic()
-            outcome = await run_check(check, watch.wanted.address, self.clock, self.probe)
-            self._on_outcome(watch, outcome)
-            spread = check.interval * JITTER * (2 * self.jitter() - 1)
-            await self.clock.sleep(max(began + check.interval + spread - self.clock.monotonic(), 0.0))
+            outcome = await run_check(check, wanted.address, self.clock, self.probe)
+            self._on_outcome(wanted, watch, outcome)
+            pause = check.pause(watch.state.verdict, failing=not outcome.passed)
+            spread = pause * check.jitter * (2 * self.jitter() - 1)
+            await self.clock.sleep(max(began + pause + spread - self.clock.monotonic(), 0.0))
 
-    def _on_outcome(self, watch: _Watch, outcome: Outcome) -> None:
-        wanted, state = watch.wanted, watch.state
+    def _on_outcome(self, wanted: Wanted, watch: _Watch, outcome: Outcome) -> None:
+        server, state = self._servers[(wanted.upstream, wanted.label)], watch.state
         first = state.verdict == "unknown"
         said = "passed" if outcome.passed else f"failed: {outcome.reason}"
-        log.debug("%s: %s check %s, %.0f ms", wanted.upstream, wanted.label, said, outcome.duration_seconds * 1000)
+        log.debug("%s: %s %s: %s, %.0f ms", wanted.upstream, wanted.label, watch.check.title, said, outcome.duration_seconds * 1000)
         changed = state.on_outcome(outcome, self.clock.wall())
-        self._maybe_readmit(watch, outcome)
+        self._maybe_readmit(server, watch, outcome)
         if changed:
             self._settle(wanted.upstream)
-            if state.verdict == "down":
-                times = "" if first else f" {state.streak} times"
-                log.warning("%s: %s is down: check failed%s: %s", wanted.upstream, wanted.label, times, outcome.reason)
-            elif not first:
-                log.info("%s: %s is up: %d checks passed", wanted.upstream, wanted.label, state.streak)
+            _tell(server, watch, first)
             self.on_change(wanted.upstream)
 
-    def _maybe_readmit(self, watch: _Watch, outcome: Outcome) -> None:
-        if watch.ejected_streak is None:
+    def _maybe_readmit(self, server: _Server, watch: _Watch, outcome: Outcome) -> None:
+        if not server.ejected:
             return
-        watch.ejected_streak = watch.ejected_streak + 1 if outcome.passed else 0
-        if watch.ejected_streak >= watch.state.rise:
-            watch.ejected_streak = None
-            watch.wanted.target.readmit()
-            log.info("%s: %s is back: %d checks passed since it left", watch.wanted.upstream, watch.wanted.label, watch.state.rise)
-            self.on_change(watch.wanted.upstream)
+        watch.streak = watch.streak + 1 if outcome.passed else 0
+        if any(other.streak < other.state.rise for other in server.watches):
+            return
+        server.ejected = False
+        wanted = server.wanted
+        wanted.target.ramp()
+        wanted.target.readmit()
+        log.info("%s: %s is back: %d checks passed since it left", wanted.upstream, wanted.label, watch.state.rise)
+        self.on_readmitted(wanted.upstream, wanted.label)
+        self.on_change(wanted.upstream)
 
     def _settle(self, upstream: str) -> None:
         """Tell the servers of an upstream what their verdicts mean, each taken with its siblings'. Only differences are told."""
-        watches = [watch for watch in self._watches.values() if watch.wanted.upstream == upstream]
-        one_is_good = any(watch.state.verdict == "up" for watch in watches)
-        for watch in watches:
-            downed, pending = watch.state.verdict == "down", watch.state.verdict == "unknown" and one_is_good
+        servers = [server for server in self._servers.values() if server.wanted.upstream == upstream]
+        one_is_good = any(server.verdict == "up" for server in servers)
+        for server in servers:
+            target, verdict = server.wanted.target, server.verdict
+            downed, pending = verdict == "down", verdict == "unknown" and one_is_good
+            if verdict == "up" and (server.joined or server.downed):
+                target.ramp()                    # before it is opened, so that no pick sees it with its whole weight
+                server.joined = False
             # The reason that holds goes up before the other one falls, so that no pick slips in between.
-            if downed and not watch.downed:
-                watch.wanted.target.set_down("health", True)
-            if pending != watch.pending:
-                watch.wanted.target.set_down("pending", pending)
-            if watch.downed and not downed:
-                watch.wanted.target.set_down("health", False)
-            watch.downed, watch.pending = downed, pending
-
-    def _release(self, watch: _Watch, successor: Wanted | None) -> None:
-        """A check ends: what it said no longer holds, unless the same server goes on being checked in another way.
-
-        Then the old verdict stands until the new check has its first result, so that a changed interval never opens a dead server.
-        """
-        if successor is not None and successor.target is watch.wanted.target:
-            state = CheckState(successor.check.rise, successor.check.fall, verdict=watch.state.verdict)
-            self._watches[(successor.upstream, successor.label)] = _Watch(
-                successor, state, ejected_streak=watch.ejected_streak, pending=watch.pending, downed=watch.downed
-            )
-            return
-        if watch.downed:
-            watch.wanted.target.set_down("health", False)
-        if watch.pending:
-            watch.wanted.target.set_down("pending", False)
+            if downed and not server.downed:
+                target.set_down("health", True)
+            if pending != server.pending:
+                target.set_down("pending", pending)
+            if server.downed and not downed:
+                target.set_down("health", False)
+            server.downed, server.pending = downed, pending
 
 
-def _same(old: Wanted, new: Wanted) -> bool:
-    return old.target is new.target and old.address == new.address and old.check == new.check
+def _presumed(watch: _Watch) -> bool:
+    """Counts as passing while it has no result."""
+    return watch.trusted or watch.check.initial == "up"
 
 
-def _runner(monitor: HealthMonitor, watch: _Watch) -> Callable[[], Coroutine[Any, Any, None]]:
+def _kept(server: _Server, new: Wanted) -> set[int]:
+    """Which of the server's checks (by position) go on as they are."""
+    old = server.wanted
+    if old.target is not new.target or old.address != new.address:
+        return set()
+    return {index for index, (watch, check) in enumerate(zip(server.watches, new.checks, strict=False)) if watch.check == check}
+
+
+def _taken(old: _Server | None, new: Wanted, served: set[str]) -> _Server:
+    """The server with its new checks. A changed check keeps the verdict of the one in its place until it has a result of its own, so that a
+    changed interval never opens a dead server."""
+    if old is None or old.wanted.target is not new.target:
+        if old is not None:
+            _release(old)
+        watches = [_Watch(check, CheckState(check.rise, check.fall)) for check in new.checks]
+        return _Server(new, watches, joined=new.upstream in served)
+    kept, good = _kept(old, new), old.verdict == "up"
+    watches = []
+    for index, check in enumerate(new.checks):
+        if index in kept:
+            watches.append(old.watches[index])
+        elif index < len(old.watches):
+            before = old.watches[index]
+            state = CheckState(check.rise, check.fall, verdict=before.state.verdict)
+            watches.append(_Watch(check, state, trusted=before.trusted, streak=before.streak))
+        else:
+            watches.append(_Watch(check, CheckState(check.rise, check.fall), trusted=good))
+    return _Server(new, watches, old.joined, old.ejected and bool(watches), old.pending, old.downed)
+
+
+def _release(server: _Server) -> None:
+    """Its checks end: what they said no longer holds."""
+    if server.downed:
+        server.wanted.target.set_down("health", False)
+    if server.pending:
+        server.wanted.target.set_down("pending", False)
+
+
+def _tell(server: _Server, watch: _Watch, first: bool) -> None:
+    """A line in the log for a changed verdict."""
+    wanted, state = server.wanted, watch.state
+    title = f"check {watch.check.title}" if len(server.watches) > 1 else "check"
+    if state.verdict == "down":
+        times, reason = "" if first else f" {state.streak} times", state.last.reason if state.last is not None else ""
+        log.warning("%s: %s is down: %s failed%s: %s", wanted.upstream, wanted.label, title, times, reason)
+    elif not first and server.verdict == "up":
+        log.info("%s: %s is up: %d checks passed", wanted.upstream, wanted.label, state.streak)
+    elif not first:
+        log.info("%s: %s: %s passes again, another does not", wanted.upstream, wanted.label, title)
+
+
+def _view(watch: _Watch) -> CheckView:
+    state, last = watch.state, watch.state.last
+    return CheckView(
+        kind="http" if isinstance(watch.check, HttpCheck) else "tcp",
+        title=watch.check.title,
+        verdict=state.verdict,
+        result="unknown" if last is None else "passed" if last.passed else "failed",
+        reason="" if last is None else last.reason,
+        at=state.at,
+        duration_seconds=0.0 if last is None else last.duration_seconds,
+        passed=state.passed,
+        failed=state.failed,
+        streak=state.streak,
+    )
+
+
+def _task_name(server: _Server, watch: _Watch) -> str:
+    title = f" {watch.check.title}" if len(server.watches) > 1 else ""
+    return f"health {server.wanted.upstream}/{server.wanted.label}{title}"
+
+
+def _runner(monitor: HealthMonitor, wanted: Wanted, watch: _Watch) -> Callable[[], Coroutine[Any, Any, None]]:
     async def run() -> None:
-        await monitor.watch_one(watch)
+        await monitor.watch_one(wanted, watch)
 
     return run

@@ -262,7 +262,7 @@ async def test_a_service_that_refuses_stops_the_reload_and_goes_back() -> None:
 async def test_a_failing_check_takes_a_server_out_and_a_passing_one_brings_it_back() -> None:
     health = ", health: {active: {path: /z, interval: 100ms, timeout: 100ms, rise: 2, fall: 2}}"
     async with Origin("one") as one, Origin("two") as two, running(config(one, two, extra=health)) as daemon:
-        await until(lambda: all(server.check and server.check.passed for server in daemon.upstreams()[0].servers))
+        await until(lambda: all(server.checks[0].passed for server in daemon.upstreams()[0].servers))
         two.answer = answer(500)
         before = daemon.upstreams()[0].servers
         assert [server.state for server in before] == ["up", "up"]

@@ -40,7 +40,7 @@ def command(settings: Settings) -> None:
         return
     time.sleep(INTERVAL_S)
     now = look(client)
-    print("\n".join([*screen(before, now), *(error_lines(now.status) if settings.verbose else [])]))
+    print("\n".join([*screen(before, now), *([*error_lines(now.status), *check_lines(now.status)] if settings.verbose else [])]))
 
 
 def look(client: Client) -> Look:
@@ -128,10 +128,27 @@ def why(server: dict[str, Any]) -> str:
         parts.append(f"{plural(server['consecutive_failures'], 'failure')} in a row")
     if server["ejections"] and server["state"] != "ejected":
         parts.append(f"was ejected {plural(server['ejections'], 'time')}")
-    check = server["check"]
-    if check is not None and check["at"]:
-        parts.append(f"check{'' if check['result'] in server['reason'] else ' ' + check['result']} {ago(check['at'])}")
+    checks = [check for check in server["checks"] if check["at"]]
+    if checks:
+        check = next((check for check in checks if check["result"] == "failed"), checks[0])
+        title = "check" if len(server["checks"]) == 1 else f"{len(server['checks'])} checks, {check['title']}"
+        parts.append(f"{title}{'' if check['result'] in server['reason'] else ' ' + check['result']} {ago(check['at'])}")
     return ", ".join(parts)
+
+
+def check_lines(status: dict[str, Any]) -> list[str]:
+    """Every server's active checks (-v)."""
+    rows = [head("SERVER", "CHECK", "VERDICT", "LAST", "TOOK", "WHEN", "PASSED", "FAILED", "WHY")]
+    for upstream in status["upstreams"]:
+        for server in upstream["servers"]:
+            for check in server["checks"]:
+                took, when = (f"{check['duration_seconds'] * 1000:.0f} ms", ago(check["at"])) if check["at"] else ("-", "never")
+                rows.append([
+                    f"{upstream['name']}/{server['label']}", check["title"],
+                    paint(check["verdict"], {"up": "good", "down": "error"}.get(check["verdict"], "warning")), check["result"], took, when,
+                    count(check["passed"]), count(check["failed"]), check["reason"],
+                ])
+    return ["", *table(rows, indent="")] if len(rows) > 1 else []
 
 
 def engine_lines(before: dict[str, Any], status: dict[str, Any], seconds: float) -> list[str]:

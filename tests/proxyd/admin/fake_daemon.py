@@ -42,7 +42,7 @@ def server_view(label: str, *, state: ServerState = "up", reason: str = "", requ
         label=label, source=label, state=state, reason=reason, since=900.0,
         usable=state == "up", weight=1, backup=False, down=(), ejected_for_ms=0,
         ejections=0, consecutive_failures=0, in_flight=0, connections_active=0, connections_idle=0, requests=requests, errors={},
-        check=CheckView("http", "passed", "", 1_000.0, 0.002, 3, 0, 3),
+        checks=(CheckView("http", "GET /healthz", "up", "passed", "", 1_000.0, 0.002, 3, 0, 3),),
     )
 
 

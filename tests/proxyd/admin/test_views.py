@@ -33,7 +33,7 @@ async def test_status(ask: Ask) -> None:
     assert (status["version"], status["pid"], status["phase"]) == ("0.1.0", 4242, "serving")
     assert status["listeners"][0]["rejected"] == {"per_client": 3}
     assert [server["state"] for server in status["upstreams"][0]["servers"]] == ["up", "down"]
-    assert status["upstreams"][0]["servers"][0]["check"]["result"] == "passed"
+    assert status["upstreams"][0]["servers"][0]["checks"][0]["result"] == "passed"
     assert status["engines"][0]["heartbeat"] == 99
 
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from proxyd.cli.verbs import status
-from proxyd.cli.verbs.status import Look, error_lines, screen
+from proxyd.cli.verbs.status import Look, check_lines, error_lines, screen, why
 from tests.proxyd.admin.fake_daemon import FakeDaemon
 
 Run = Callable[..., Result]
@@ -68,6 +68,22 @@ def test_errors_by_word(looks: tuple[Look, Look]) -> None:
     now.status["upstreams"][0]["servers"][1]["errors"] = {"connect_refused": 12_000, "upstream_reset": 1}
     assert [line.split() for line in error_lines(now.status)[2:]] == [
         ["app/10.0.0.2:80", "connect_refused", "12.0k"], ["app/10.0.0.2:80", "upstream_reset", "1"]]
+
+
+def test_checks(looks: tuple[Look, Look]) -> None:
+    _, now = looks
+    server = now.status["upstreams"][0]["servers"][1]
+    failed = server["checks"][0] | {"title": "tcp at port 81", "verdict": "down", "result": "failed", "reason": "connection refused"}
+    assert why(server | {"reason": ""}).startswith("check passed ")
+    assert why(server | {"checks": [failed], "reason": "check failed: connection refused"}).startswith("check failed: connection refused, check ")
+    server["checks"].append(failed)
+    assert why(server | {"reason": ""}).startswith("2 checks, tcp at port 81 failed ")
+    lines = [line.split() for line in check_lines(now.status)[2:]]
+    assert [line[:4] for line in lines[:2]] == [["app/10.0.0.1:80", "GET", "/healthz", "up"], ["app/10.0.0.2:80", "GET", "/healthz", "up"]]
+    assert lines[2][:6] == ["app/10.0.0.2:80", "tcp", "at", "port", "81", "down"]
+    assert lines[2][-2:] == ["connection", "refused"]
+    server["checks"][1]["at"] = 0.0
+    assert "never" in check_lines(now.status)[-1]
 
 
 def test_counters_of_a_restarted_daemon_give_no_negative_rate(looks: tuple[Look, Look]) -> None:

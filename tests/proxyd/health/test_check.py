@@ -1,103 +1,46 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-from collections.abc import AsyncIterator
-from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from proxyd.clock import SystemClock
-from proxyd.health.check import Address, Check, HttpCheck, TcpCheck, probe, run_check
-from proxyd.health.state import Outcome
+from proxyd.health.check import Address, Check, CheckFailed, HttpCheck, TcpCheck, run_check
+from tests.support.clock import FakeClock
 
 
-@contextlib.asynccontextmanager
-async def origin(answer: bytes | None, path: Path | None = None) -> AsyncIterator[tuple[Address, list[bytes]]]:
-    """Reads a head, sends `answer`, closes; with None it never answers. Gives its address and the heads that it saw."""
-    heads: list[bytes] = []
-
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            heads.append(await reader.readuntil(b"\r\n\r\n"))
-            if answer is None:
-                await reader.read()
-            else:
-                writer.write(answer)
-                await writer.drain()
-        writer.close()
-
-    if path is None:
-        server = await asyncio.start_server(talk, "127.0.0.1", 0)
-        address: Address = server.sockets[0].getsockname()[:2]
-    else:
-        server, address = await asyncio.start_unix_server(talk, path), str(path)
-    async with server:
-        yield address, heads
+@pytest.mark.parametrize(
+    ("verdict", "failing", "pause"),
+    [("up", False, 5), ("up", True, 1), ("down", True, 30), ("down", False, 30), ("unknown", False, 5)],
+)
+def test_the_pause_depends_on_how_the_server_does(verdict: Literal["unknown", "up", "down"], failing: bool, pause: float) -> None:
+    assert TcpCheck(interval=5, interval_failing=1, interval_down=30).pause(verdict, failing) == pause
+    assert TcpCheck(interval=5).pause(verdict, failing) == 5
 
 
-async def ask(check: Check, address: Address) -> Outcome:
-    return await run_check(check, address, SystemClock(), probe)
+def test_titles() -> None:
+    assert HttpCheck("/z", method="HEAD").title == "HEAD /z"
+    assert HttpCheck("/z", port=81).title == "GET /z at port 81"
+    assert TcpCheck().title == "tcp"
 
 
-def answer(status: str) -> bytes:
-    return f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode()
+async def test_how_long_it_took_and_why_it_failed() -> None:
+    clock = FakeClock()
+
+    async def probe(check: Check, address: Address) -> None:
+        clock.pass_time(0.25)
+        raise CheckFailed("status 500")
+
+    outcome = await run_check(TcpCheck(), "/s", clock, probe)
+    assert (outcome.passed, outcome.reason, outcome.duration_seconds) == (False, "status 500", 0.25)
 
 
-async def test_the_request_that_an_origin_sees() -> None:
-    async with origin(answer("200 OK")) as (address, heads):
-        outcome = await ask(HttpCheck("/health%2Fz?full=1", host="app.example.com"), address)
-    assert outcome.passed
-    assert outcome.reason == ""
-    assert heads[0].startswith(b"GET /health%2Fz?full=1 HTTP/1.1\r\n")
-    assert b"\r\nHost: app.example.com\r\n" in heads[0]
-    assert b"\r\nConnection: close\r\n" in heads[0]
+async def test_being_cancelled_is_no_result() -> None:
+    async def probe(check: Check, address: Address) -> None:
+        await asyncio.Event().wait()
 
-
-async def test_a_status_outside_of_what_is_expected() -> None:
-    async with origin(answer("302 Found\r\nLocation: /login")) as (address, heads):
-        outcome = await ask(HttpCheck("/", expect=((200, 299), (401, 401))), address)
-    assert not outcome.passed
-    assert outcome.reason == "status 302, expected 200-299, 401"
-    assert len(heads) == 1, "a redirect is not followed"
-
-
-async def test_over_a_unix_socket(tmp_path: Path) -> None:
-    async with origin(answer("204 No Content"), tmp_path / "o.sock") as (address, heads):
-        assert (await ask(HttpCheck("/z"), address)).passed
-        assert (await ask(TcpCheck(), address)).passed
-    assert b"\r\nHost: localhost\r\n" in heads[0]
-
-
-async def test_silence_ends_at_the_timeout() -> None:
-    async with origin(None) as (address, _):
-        outcome = await ask(HttpCheck("/", timeout=0.05), address)
-    assert outcome.reason == "no answer within 0.05 s"
-    assert outcome.duration_seconds < 1
-
-
-@pytest.mark.parametrize("check", [HttpCheck("/"), TcpCheck()])
-async def test_nobody_listens(check: Check, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        address = gone.getsockname()
-    assert (await ask(check, address)).reason == "connection refused"
-    assert (await ask(check, str(tmp_path / "none"))).reason == "no such file or directory"
-
-
-async def test_what_is_not_http() -> None:
-    async with origin(b"220 smtp ready\r\n") as (address, _):
-        outcome = await ask(HttpCheck("/"), address)
-    assert outcome.reason.startswith("not an HTTP answer")
-    assert "\n" not in outcome.reason
-
-
-async def test_a_connection_closed_without_a_word() -> None:
-    async with origin(b"") as (address, _):
-        outcome = await ask(HttpCheck("/"), address)
-    assert outcome.reason == "closed the connection without an answer"
-
-
-async def test_tcp_passes_on_a_connection() -> None:
-    async with origin(None) as (address, _):
-        assert (await ask(TcpCheck(), address)).passed
+    task = asyncio.ensure_future(run_check(TcpCheck(timeout=60), "/s", FakeClock(), probe))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from proxyd.health.check import Address, Check, CheckFailed, TcpCheck
+from proxyd.health.check import Address, Check, CheckFailed, HttpCheck, TcpCheck
 from proxyd.health.monitor import HealthMonitor, Wanted
 from proxyd.tasks import Tasks
 from tests.support.clock import FakeClock, settle
@@ -29,6 +29,9 @@ class Server:
     def readmit(self) -> None:
         self.told.append("readmit")
 
+    def ramp(self) -> None:
+        self.told.append("ramp")
+
 
 class World:
     """Servers that answer checks as the test says, and a clock that it moves."""
@@ -42,18 +45,19 @@ class World:
         self.monitor = HealthMonitor(self.tasks, self.clock, self.probe, jitter=lambda: 0.5)
 
     async def probe(self, check: Check, address: Address) -> None:
-        host = address[0]
+        host = address[0] if not isinstance(check, HttpCheck) else f"{address[0]}{check.path}"
         self.asked.append((host, self.clock.monotonic()))
         if host not in self.answers:
             await asyncio.Event().wait()
         if self.answers[host]:
             raise CheckFailed(self.answers[host])
 
-    def wanted(self, *hosts: str, check: Check = CHECK) -> list[Wanted]:
-        return [Wanted("api", host, (host, 80), self.servers.setdefault(host, Server()), check) for host in hosts]
+    def wanted(self, *hosts: str, checks: tuple[Check, ...]) -> list[Wanted]:
+        return [Wanted("api", host, (host, 80), self.servers.setdefault(host, Server()), checks) for host in hosts]
 
-    async def apply(self, *hosts: str, check: Check = CHECK, keep_others: bool = False) -> None:
-        await self.monitor.apply(self.wanted(*hosts, check=check), keep_others=keep_others)
+    async def apply(self, *hosts: str, check: Check | tuple[Check, ...] = CHECK, keep_others: bool = False) -> None:
+        checks = check if isinstance(check, tuple) else (check,)
+        await self.monitor.apply(self.wanted(*hosts, checks=checks), keep_others=keep_others)
         await settle()
 
     def down(self) -> dict[str, set[str]]:
@@ -106,8 +110,8 @@ async def test_it_takes_fall_failures_and_rise_passes(world: World) -> None:
     assert world.down() == {}
     await world.clock.advance(5)
     assert world.down() == {"a": {"health"}}
-    view = world.monitor.view("api", "a")
-    assert view is not None
+    (view,) = world.monitor.checks("api", "a")
+    assert (view.title, view.verdict) == ("tcp", "down")
     assert (view.result, view.reason, view.passed, view.failed, view.streak, view.at) == ("failed", "connection refused", 1, 3, 3, 1015.0)
     world.answers["a"] = ""
     await world.clock.advance(5)
@@ -133,7 +137,7 @@ async def test_an_unchanged_server_is_not_disturbed_by_a_reload(world: World) ->
     await world.apply("a", "c")
     assert [host for host, _ in world.asked] == ["a", "b", "c"]
     assert world.servers["a"].told == ["health on"]
-    assert world.monitor.view("api", "b") is None
+    assert world.monitor.checks("api", "b") == ()
 
 
 async def test_a_changed_check_keeps_the_verdict_until_it_has_its_own(world: World) -> None:
@@ -164,9 +168,9 @@ async def test_an_ejected_server_returns_after_rise_passes(world: World) -> None
     await world.clock.advance(5)
     assert world.servers["a"].told == []
     await world.clock.advance(5)
-    assert world.servers["a"].told == ["readmit"]
+    assert world.servers["a"].told == ["ramp", "readmit"]
     await world.clock.advance(50)
-    assert world.servers["a"].told == ["readmit"]
+    assert world.servers["a"].told == ["ramp", "readmit"]
 
 
 async def test_a_verdict_is_told_in_plain_words(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -181,3 +185,137 @@ async def test_a_verdict_is_told_in_plain_words(world: World, caplog: pytest.Log
         "api: a is down: check failed 3 times: status 503, expected 200-299",
         "api: a is up: 2 checks passed",
     ]
+
+
+# ---------------------------------------------------------------------- several checks
+BOTH: tuple[Check, ...] = (HttpCheck("/live", interval=5, rise=2, fall=2), HttpCheck("/ready", interval=5, rise=2, fall=2))
+
+
+async def test_every_check_must_pass(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.answers = {"a/live": "", "a/ready": "not yet", "b/live": "", "b/ready": ""}
+    with caplog.at_level("INFO", logger="proxyd.health"):
+        await world.apply("a", "b", check=BOTH)
+        assert world.down() == {"a": {"health"}}
+        world.answers["a/ready"] = ""
+        await world.clock.advance(10)
+        assert world.down() == {}
+        world.answers["a/live"] = world.answers["a/ready"] = "gone"
+        await world.clock.advance(10)
+        world.answers["a/live"] = ""
+        await world.clock.advance(10)
+        assert world.down() == {"a": {"health"}}
+    assert [record.getMessage() for record in caplog.records] == [
+        "api: a is down: check GET /ready failed: not yet",
+        "api: a is up: 2 checks passed",
+        "api: a is down: check GET /live failed 2 times: gone",
+        "api: a is down: check GET /ready failed 2 times: gone",
+        "api: a: check GET /live passes again, another does not",
+    ]
+    assert [(view.title, view.verdict, view.reason) for view in world.monitor.checks("api", "a")] == [
+        ("GET /live", "up", ""), ("GET /ready", "down", "gone")]
+
+
+async def test_one_pass_of_two_is_not_enough_for_a_new_server(world: World) -> None:
+    world.answers = {"a/live": "", "a/ready": "", "new/live": ""}
+    await world.apply("a", check=BOTH)
+    await world.apply("a", "new", check=BOTH)
+    assert world.down() == {"new": {"pending"}}
+    assert world.monitor.tasks.names().count("health api/new GET /ready") == 1
+
+
+async def test_a_check_that_is_added_to_a_good_server_must_first_fail_to_matter(world: World) -> None:
+    world.answers = {"a/live": "", "b/live": ""}
+    await world.apply("a", "b", check=BOTH[:1])
+    await world.apply("a", "b", check=BOTH)
+    world.answers["a/ready"] = ""
+    await world.apply("a", "b", check=BOTH)
+    assert world.down() == {}
+    assert [host for host, _ in world.asked] == ["a/live", "b/live", "a/ready", "b/ready"], "the first check went on as it was"
+
+
+async def test_a_check_that_is_taken_away_no_longer_holds_the_server(world: World) -> None:
+    world.answers = {"a/live": "", "a/ready": "no"}
+    await world.apply("a", check=BOTH)
+    assert world.down() == {"a": {"health"}}
+    await world.apply("a", check=BOTH[:1])
+    assert world.down() == {}
+
+
+async def test_an_ejected_server_returns_when_all_its_checks_passed(world: World) -> None:
+    world.answers = {"a/live": "", "a/ready": ""}
+    told: list[tuple[str, str]] = []
+    world.monitor.on_readmitted = lambda upstream, label: told.append((upstream, label))
+    await world.apply("a", check=BOTH)
+    world.monitor.on_ejected("api", "a")
+    del world.answers["a/ready"]
+    await world.clock.advance(20)
+    assert (world.servers["a"].told, told) == ([], [])
+    await world.apply("a", check=(BOTH[0],))       # while the other hangs
+    await world.clock.advance(5)
+    assert (world.servers["a"].told, told) == (["ramp", "readmit"], [("api", "a")])
+
+
+# ---------------------------------------------------------------------- rhythm and start
+async def test_the_rhythm_changes_with_how_the_server_does(world: World) -> None:
+    world.answers = {"a": ""}
+    await world.apply("a", check=TcpCheck(interval=10, interval_failing=1, interval_down=30, fall=3, rise=1))
+    world.answers["a"] = "no"
+    await world.clock.advance(12)
+    world.answers["a"] = ""
+    await world.clock.advance(48)
+    assert [at - 1000 for _, at in world.asked] == [0, 10, 11, 12, 42, 52]
+
+
+async def test_jitter_is_a_share_of_the_pause(world: World) -> None:
+    world.answers = {"a": ""}
+    world.monitor.jitter = lambda: 1.0
+    await world.apply("a", check=TcpCheck(interval=10, jitter=0.5))
+    await world.clock.advance(30)
+    assert [at - 1000 for _, at in world.asked] == [0, 15, 30]
+
+
+async def test_initial_up_waits_for_nothing(world: World) -> None:
+    world.answers = {"a": ""}
+    check = TcpCheck(interval=5, initial="up")
+    await world.apply("a", check=check)
+    await world.apply("a", "new", check=check)
+    assert world.down() == {}
+    world.answers["other"] = "no"
+    await world.apply("a", "new", "other", check=check)
+    assert world.down() == {"other": {"health"}}
+
+
+# ---------------------------------------------------------------------- slow start
+async def test_no_slow_start_at_process_start(world: World) -> None:
+    world.answers = {"a": ""}
+    await world.apply("a", "b")
+    assert world.down() == {"b": {"pending"}}
+    world.answers["b"] = ""
+    await world.apply("a", "b", check=TcpCheck(interval=6))
+    assert [server.told for server in world.servers.values()] == [[], ["pending on", "pending off"]]
+
+
+async def test_a_server_that_joins_starts_slowly_once_it_has_passed(world: World) -> None:
+    world.answers = {"a": "", "new": "no"}
+    await world.apply("a")
+    await world.apply("a", "new", keep_others=True)
+    await world.apply("a", "new")
+    assert world.servers["new"].told == ["pending on", "health on", "pending off"]
+    world.answers["new"] = ""
+    await world.clock.advance(10)
+    assert world.servers["new"].told[3:] == ["ramp", "health off"]
+
+
+async def test_a_server_without_a_check_that_joins_starts_slowly_at_once(world: World) -> None:
+    await world.apply("a", check=())
+    await world.apply("a", "new", check=())
+    await world.apply("a", "new", check=())
+    assert [server.told for server in world.servers.values()] == [[], ["ramp"]]
+
+
+async def test_a_server_that_returns_starts_slowly_before_it_is_opened(world: World) -> None:
+    world.answers = {"a": "no"}
+    await world.apply("a", check=TcpCheck(rise=1))
+    world.answers["a"] = ""
+    await world.clock.advance(5)
+    assert world.servers["a"].told == ["health on", "ramp", "health off"]

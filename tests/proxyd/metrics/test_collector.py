@@ -59,7 +59,7 @@ def engine(index: int, **stats: Any) -> Any:
 
 UP = ServerView(
     label="", source="", state="up", reason="", since=900.0, usable=True, weight=1, backup=False, down=(), ejected_for_ms=0, ejections=0,
-    consecutive_failures=0, in_flight=0, connections_active=0, connections_idle=0, requests=0, errors={}, check=None,
+    consecutive_failures=0, in_flight=0, connections_active=0, connections_idle=0, requests=0, errors={}, checks=(),
 )
 
 
