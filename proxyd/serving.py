@@ -222,19 +222,19 @@ class Serving:
 
     def _checks(self, compiled: Compiled) -> Iterator[Wanted]:
         for name, upstream in compiled.config.upstreams.items():
-            if upstream.health.active is None:
-                continue
-            check = build_check(upstream.health.active)
+            checks = () if upstream.health.active is None else (build_check(upstream.health.active),)
             for member in compiled.members[name]:
                 if member.address is not None:
-                    yield Wanted(name, member.label, member.address, self.store.server(name, member.label, member.address), check)
+                    yield Wanted(name, member.label, member.address, self.store.server(name, member.label, member.address), checks)
 
 
 def build_check(active: Active) -> Check:
     interval, timeout = active.interval.seconds, active.timeout.seconds
     if active.path is None:
-        return TcpCheck(interval, timeout, active.rise, active.fall)
-    return HttpCheck(active.path, interval, timeout, active.rise, active.fall, active.expect.ranges, active.host or "")
+        return TcpCheck(interval=interval, timeout=timeout, rise=active.rise, fall=active.fall)
+    return HttpCheck(
+        active.path, active.expect.ranges, active.host or "", interval=interval, timeout=timeout, rise=active.rise, fall=active.fall
+    )
 
 
 def _binds(config: Config) -> Iterator[tuple[ListenerKey, tuple[BindAddress, str]]]:
