@@ -56,6 +56,10 @@ class Tasks:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def names(self) -> list[str]:
         """The names of the tasks that run now, sorted."""
         return sorted(task.get_name() for task in self._tasks)

@@ -93,7 +93,7 @@ class Views:
             backup=member.backup,
             down=tuple(state["down"]),
             ejected_for_ms=state["ejected_for_ms"],
-            ejections=state["ejections"],
+            ejections=state["ejections"] + sum(self.ejections.outliers(upstream, member.label).values()),
             consecutive_failures=state["consecutive_failures"],
             in_flight=stats["in_flight"],
             connections_active=stats["connections_active"],
@@ -134,7 +134,7 @@ class Views:
         servers = tuple(
             ServerEntry(
                 name, member.label, member.weight, member.backup, self.store.server(name, member.label, member.address),
-                _check_results(self.health.checks(name, member.label)),
+                _check_results(self.health.checks(name, member.label)), self.ejections.outliers(name, member.label),
             )
             for member in self.compiled.members[name]
             if member.address is not None

@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from proxyd.metrics.retained import Ratchet, Retained, Stats
 from proxyd.metrics.source import Capture
-from proxyd.state import ServerState
+from proxyd.state import ServerEntry, ServerState
 from proxyd_ext.core.fault import faults
 from proxyd_ext.core.stats import BUCKETS_SECONDS
 
@@ -130,7 +130,7 @@ class Collector:
         labels = ("upstream", "server")
         requests = counter("upstream_requests_total", "Answers of servers, by status code.", (*labels, "code"))
         errors = counter("upstream_errors_total", "Failures of servers, by proxyd's word for them.", (*labels, "error"))
-        ejections = counter("upstream_ejections_total", "Times a server was taken out after failures.", (*labels, "reason"))
+        ejections = counter("upstream_ejections_total", "Times a server was taken out for what requests met there.", (*labels, "reason"))
         checks = counter("upstream_health_checks_total", "Active health checks, by result.", (*labels, "result"))
         entries = [entry for upstream in now.upstreams for entry in upstream.servers]
         for names, total in self._servers.totals(((entry.upstream, entry.label), entry.server) for entry in entries).items():
@@ -138,10 +138,12 @@ class Collector:
                 requests.add_metric((*names, code_label(code)), count)
             for error, count in total["errors"].items():
                 errors.add_metric((*names, error), count)
-            ejections.add_metric((*names, "consecutive_failures"), total["ejections"])
+            ejections.add_metric((*names, "consecutive"), total["ejections"])
         for entry in entries:
+            for kind, count in entry.outliers.items():
+                ejections.add_metric((*names_of(entry), kind), self._numbers.total(("ejected", *names_of(entry), kind), count))
             for result, count in entry.check_results.items():
-                key = (entry.upstream, entry.label, result)
+                key = (*names_of(entry), result)
                 checks.add_metric(key, self._numbers.total(("check", *key), count))
         return requests, errors, ejections, checks, *server_gauges(now)
 
@@ -175,6 +177,10 @@ class Collector:
         for log in now.logs:
             dropped.add_metric((log.sink,), self._numbers.total(("dropped", log.sink), log.dropped))
         return cpu, lag, refused, late, dropped
+
+
+def names_of(entry: ServerEntry) -> Labels:
+    return entry.upstream, entry.label
 
 
 def code_label(code: int) -> str:

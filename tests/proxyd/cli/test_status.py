@@ -75,7 +75,8 @@ def test_checks(looks: tuple[Look, Look]) -> None:
     server = now.status["upstreams"][0]["servers"][1]
     failed = server["checks"][0] | {"title": "tcp at port 81", "verdict": "down", "result": "failed", "reason": "connection refused"}
     assert why(server | {"reason": ""}).startswith("check passed ")
-    assert why(server | {"checks": [failed], "reason": "check failed: connection refused"}).startswith("check failed: connection refused, check ")
+    told = why(server | {"checks": [failed], "reason": "check failed: connection refused"})
+    assert told.startswith("check failed: connection refused, check ")
     server["checks"].append(failed)
     assert why(server | {"reason": ""}).startswith("2 checks, tcp at port 81 failed ")
     lines = [line.split() for line in check_lines(now.status)[2:]]

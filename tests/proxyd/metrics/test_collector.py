@@ -42,9 +42,11 @@ def route(name: str, **stats: Any) -> Any:
     return SimpleNamespace(listener="web", route=name, stats=handle(**(empty | stats)))
 
 
-def server(label: str, checks: Mapping[str, int] | None = None, **stats: Any) -> Any:
+def server(label: str, checks: Mapping[str, int] | None = None, outliers: Mapping[str, int] | None = None, **stats: Any) -> Any:
     empty = {"requests": {}, "errors": {}, "opened": 0, "ejections": 0}
-    return SimpleNamespace(upstream="app", label=label, server=handle(**(empty | stats)), check_results=checks or {})
+    return SimpleNamespace(
+        upstream="app", label=label, server=handle(**(empty | stats)), check_results=checks or {}, outliers=outliers or {}
+    )
 
 
 def upstream(*servers: Any, departed: int = 0, **stats: Any) -> Any:
@@ -221,27 +223,30 @@ async def test_upstreams(source: Source, exposition: Exposition) -> None:
 
 
 async def test_servers(source: Source, exposition: Exposition) -> None:
-    source.set(upstreams=(upstream(server("s:1", {"passed": 8, "failed": 2}, requests={200: 9, 503: 1}, ejections=2)),))
+    outliers = {"error_rate": 3, "latency": 1}
+    source.set(upstreams=(upstream(server("s:1", {"passed": 8, "failed": 2}, outliers, requests={200: 9, 503: 1}, ejections=2)),))
     page = await scrape(exposition)
     assert page.of("proxyd_upstream_requests", "upstream", "server", "code") == {("app", "s:1", "200"): 9, ("app", "s:1", "503"): 1}
-    assert page.value("proxyd_upstream_ejections_total", upstream="app", server="s:1", reason="consecutive_failures") == 2
+    assert page.of("proxyd_upstream_ejections", "upstream", "server", "reason") == {
+        ("app", "s:1", "consecutive"): 2, ("app", "s:1", "error_rate"): 3, ("app", "s:1", "latency"): 1}
     assert page.of("proxyd_upstream_health_checks", "upstream", "server", "result") == {
         ("app", "s:1", "passed"): 8, ("app", "s:1", "failed"): 2}
 
 
 async def test_counters_never_fall_over_a_reload(source: Source, exposition: Exposition) -> None:
-    one = server("s:1", {"passed": 8}, requests={200: 9}, opened=4)
+    one = server("s:1", {"passed": 8}, {"latency": 2}, requests={200: 9}, opened=4)
     source.set(upstreams=(upstream(one, retries={"connect_refused": 1}),), routes=(route("api", requests={("GET", 200): 7}),))
     await scrape(exposition)
     source.set(upstreams=(), routes=())
     page = await scrape(exposition)
     assert page.of("proxyd_upstream_requests", "upstream", "server", "code") == {}
-    again = server("s:1", {"passed": 1}, requests={200: 1}, opened=1)
+    again = server("s:1", {"passed": 1}, {"latency": 1}, requests={200: 1}, opened=1)
     source.set(upstreams=(upstream(again, retries={"connect_refused": 1}),), routes=(route("api", requests={("GET", 200): 1}),))
     page = await scrape(exposition)
     assert page.value("proxyd_upstream_requests_total", upstream="app", server="s:1", code="200") == 10
     assert page.value("proxyd_upstream_connections_opened_total", upstream="app") == 5
     assert page.value("proxyd_upstream_health_checks_total", upstream="app", server="s:1", result="passed") == 9
+    assert page.value("proxyd_upstream_ejections_total", upstream="app", server="s:1", reason="latency") == 3
     assert page.value("proxyd_http_retries_total", upstream="app", reason="connect_refused") == 2
     assert page.value("proxyd_http_requests_total", listener="web", route="api", method="GET", code="200") == 8
 
