@@ -115,12 +115,13 @@ class Daemon:
         self._resolver = self._make_resolver()
         callbacks = Callbacks(self._on_ejected, self._on_consult, lambda: self._serving.sweep(), self._on_engine_death)
         self._engines = EngineSet(threads, callbacks)
+        ejections = Ejections(self._tasks, self._clock, self._on_change)
         self._serving = Serving(
             clock=self._clock,
             engines=self._engines,
             names=Names(self._tasks, self._clock, self._resolver, self._moved.set),
-            health=HealthMonitor(self._tasks, self._clock, on_change=lambda upstream: self._serving.note_states(upstream)),
-            ejections=Ejections(),
+            health=HealthMonitor(self._tasks, self._clock, on_change=self._on_change, on_readmitted=ejections.on_readmitted),
+            ejections=ejections,
             since=Since(self._clock),
             services=[factory(self) for factory in self._factories],
             passed=PassedFds(),
@@ -320,7 +321,10 @@ class Daemon:
         if server is not None:
             self._serving.ejections.on_ejected(upstream, label, server)
             self._serving.health.on_ejected(upstream, label)
-            self._serving.note_states(upstream)
+
+    def _on_change(self, upstream: str) -> None:
+        """A server of the upstream left or returned."""
+        self._serving.note_states(upstream)
 
     def _on_consult(self, kind: str) -> tuple[int, bytes, str]:
         """The answer of a route with `respond: {probe: ...}`."""
