@@ -93,12 +93,31 @@ class ServerView:
 
 
 @dataclass(frozen=True, slots=True)
+class CircuitView:
+    """The breaker of an upstream."""
+
+    state: Literal["closed", "open", "half_open"]
+    since: float                   # epoch seconds
+    reason: str                    # "62 % of 340 requests failed within 10 s"; "" when closed
+
+
+@dataclass(frozen=True, slots=True)
+class GovernorView:
+    """What is decided for an upstream from its traffic as a whole."""
+
+    circuit: CircuitView | None = None     # None: it has no breaker
+    limit: int = 0                         # requests at a time, as found by response times; 0: no such limit
+    hedge_ms: int = 0                      # after so long a hedged request sends its second try; 0: not known, or a fixed time
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamView:
     name: str
     balance: str
     servers: tuple[ServerView, ...]
     usable: int                    # how many servers are
     warning: str                   # "" or a sentence: "no server is usable", "app.internal does not resolve: ..."
+    governor: GovernorView = field(default_factory=GovernorView)
 
 
 @dataclass(frozen=True, slots=True)

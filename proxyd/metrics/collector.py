@@ -124,7 +124,7 @@ class Collector:
         for view in now.upstream_views:
             connections.add_metric((view.name, "active"), sum(server.connections_active for server in view.servers))
             connections.add_metric((view.name, "idle"), sum(server.connections_idle for server in view.servers))
-        return retries, response, connect, connections, opened
+        return retries, response, connect, connections, opened, *governor_gauges(now)
 
     def _collect_servers(self, now: Capture) -> Iterable[Metric]:
         labels = ("upstream", "server")
@@ -195,6 +195,22 @@ def by_error_type(errors: Stats) -> dict[str, int]:
         kind = ERROR_WORDS.get(word, word)
         found[kind] = found.get(kind, 0) + count
     return found
+
+
+def governor_gauges(now: Capture) -> Iterable[Metric]:
+    """Only of upstreams that have such a part."""
+    circuit = gauge("upstream_circuit_open", "Whether the breaker refuses requests: 1 open, 0.5 half open, 0 closed.", ("upstream",))
+    limit = gauge("upstream_concurrency_limit", "Requests at a time, as the adaptive limit has found.", ("upstream",))
+    hedge = gauge("upstream_hedge_delay_seconds", "After so long a hedged request sends its second try.", ("upstream",))
+    for view in now.upstream_views:
+        governor = view.governor
+        if governor.circuit is not None:
+            circuit.add_metric((view.name,), {"closed": 0.0, "half_open": 0.5, "open": 1.0}[governor.circuit.state])
+        if governor.limit:
+            limit.add_metric((view.name,), governor.limit)
+        if governor.hedge_ms:
+            hedge.add_metric((view.name,), governor.hedge_ms / 1000)
+    return circuit, limit, hedge
 
 
 def server_gauges(now: Capture) -> Iterable[Metric]:

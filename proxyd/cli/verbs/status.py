@@ -95,7 +95,7 @@ def upstream_lines(before: dict[str, Any], status: dict[str, Any], seconds: floa
         servers = upstream["servers"]
         usable = f"{upstream['usable']}/{len(servers)} up"
         state = paint(usable, "good" if upstream["usable"] == len(servers) else "warning" if upstream["usable"] else "error")
-        rows.append([upstream["name"], state, upstream["balance"], "", "", "", "", "", "", upstream["warning"]])
+        rows.append([upstream["name"], state, upstream["balance"], "", "", "", "", "", "", governed(upstream)])
         for server in servers:
             done = server["requests"] - earlier.get((upstream["name"], server["label"]), server["requests"])
             name = server["label"] if server["source"] in {"", server["label"]} else f"{server['label']} ({server['source']})"
@@ -119,6 +119,17 @@ def error_lines(status: dict[str, Any]) -> list[str]:
     servers = [(upstream["name"], server) for upstream in status["upstreams"] for server in upstream["servers"]]
     rows = [[f"{name}/{server['label']}", word, count(times)] for name, server in servers for word, times in server["errors"].items()]
     return ["", *table([head("SERVER", "ERROR", "TIMES"), *rows], indent="")] if rows else []
+
+
+def governed(upstream: dict[str, Any]) -> str:
+    """The upstream's warning, and what was found for it from its traffic."""
+    governor = upstream["governor"]
+    parts = [upstream["warning"]] if upstream["warning"] else []
+    if governor["limit"]:
+        parts.append(f"{count(governor['limit'])} requests at a time")
+    if governor["hedge_ms"]:
+        parts.append(f"hedges after {governor['hedge_ms']} ms")
+    return ", ".join(parts)
 
 
 def why(server: dict[str, Any]) -> str:

@@ -87,6 +87,14 @@ def test_checks(looks: tuple[Look, Look]) -> None:
     assert "never" in check_lines(now.status)[-1]
 
 
+def test_what_governs_an_upstream(looks: tuple[Look, Look]) -> None:
+    before, now = looks
+    now.status["upstreams"][0]["warning"] = "circuit open: 62 % of 340 requests failed within 10 s"
+    now.status["upstreams"][0]["governor"] |= {"limit": 120, "hedge_ms": 35}
+    line = next(line for line in screen(before, now) if line.startswith("app"))
+    assert line.endswith("circuit open: 62 % of 340 requests failed within 10 s, 120 requests at a time, hedges after 35 ms")
+
+
 def test_counters_of_a_restarted_daemon_give_no_negative_rate(looks: tuple[Look, Look]) -> None:
     before, now = looks
     before.routes[0]["requests"] += 500

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxyd.metrics.exposition import Exposition
 from proxyd.metrics.source import Capture
-from proxyd.state import ServerView, UpstreamView
+from proxyd.state import CircuitView, GovernorView, ServerView, UpstreamView
 from proxyd_ext.core.stats import BUCKETS_SECONDS
 
 EMPTY = {"buckets": [0] * (len(BUCKETS_SECONDS) + 1), "sum": 0.0, "count": 0}
@@ -231,6 +231,20 @@ async def test_servers(source: Source, exposition: Exposition) -> None:
         ("app", "s:1", "consecutive"): 2, ("app", "s:1", "error_rate"): 3, ("app", "s:1", "latency"): 1}
     assert page.of("proxyd_upstream_health_checks", "upstream", "server", "result") == {
         ("app", "s:1", "passed"): 8, ("app", "s:1", "failed"): 2}
+
+
+async def test_what_governs_an_upstream(source: Source, exposition: Exposition) -> None:
+    governors = {
+        "open": GovernorView(CircuitView("open", 1.0, "62 % of 340 requests failed within 10 s"), 120, 35),
+        "half": GovernorView(CircuitView("half_open", 1.0, "trying 3 requests")),
+        "well": GovernorView(CircuitView("closed", 1.0, "")),
+        "none": GovernorView(),
+    }
+    source.set(upstream_views=tuple(UpstreamView(name, "p2c", (), 0, "", governor) for name, governor in governors.items()))
+    page = await scrape(exposition)
+    assert page.of("proxyd_upstream_circuit_open", "upstream") == {("open",): 1, ("half",): 0.5, ("well",): 0}
+    assert page.of("proxyd_upstream_concurrency_limit", "upstream") == {("open",): 120}
+    assert page.of("proxyd_upstream_hedge_delay_seconds", "upstream") == {("open",): 0.035}
 
 
 async def test_counters_never_fall_over_a_reload(source: Source, exposition: Exposition) -> None:
