@@ -22,6 +22,7 @@ from proxyd.diagnostics import Diagnostic
 from proxyd.discovery.names import Names
 from proxyd.ejections import Ejections
 from proxyd.engines import EngineSet
+from proxyd.governor.governor import Governors
 from proxyd.health.check import Check, HttpCheck, TcpCheck
 from proxyd.health.monitor import HealthMonitor, Wanted
 from proxyd.logs import AccessSink
@@ -54,6 +55,7 @@ class Serving:
     names: Names
     health: HealthMonitor
     ejections: Ejections
+    governors: Governors
     since: Since
     services: Sequence[Service]
     passed: PassedFds
@@ -70,7 +72,7 @@ class Serving:
 
     @property
     def views(self) -> Views:
-        return Views(self.compiled, self.store, self.health, self.ejections, self.names, self.since)
+        return Views(self.compiled, self.store, self.health, self.ejections, self.governors, self.names, self.since)
 
     async def take(self, config: Config, config_hash: str) -> None:
         """Serve this config. DaemonError: it cannot be done, and what served before serves on."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from proxyd.discovery.names import Names
 from proxyd.ejections import Ejections
+from proxyd.governor.governor import Governors
 from proxyd.health.monitor import HealthMonitor
 from proxyd.since import Since
 from proxyd.snapshot.build import used_upstreams
@@ -37,6 +38,7 @@ class Views:
     store: Store
     health: HealthMonitor
     ejections: Ejections
+    governors: Governors
     names: Names
     since: Since
 
@@ -70,10 +72,14 @@ class Views:
     def _upstream(self, name: str) -> UpstreamView:
         servers = self.servers(name)
         usable = sum(server.usable for server in servers)
+        governor = self.governors.view(name)
         warnings = [f"{server.source} does not resolve: {server.reason}" for server in servers if server.state == "unresolved"]
         if not usable:
             warnings.insert(0, "no server is usable")
-        return UpstreamView(name, balance_text(self.compiled.config.upstreams[name].balance), servers, usable, "; ".join(warnings))
+        if governor.circuit is not None and governor.circuit.state != "closed":
+            warnings.insert(0, f"circuit {governor.circuit.state.replace('_', ' ')}: {governor.circuit.reason}")
+        balance = balance_text(self.compiled.config.upstreams[name].balance)
+        return UpstreamView(name, balance, servers, usable, "; ".join(warnings), governor)
 
     def _server(self, upstream: str, member: Member) -> ServerView:
         if member.address is None:
