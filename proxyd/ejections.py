@@ -18,6 +18,7 @@ from proxyd.clock import Clock
 from proxyd.tasks import Tasks
 
 OutlierKind = Literal["error_rate", "success_rate", "latency"]
+Kind = Literal["consecutive"] | OutlierKind
 
 WORDS: dict[str, str] = {
     "connect_refused": "connection refused",
@@ -50,6 +51,8 @@ class Ejectable(Protocol):
 
     def eject(self, ms: int) -> None: ...
 
+    def forgive(self) -> None: ...
+
     def ramp(self) -> None: ...
 
 
@@ -59,7 +62,7 @@ class _Record:
 
     failures: Counter[str] = field(default_factory=Counter)        # known when it was last looked at
     reason: str = ""                                               # of its last ejection
-    outliers: Counter[str] = field(default_factory=Counter)        # ejections by the control plane, by kind
+    counts: Counter[str] = field(default_factory=Counter)          # ejections by kind
     waiting: asyncio.Task[None] | None = None                      # for the end of the ejection
 
 
@@ -80,15 +83,14 @@ class Ejections:
         # The counter that grew most may hold older ones as well; the row that ejected is the smaller of both.
         row = state["consecutive_failures"]
         times = min(count, row) if count and row else count or row
-        self._note(upstream, label, server, f"{word} {times} times" if times > 1 else word)
+        self._note(upstream, label, server, "consecutive", f"{word} {times} times" if times > 1 else word)
 
     def eject(self, upstream: str, label: str, server: Ejectable, ms: int, kind: OutlierKind, reason: str) -> None:
         """Take the server out for `ms`."""
         record = self._records.setdefault((upstream, label), _Record())
-        record.outliers[kind] += 1
         record.failures = _failures(server.stats())
         server.eject(ms)
-        self._note(upstream, label, server, reason)
+        self._note(upstream, label, server, kind, reason)
 
     def on_readmitted(self, upstream: str, label: str) -> None:
         """It is back before its time was over."""
@@ -102,10 +104,10 @@ class Ejections:
         record = self._records.get((upstream, label))
         return record.reason if record is not None else ""
 
-    def outliers(self, upstream: str, label: str) -> Mapping[str, int]:
-        """How often the control plane ejected it, by kind."""
+    def counts(self, upstream: str, label: str) -> Mapping[str, int]:
+        """How often it was ejected, by kind."""
         record = self._records.get((upstream, label))
-        return dict(record.outliers) if record is not None else {}
+        return dict(record.counts) if record is not None else {}
 
     def forget_others(self, keys: set[Key]) -> None:
         """Keep only these servers."""
@@ -113,9 +115,10 @@ class Ejections:
             self.on_readmitted(*key)
             del self._records[key]
 
-    def _note(self, upstream: str, label: str, server: Ejectable, reason: str) -> None:
+    def _note(self, upstream: str, label: str, server: Ejectable, kind: Kind, reason: str) -> None:
         record = self._records[(upstream, label)]
         record.reason = reason
+        record.counts[kind] += 1
         log.warning("%s: %s left: %s; back in %s", upstream, label, reason, _seconds(server.state()["ejected_for_ms"]))
         if record.waiting is None and not self.tasks.closed:       # engines that are being closed may still tell
             record.waiting = self.tasks.keep(

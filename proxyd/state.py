@@ -236,7 +236,7 @@ class ServerEntry:
     backup: bool
     server: Server
     check_results: Mapping[str, int] = field(default_factory=dict)   # "passed" / "failed" -> count of active checks
-    outliers: Mapping[str, int] = field(default_factory=dict)        # "error_rate", ... -> ejections that the control plane decided
+    ejections: Mapping[str, int] = field(default_factory=dict)       # "consecutive", "error_rate", ... -> times it was ejected
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ class Views:
             backup=member.backup,
             down=tuple(state["down"]),
             ejected_for_ms=state["ejected_for_ms"],
-            ejections=state["ejections"] + sum(self.ejections.outliers(upstream, member.label).values()),
+            ejections=state["ejections"],
             consecutive_failures=state["consecutive_failures"],
             in_flight=stats["in_flight"],
             connections_active=stats["connections_active"],
@@ -140,7 +140,7 @@ class Views:
         servers = tuple(
             ServerEntry(
                 name, member.label, member.weight, member.backup, self.store.server(name, member.label, member.address),
-                _check_results(self.health.checks(name, member.label)), self.ejections.outliers(name, member.label),
+                _check_results(self.health.checks(name, member.label)), self.ejections.counts(name, member.label),
             )
             for member in self.compiled.members[name]
             if member.address is not None

@@ -40,7 +40,7 @@ class BreakerPolicy:
 class Counts:
     """What the upstream did; the difference of two is what it did in between."""
 
-    finished: int                  # tries that ended, trials not excluded
+    finished: int                  # tries that ended, trials included
     failed: int                    # of those: 5xx, or no answer
     probes_ok: int
     probes_failed: int

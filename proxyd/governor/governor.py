@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -27,13 +27,13 @@ log = logging.getLogger("proxyd.governor")
 
 
 class Handle(Protocol):
-    """What is governed; `proxyd_ext.balance.server.UpstreamState` is one."""
+    """What is governed; `proxyd_ext.balance.pool.UpstreamState` is one."""
 
     def stats(self) -> Mapping[str, Any]: ...
 
-    def set_circuit(self, state: CircuitState, probes: int) -> None: ...
+    def set_circuit(self, circuit: CircuitState, probes: int = 0) -> None: ...
 
-    def set_limit(self, limit: int) -> None: ...
+    def set_limit(self, most: int) -> None: ...
 
     def set_hedge_ms(self, ms: int) -> None: ...
 
@@ -88,6 +88,7 @@ class _Circuit:
         if order is None:
             return
         self.handle.set_circuit(order.state, order.probes)
+        self.last = replace(counts, probes_ok=0, probes_failed=0)        # the engines count the probes of each order from zero
         if order.state != before:
             self.since = self.clock.wall()
             self._tell()
@@ -103,7 +104,7 @@ class _Circuit:
                 log.info("%s: circuit closes: %d trial requests went well", self.upstream, breaker.policy.probes)
 
     def release(self) -> None:
-        self.handle.set_circuit("closed", 0)
+        self.handle.set_circuit("closed")
 
     def view(self) -> CircuitView:
         return CircuitView(self.breaker.state, self.since, self.breaker.reason)

@@ -88,12 +88,14 @@ class HealthMonitor:
     on_change: Callable[[str], None] = lambda upstream: None       # called when the state of a server of `upstream` changed
     on_readmitted: Callable[[str, str], None] = lambda upstream, label: None     # passed checks ended an ejection
     _servers: dict[Key, _Server] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)       # upstreams whose servers `apply` told something, and nobody knows yet
 
     async def apply(self, wanted: Iterable[Wanted], *, keep_others: bool = False) -> None:
         """Check exactly these. A check whose server, address and settings stay the same is not disturbed.
 
         A reload calls it twice: with `keep_others` before the engines get the new snapshot, so that a new server is pending before its
-        first pick, and without it when they have, so that a dead server that leaves is not opened while it still takes part.
+        first pick, and without it when they have, so that a dead server that leaves is not opened while it still takes part. What both told
+        the servers is a change that is announced at the end of the second: the engines' tables are older than it.
         """
         new = {(item.upstream, item.label): item for item in wanted}
         leaving = set() if keep_others else self._servers.keys() - new.keys()
@@ -109,11 +111,16 @@ class HealthMonitor:
         for key, item in new.items():
             self._servers[key] = _taken(self._servers.get(key), item, served)
         for upstream in {item.upstream for item in new.values()} | {upstream for upstream, _ in leaving}:
-            self._settle(upstream)
+            if self._settle(upstream):
+                self._told.add(upstream)
         for server in self._servers.values():
             for watch in server.watches:
                 if watch.task is None:
                     watch.task = self.tasks.keep(_task_name(server, watch), _runner(self, server.wanted, watch))
+        if not keep_others:
+            told, self._told = self._told, set()
+            for upstream in sorted(told):
+                self.on_change(upstream)
 
     def on_ejected(self, upstream: str, label: str) -> None:
         """The engines took the server out. `rise` passes in a row of each check from now on bring it back before its time is over."""
@@ -165,14 +172,17 @@ class HealthMonitor:
         self.on_readmitted(wanted.upstream, wanted.label)
         self.on_change(wanted.upstream)
 
-    def _settle(self, upstream: str) -> None:
-        """Tell the servers of an upstream what their verdicts mean, each taken with its siblings'. Only differences are told."""
+    def _settle(self, upstream: str) -> bool:
+        """Tell the servers of an upstream what their verdicts mean, each taken with its siblings'. Only differences are told; True: some."""
+        told = False
         servers = [server for server in self._servers.values() if server.wanted.upstream == upstream]
         one_is_good = any(server.verdict == "up" for server in servers)
         for server in servers:
             target, verdict = server.wanted.target, server.verdict
             downed, pending = verdict == "down", verdict == "unknown" and one_is_good
-            if verdict == "up" and (server.joined or server.downed):
+            ramps = verdict == "up" and (server.joined or server.downed)
+            told |= ramps or downed != server.downed or pending != server.pending
+            if ramps:
                 target.ramp()                    # before it is opened, so that no pick sees it with its whole weight
                 server.joined = False
             # The reason that holds goes up before the other one falls, so that no pick slips in between.
@@ -183,6 +193,7 @@ class HealthMonitor:
             if server.downed and not downed:
                 target.set_down("health", False)
             server.downed, server.pending = downed, pending
+        return told
 
 
 def _presumed(watch: _Watch) -> bool:

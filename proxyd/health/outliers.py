@@ -39,17 +39,13 @@ class Latency:
 @dataclass(frozen=True, slots=True)
 class OutlierPolicy:
     window: float = 10.0           # seconds
-    eject: float = 30.0            # seconds; times the number of ejections that were not healed by a healthy window each
+    eject: float = 30.0            # seconds; times the number of ejections in a row, of which each window spent well forgives one
     eject_max: float = 300.0
     max_ejected: float = 0.5       # share of the servers that may be out at a time, whoever ejected them
     error_rate: float | None = None        # share, 0 to 1
     min_requests: int = 20                 # for error_rate
     success_rate: SuccessRate | None = None
     latency: Latency | None = None
-
-    def __bool__(self) -> bool:
-        """Some test is on."""
-        return self.error_rate is not None or self.success_rate is not None or self.latency is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ class Collector:
         self._routes: Retained[Labels] = Retained(
             frozenset({"requests", "errors", "duration_seconds", "ttfb_seconds", "bytes_in", "bytes_out"}))
         self._upstreams: Retained[str] = Retained(frozenset({"response_seconds", "connect_seconds", "retries"}))
-        self._servers: Retained[Labels] = Retained(frozenset({"requests", "errors", "ejections"}))
+        self._servers: Retained[Labels] = Retained(frozenset({"requests", "errors"}))
         self._numbers = Ratchet()
 
     def collect(self, now: Capture) -> Iterator[Metric]:
@@ -138,9 +138,8 @@ class Collector:
                 requests.add_metric((*names, code_label(code)), count)
             for error, count in total["errors"].items():
                 errors.add_metric((*names, error), count)
-            ejections.add_metric((*names, "consecutive"), total["ejections"])
         for entry in entries:
-            for kind, count in entry.outliers.items():
+            for kind, count in entry.ejections.items():
                 ejections.add_metric((*names_of(entry), kind), self._numbers.total(("ejected", *names_of(entry), kind), count))
             for result, count in entry.check_results.items():
                 key = (*names_of(entry), result)

@@ -109,17 +109,19 @@ async def test_a_readmitted_server_has_no_end_to_wait_for(world: World) -> None:
     assert server.told == ["eject 1000", "ramp"]
 
 
-async def test_ours_are_counted_by_kind(world: World) -> None:
+async def test_ours_and_the_engines_are_counted_by_kind(world: World) -> None:
     server = FakeServer(world.clock, errors={"connect_refused": 3})
     world.ejections.eject("api", "a", server, 5_000, "error_rate", "error rate 62 % of 340 requests")
     await settle()
     assert server.told == ["eject 5000"]
     assert world.ejections.reason("api", "a") == "error rate 62 % of 340 requests"
-    assert world.ejections.outliers("api", "a") == {"error_rate": 1}
-    assert world.ejections.outliers("api", "b") == {}
+    assert world.ejections.counts("api", "a") == {"error_rate": 1}
+    assert world.ejections.counts("api", "b") == {}
     await world.clock.advance(5)
     assert server.told == ["eject 5000", "ramp"]
     assert world.changes == [("api", 1000.0), ("api", 1005.0)]
+    world.ejections.on_ejected("api", "a", server)
+    assert world.ejections.counts("api", "a") == {"error_rate": 1, "consecutive": 1}
 
 
 async def test_engines_that_are_being_closed_may_still_tell(world: World) -> None:

@@ -19,6 +19,8 @@ class FakeServer:
     failures: int = 5                  # in a row
     down: list[str] = field(default_factory=list)
     until: float = 0.0
+    ejections: int = 0
+    in_row: int = 0
     told: list[str] = field(default_factory=list)
 
     @property
@@ -27,7 +29,10 @@ class FakeServer:
 
     def state(self) -> dict[str, Any]:
         left = self.ejected_for_ms
-        return {"usable": not self.down and not left, "down": self.down, "ejected_for_ms": left, "consecutive_failures": self.failures}
+        return {
+            "usable": not self.down and not left, "down": self.down, "ejected_for_ms": left, "ejections": self.ejections,
+            "ejections_in_row": self.in_row, "consecutive_failures": self.failures,
+        }
 
     def stats(self) -> dict[str, Any]:
         return {
@@ -38,6 +43,11 @@ class FakeServer:
     def eject(self, ms: int) -> None:
         self.told.append(f"eject {ms}")
         self.until = self.clock.monotonic() + ms / 1000
+        self.ejections += 1
+        self.in_row += 1
+
+    def forgive(self) -> None:
+        self.in_row = max(self.in_row - 1, 0)
 
     def ramp(self) -> None:
         self.told.append("ramp")

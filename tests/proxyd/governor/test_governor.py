@@ -30,11 +30,12 @@ class Upstream:
         probes = {"ok": self.ok, "failed": self.bad}
         return {"finished": self.finished, "failed": self.failed, "probes": probes, "response_seconds": times, "in_flight": self.in_flight}
 
-    def set_circuit(self, state: str, probes: int) -> None:
-        self.told.append(f"circuit {state} {probes}")
+    def set_circuit(self, circuit: str, probes: int = 0) -> None:
+        self.told.append(f"circuit {circuit} {probes}")
+        self.ok = self.bad = 0
 
-    def set_limit(self, limit: int) -> None:
-        self.told.append(f"limit {limit}")
+    def set_limit(self, most: int) -> None:
+        self.told.append(f"limit {most}")
 
     def set_hedge_ms(self, ms: int) -> None:
         self.told.append(f"hedge {ms}")
@@ -95,6 +96,19 @@ async def test_a_circuit_opens_tries_and_closes(world: World, caplog: pytest.Log
         "api: circuit is half open: trying 2 requests",
         "api: circuit closes: 2 trial requests went well",
     ]
+
+
+async def test_every_trial_is_counted_from_zero(world: World) -> None:
+    await world.apply(BREAKER)
+    for _ in range(3):
+        world.upstream.serve(0, 20)
+        await world.clock.advance(10.5)
+        world.upstream.ok += 1
+        await world.clock.advance(0.5)
+        assert world.state == "half_open"
+        world.upstream.ok += 1
+        await world.clock.advance(0.5)
+        assert world.state == "closed"
 
 
 async def test_probes_that_are_granted_again_are_no_change(world: World) -> None:

@@ -306,6 +306,20 @@ async def test_a_server_that_joins_starts_slowly_once_it_has_passed(world: World
     assert world.servers["new"].told[3:] == ["ramp", "health off"]
 
 
+async def test_what_a_reload_tells_is_announced_when_it_is_done(world: World) -> None:
+    changes: list[str] = []
+    world.monitor.on_change = changes.append
+    world.answers = {"a": ""}
+    await world.apply("a")
+    changes.clear()
+    await world.apply("a", "new", keep_others=True)
+    assert changes == []
+    await world.apply("a", "new")
+    assert changes == ["api"], "new is pending"
+    await world.apply("a", "new")
+    assert changes == ["api"]
+
+
 async def test_a_server_without_a_check_that_joins_starts_slowly_at_once(world: World) -> None:
     await world.apply("a", check=())
     await world.apply("a", "new", check=())

@@ -79,6 +79,19 @@ async def test_time_grows_with_each_ejection_up_to_its_bound_and_shrinks_with_he
     assert world.ejected()[3:] == ["b eject 60000"]
 
 
+async def test_the_engines_ejections_are_forgiven_as_well(world: World) -> None:
+    await world.apply("ab", OutlierPolicy())
+    world.servers["b"].eject(3_000)
+    world.servers["b"].eject(3_000)
+    await world.window()
+    assert world.servers["b"].in_row == 2, "it was ejected in this window, and is back"
+    await world.window()
+    assert world.servers["b"].in_row == 1
+    world.servers["b"].down = ["health"]
+    await world.window()
+    assert world.servers["b"].in_row == 1
+
+
 async def test_not_more_than_the_share_and_the_engines_ejections_count(world: World) -> None:
     await world.apply("abcd")
     world.servers["a"].until = 2_000.0
@@ -133,10 +146,10 @@ async def test_an_unchanged_policy_keeps_its_window_and_another_begins_anew(worl
     assert world.ejected() == ["b eject 30000"]
 
 
-async def test_without_a_test_nobody_looks(world: World) -> None:
+async def test_an_upstream_that_leaves_is_not_looked_at(world: World) -> None:
     await world.apply("ab")
     assert world.tasks.names() == ["outliers api"]
-    await world.apply("ab", OutlierPolicy())
+    await world.outliers.apply([])
     assert world.tasks.names() == []
     await world.window(b=100)
     assert world.ejected() == []

@@ -42,10 +42,10 @@ def route(name: str, **stats: Any) -> Any:
     return SimpleNamespace(listener="web", route=name, stats=handle(**(empty | stats)))
 
 
-def server(label: str, checks: Mapping[str, int] | None = None, outliers: Mapping[str, int] | None = None, **stats: Any) -> Any:
-    empty = {"requests": {}, "errors": {}, "opened": 0, "ejections": 0}
+def server(label: str, checks: Mapping[str, int] | None = None, ejections: Mapping[str, int] | None = None, **stats: Any) -> Any:
+    empty = {"requests": {}, "errors": {}, "opened": 0}
     return SimpleNamespace(
-        upstream="app", label=label, server=handle(**(empty | stats)), check_results=checks or {}, outliers=outliers or {}
+        upstream="app", label=label, server=handle(**(empty | stats)), check_results=checks or {}, ejections=ejections or {}
     )
 
 
@@ -223,8 +223,8 @@ async def test_upstreams(source: Source, exposition: Exposition) -> None:
 
 
 async def test_servers(source: Source, exposition: Exposition) -> None:
-    outliers = {"error_rate": 3, "latency": 1}
-    source.set(upstreams=(upstream(server("s:1", {"passed": 8, "failed": 2}, outliers, requests={200: 9, 503: 1}, ejections=2)),))
+    ejections = {"consecutive": 2, "error_rate": 3, "latency": 1}
+    source.set(upstreams=(upstream(server("s:1", {"passed": 8, "failed": 2}, ejections, requests={200: 9, 503: 1})),))
     page = await scrape(exposition)
     assert page.of("proxyd_upstream_requests", "upstream", "server", "code") == {("app", "s:1", "200"): 9, ("app", "s:1", "503"): 1}
     assert page.of("proxyd_upstream_ejections", "upstream", "server", "reason") == {
