@@ -75,7 +75,7 @@ class Outliers:
 
     def _judge(self, bench: _Bench) -> None:
         policy, before, now = bench.judged.policy, bench.seen, _look(bench.judged)
-        known = {label for label, seen in now.items() if label in before and before[label].server is seen.server}
+        known = [label for label, seen in now.items() if label in before and before[label].server is seen.server]
         states = {label: seen.server.state() for label, seen in now.items()}
         did = {label: now[label].totals - before[label].totals for label in known if not states[label]["down"] and not now[label].out}
         outliers = find_outliers(policy, did)
