@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, create_model
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -47,7 +47,9 @@ class Described:
 
 
 STRING: dict[str, Any] = {"type": "string"}
+INTEGER: dict[str, Any] = {"type": "integer"}
 NONE: dict[str, Any] = {"const": "none"}
+ON: dict[str, Any] = {"const": "on"}
 
 
 def listed(value: object) -> object:
@@ -56,6 +58,23 @@ def listed(value: object) -> object:
 
 
 ONE_OR_MORE = Short(listed, (STRING,))
+
+
+def none_or_on(value: object) -> object:
+    """`none` is nothing; `on` is the mapping with all its defaults."""
+    if value == "none" or value is False:
+        return None
+    return {} if value == "on" or value is True else value
+
+
+NONE_OR_ON = Short(none_or_on, (NONE, ON))
+
+
+def with_keyword(owner: str, name: str, annotation: Any, field: Any) -> type[Model]:
+    """A base class with one field that a class body cannot spell, because `name` is a word of Python; `getattr` reads it."""
+    fields: dict[str, Any] = {name: (annotation, field)}
+    return create_model(owner, __base__=Model, __module__=__name__, **fields)
+
 
 # Extra facts on a field: SHORT_FORM fields exist in the file only; loading lifts their content into the canonical fields.
 SHORT_FORM: dict[str, Any] = {"short_form": True}

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 import yaml
 
 from proxyd.config.base import NONE, Model, Short
+from proxyd.config.factor import Factor
 from proxyd.config.model import Config
+from proxyd.config.regex import Regex
 from proxyd.diagnostics.nodes import SecretText
 from proxyd.diagnostics.scalars import resolve
 from proxyd.diagnostics.shape import field_shape
@@ -31,8 +33,8 @@ def canonical(config: Model, *, secrets: bool = False) -> dict[str, object]:
                 plain[name] = "none"  # an absence that is not the default, such as `health: {active: none}`
             continue
         shown = _plain(value, secrets)
-        if shown not in ("", [], {}):
-            plain[name] = shown
+        if shown not in ("", [], {}) or (isinstance(value, Model) and field.default is None):
+            plain[name] = shown  # an empty mapping too where none at all would be something else, such as `tcp: {}`
     return plain
 
 
@@ -56,13 +58,17 @@ def _plain(value: object, secrets: bool) -> object:
     if isinstance(value, Model):
         return canonical(value, secrets=secrets)
     if isinstance(value, Mapping):
-        return {name: _plain(entry, secrets) for name, entry in value.items()}
+        return {str(name): _plain(entry, secrets) for name, entry in value.items()}
     if isinstance(value, tuple | list):
         return [_plain(entry, secrets) for entry in value]
     if isinstance(value, SecretText):
         return str.__str__(value) if secrets else HIDDEN
     if isinstance(value, bool) or type(value) in (int, str):
         return value
+    if isinstance(value, Factor):
+        return value.number
+    if isinstance(value, Regex):
+        return {"regex": value.pattern}
     return str(value)  # quantities, addresses, sets of statuses
 
 

@@ -3,7 +3,8 @@
 * `listen: …` becomes the listener `default`; a top-level `to: …` the last route;
 * a listener's own `to`, `redirect` or `respond` becomes its `routes`;
 * a route without a name gets one that is made from its match, so that it stays the same when routes are added around it;
-* addresses in a route's `to` become an upstream that is named after the route, and addresses for an upstream its `servers`.
+* addresses in a route's `to` become an upstream that is named after the route, and addresses for an upstream its `servers`;
+* one active check becomes a list of one.
 
 What has the wrong shape is left as it stands; validation tells of it.
 """
@@ -52,6 +53,10 @@ def _lift_servers(data: Map) -> None:
         if isinstance(value, str | Seq):
             spot = section.spots[name]
             section[name] = Map(spot.key).put("servers", value, spot)
+        health = value.get("health") if isinstance(value, Map) else None
+        if isinstance(health, Map) and isinstance(health.get("active"), Map):
+            active, spot = health.take("active")
+            health.put("active", Seq(spot.value).add(active, Spot(spot.value, spot.value)), spot)
 
 
 def _lift_listen(data: Map, found: list[Diagnostic]) -> None:

@@ -10,7 +10,7 @@ from proxyd.config.address import BindAddress, check_network
 from proxyd.config.base import ONE_OR_MORE, SHORT_FORM, Model
 from proxyd.config.headers import HeaderName
 from proxyd.config.routes import RedirectField, RespondField, Route, TargetsField
-from proxyd.config.text import Integer, as_integer, as_text
+from proxyd.config.text import Count, Integer, as_text
 from proxyd.config.units import Duration, Rate, Size, Within
 from proxyd.diagnostics.fail import fail
 
@@ -20,17 +20,7 @@ def check_peer(value: object) -> str:
     return text if text == "unix" else check_network(text)
 
 
-def count_or_none(value: object) -> object:
-    return 0 if value == "none" else as_integer(value)
-
-
 Peer = Annotated[str, BeforeValidator(check_peer), WithJsonSchema({"type": "string"})]
-Count = Annotated[
-    int,
-    BeforeValidator(count_or_none),
-    Field(ge=0, le=1_000_000),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0, "maximum": 1_000_000}, {"const": "none"}]}),
-]
 
 
 class ClientIp(Model):

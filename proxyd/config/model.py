@@ -13,24 +13,36 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from proxyd.config.address import Address, BindAddress
+from proxyd.config.balance import Balance, Zones
 from proxyd.config.base import NONE, ONE_OR_MORE, SHORT_FORM, STRING, Described, Model, Short
+from proxyd.config.checks import Active, Tcp
+from proxyd.config.circuit import Adaptive, Circuit
+from proxyd.config.health import Health, Latency, Passive, SuccessRate
 from proxyd.config.listeners import ClientIp, Limits, Listener
 from proxyd.config.match import Match
 from proxyd.config.policies import Access, Defaults, HeaderChanges, Headers, Policy
-from proxyd.config.routes import Redirect, Respond, Retry, Route, RouteTimeout, TargetsField
+from proxyd.config.regex import Regex
+from proxyd.config.retry import Backoff, Budget, Hedge, Retry
+from proxyd.config.routes import Redirect, Respond, Route, RouteTimeout, TargetsField
+from proxyd.config.statuses import StatusSet
+from proxyd.config.sticky import Sticky, StickyCookie
 from proxyd.config.text import Name, Text, as_integer
 from proxyd.config.units import Duration, Percent, Rate, Size, Within
-from proxyd.config.upstreams import Active, Balance, Health, Passive, Pool, Server, StatusSet, Upstream, UpstreamTimeout, expand_upstream
+from proxyd.config.upstreams import Pool, Server, Upstream, UpstreamTimeout, expand_upstream
 from proxyd.diagnostics.fail import fail, shown
 
 __all__ = [
     "Access",
     "AccessLog",
     "Active",
+    "Adaptive",
     "Address",
     "Admin",
+    "Backoff",
     "Balance",
     "BindAddress",
+    "Budget",
+    "Circuit",
     "ClientIp",
     "Config",
     "Defaults",
@@ -38,6 +50,8 @@ __all__ = [
     "HeaderChanges",
     "Headers",
     "Health",
+    "Hedge",
+    "Latency",
     "Limits",
     "Listener",
     "Log",
@@ -48,6 +62,7 @@ __all__ = [
     "Pool",
     "Rate",
     "Redirect",
+    "Regex",
     "Respond",
     "Retry",
     "Route",
@@ -57,8 +72,13 @@ __all__ = [
     "Shutdown",
     "Size",
     "StatusSet",
+    "Sticky",
+    "StickyCookie",
+    "SuccessRate",
+    "Tcp",
     "Upstream",
     "UpstreamTimeout",
+    "Zones",
 ]
 
 
@@ -92,6 +112,9 @@ class Runtime(Model):
         WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 0, "maximum": MAX_THREADS}]}),
     ] = Field(
         "auto", description="Engine threads: `auto` is one a CPU, 0 runs inside the event loop. Read at start; a reload cannot change it."
+    )
+    zone: Name | None = Field(
+        None, description="Where this proxy stands; servers of the same zone go first, see `upstreams.NAME.zones`.", examples=["a"]
     )
     shutdown: Shutdown = Field(Shutdown(), description="What TERM does.")
 

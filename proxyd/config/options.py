@@ -8,20 +8,26 @@ from functools import cache
 from typing import Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Le
-from pydantic import AfterValidator, BaseModel, BeforeValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, PlainValidator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from proxyd.config.address import Address, BindAddress, check_network
 from proxyd.config.base import Described, Model, Short
 from proxyd.config.canonical import canonical
+from proxyd.config.checks import check_content
+from proxyd.config.cookies import check_cookie_domain, check_cookie_name, check_cookie_path
+from proxyd.config.factor import Factor
 from proxyd.config.headers import check_header_name, check_header_value, check_settable
 from proxyd.config.keys import check_key
-from proxyd.config.listeners import check_peer, count_or_none
+from proxyd.config.listeners import check_peer
 from proxyd.config.match import check_host, check_path
-from proxyd.config.model import Config, StatusSet
+from proxyd.config.model import Config
 from proxyd.config.policies import check_client
-from proxyd.config.text import as_flag, check_name
+from proxyd.config.regex import check_regex
+from proxyd.config.retry import check_failover_word, check_retry_word
+from proxyd.config.statuses import StatusSet
+from proxyd.config.text import as_flag, check_name, count_or_none
 from proxyd.config.units import Quantity, Within
 from proxyd.diagnostics.shape import Shape, field_shape, shape_of
 
@@ -37,6 +43,13 @@ _WORDS: dict[Callable[..., object], str] = {
     check_header_name: "field name",
     check_settable: "field name",
     check_header_value: "field value",
+    check_regex: "regular expression",
+    check_content: "text or `{regex: …}`",
+    check_cookie_name: "cookie name",
+    check_cookie_path: "cookie path",
+    check_cookie_domain: "domain",
+    check_retry_word: "connect_failure | reset | timeout | statuses",
+    check_failover_word: "no_server | connect_failure | reset | timeout | statuses",
     as_flag: "true or false",
     count_or_none: "whole number or `none`",
 }
@@ -113,6 +126,8 @@ def default_of(info: FieldInfo) -> object:
         return canonical(info.default)
     if isinstance(info.default, tuple):
         return [str(item) for item in info.default]
+    if isinstance(info.default, Factor):
+        return info.default.number
     return info.default if isinstance(info.default, bool) or type(info.default) in (int, str, dict) else str(info.default)
 
 
@@ -134,7 +149,7 @@ def type_words(shape: Shape) -> str:
 
 def _leaf(shape: Shape) -> str:
     for entry in shape.metadata:
-        word = _WORDS.get(entry.func) if isinstance(entry, AfterValidator | BeforeValidator) else None
+        word = _WORDS.get(entry.func) if isinstance(entry, AfterValidator | BeforeValidator | PlainValidator) else None
         if word:
             return word
     kind = shape.annotation

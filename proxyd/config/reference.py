@@ -54,12 +54,25 @@ SAMPLES: dict[str, tuple[Entry, ...]] = {
     "policies": (Entry("office", only=("access",)), Entry("marked", only=("headers",))),
     "upstreams": (Entry("app"), Entry("canary", brief=["127.0.0.1:9003"], comment="in short")),
     "upstreams.NAME.servers": (Entry(), Entry(brief="127.0.0.1:9002", comment="in short")),
+    "upstreams.NAME.health.active": (
+        Entry(without=("tcp",)),
+        Entry(only=("tcp", "port"), values={"port": 9000}, comment="another one: both must pass"),
+    ),
+    "upstreams.NAME.health.active[].header": (
+        Entry("X-State", only=("exact", "not")),
+        Entry("X-Version", only=("prefix",)),
+        Entry("X-Node", only=("suffix",)),
+        Entry("X-Build", only=("regex",)),
+        Entry("X-Checked", only=("present",)),
+        Entry("X-Role", brief="primary", comment="in short"),
+    ),
 }
 
 
 # Options without a default of their own that stand there with their example, because the whole around them would be empty without.
 LIVE = re.compile(
-    r"routes\[\]\.match\.\w+|policies\.NAME\.access\.\w+|policies\.NAME\.headers\.\w+\.set|defaults\.use|upstreams\.NAME\.health\.active\.path"
+    r"routes\[\]\.match\.\w+|policies\.NAME\.access\.\w+|policies\.NAME\.headers\.\w+\.set|defaults\.use|upstreams\.NAME\.health\.active\[\]\.path"
+    r"|.*\.header\.NAME\.(?!not)\w+|upstreams\.NAME\.sticky\.cookie|.*\.tcp\.\w+"
 )
 
 
@@ -139,6 +152,8 @@ def _words(option: Option, pad: str) -> Iterator[str]:
         facts.append("required")
     elif option.default not in (None, "", [], {}) and not isinstance(option.default, dict):
         facts.append(f"default {flow(option.default)}")
+    elif option.type == "mapping" and option.default is None and not option.is_short_form:
+        facts.append("default none")
     for line in (option.doc, " · ".join(facts) if facts != ["mapping"] else ""):
         yield from textwrap.wrap(
             line, WIDTH, initial_indent=f"{pad}# ", subsequent_indent=f"{pad}# ", break_long_words=False, break_on_hyphens=False

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from proxyd.config.base import ONE_OR_MORE, STRING, Model, Short
 from proxyd.config.headers import HeaderValue, SettableName
 from proxyd.config.match import Match, MatchField
+from proxyd.config.retry import HedgeField, RetryField
 from proxyd.config.text import Integer, Name, Text
 from proxyd.config.units import Duration, Within
 from proxyd.diagnostics.fail import fail, shown
@@ -129,6 +130,9 @@ class RouteTimeout(Model):
     first_byte: Annotated[Duration, Within("1ms", "1d", off=True)] = Field(
         Duration("30s"), description="From the request sent to the first byte of the answer; `none`: no bound."
     )
+    per_try: Annotated[Duration, Within("1ms", "1d", off=True)] = Field(
+        Duration(0), description="From the choice of a server to the head of its answer, for each try; `none`: no bound.", examples=["2s"]
+    )
     between_bytes: Annotated[Duration, Within("1ms", "1d", off=True)] = Field(
         Duration("60s"), description="Between two reads from, or writes to, the server; `none`: no bound."
     )
@@ -140,16 +144,8 @@ class RouteTimeout(Model):
     )
 
 
-class Retry(Model):
-    later: ClassVar[frozenset[str]] = frozenset({"when", "budget", "backoff"})
-
-    attempts: Annotated[Integer, Field(ge=0, le=10)] = Field(
-        2, description="Further tries after the first, each on another server; only what may be repeated is (RFC 9110 §9.2.2)."
-    )
-
-
 class Route(Model):
-    later: ClassVar[frozenset[str]] = frozenset({"cache", "rewrite", "sticky", "hedge", "concurrency", "mirror"})
+    later: ClassVar[frozenset[str]] = frozenset({"cache", "concurrency", "rewrite", "sticky", "mirror"})
 
     name: Name = Field("", description="Name in logs, metrics and `status`; made from `match` where it is missing.", examples=["shop-api"])
     match: MatchField = Field(
@@ -170,7 +166,12 @@ class Route(Model):
         None, description="Answer from the config.", examples=[{"status": 404}]
     )
     timeout: RouteTimeout = Field(RouteTimeout(), description="How long to wait; a timeout that passes is a 504.")
-    retry: Retry | None = Field(None, description="Unset: the upstream's `retry`.")
+    retry: RetryField | None = Field(
+        None, description="In place of the upstream's `retry`; in short a number of tries, or `none`.", examples=[2]
+    )
+    hedge: HedgeField | None = Field(
+        None, description="A second try beside a slow first one; unset: none. In short `p95`, or a duration.", examples=[{"after": "p95"}]
+    )
 
     @model_validator(mode="after")
     def _one_action(self) -> Self:

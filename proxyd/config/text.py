@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, PlainValidator, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StringConstraints, WithJsonSchema
 
 from proxyd.diagnostics.fail import fail, shown
 from proxyd.diagnostics.scalars import PlainFloat, PlainInt, written
@@ -31,6 +31,10 @@ def as_integer(value: object) -> object:
     return value
 
 
+def count_or_none(value: object) -> object:
+    return 0 if value == "none" else as_integer(value)
+
+
 def as_flag(value: object) -> bool:
     if isinstance(value, bool):
         return value
@@ -54,6 +58,12 @@ def is_name(value: object) -> bool:
 
 Text = Annotated[str, PlainValidator(as_text), WithJsonSchema({"type": ["string", "number", "boolean"]})]
 Integer = Annotated[int, BeforeValidator(as_integer)]
+Count = Annotated[  # `none` is 0: no bound, or none at all
+    int,
+    BeforeValidator(count_or_none),
+    Field(ge=0, le=1_000_000),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0, "maximum": 1_000_000}, {"const": "none"}]}),
+]
 Flag = Annotated[bool, PlainValidator(as_flag), WithJsonSchema({"type": "boolean"})]
 Name = Annotated[
     str,

@@ -1,22 +1,20 @@
-"""Upstreams: named services, their servers, how one is chosen, and how it is known to work."""
+"""Upstreams: named services, their servers, how one is chosen, and what holds on the way to it."""
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic import Field
 
 from proxyd.config.address import Address
-from proxyd.config.base import NONE, ONE_OR_MORE, STRING, Model, Short
-from proxyd.config.keys import Key
-from proxyd.config.match import check_host
-from proxyd.config.routes import Retry
-from proxyd.config.text import Flag, Integer, Text, as_text
-from proxyd.config.units import Duration, Percent, Within
-from proxyd.diagnostics.fail import fail, shown
+from proxyd.config.balance import Balance, BalanceField, Zones, ZonesField
+from proxyd.config.base import ONE_OR_MORE, STRING, Model, Short
+from proxyd.config.circuit import Circuit
+from proxyd.config.health import Health, HealthField
+from proxyd.config.retry import Retry, RetryField
+from proxyd.config.sticky import StickyField
+from proxyd.config.text import Count, Flag, Integer, Name
+from proxyd.config.units import Duration, Within
 
 
 def expand_server(value: object) -> object:
@@ -24,169 +22,20 @@ def expand_server(value: object) -> object:
 
 
 class Server(Model):
-    later: ClassVar[frozenset[str]] = frozenset({"zone", "max_requests"})
-
     address: Address = Field(
         description="`10.0.0.1:8080`, `[::1]:8080`, `name:8080` (looked up again by TTL) or `unix:/path`.", examples=["127.0.0.1:9001"]
     )
     weight: Annotated[Integer, Field(ge=1, le=65535)] = Field(1, description="Share of the requests, against the other servers' weights.")
-    backup: Flag = Field(False, description="Used only while no other server is usable.")
-
-
-def expand_balance(value: object) -> object:
-    if isinstance(value, str):
-        return {"kind": value}
-    if isinstance(value, dict) and "hash" in value and "kind" not in value:
-        return {"kind": "hash", **value}
-    return value
-
-
-class Balance(Model):
-    """Canonical form: `{kind: hash, hash: client.ip}`; short: `round_robin`, `{hash: client.ip}`."""
-
-    later: ClassVar[frozenset[str]] = frozenset({"maglev", "bounded_load", "ewma", "first"})
-
-    kind: Literal["round_robin", "least_conn", "p2c", "random", "hash"] = Field(
-        "round_robin",
-        description=(
-            "`round_robin` (smooth, by weight), `least_conn` (fewest requests in flight), `p2c` (the better of two at random), "
-            "`random`, `hash` (ketama)."
-        ),
+    backup: Flag = Field(False, description="Used only while no other server is usable: the same as `priority: 1`.")
+    priority: Annotated[Integer, Field(ge=0, le=15)] = Field(
+        0, description="Servers of the lowest number get the requests, as long as one of them is usable."
     )
-    hash: Key | None = Field(None, description="With `hash`: which part of the request decides.", examples=["client.ip"])
+    zone: Name | None = Field(None, description="Where it stands, see `zones`; a server without one counts as near.", examples=["b"])
+    max_requests: Count = Field(0, description="Requests at a time on this server, over all engines; `none`: no bound.", examples=[100])
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.kind == "hash" and self.hash is None:
-            raise fail("PXD-022", "`hash` needs a key", "write `balance: {hash: client.ip}`")
-        if self.kind != "hash" and self.hash is not None:
-            raise fail("PXD-024", f"`hash` has no meaning with `{self.kind}`", at=("hash",), key=True)
-        return self
-
-
-class StatusSet:
-    """Statuses as `200-299` or `200,204,301-302`."""
-
-    __slots__ = ("ranges",)
-
-    def __init__(self, text: str) -> None:
-        self.ranges: tuple[tuple[int, int], ...] = tuple(self._parse(part.strip(), text) for part in text.split(","))
-
-    @staticmethod
-    def _parse(part: str, text: str) -> tuple[int, int]:
-        found = re.match(r"([0-9]{3})(?:-([0-9]{3}))?\Z", part)
-        low, high = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
-        if not 100 <= low <= high <= 599:
-            raise fail(
-                "PXD-038", f"{shown(part)} is not a status or a range of them, in {shown(text)}", "like `200`, `200-299` or `200,204`"
-            )
-        return low, high
-
-    def __contains__(self, status: int) -> bool:
-        return any(low <= status <= high for low, high in self.ranges)
-
-    def __str__(self) -> str:
-        return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in self.ranges)
-
-    def __repr__(self) -> str:
-        return f"StatusSet({str(self)!r})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, StatusSet) and other.ranges == self.ranges
-
-    def __hash__(self) -> int:
-        return hash(self.ranges)
-
-    @classmethod
-    def validate(cls, value: object) -> StatusSet:
-        return value if isinstance(value, StatusSet) else cls(as_text(value))
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(cls.validate, serialization=core_schema.to_string_ser_schema())
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"type": ["string", "integer"]}
-
-
-def check_check_path(text: str) -> str:
-    if not re.match(r"/[\x21-\x7e]*\Z", text):
-        raise fail("PXD-038", f"{shown(text)} is not the path of a request", "begin with `/`, like `/healthz`")
-    return text
-
-
-class Active(Model):
-    path: Annotated[Text, AfterValidator(check_check_path)] | None = Field(
-        None, description="Path to GET on each server.", examples=["/healthz"]
-    )
-    tcp: Flag = Field(False, description="Instead of a path: a connection that opens is enough.")
-    interval: Annotated[Duration, Within("100ms", "1d")] = Field(Duration("5s"), description="From one check of a server to the next.")
-    timeout: Annotated[Duration, Within("10ms", "10m")] = Field(Duration("1s"), description="For a whole check; not more than `interval`.")
-    expect: StatusSet = Field(StatusSet("200-299"), description="Statuses that pass.")
-    rise: Annotated[Integer, Field(ge=1, le=100)] = Field(2, description="Passes in a row that bring a server back.")
-    fall: Annotated[Integer, Field(ge=1, le=100)] = Field(3, description="Failures in a row that take a server out.")
-    host: Annotated[Text, AfterValidator(check_host)] | None = Field(
-        None, description="Host of the check; unset: the server's address.", examples=["app.internal"]
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.path is None and not self.tcp:
-            raise fail("PXD-022", "an active check needs `path` or `tcp: true`", "write `health: /healthz`, or `health: tcp`")
-        if self.path is not None and self.tcp:
-            raise fail("PXD-024", "a check has `path` or `tcp`, not both", at=("tcp",), key=True)
-        if self.timeout > self.interval:
-            raise fail(
-                "PXD-039",
-                f"the check's timeout {self.timeout} is longer than its interval {self.interval}",
-                at=("timeout",) if "timeout" in self.model_fields_set else ("interval",),
-            )
-        return self
-
-
-class Passive(Model):
-    later: ClassVar[frozenset[str]] = frozenset({"error_rate", "window"})
-
-    consecutive_5xx: Annotated[Integer, Field(ge=1, le=1_000_000)] = Field(
-        5, description="Failures in a row (5xx, or no answer) of real requests that eject a server."
-    )
-    eject: Annotated[Duration, Within("100ms", "1d")] = Field(Duration("30s"), description="How long an ejected server gets no requests.")
-    max_ejected: Annotated[Percent, Within("0%", "100%")] = Field(
-        Percent("50%"), description="Most of an upstream's servers that may be ejected at a time; one may always be, a lone one never."
-    )
-
-
-def expand_health(value: object) -> object:
-    """`none`, `tcp` and `/path` all speak of the active check; passive ejection stays on."""
-    if value == "none":
-        return {"active": "none"}
-    if value == "tcp" or (isinstance(value, str) and value.startswith("/")):
-        return {"active": value}
-    if isinstance(value, str):
-        raise fail("PXD-034", f"{shown(value)} is not a health check", "write a path like `/healthz`, `tcp`, or `none`")
-    return value
-
-
-def expand_active(value: object) -> object:
-    if value == "none":
-        return None
-    if value == "tcp":
-        return {"tcp": True}
-    return {"path": value} if isinstance(value, str) else value
-
-
-def expand_none(value: object) -> object:
-    return None if value == "none" else value
-
-
-class Health(Model):
-    later: ClassVar[frozenset[str]] = frozenset({"panic"})
-
-    active: Annotated[Active | None, Short(expand_active, (NONE, STRING))] = Field(
-        None, description="Requests of proxyd's own; a path, `tcp`, or `none`.", examples=[{"path": "/healthz"}]
-    )
-    passive: Annotated[Passive | None, Short(expand_none, (NONE,))] = Field(Passive(), description="What real requests tell; or `none`.")
+    @property
+    def tier(self) -> int:
+        return max(self.priority, int(self.backup))
 
 
 class Pool(Model):
@@ -206,26 +55,29 @@ def expand_upstream(value: object) -> object:
 
 
 class Upstream(Model):
-    later: ClassVar[frozenset[str]] = frozenset({"discover", "circuit", "slow_start", "sticky"})
+    later: ClassVar[frozenset[str]] = frozenset({"discover"})
 
     servers: Annotated[tuple[Annotated[Server, Short(expand_server, (STRING,))], ...], ONE_OR_MORE] = Field(
         description="Its servers.",
         examples=[["127.0.0.1:9001", {"address": "127.0.0.1:9002", "weight": 2}]],
         min_length=1,
     )
-    balance: Annotated[
-        Balance,
-        Short(
-            expand_balance,
-            (
-                {"enum": ["round_robin", "least_conn", "p2c", "random"]},
-                {"type": "object", "properties": {"hash": STRING}, "required": ["hash"], "additionalProperties": False},
-            ),
-        ),
-    ] = Field(Balance(), description="How a server is chosen.", examples=["least_conn"])
-    health: Annotated[Health, Short(expand_health, (NONE, STRING))] = Field(
-        Health(), description="How a server is known to work.", examples=["/healthz"]
+    balance: BalanceField = Field(Balance(), description="How a server is chosen.", examples=["least_conn"])
+    sticky: StickyField | None = Field(
+        None,
+        description="Requests of one client stay with one server while it is usable: by a cookie, a field or its address.",
+        examples=[{"cookie": {"name": "pxd_server"}}],
     )
-    pool: Pool = Field(Pool(), description="Idle connections to the servers.")
+    zones: ZonesField = Field(Zones(), description="What the servers' zones mean.", examples=[{"prefer": "local"}])
+    slow_start: Annotated[Duration, Within("1s", "1h", off=True)] = Field(
+        Duration(0),
+        description="How long a server that comes back, or comes anew, takes to its full weight (not when proxyd starts); or `none`.",
+        examples=["30s"],
+    )
+    health: HealthField = Field(Health(), description="How a server is known to work.", examples=["/healthz"])
+    circuit: Circuit = Field(Circuit(), description="How much it may be asked, and when to stop asking.")
+    retry: RetryField = Field(
+        Retry(), description="What to do when a server fails before its answer begins; in short a number of tries, or `none`.", examples=[2]
+    )
     timeout: UpstreamTimeout = Field(UpstreamTimeout(), description="How long to wait for a server.")
-    retry: Retry = Field(Retry(), description="What to do when a server fails before its answer begins.")
+    pool: Pool = Field(Pool(), description="Idle connections to the servers.")

@@ -19,7 +19,13 @@ class Member:
     source: str                             # as the config spells it: "app.internal:8080"
     address: tuple[str, int] | str | None
     weight: int
-    backup: bool
+    tier: int = 0                           # the lowest tier with a usable server gets the requests; `backup: true` is 1
+    zone: str = ""                          # "": none is told
+    max_requests: int = 0                   # 0: no bound
+
+    @property
+    def backup(self) -> bool:
+        return self.tier > 0
 
 
 Members = Mapping[str, tuple[Member, ...]]
@@ -54,7 +60,11 @@ def _members(servers: tuple[Server, ...], addresses: Mapping[str, tuple[str, ...
             places = [Address(host=literal, port=address.port) for literal in addresses.get(address.host, ())]
         for place in places:
             native = place.path if place.is_unix else (place.host, place.port)
-            found.setdefault(str(place), Member(str(place), source, native, server.weight, server.backup))
+            found.setdefault(str(place), _member(server, str(place), native))
         if not places:
-            found.setdefault(source, Member(source, source, None, server.weight, server.backup))
+            found.setdefault(source, _member(server, source, None))
     return tuple(found.values())
+
+
+def _member(server: Server, label: str, address: tuple[str, int] | str | None) -> Member:
+    return Member(label, str(server.address), address, server.weight, server.tier, server.zone or "", server.max_requests)

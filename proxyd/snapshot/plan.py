@@ -125,8 +125,15 @@ def _leaves(path: str, old: Any, new: Any) -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys((*old, *new)):
             yield from _leaves(f"{path}.{key}" if path else str(key), old.get(key), new.get(key))
+    elif isinstance(old, tuple) and isinstance(new, tuple) and len(old) == len(new) and all(map(_is_mapping, (*old, *new))):
+        for index, (before, after) in enumerate(zip(old, new, strict=True)):
+            yield from _leaves(f"{path}[{index}]", before, after)
     elif old != new:
         yield f"{path}: {_shown(old)} -> {_shown(new)}"
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, dict)
 
 
 def _shown(value: Any) -> str:

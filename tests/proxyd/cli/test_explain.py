@@ -48,7 +48,7 @@ def test_spellings_of_a_code(code: str, run: Run) -> None:
 
 def test_an_option_by_its_path(run: Run) -> None:
     text = run("explain", "upstreams.api.health.active.interval").stdout
-    assert text.startswith("upstreams.NAME.health.active.interval\n")
+    assert text.startswith("upstreams.NAME.health.active[].interval\n")
     assert "type    duration" in text
     assert "default 5s" in text
 

@@ -44,8 +44,7 @@ def test_options() -> None:
     upstream = config.upstreams["servers"]
     assert [str(server.address) for server in upstream.servers] == ["a:1", "b:2"]
     assert upstream.balance.kind == "p2c"
-    assert upstream.health.active is not None
-    assert upstream.health.active.path == "/healthz"
+    assert [active.path for active in upstream.health.active] == ["/healthz"]
     assert config.runtime.threads == 2
     assert config.log.access is None
     assert config_of(":1", "a:1", log="json").log.access is not None

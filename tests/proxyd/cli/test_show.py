@@ -29,7 +29,7 @@ def test_without_defaults(run: Run, write: Write) -> None:
     found = yaml.safe_load(run("show", "config", "-c", write("a.yaml", TEXT)).stdout)
     assert found["listeners"] == {"default": {"bind": [":8080"]}}
     assert found["upstreams"]["app"]["servers"] == [{"address": "127.0.0.1:9001"}, {"address": "127.0.0.1:9002", "weight": 3}]
-    assert found["upstreams"]["app"]["health"] == {"active": {"path": "/healthz"}}
+    assert found["upstreams"]["app"]["health"] == {"active": [{"path": "/healthz"}]}
     assert found["log"] == {"access": "none"}
     assert "runtime" not in found
 

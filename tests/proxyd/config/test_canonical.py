@@ -7,7 +7,7 @@ import yaml
 
 from proxyd.config import Config, load_text
 from proxyd.config.canonical import canonical, canonical_text, config_hash, dump
-from proxyd.config.model import Limits
+from proxyd.config.model import Limits, Passive, Retry
 from proxyd.diagnostics.compose import compose
 from proxyd.diagnostics.diagnostic import Source
 from proxyd.diagnostics.marked import mark
@@ -45,16 +45,40 @@ def test_every_shorthand_is_written_out() -> None:
     assert canonical(Limits())["body_size"] == "none"
     assert shown["log"] == {"level": "info", "access": "none"}
     assert "listen" not in shown
-    assert shown["upstreams"]["default"]["health"] == {
-        "active": "none",
-        "passive": {"consecutive_5xx": 5, "eject": "30s", "max_ejected": "50%"},
-    }
+    assert shown["upstreams"]["default"]["health"] == {"passive": canonical(Passive()), "panic": "0%", "fail_open": False}
+    assert canonical(Passive())["latency"] == "none"
+    assert canonical(Retry())["backoff"] == {"base": "25ms", "factor": 2, "max": "250ms", "jitter": "full"}
 
 
 def test_the_text_is_yaml_for_the_same() -> None:
     loaded = config(SHORT)
     assert yaml.safe_load(canonical_text(loaded)) == canonical(loaded)
     assert load_text(canonical_text(loaded), env={}).config == loaded
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "balance: ip_hash",
+        "balance: {maglev: 'header:X', bounded_load: 1.25}",
+        "sticky: source",
+        "sticky: {cookie: {name: a, max_age: 1d, same_site: none, secure: true, secret: 0123456789abcdef}}",
+        "sticky: {app_cookie: SID}",
+        "zones: none",
+        "retry: none",
+        "retry: {when: [5xx, timeout], budget: 50%, backoff: {base: 2s, factor: 1.5, max: 8s, jitter: none}, retry_after: none}",
+        "retry: {backoff: none, idempotency_key: true}",
+        "circuit: {max_requests: 5, max_pending: 2, error_ratio: 50%, adaptive: {tolerance: 1.5}}",
+        "health: {active: tcp, passive: {success_rate: on, latency: on, consecutive_5xx: none, error_rate: 50%}}",
+        "health: {active: [/a, tcp, {tcp: {send: \"a\\r\\n\", expect: b}, port: 5}]}",
+        "health: {active: {path: /a, body: {regex: '^ok'}, header: {X-A: b, X-C: {present: false}, X-D: {regex: a+, not: true}}}}",
+        "health: {active: {path: /a, body: ok, method: POST, headers: {A: b}, interval_down: 30s, jitter: 0%, initial: up}}",
+        "health: {passive: none, panic: 50%, fail_open: true}",
+    ],
+)
+def test_the_canonical_form_of_an_upstream_loads_to_the_same(text: str) -> None:
+    loaded = config(f"listen: :1\nto: a\nupstreams: {{a: {{servers: ['a:1', {{address: 'b:1', zone: x, priority: 3}}], {text}}}}}\n")
+    assert load_text(canonical_text(loaded, secrets=True), env={}).config == loaded
 
 
 def test_what_matters_changes_the_hash() -> None:

@@ -8,7 +8,7 @@ from proxyd.config.explain import explain, explain_code, find, suggest
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        ("upstreams.api.health.active.interval", "upstreams.NAME.health.active.interval"),
+        ("upstreams.api.health.active.interval", "upstreams.NAME.health.active[].interval"),
         ("upstreams.api.servers[0].address", "upstreams.NAME.servers[].address"),
         ("upstreams.NAME.servers.address", "upstreams.NAME.servers[].address"),
         ("routes[3].timeout.total", "routes[].timeout.total"),
@@ -28,7 +28,7 @@ def test_paths_that_lead_nowhere(text: str) -> None:
 
 
 def test_options_by_the_end_of_their_path() -> None:
-    assert [option.path for option in find("interval")] == ["upstreams.NAME.health.active.interval"]
+    assert [option.path for option in find("interval")] == ["upstreams.NAME.health.active[].interval"]
     assert "routes[].timeout.connect" in [option.path for option in find("timeout.connect")]
     assert [option.path for option in find("log")] == ["log"]
     assert find("") == find("nope") == []
@@ -36,7 +36,7 @@ def test_options_by_the_end_of_their_path() -> None:
 
 def test_suggestions() -> None:
     assert suggest("upstreams.app.blance") == "upstreams.NAME.balance"
-    assert suggest("intervl") == "upstreams.NAME.health.active.interval"
+    assert suggest("intervl") == "upstreams.NAME.health.active[].interval"
     assert suggest("zzzzzzzz") is None
     assert suggest("") is None
 

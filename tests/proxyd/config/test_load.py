@@ -83,7 +83,7 @@ error[PXD-021]: unknown option `wieght` in `upstreams.app.servers[0]`
   |
 5 |       - {{address: 127.0.0.1:9001, wieght: 3}}
   |                                   ^^^^^^
-  = help: did you mean `weight`? allowed: address, backup, weight
+  = help: did you mean `weight`? allowed: address, backup, max_requests, priority, weight, zone
 """
     )
 

@@ -25,8 +25,8 @@ def test_types_are_words() -> None:
         "listeners.NAME.bind": "list of address to listen on",
         "listeners.NAME.limits.min_body_rate": "rate",
         "listeners.NAME.limits.per_client": "whole number or `none`",
-        "upstreams.NAME.health.active.tcp": "true or false",
-        "upstreams.NAME.balance.kind": "round_robin | least_conn | p2c | random | hash",
+        "upstreams.NAME.health.active.tcp": "mapping",
+        "upstreams.NAME.balance.kind": "round_robin | least_conn | p2c | ewma | random | first | hash | maglev",
         "upstreams.NAME.balance.hash": "key",
         "upstreams.NAME.health.active.expect": "statuses",
         "upstreams.NAME.health.passive.max_ejected": "percentage",
@@ -43,7 +43,7 @@ def test_types_are_words() -> None:
 
 def test_facts_of_one_option() -> None:
     assert at("upstreams.api.health.active.interval").as_dict() == {
-        "path": "upstreams.NAME.health.active.interval",
+        "path": "upstreams.NAME.health.active[].interval",
         "type": "duration",
         "doc": "From one check of a server to the next.",
         "default": "5s",
@@ -53,13 +53,14 @@ def test_facts_of_one_option() -> None:
     assert at("listeners.web.limits.body_size").bounds == "1B to 8TiB, or none"
     assert at("upstreams.app.servers").required
     assert at("upstreams.app.health").short_forms == ["`none`", "text"]
-    assert at("upstreams.app.servers").children == ["address", "weight", "backup"]
+    assert at("upstreams.app.servers").children == ["address", "weight", "backup", "priority", "zone", "max_requests"]
     assert at("listen").is_short_form
 
 
 def test_defaults_are_as_in_the_file() -> None:
     assert at("upstreams.app.balance").default == {"kind": "round_robin"}
     assert at("admin.bind").default == ["auto"]
-    assert at("upstreams.app.health.active.tcp").default is False
+    assert at("upstreams.app.health.fail_open").default is False
+    assert at("upstreams.app.retry.backoff.factor").default == 2
     assert at("listeners.web.limits.body_size").default == "none"
     assert at("upstreams.app.servers").default is None

@@ -32,7 +32,7 @@ def test_it_shows_the_defaults() -> None:
         assert getattr(config, name) == Config.model_fields[name].default
     assert config.listeners["web"].limits == type(config.listeners["web"].limits)()
     app = config.upstreams["app"]
-    for name in ("balance", "pool", "timeout", "retry"):
+    for name in ("balance", "pool", "timeout", "retry", "zones", "slow_start"):
         assert getattr(app, name) == Upstream.model_fields[name].default
 
 
@@ -46,6 +46,6 @@ def test_its_commented_options_are_right_too() -> None:
             continue
         text = "\n".join([*lines[:number], found[1] + found[2], *lines[number + 1 :]])
         codes = {item.code for item in load_text(text, env={}).diagnostics}
-        assert codes <= {"PXD-006", "PXD-024", "PXD-072", "PXD-103", "PXD-101", "PXD-102"}, (line, codes)
+        assert codes <= {"PXD-006", "PXD-009", "PXD-024", "PXD-072", "PXD-103", "PXD-101", "PXD-102"}, (line, codes)
         tried += 1
     assert tried > 10

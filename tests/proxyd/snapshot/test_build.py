@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from proxyd_ext.snapshot.spec import (
     AccessFilter,
     ConsultAction,
     HeadersFilter,
+    HedgeSpec,
     ProxyAction,
     RedirectAction,
     RespondAction,
@@ -23,6 +25,8 @@ from proxyd_ext.snapshot.spec import (
     TargetSpec,
 )
 from tests.support.config import config_of
+
+RETRY = RetrySpec(backoff_ms=25, retry_after_max_ms=2_000)     # what the model says; an engine alone would not wait
 
 
 def build(text: str, addresses: dict[str, tuple[str, ...]] | None = None) -> SnapshotSpec:
@@ -84,10 +88,13 @@ def test_what_a_route_matches(match: str, host: str, path: str, exact: bool, met
 @pytest.mark.parametrize(
     ("action", "expected"),
     [
-        ("to: a", ProxyAction((TargetSpec(0, 100),))),
-        ("to: {b: 95, a: 5}", ProxyAction((TargetSpec(1, 95), TargetSpec(0, 5)))),
-        ("to: a, timeout: {first_byte: 1s, between_bytes: 2s, total: 3s, tunnel_idle: none}",
-         ProxyAction((TargetSpec(0, 100),), first_byte_ms=1000, between_bytes_ms=2000, total_ms=3000, tunnel_idle_ms=0)),
+        ("to: a", ProxyAction((TargetSpec(0, 100, retry=RETRY),))),
+        ("to: {b: 95, a: 5}", ProxyAction((TargetSpec(1, 95, retry=RETRY), TargetSpec(0, 5, retry=RETRY)))),
+        ("to: a, timeout: {first_byte: 1s, between_bytes: 2s, total: 3s, tunnel_idle: none, per_try: 4s}",
+         ProxyAction((TargetSpec(0, 100, retry=RETRY),), first_byte_ms=1000, between_bytes_ms=2000, total_ms=3000, per_try_ms=4000,
+                     tunnel_idle_ms=0)),
+        ("to: a, hedge: 200ms", ProxyAction((TargetSpec(0, 100, retry=RETRY),), hedge=HedgeSpec(200))),
+        ("to: a, hedge: {after: p95, max: 2}", ProxyAction((TargetSpec(0, 100, retry=RETRY),), hedge=HedgeSpec(0, 2))),
         ("redirect: {to: 'https://x{path}{query}', status: 301}", RedirectAction(301, "https://x{path}{query}")),
         ("respond: {status: 200, body: 'hé', content_type: text/x, headers: {X-A: 1}}",
          RespondAction(200, "hé".encode(), "text/x", b"X-A: 1\r\n")),
@@ -128,7 +135,7 @@ def test_the_defaults_of_model_and_spec_are_the_same() -> None:
     plain = type(listener)(listener.listener, "default", 0, listener.stats, buffer=listener.buffer, per_client=listener.per_client)
     assert listener == plain
     assert upstream == type(upstream)(upstream.name, upstream.state, upstream.members)
-    assert action == ProxyAction((TargetSpec(0),))
+    assert action == ProxyAction((TargetSpec(0, retry=RETRY),))
 
 
 def test_an_upstream_with_its_options() -> None:
@@ -149,7 +156,7 @@ def test_an_upstream_with_its_options() -> None:
     assert (upstream.passive_failures, upstream.eject_ms, upstream.max_ejected_percent) == (9, 10_000, 30)
     assert (upstream.pool_max, upstream.pool_idle_ms) == (5, 7000)
     assert isinstance(action, ProxyAction)
-    assert action.targets == (TargetSpec(0, 100, connect_ms=1000, retry=RetrySpec(attempts=0)),)
+    assert action.targets == (TargetSpec(0, 100, connect_ms=1000, retry=replace(RETRY, attempts=0)),)
     assert [(member.server.label, member.weight, member.tier) for member in upstream.members] == [
         ("10.0.0.1:80", 3, 0),
         ("unix:/run/a.sock", 1, 1),
@@ -179,9 +186,9 @@ def test_a_routes_own_connect_timeout_and_retries_go_before_the_upstreams() -> N
     """)
     actions = [entry.action for entry in spec.tables[0]]
     assert [action.targets for action in actions if isinstance(action, ProxyAction)] == [
-        (TargetSpec(0, 100, 2000, RetrySpec(5)),),
-        (TargetSpec(0, 100, 1000, RetrySpec(5)),),
-        (TargetSpec(0, 1, 2000, RetrySpec(0)), TargetSpec(1, 2, 3000, RetrySpec(0))),
+        (TargetSpec(0, 100, 2000, replace(RETRY, attempts=5)),),
+        (TargetSpec(0, 100, 1000, replace(RETRY, attempts=5)),),
+        (TargetSpec(0, 1, 2000, replace(RETRY, attempts=0)), TargetSpec(1, 2, 3000, replace(RETRY, attempts=0))),
     ]
     assert [upstream.name for upstream in spec.upstreams] == ["app", "other"]
 

@@ -1,0 +1,64 @@
+"""Regular expressions in the config: `{regex: TEXT}` where otherwise plain text stands. The engine's own language, in linear time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxyd.config.text import as_text
+from proxyd.diagnostics.fail import fail, shown
+
+LONGEST = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Regex:
+    """A pattern that the engine takes. Canonical form: `{regex: pattern}`."""
+
+    pattern: str
+
+    def __str__(self) -> str:
+        return f"~{self.pattern}"
+
+
+def check_regex(text: str) -> str:
+    """The pattern, if the engine compiles it. Unanchored but for `^` and `$`."""
+    # Here, because the compiler is a part of the engine that only configs with patterns need.
+    from proxyd_ext.route.regex import Regex as Compiled
+    from proxyd_ext.route.regex import RegexError
+
+    if not text:
+        raise fail("PXD-038", "an empty regular expression, which is found in everything", "leave it out")
+    if len(text) > LONGEST:
+        raise fail("PXD-033", f"the regular expression has {len(text)} characters", f"allowed: up to {LONGEST}")
+    try:
+        Compiled(text)
+    except RegexError as error:
+        raise fail("PXD-038", f"{shown(text)} is not a regular expression: {error.what}", _help(text, error.position)) from None
+    return text
+
+
+def _help(text: str, position: int) -> str:
+    if "(?=" in text or "(?!" in text or "(?<" in text or any(f"\\{digit}" in text for digit in "123456789"):
+        return "look-around and back-references are no part of this language: they have no bound on their time"
+    return f"at character {position + 1}, before {shown(text[position:])}" if 0 < position < len(text) else "see `proxyd explain PXD-038`"
+
+
+def parse_regex(value: dict[str, object]) -> Regex:
+    """From `{regex: TEXT}`."""
+    for name in value:
+        if name != "regex":
+            raise fail("PXD-021", f"unknown option {shown(name)}", "allowed: regex", at=(name,), key=True)
+    if "regex" not in value:
+        raise fail("PXD-022", "the mapping is empty", "write text, or `{regex: …}`")
+    try:
+        return Regex(check_regex(as_text(value["regex"])))
+    except Exception as error:
+        raise _within(error) from None
+
+
+def _within(error: Exception) -> Exception:
+    """The same error, pointing at the pattern inside the mapping."""
+    context = getattr(error, "context", None)
+    if context is None or "message" not in context:
+        return error
+    return fail(getattr(error, "type", "PXD-038"), context["message"], context["help"], at=("regex",))
