@@ -1,0 +1,95 @@
+"""What a config asks of the parts that look after servers: active checks, tests for outliers, governors."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from proxyd.config.regex import Regex
+from proxyd.governor.breaker import BreakerPolicy
+from proxyd.governor.governor import GovernorPolicy
+from proxyd.governor.gradient import AdaptivePolicy
+from proxyd.health.check import Check, HttpCheck, TcpCheck
+from proxyd.health.expect import Test
+from proxyd.health.outliers import Latency, OutlierPolicy, SuccessRate
+
+if TYPE_CHECKING:
+    from proxyd.config.checks import Active
+    from proxyd.config.circuit import Circuit
+    from proxyd.config.health import Passive
+    from proxyd.config.model import Config
+
+
+def build_checks(active: tuple[Active, ...]) -> tuple[Check, ...]:
+    return tuple(map(_check, active))
+
+
+def _check(active: Active) -> Check:
+    rhythm = _rhythm(active)
+    if active.tcp is not None:
+        return TcpCheck(active.tcp.send.encode(), active.tcp.expect.encode(), **rhythm)
+    body = active.body
+    return HttpCheck(
+        active.path or "/",
+        active.expect.ranges,
+        active.host or "",
+        active.method,
+        tuple(active.headers.items()),
+        None if body is None else Test("regex", body.pattern) if isinstance(body, Regex) else Test("contains", body),
+        tuple((name, Test(test.kind, test.value, test.negate)) for name, test in active.header.items()),
+        **rhythm,
+    )
+
+
+def _rhythm(active: Active) -> dict[str, Any]:
+    """The fields of `proxyd.health.check.Rhythm`."""
+    failing, down = active.interval_failing, active.interval_down
+    return {
+        "interval": active.interval.seconds,
+        "interval_failing": None if failing is None else failing.seconds,
+        "interval_down": None if down is None else down.seconds,
+        "jitter": int(active.jitter) / 100,
+        "timeout": active.timeout.seconds,
+        "rise": active.rise,
+        "fall": active.fall,
+        "initial": active.initial,
+        "port": active.port or 0,
+    }
+
+
+def outlier_policy(passive: Passive | None) -> OutlierPolicy:
+    if passive is None:
+        return OutlierPolicy()
+    rate, slow = passive.success_rate, passive.latency
+    return OutlierPolicy(
+        window=passive.window.seconds,
+        eject=passive.eject.seconds,
+        eject_max=passive.eject_max.seconds,
+        max_ejected=int(passive.max_ejected) / 100,
+        error_rate=None if passive.error_rate is None else int(passive.error_rate) / 100,
+        min_requests=passive.min_requests,
+        success_rate=None if rate is None else SuccessRate(float(rate.deviations.number), rate.min_servers, rate.min_requests),
+        latency=None if slow is None else Latency(float(slow.factor.number), slow.min_servers, slow.min_requests),
+    )
+
+
+def governor_policy(circuit: Circuit, hedge: float | None) -> GovernorPolicy:
+    """`hedge`: see `hedge_percentiles`."""
+    ratio, adaptive = circuit.error_ratio, circuit.adaptive
+    breaker = None
+    if ratio is not None:
+        breaker = BreakerPolicy(int(ratio) / 100, circuit.window.seconds, circuit.min_requests, circuit.open_for.seconds, circuit.probes)
+    limit = None if adaptive is None else AdaptivePolicy(adaptive.min, adaptive.max, float(adaptive.tolerance.number))
+    return GovernorPolicy(breaker, limit, hedge)
+
+
+def hedge_percentiles(config: Config) -> dict[str, float]:
+    """Upstream -> the percentile after which its routes hedge, for those that hedge by one. It has one delay, so of several percentiles the
+    highest counts: rather a hedge too few."""
+    found: dict[str, float] = {}
+    for listener in config.listeners.values():
+        for route in config.routes_of(listener):
+            if route.hedge is None or not isinstance(route.hedge.after, str):
+                continue
+            share = int(route.hedge.after.removeprefix("p")) / 100
+            for upstream in route.to or ():
+                found[upstream] = max(found.get(upstream, 0.0), share)
+    return found

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+
+from proxyd.governor.breaker import BreakerPolicy
+from proxyd.governor.governor import GovernorPolicy
+from proxyd.governor.gradient import AdaptivePolicy
+from proxyd.health.check import HttpCheck, TcpCheck
+from proxyd.health.expect import Test
+from proxyd.health.outliers import Latency, OutlierPolicy, SuccessRate
+from proxyd.upkeep import build_checks, governor_policy, hedge_percentiles, outlier_policy
+from tests.support.config import config_of, upstream_of
+
+
+def test_checks_by_default() -> None:
+    assert build_checks(upstream_of("health: none").health.active) == ()
+    assert build_checks(upstream_of("health: /healthz").health.active) == (HttpCheck("/healthz"),)
+    assert build_checks(upstream_of("health: tcp").health.active) == (TcpCheck(),)
+
+
+def test_every_option_of_a_check() -> None:
+    health = upstream_of(
+        "health: {active: [{path: /z, method: POST, host: a.example, headers: {X-Key: k}, expect: '200,301-302', body: {regex: '^ok'}, "
+        "header: {X-Role: primary, X-Old: {present: false}}, port: 81, interval: 4s, interval_failing: 1s, interval_down: 9s, jitter: 20%, "
+        "timeout: 500ms, rise: 4, fall: 5, initial: up}, {tcp: {send: \"PING\\r\\n\", expect: +PONG}}, {path: /b, body: ready}]}"
+    ).health
+    http, tcp, body = build_checks(health.active)
+    assert http == HttpCheck(
+        "/z", ((200, 200), (301, 302)), "a.example", "POST", (("X-Key", "k"),), Test("regex", "^ok"),
+        (("X-Role", Test("exact", "primary")), ("X-Old", Test("present", negate=True))),
+        port=81, interval=4, interval_failing=1, interval_down=9, jitter=0.2, timeout=0.5, rise=4, fall=5, initial="up",
+    )
+    assert tcp == TcpCheck(b"PING\r\n", b"+PONG")
+    assert body == HttpCheck("/b", body=Test("contains", "ready"))
+
+
+@pytest.mark.parametrize(
+    ("options", "policy"),
+    [
+        ("health: {passive: none}", OutlierPolicy()),
+        ("health: none", OutlierPolicy()),
+        ("health: {passive: {success_rate: on, latency: on}}", OutlierPolicy(success_rate=SuccessRate(), latency=Latency())),
+        (
+            "health: {passive: {error_rate: 55%, window: 20s, min_requests: 7, eject: 5s, eject_max: 1m, max_ejected: 29%, "
+            "success_rate: {deviations: 2.5, min_servers: 3, min_requests: 50}, latency: {factor: 4, min_servers: 6, min_requests: 70}}}",
+            OutlierPolicy(20, 5, 60, 0.29, 0.55, 7, SuccessRate(2.5, 3, 50), Latency(4, 6, 70)),
+        ),
+    ],
+)
+def test_outliers(options: str, policy: OutlierPolicy) -> None:
+    assert outlier_policy(upstream_of(options).health.passive) == policy
+
+
+@pytest.mark.parametrize(
+    ("options", "policy"),
+    [
+        ("circuit: {max_requests: 5}", GovernorPolicy()),
+        ("circuit: {error_ratio: 50%, adaptive: on}", GovernorPolicy(BreakerPolicy(0.5), AdaptivePolicy())),
+        (
+            "circuit: {error_ratio: 10%, window: 5s, min_requests: 9, open_for: 3s, probes: 2, "
+            "adaptive: {min: 5, max: 50, tolerance: 1.5}}",
+            GovernorPolicy(BreakerPolicy(0.1, 5, 9, 3, 2), AdaptivePolicy(5, 50, 1.5)),
+        ),
+    ],
+)
+def test_governors(options: str, policy: GovernorPolicy) -> None:
+    assert governor_policy(upstream_of(options).circuit, None) == policy
+
+
+def test_an_upstream_has_one_hedge_delay() -> None:
+    config = config_of(
+        "listen: :8080\n"
+        "upstreams: {a: {servers: ['127.0.0.1:1']}, b: {servers: ['127.0.0.1:2']}, c: {servers: ['127.0.0.1:3']}}\n"
+        "routes:\n"
+        "- {match: /1, to: a, hedge: p90}\n"
+        "- {match: /2, to: {a: 1, b: 1}, hedge: p99}\n"
+        "- {match: /3, to: {a: 1, b: 1}, hedge: p50}\n"
+        "- {match: /4, to: c, hedge: 200ms}\n"
+        "- {match: /5, to: c}\n"
+    )
+    assert hedge_percentiles(config) == {"a": 0.99, "b": 0.99}
+    assert governor_policy(config.upstreams["a"].circuit, 0.99) == GovernorPolicy(hedge=0.99)
