@@ -30,6 +30,7 @@ from proxyd.engines import Callbacks, EngineSet
 from proxyd.files import allow_many_files
 from proxyd.governor.governor import Governors
 from proxyd.health.monitor import HealthMonitor
+from proxyd.health.passive import Outliers
 from proxyd.loading import Loaded, load_given, load_path
 from proxyd.notify import Notifier
 from proxyd.passed import PassedFds
@@ -123,6 +124,7 @@ class Daemon:
             names=Names(self._tasks, self._clock, self._resolver, self._moved.set),
             health=HealthMonitor(self._tasks, self._clock, on_change=self._on_change, on_readmitted=ejections.on_readmitted),
             ejections=ejections,
+            outliers=Outliers(self._tasks, self._clock, ejections),
             governors=Governors(self._tasks, self._clock),
             since=Since(self._clock),
             services=[factory(self) for factory in self._factories],

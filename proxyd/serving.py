@@ -22,9 +22,10 @@ from proxyd.diagnostics import Diagnostic
 from proxyd.discovery.names import Names
 from proxyd.ejections import Ejections
 from proxyd.engines import EngineSet
-from proxyd.governor.governor import Governors
-from proxyd.health.check import Check, HttpCheck, TcpCheck
+from proxyd.governor.governor import Governed, Governors
+from proxyd.health.check import Address
 from proxyd.health.monitor import HealthMonitor, Wanted
+from proxyd.health.passive import Judged, Outliers
 from proxyd.logs import AccessSink
 from proxyd.passed import PassedFds
 from proxyd.since import Since
@@ -34,12 +35,14 @@ from proxyd.snapshot.members import Members, members_of, names_of, needs_lookup
 from proxyd.snapshot.store import ListenerKey, Store
 from proxyd.sockets import BindError, Bound, close_all, open_bound
 from proxyd.state import DaemonError, Service
+from proxyd.upkeep import build_checks, governor_policy, hedge_percentiles, outlier_policy
 from proxyd.views import Views
 from proxyd_ext.io.listener import Listener
 from proxyd_ext.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from proxyd.config.model import Active, Config
+    from proxyd.config.model import Config
+    from proxyd_ext.balance.server import Server
 
 NAMES_WAIT = 2.0    # seconds that a start or a reload waits for the first answers of new names
 
@@ -55,6 +58,7 @@ class Serving:
     names: Names
     health: HealthMonitor
     ejections: Ejections
+    outliers: Outliers
     governors: Governors
     since: Since
     services: Sequence[Service]
@@ -212,6 +216,8 @@ class Serving:
         self.store.depart_others(dict(_binds(candidate.config)).keys())
         await self._forget_names()
         await self.health.apply(wanted)
+        await self.outliers.apply(self._judged(candidate))
+        await self.governors.apply(self._governed(candidate))
         self.sweep()
 
     async def _abandon(self) -> None:
@@ -222,21 +228,27 @@ class Serving:
     async def _forget_names(self) -> None:
         await self.names.only(names_of(self.current.config) if self.current is not None else ())
 
+    def _servers(self, compiled: Compiled, upstream: str) -> Iterator[tuple[str, Address, Server]]:
+        """Label, address and handle of every server that has an address."""
+        for member in compiled.members[upstream]:
+            if member.address is not None:
+                yield member.label, member.address, self.store.server(upstream, member.label, member.address)
+
     def _checks(self, compiled: Compiled) -> Iterator[Wanted]:
         for name, upstream in compiled.config.upstreams.items():
-            checks = () if upstream.health.active is None else (build_check(upstream.health.active),)
-            for member in compiled.members[name]:
-                if member.address is not None:
-                    yield Wanted(name, member.label, member.address, self.store.server(name, member.label, member.address), checks)
+            checks = build_checks(upstream.health.active)
+            for label, address, server in self._servers(compiled, name):
+                yield Wanted(name, label, address, server, checks)
 
+    def _judged(self, compiled: Compiled) -> Iterator[Judged]:
+        for name, upstream in compiled.config.upstreams.items():
+            servers = tuple((label, server) for label, _, server in self._servers(compiled, name))
+            yield Judged(name, outlier_policy(upstream.health.passive), servers)
 
-def build_check(active: Active) -> Check:
-    interval, timeout = active.interval.seconds, active.timeout.seconds
-    if active.path is None:
-        return TcpCheck(interval=interval, timeout=timeout, rise=active.rise, fall=active.fall)
-    return HttpCheck(
-        active.path, active.expect.ranges, active.host or "", interval=interval, timeout=timeout, rise=active.rise, fall=active.fall
-    )
+    def _governed(self, compiled: Compiled) -> Iterator[Governed]:
+        hedges = hedge_percentiles(compiled.config)
+        for name, upstream in compiled.config.upstreams.items():
+            yield Governed(name, governor_policy(upstream.circuit, hedges.get(name)), self.store.upstream(name))
 
 
 def _binds(config: Config) -> Iterator[tuple[ListenerKey, tuple[BindAddress, str]]]:
