@@ -30,9 +30,21 @@ LOG_FAILED = Code("PXD-213", "The access log cannot be opened", "Its folder is m
 ENGINE_DIED = Code("PXD-214", "An engine ended unexpectedly", "The daemon leaves with exit code 1, so that its manager starts it anew.")
 SERVICE_FAILED = Code("PXD-215", "A part of the daemon cannot take the config", (
     "The message names the part and its reason. Nothing was changed."))
+NO_UPSTREAM = Code("PXD-220", "There is no such upstream", "`proxyd upstream list` prints those of the running config.")
+NO_SERVER = Code("PXD-221", "The upstream has no such server", (
+    "A server is named by its address as `proxyd upstream list` prints it, or by its spelling in the config when that is a name."))
+LAST_SERVER = Code("PXD-222", "The upstream would have no usable server", (
+    "Nothing was changed: every request to the upstream would fail. Make another server ready first, or say `--force` (`?force=1`)."))
+SERVER_EXISTS = Code("PXD-223", "The upstream has this server", (
+    "Nothing was changed. `proxyd upstream weight` changes its weight, `ready` brings it back from drain or maintenance."))
+CHANGE_INVALID = Code("PXD-224", "The change of a server is not valid", (
+    "States are ready, drain and maint, a weight is 1 to 65535, and an added server takes what a server of the config takes."))
 
 CODES: dict[str, Code] = {
     code.code: code
-    for code in (BIND_FAILED, UNRESOLVED, SERVER_DEAD, NOT_LIVE, COMPILE_FAILED, INTERNAL, LOG_FAILED, ENGINE_DIED, SERVICE_FAILED)
+    for code in (
+        BIND_FAILED, UNRESOLVED, SERVER_DEAD, NOT_LIVE, COMPILE_FAILED, INTERNAL, LOG_FAILED, ENGINE_DIED, SERVICE_FAILED,
+        NO_UPSTREAM, NO_SERVER, LAST_SERVER, SERVER_EXISTS, CHANGE_INVALID,
+    )
 }
 """What `proxyd explain` knows of them."""

@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ from proxyd.health.monitor import HealthMonitor
 from proxyd.health.passive import Outliers
 from proxyd.loading import Loaded, load_given, load_path
 from proxyd.notify import Notifier
+from proxyd.operate import Operator
 from proxyd.passed import PassedFds
 from proxyd.serving import Serving
 from proxyd.since import Since
@@ -40,6 +41,7 @@ from proxyd.snapshot.explain import Question, explain
 from proxyd.snapshot.plan import plan
 from proxyd.state import (
     DaemonError,
+    Difference,
     EngineEntry,
     LastReload,
     ListenerEntry,
@@ -49,6 +51,7 @@ from proxyd.state import (
     RouteDecision,
     RouteEntry,
     RouteView,
+    ServerChange,
     Service,
     StatusView,
     UpstreamEntry,
@@ -295,6 +298,32 @@ class Daemon:
             log.log(logging.ERROR if diagnostic.severity == "error" else logging.WARNING, "%s", one_line(diagnostic))
         self._notifier.send("READY=1")
 
+    async def diff(self, path: Path | None = None) -> Difference:
+        """What a reload (of `path`, else of the daemon's own file) would change, and what operators have changed. Changes nothing."""
+        loaded = await asyncio.to_thread(self._load, None, path)
+        changes = plan(self.config, loaded.config) if loaded.config is not None else ()
+        warnings = not_live(plan(self._born, loaded.config)) if loaded.config is not None else []
+        shown = str(path or self._path or "")
+        return Difference(shown, changes, (*loaded.diagnostics, *loaded.places.put(warnings)), self._serving.overrides.views())
+
+    # ------------------------------------------------------------------ changes of servers at run time (OverrideError when refused)
+    async def set_server(self, upstream: str, server: str, orders: Mapping[str, Any], *, by: str, force: bool = False) -> ServerChange:
+        return await self._operate(by, lambda operator: operator.change(upstream, server, orders, force=force))
+
+    async def add_server(self, upstream: str, server: Mapping[str, Any], *, by: str) -> ServerChange:
+        return await self._operate(by, lambda operator: operator.add(upstream, server))
+
+    async def remove_server(self, upstream: str, server: str, *, by: str, force: bool = False) -> ServerChange:
+        return await self._operate(by, lambda operator: operator.remove(upstream, server, force=force))
+
+    async def _operate(self, by: str, order: Callable[[Operator], Coroutine[Any, Any, ServerChange]]) -> ServerChange:
+        async def in_turn() -> ServerChange:
+            async with self._lock:
+                return await order(Operator(self._serving, self._clock, by))
+
+        # Like a reload: a caller that goes away must not leave it half done.
+        return await self._tasks.shielded("change of a server", in_turn())
+
     async def _watch_files(self) -> None:
         async for _ in watch(lambda: self._loaded.files, self._seen):
             await self._reload_and_log()
@@ -411,6 +440,9 @@ class Daemon:
 
     def upstreams(self) -> tuple[UpstreamView, ...]:
         return self._serving.views.upstreams()
+
+    def upstream(self, name: str) -> UpstreamView | None:
+        return self._serving.views.upstream(name) if name in self.config.upstreams else None
 
     def routes(self) -> tuple[RouteView, ...]:
         return self._serving.views.routes()

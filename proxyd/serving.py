@@ -5,7 +5,7 @@
     hand over     new servers are checked first; publish; wait for every acknowledgement           | cannot fail
     let go        forget names, checks and listeners that left; handles, when the last engine says so
 
-A *republish* is the same without a new config: the addresses of a name have changed.
+A *republish* is the same without a new config: the addresses of a name have changed, or an operator changed what the upstreams have.
 """
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ from proxyd.health.check import Address
 from proxyd.health.monitor import HealthMonitor, Wanted
 from proxyd.health.passive import Judged, Outliers
 from proxyd.logs import AccessSink
+from proxyd.overrides import Overrides
 from proxyd.passed import PassedFds
 from proxyd.since import Since
 from proxyd.snapshot.build import build_spec
 from proxyd.snapshot.compiled import Compiled
-from proxyd.snapshot.members import Members, members_of, names_of, needs_lookup
+from proxyd.snapshot.members import Members, names_of, needs_lookup
 from proxyd.snapshot.store import ListenerKey, Store
 from proxyd.sockets import BindError, Bound, close_all, open_bound
 from proxyd.state import DaemonError, Service
@@ -66,6 +67,7 @@ class Serving:
     store: Store = field(default_factory=Store)
     current: Compiled | None = None
     sink: AccessSink | None = None
+    overrides: Overrides = field(default_factory=Overrides)
     _candidate: Compiled | None = None       # compiled, not handed over yet: its handles must not be let go meanwhile
 
     @property
@@ -76,7 +78,7 @@ class Serving:
 
     @property
     def views(self) -> Views:
-        return Views(self.compiled, self.store, self.health, self.ejections, self.governors, self.names, self.since)
+        return Views(self.compiled, self.store, self.health, self.ejections, self.governors, self.names, self.since, self.overrides)
 
     async def take(self, config: Config, config_hash: str) -> None:
         """Serve this config. DaemonError: it cannot be done, and what served before serves on."""
@@ -96,13 +98,20 @@ class Serving:
             await self._abandon()
 
     async def republish(self) -> bool:
-        """Bring new addresses of names to the engines. False when nothing has changed."""
+        """Bring new addresses of names, and changed overrides, to the engines. False when the members are what they were."""
         before = self.compiled
-        members = members_of(before.config, self.names.addresses())
+        members = self.overrides.members(before.config, self.names.addresses())
         if members == before.members:
             return False
         await self._hand_over(self._compile(before.config, members, before.config_hash), self.sink)
         return True
+
+    async def refresh(self, upstream: str) -> None:
+        """`overrides` say something else of this upstream: bring it to the engines."""
+        await self.names.ensure(self._names_of(self.compiled.config), wait=NAMES_WAIT)
+        if not await self.republish():
+            self._mark_states(self.compiled.members, upstream)
+            self.note_states(upstream)
 
     def note_states(self, upstream: str) -> None:
         """The state of some server of the upstream may have changed: remember when."""
@@ -137,10 +146,10 @@ class Serving:
 
     # ------------------------------------------------------------------ the steps
     async def _prepare(self, config: Config, config_hash: str) -> Compiled:
-        await self.names.ensure(names_of(config), wait=NAMES_WAIT)
+        await self.names.ensure(self._names_of(config), wait=NAMES_WAIT)
         self._bind(config)
         try:
-            return self._compile(config, members_of(config, self.names.addresses()), config_hash)
+            return self._compile(config, self.overrides.members(config, self.names.addresses()), config_hash)
         except ValueError as error:
             raise _failed(codes.COMPILE_FAILED, f"the engines refuse the config: {error}") from error
 
@@ -204,6 +213,10 @@ class Serving:
             raise _failed(codes.LOG_FAILED, str(error), "log.access.to") from error
 
     async def _hand_over(self, candidate: Compiled, sink: AccessSink | None) -> None:
+        for dropped in self.overrides.keep_only(candidate.config):
+            log.info("override dropped, the config no longer has its server: %s/%s %s", dropped.upstream, dropped.server, dropped.text)
+        for upstream in candidate.members:
+            self._mark_states(candidate.members, upstream)
         wanted = list(self._checks(candidate))
         await self.health.apply(wanted, keep_others=True)
         await self.engines.publish(candidate.spec, candidate.native, sink.log if sink is not None else None)
@@ -226,7 +239,16 @@ class Serving:
         await self._forget_names()
 
     async def _forget_names(self) -> None:
-        await self.names.only(names_of(self.current.config) if self.current is not None else ())
+        await self.names.only(self._names_of(self.current.config) if self.current is not None else ())
+
+    def _names_of(self, config: Config) -> frozenset[str]:
+        return names_of(self.overrides.config(config))
+
+    def _mark_states(self, members: Members, upstream: str) -> None:
+        """Tell the upstream's servers the states that operators gave them."""
+        for member in members[upstream]:
+            if member.address is not None:
+                self.overrides.mark(upstream, member, self.store.server(upstream, member.label, member.address))
 
     def _servers(self, compiled: Compiled, upstream: str) -> Iterator[tuple[str, Address, Server]]:
         """Label, address and handle of every server that has an address."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Phase = Literal["starting", "serving", "draining", "stopped"]
 CheckResult = Literal["unknown", "passed", "failed"]
 ServerState = Literal["up", "down", "pending", "ejected", "maint", "drain", "unresolved"]
+OverrideWord = Literal["drain", "maint", "weight", "added", "removed"]
 
 NO_ROUTE = "-"
 """The route name under which requests are counted that no route matched."""
@@ -51,6 +52,25 @@ class ReloadResult:
     diagnostics: tuple[Diagnostic, ...] = ()     # errors, or warnings of an accepted config
     plan: tuple[Change, ...] = ()
     seconds: float = 0.0           # from the call to the last engine's acknowledgement
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What a reload would change, and what operators have changed already (`proxyd diff`)."""
+
+    path: str                      # the file that was read; "" when the daemon was started from a text
+    changes: tuple[Change, ...]    # from the running config to the file
+    diagnostics: tuple[Diagnostic, ...]        # of the file; with an error among them a reload would be refused
+    overrides: tuple[OverrideView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerChange:
+    """The answer to a change of a server at run time. `changed` False: it was so before."""
+
+    changed: bool
+    text: str                      # "app/10.0.0.1:80 drained"
+    upstream: UpstreamView
 
 
 # ------------------------------------------------------------------ views
@@ -111,6 +131,27 @@ class GovernorView:
 
 
 @dataclass(frozen=True, slots=True)
+class OverrideView:
+    """What an operator changed at run time, on top of the config."""
+
+    upstream: str
+    server: str                    # its label, or the config's spelling of a name
+    change: OverrideWord
+    text: str                      # "drained", "weight 3", "added, backup"
+    by: str                        # who: a user's name, an address
+    at: float                      # epoch seconds
+
+
+@dataclass(frozen=True, slots=True)
+class LeavingView:
+    """A server that is no member any more, while requests may still be under way on it."""
+
+    label: str
+    in_flight: int
+    connections_active: int
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamView:
     name: str
     balance: str
@@ -118,6 +159,8 @@ class UpstreamView:
     usable: int                    # how many servers are
     warning: str                   # "" or a sentence: "no server is usable", "app.internal does not resolve: ..."
     governor: GovernorView = field(default_factory=GovernorView)
+    leaving: tuple[LeavingView, ...] = ()
+    overrides: tuple[OverrideView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from proxyd.discovery.names import Names
 from proxyd.ejections import Ejections
 from proxyd.governor.governor import Governors
 from proxyd.health.monitor import HealthMonitor
+from proxyd.overrides import Overrides
 from proxyd.since import Since
 from proxyd.snapshot.build import used_upstreams
 from proxyd.snapshot.compiled import Compiled
@@ -18,6 +19,7 @@ from proxyd.snapshot.store import Store
 from proxyd.state import (
     NO_ROUTE,
     CheckView,
+    LeavingView,
     ListenerEntry,
     ListenerView,
     RouteEntry,
@@ -41,6 +43,7 @@ class Views:
     governors: Governors
     names: Names
     since: Since
+    overrides: Overrides
 
     # ------------------------------------------------------------------ views
     def listeners(self) -> tuple[ListenerView, ...]:
@@ -64,12 +67,16 @@ class Views:
         return sum(self.store.route(listener, route).stats()["requests"].values())
 
     def upstreams(self) -> tuple[UpstreamView, ...]:
-        return tuple(self._upstream(name) for name in self.compiled.config.upstreams)
+        leaving = self._leaving()
+        return tuple(self._upstream(name, leaving.get(name, ())) for name in self.compiled.config.upstreams)
+
+    def upstream(self, name: str) -> UpstreamView:
+        return self._upstream(name, self._leaving().get(name, ()))
 
     def servers(self, upstream: str) -> tuple[ServerView, ...]:
         return tuple(self._server(upstream, member) for member in self.compiled.members[upstream])
 
-    def _upstream(self, name: str) -> UpstreamView:
+    def _upstream(self, name: str, leaving: Sequence[LeavingView]) -> UpstreamView:
         servers = self.servers(name)
         usable = sum(server.usable for server in servers)
         governor = self.governors.view(name)
@@ -79,7 +86,16 @@ class Views:
         if governor.circuit is not None and governor.circuit.state != "closed":
             warnings.insert(0, f"circuit {governor.circuit.state.replace('_', ' ')}: {governor.circuit.reason}")
         balance = balance_text(self.compiled.config.upstreams[name].balance)
-        return UpstreamView(name, balance, servers, usable, "; ".join(warnings), governor)
+        return UpstreamView(name, balance, servers, usable, "; ".join(warnings), governor, tuple(leaving), self.overrides.views(name))
+
+    def _leaving(self) -> dict[str, list[LeavingView]]:
+        """Upstream -> servers that are no members any more, but have requests under way."""
+        present = {(name, member.label) for name, members in self.compiled.members.items() for member in members}
+        found: dict[str, list[LeavingView]] = {}
+        for (name, label), server in self.store.servers.items():
+            if (name, label) not in present and (stats := server.stats())["in_flight"]:
+                found.setdefault(name, []).append(LeavingView(label, stats["in_flight"], stats["connections_active"]))
+        return found
 
     def _server(self, upstream: str, member: Member) -> ServerView:
         if member.address is None:

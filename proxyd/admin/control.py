@@ -1,11 +1,12 @@
 """What the admin API needs of the daemon. `proxyd.daemon.Daemon` is one; the tests have a small one of their own."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from proxyd.metrics.source import MetricsSource
-from proxyd.state import ReloadResult, RouteDecision, RouteView, StatusView, UpstreamView
+from proxyd.state import Difference, ReloadResult, RouteDecision, RouteView, ServerChange, StatusView, UpstreamView
 
 if TYPE_CHECKING:
     from proxyd.config.model import Config
@@ -29,6 +30,8 @@ class Control(MetricsSource, Protocol):
 
     def upstreams(self) -> tuple[UpstreamView, ...]: ...
 
+    def upstream(self, name: str) -> UpstreamView | None: ...
+
     def routes(self) -> tuple[RouteView, ...]: ...
 
     def not_ready(self) -> tuple[str, ...]: ...
@@ -36,5 +39,13 @@ class Control(MetricsSource, Protocol):
     def explain(self, question: Question) -> tuple[RouteDecision, ...]: ...
 
     async def reload(self, text: str | None = None, *, path: Path | None = None, dry_run: bool = False) -> ReloadResult: ...
+
+    async def diff(self, path: Path | None = None) -> Difference: ...
+
+    async def set_server(self, upstream: str, server: str, orders: Mapping[str, Any], *, by: str, force: bool = False) -> ServerChange: ...
+
+    async def add_server(self, upstream: str, server: Mapping[str, Any], *, by: str) -> ServerChange: ...
+
+    async def remove_server(self, upstream: str, server: str, *, by: str, force: bool = False) -> ServerChange: ...
 
     def stop(self, *, now: bool = False) -> None: ...

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from proxyd import codes
+
 CONTENT_TYPE = "application/problem+json"
 
 
@@ -44,6 +46,15 @@ KINDS: dict[str, Kind] = {kind.code: kind for kind in (
     BIND_UNSAFE, NOT_REACHABLE,
 )}
 """What `proxyd explain PXD-2xx` knows of the admin API."""
+
+CHANGES: dict[str, Kind] = {
+    code.code: Kind(code.code, status, code.title, code.help)
+    for code, status in (
+        (codes.NO_UPSTREAM, 404), (codes.NO_SERVER, 404), (codes.LAST_SERVER, 409), (codes.SERVER_EXISTS, 409), (codes.CHANGE_INVALID, 400),
+        (codes.COMPILE_FAILED, 422),
+    )
+}
+"""How a refused change of a server is answered, by its code."""
 
 
 class Problem(Exception):

@@ -2,22 +2,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import socket
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from aiohttp import web
 
 from proxyd.admin import problem
 from proxyd.admin.configs import check_text, json_schema, show
 from proxyd.admin.control import Control
-from proxyd.admin.guard import Handler, json_answer, peer_of
+from proxyd.admin.guard import json_answer
 from proxyd.admin.problem import Problem
+from proxyd.admin.request import View, asker, body_text, flag, json_object, text_member
 from proxyd.admin.target import client_part, request_parts
+from proxyd.admin.upstreams import UpstreamViews
 from proxyd.diagnostics import Diagnostic, render
 from proxyd.metrics.exposition import Exposition
 from proxyd.snapshot.explain import Question
@@ -28,15 +28,6 @@ BODY_LIMIT_BYTES = 16 * 1024 * 1024
 CONFIG_VIEWS = ("file", "running", "full")
 
 _log = logging.getLogger("proxyd.admin")
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    method: Literal["GET", "POST"]
-    path: str
-    handler: Handler
-    summary: str
-    at_root: bool = False      # also without /api/v1, where scrapers and probes look
 
 
 class Views:
@@ -50,10 +41,11 @@ class Views:
             View("GET", "/live", self.live, "200 while every engine moves, else 503", at_root=True),
             View("GET", "/config", self.config, "the config; view=file (default), running, full"),
             View("POST", "/config", self.reload, "take the config in the body, or the daemon's file again; dry_run=1, path=FILE"),
+            View("GET", "/config/diff", self.diff, "what the file would change, and what operators changed at run time; path=FILE"),
             View("POST", "/check", self.check, "check the config in the body, or the daemon's file"),
             View("GET", "/listeners", self.listeners, "the bound addresses"),
             View("GET", "/routes", self.routes, "the routes of every listener, in order"),
-            View("GET", "/upstreams", self.upstreams, "the upstreams with the state of every server"),
+            *UpstreamViews(control).table,
             View("POST", "/route/explain", self.explain, "what a request would meet: {url, method, host, client, listener}"),
             View("POST", "/stop", self.stop, "drain and leave; {\"now\": true}: at once"),
             View("GET", "/metrics", self.metrics, "Prometheus metrics", at_root=True),
@@ -62,9 +54,11 @@ class Views:
 
     def add_to(self, application: web.Application) -> None:
         for view in self.table:
-            add = application.router.add_get if view.method == "GET" else application.router.add_post     # GET takes HEAD, too
             for path in (PREFIX + view.path, view.path) if view.at_root else (PREFIX + view.path,):
-                add(path, view.handler)
+                if view.method == "GET":
+                    application.router.add_get(path, view.handler)          # HEAD, too
+                else:
+                    application.router.add_route(view.method, path, view.handler)
 
     # ------------------------------------------------------------------ facts
     async def index(self, request: web.Request) -> web.Response:
@@ -86,9 +80,6 @@ class Views:
 
     async def routes(self, request: web.Request) -> web.Response:
         return json_answer([asdict(view) for view in self._control.routes()])
-
-    async def upstreams(self, request: web.Request) -> web.Response:
-        return json_answer([asdict(view) for view in self._control.upstreams()])
 
     async def metrics(self, request: web.Request) -> web.Response:
         if self._exposition is None:
@@ -115,21 +106,30 @@ class Views:
         })
 
     async def reload(self, request: web.Request) -> web.Response:
-        text, path = await body_text(request), request.query.get("path", "")
-        if text is not None and path:
+        text, path = await body_text(request), maybe_path(request)
+        if text is not None and path is not None:
             raise Problem(problem.PARAMETER_INVALID, "give a config in the body or a path, not both")
-        if path and not path.startswith("/"):
-            raise Problem(problem.PARAMETER_INVALID, f"path is `{path}`; it must be absolute")
         dry_run = flag(request, "dry_run")
         if not dry_run:
             _log.info("reload asked for by %s", asker(request))
-        result = await self._control.reload(text, path=Path(path) if path else None, dry_run=dry_run)
+        result = await self._control.reload(text, path=path, dry_run=dry_run)
         facts = reload_facts(result)
         if not result.ok:
             count = sum(1 for entry in result.diagnostics if entry.severity == "error")
             diagnostics = facts.pop("diagnostics")
             raise Problem(problem.CONFIG_REFUSED, f"{plural(count, 'error')}; the old config serves on", diagnostics, **facts)
         return json_answer(facts)
+
+    async def diff(self, request: web.Request) -> web.Response:
+        found = await self._control.diff(maybe_path(request))
+        errors = sum(1 for entry in found.diagnostics if entry.severity == "error")
+        return json_answer({
+            "path": found.path,
+            "ok": not errors,
+            "changes": [asdict(change) for change in found.changes],
+            "diagnostics": diagnostic_facts(found.diagnostics),
+            "overrides": [asdict(entry) for entry in found.overrides],
+        })
 
     async def check(self, request: web.Request) -> web.Response:
         text = await body_text(request)
@@ -187,56 +187,13 @@ def diagnostic_facts(diagnostics: Iterable[Diagnostic]) -> list[dict[str, Any]]:
     return [entry.as_dict() | {"rendered": render(entry)} for entry in diagnostics]
 
 
+def maybe_path(request: web.Request) -> Path | None:
+    """The file that the query names."""
+    path = request.query.get("path", "")
+    if path and not path.startswith("/"):
+        raise Problem(problem.PARAMETER_INVALID, f"path is `{path}`; it must be absolute")
+    return Path(path) if path else None
+
+
 def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def asker(request: web.Request) -> str:
-    """Who asks: `user id 0 (pid 4242)` at the unix socket, `127.0.0.1` over TCP."""
-    sock = request.get_extra_info("socket")
-    if sock is None or sock.family != socket.AF_UNIX:
-        return str(request.remote)
-    pid, uid = peer_of(sock)
-    return f"user id {uid} (pid {pid})"
-
-
-def flag(request: web.Request, name: str) -> bool:
-    """A query parameter that is on or off; present without a value means on."""
-    if name not in request.query:
-        return False
-    value = request.query[name].lower()
-    if value in {"", "1", "true", "yes"}:
-        return True
-    if value in {"0", "false", "no"}:
-        return False
-    raise Problem(problem.PARAMETER_INVALID, f"{name} is `{value}`; it may be 1 or 0")
-
-
-async def body_text(request: web.Request) -> str | None:
-    """The body as UTF-8 text; None when there is none."""
-    body = await request.read()
-    if not body:
-        return None
-    try:
-        return body.decode()
-    except UnicodeDecodeError as error:
-        raise Problem(problem.PARAMETER_INVALID, f"the body is not UTF-8: byte {error.start} is {body[error.start]:#04x}") from error
-
-
-async def json_object(request: web.Request) -> dict[str, Any]:
-    """The JSON object of the body; an empty body is an empty object."""
-    text = await body_text(request)
-    try:
-        value = json.loads(text) if text else {}
-    except ValueError as error:
-        raise Problem(problem.PARAMETER_INVALID, f"the body is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise Problem(problem.PARAMETER_INVALID, "the body must be a JSON object")
-    return value
-
-
-def text_member(value: dict[str, Any], name: str, default: str) -> str:
-    found = value.get(name, default)
-    if not isinstance(found, str):
-        raise Problem(problem.PARAMETER_INVALID, f"`{name}` must be text")
-    return found

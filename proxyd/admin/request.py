@@ -1,0 +1,88 @@
+"""What a request to the admin API carries, checked: who asks, flags of the query, the body as text or as a JSON object."""
+from __future__ import annotations
+
+import json
+import pwd
+import socket
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aiohttp import web
+
+from proxyd.admin import problem
+from proxyd.admin.guard import Handler, peer_of
+from proxyd.admin.problem import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One path of the API and what answers it."""
+
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    path: str
+    handler: Handler
+    summary: str
+    at_root: bool = False      # also without /api/v1, where scrapers and probes look
+
+
+def asker(request: web.Request) -> str:
+    """Who asks: `user id 0 (pid 4242)` at the unix socket, `127.0.0.1` over TCP."""
+    sock = request.get_extra_info("socket")
+    if sock is None or sock.family != socket.AF_UNIX:
+        return str(request.remote)
+    pid, uid = peer_of(sock)
+    return f"user id {uid} (pid {pid})"
+
+
+def user(request: web.Request) -> str:
+    """The same, short, as changes are signed: `ops`, `127.0.0.1`."""
+    sock = request.get_extra_info("socket")
+    if sock is None or sock.family != socket.AF_UNIX:
+        return str(request.remote)
+    uid = peer_of(sock)[1]
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user id {uid}"
+
+
+def flag(request: web.Request, name: str) -> bool:
+    """A query parameter that is on or off; present without a value means on."""
+    if name not in request.query:
+        return False
+    value = request.query[name].lower()
+    if value in {"", "1", "true", "yes"}:
+        return True
+    if value in {"0", "false", "no"}:
+        return False
+    raise Problem(problem.PARAMETER_INVALID, f"{name} is `{value}`; it may be 1 or 0")
+
+
+async def body_text(request: web.Request) -> str | None:
+    """The body as UTF-8 text; None when there is none."""
+    body = await request.read()
+    if not body:
+        return None
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise Problem(problem.PARAMETER_INVALID, f"the body is not UTF-8: byte {error.start} is {body[error.start]:#04x}") from error
+
+
+async def json_object(request: web.Request) -> dict[str, Any]:
+    """The JSON object of the body; an empty body is an empty object."""
+    text = await body_text(request)
+    try:
+        value = json.loads(text) if text else {}
+    except ValueError as error:
+        raise Problem(problem.PARAMETER_INVALID, f"the body is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise Problem(problem.PARAMETER_INVALID, "the body must be a JSON object")
+    return value
+
+
+def text_member(value: dict[str, Any], name: str, default: str) -> str:
+    found = value.get(name, default)
+    if not isinstance(found, str):
+        raise Problem(problem.PARAMETER_INVALID, f"`{name}` must be text")
+    return found

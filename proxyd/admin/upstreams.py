@@ -1,0 +1,68 @@
+"""Upstreams and their servers: what they are, and the changes that operators make at run time. Each change leaves one audit line."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable
+from dataclasses import asdict
+
+from aiohttp import web
+
+from proxyd import codes
+from proxyd.admin import problem
+from proxyd.admin.control import Control
+from proxyd.admin.guard import json_answer
+from proxyd.admin.problem import Problem
+from proxyd.admin.request import View, asker, flag, json_object, user
+from proxyd.overrides import OverrideError
+from proxyd.state import ServerChange
+
+SERVER = "/upstreams/{upstream}/servers/{server:.+}"      # a label may hold a slash: unix:/run/app.sock
+
+_log = logging.getLogger("proxyd.admin")
+
+
+class UpstreamViews:
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self.table: tuple[View, ...] = (
+            View("GET", "/upstreams", self.every, "the upstreams with the state of every server"),
+            View("GET", "/upstreams/{upstream}", self.one, "one upstream"),
+            View("POST", "/upstreams/{upstream}/servers", self.add, "add a server: {address, weight, backup}, as in the config"),
+            View("PATCH", SERVER, self.change, "change a server: {state: ready, drain or maint; weight}; force=1"),
+            View("DELETE", SERVER, self.remove, "remove a server; force=1"),
+        )
+
+    async def every(self, request: web.Request) -> web.Response:
+        return json_answer([asdict(view) for view in self._control.upstreams()])
+
+    async def one(self, request: web.Request) -> web.Response:
+        name = request.match_info["upstream"]
+        view = self._control.upstream(name)
+        if view is None:
+            raise Problem(problem.CHANGES[codes.NO_UPSTREAM.code], f"there is no upstream `{name}`")
+        return json_answer(asdict(view))
+
+    async def add(self, request: web.Request) -> web.Response:
+        upstream, server = request.match_info["upstream"], await json_object(request)
+        return await _answer(request, self._control.add_server(upstream, server, by=user(request)), 201)
+
+    async def change(self, request: web.Request) -> web.Response:
+        upstream, server = request.match_info["upstream"], request.match_info["server"]
+        orders = await json_object(request)
+        return await _answer(request, self._control.set_server(upstream, server, orders, by=user(request), force=flag(request, "force")))
+
+    async def remove(self, request: web.Request) -> web.Response:
+        upstream, server = request.match_info["upstream"], request.match_info["server"]
+        return await _answer(request, self._control.remove_server(upstream, server, by=user(request), force=flag(request, "force")))
+
+
+async def _answer(request: web.Request, order: Awaitable[ServerChange], status: int = 200) -> web.Response:
+    try:
+        change = await order
+    except OverrideError as error:
+        kind = problem.CHANGES[error.code.code]
+        raise Problem(kind, str(error), [entry.as_dict() for entry in error.diagnostics]) from error
+    if change.changed:
+        forced = ", forced" if flag(request, "force") else ""
+        _log.info("audit: %s by %s%s", change.text, asker(request), forced)
+    return json_answer({"changed": change.changed, "text": change.text, "upstream": asdict(change.upstream)}, status)
