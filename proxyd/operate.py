@@ -94,7 +94,8 @@ class Operator:
                 self.serving.overrides = before
                 raise
         text = " and ".join(done) or "unchanged"
-        return ServerChange(bool(done), f"{subject} {text}", self.serving.views.upstream(subject.upstream))
+        labels = tuple(member.label for member in subject.members) or (subject.server,)
+        return ServerChange(bool(done), f"{subject} {text}", labels, self.serving.views.upstream(subject.upstream))
 
     def _members(self, upstream: str) -> tuple[Member, ...]:
         members = self.serving.compiled.members

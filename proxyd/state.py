@@ -70,6 +70,7 @@ class ServerChange:
 
     changed: bool
     text: str                      # "app/10.0.0.1:80 drained"
+    servers: tuple[str, ...]       # the labels that it speaks of: one, or all those of a name
     upstream: UpstreamView
 
 

@@ -87,8 +87,11 @@ class Client:
         return self.send("GET", path, query=query, accept=accept).json()
 
     def post(self, path: str, value: object = None, query: Mapping[str, str] | None = None) -> Any:
+        return self.send_json("POST", path, value, query).json()
+
+    def send_json(self, method: str, path: str, value: object = None, query: Mapping[str, str] | None = None) -> Answer:
         body = b"" if value is None else json.dumps(value).encode()
-        return self.send("POST", path, query=query, body=body, content_type="application/json").json()
+        return self.send(method, path, query=query, body=body, content_type="application/json")
 
     def send(
         self,

@@ -65,4 +65,4 @@ async def _answer(request: web.Request, order: Awaitable[ServerChange], status: 
     if change.changed:
         forced = ", forced" if flag(request, "force") else ""
         _log.info("audit: %s by %s%s", change.text, asker(request), forced)
-    return json_answer({"changed": change.changed, "text": change.text, "upstream": asdict(change.upstream)}, status)
+    return json_answer(asdict(change), status)

@@ -20,8 +20,10 @@ VERBS: dict[str, str] = {
     "check": "find every error in the config, without serving it",
     "show": "show the config in its canonical form",
     "reload": "make the running daemon take its config again",
+    "diff": "what a reload would change, and what was changed at run time",
     "status": "listeners, upstreams and engines of the running daemon",
     "route": "what a request would meet, and why not the other routes",
+    "upstream": "upstreams and their servers: drain, ready, maint, weight, add, remove",
     "schema": "the JSON Schema of the config, for editors",
     "explain": "what an option or an error code means",
     "stop": "make the running daemon drain and leave",
@@ -95,7 +97,7 @@ def explain_failure(error: Exception) -> CliError:
     if isinstance(error, NotPermitted):
         return CliError(str(error), Exit.NOT_PERMITTED, code="PXD-246")
     if isinstance(error, Refused):
-        exit_ = {403: Exit.NOT_PERMITTED, 404: Exit.NOT_FOUND}.get(error.status, Exit.FAILED)
+        exit_ = {400: Exit.USAGE, 403: Exit.NOT_PERMITTED, 404: Exit.NOT_FOUND}.get(error.status, Exit.FAILED)
         return CliError(str(error), exit_, code=error.code, diagnostics=error.diagnostics)
     if isinstance(error, AdminError):
         return CliError(str(error))

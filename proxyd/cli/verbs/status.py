@@ -9,6 +9,7 @@ import click
 
 from proxyd.admin.client import Client
 from proxyd.cli.output import ago, count, duration, paint, plural, print_json, table
+from proxyd.cli.overrides import override_line
 from proxyd.cli.overview import headline
 from proxyd.cli.settings import Settings, common, pass_settings
 
@@ -111,7 +112,17 @@ def upstream_lines(before: dict[str, Any], status: dict[str, Any], seconds: floa
                 duration(max(status["started_at"] + status["uptime_seconds"] - server["since"], 0)),
                 why(server),
             ])
-    return table(rows, indent="")
+        rows += [
+            ["  " + server["label"], paint("leaving", "warning"), "", "", count(server["in_flight"]), str(server["connections_active"])]
+            for server in upstream["leaving"]
+        ]
+    return [*table(rows, indent=""), *(override_line(entry) for upstream in status["upstreams"] for entry in upstream["overrides"])]
+
+
+def troubles(upstream: dict[str, Any]) -> str:
+    """What is wrong with the upstream as a whole."""
+    circuit = upstream.get("circuit", "closed")
+    return "; ".join(text for text in (upstream["warning"], f"circuit {circuit}" if circuit != "closed" else "") if text)
 
 
 def error_lines(status: dict[str, Any]) -> list[str]:

@@ -3,28 +3,34 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from proxyd import codes
 from proxyd.config import Config, load_text
 from proxyd.diagnostics import Diagnostic, Source, Span
+from proxyd.overrides import OverrideError
 from proxyd.snapshot.explain import Question
 from proxyd.state import (
     CandidateView,
     Change,
     CheckView,
+    Difference,
     EngineEntry,
     EngineView,
+    LeavingView,
     ListenerEntry,
     ListenerView,
     LogEntry,
+    OverrideView,
     PolicyVerdict,
     ReloadResult,
     RouteDecision,
     RouteEntry,
     RouteView,
+    ServerChange,
     ServerState,
     ServerView,
     StatusView,
@@ -55,6 +61,10 @@ class FakeDaemon:
     refusal: tuple[Diagnostic, ...] = ()
     changed: bool = True
     matches: bool = True
+    busy: list[int] = field(default_factory=list)    # requests in flight on the first server, one figure a look; empty: none any more
+    leaving: bool = False                            # the first server is no member any more
+    same: bool = False                               # a change of a server finds it so already
+    overrides: tuple[OverrideView, ...] = ()
     holds: bool = False                              # a reload waits until `held` is set
     held: threading.Event = field(default_factory=threading.Event)
     asked: list[tuple[Any, ...]] = field(default_factory=list)
@@ -77,8 +87,39 @@ class FakeDaemon:
         )
 
     def upstreams(self) -> tuple[UpstreamView, ...]:
+        in_flight = self.busy.pop(0) if self.busy else 0
+        one = replace(server_view("10.0.0.1:80"), in_flight=in_flight, connections_active=in_flight)
         down = server_view("10.0.0.2:80", state="down", reason="connection refused")
-        return (UpstreamView("app", "p2c", (server_view("10.0.0.1:80"), down), 1, ""),)
+        leaving = (LeavingView("10.0.0.1:80", in_flight, in_flight),) if self.leaving and in_flight else ()
+        return (UpstreamView("app", "p2c", (down,) if self.leaving else (one, down), 1, "", leaving, self.overrides),)
+
+    def upstream(self, name: str) -> UpstreamView | None:
+        return self.upstreams()[0] if name == "app" else None
+
+    async def diff(self, path: Path | None = None) -> Difference:
+        self.asked.append(("diff", path))
+        changes = (Change("changed", "server", "app/10.0.0.1:80", "server app/10.0.0.1:80: weight: 1 -> 2"),) if self.changed else ()
+        return Difference(str(path or self.config_path or ""), () if self.refusal else changes, self.refusal, self.overrides)
+
+    async def set_server(self, upstream: str, server: str, orders: Mapping[str, Any], *, by: str, force: bool = False) -> ServerChange:
+        self.asked.append(("set", upstream, server, dict(orders), by, force))
+        if not force and server == "10.0.0.9:80":
+            raise OverrideError(codes.LAST_SERVER, "app/10.0.0.9:80 is the last usable server of app")
+        return self._answer(upstream, server, "changed")
+
+    async def add_server(self, upstream: str, server: Mapping[str, Any], *, by: str) -> ServerChange:
+        self.asked.append(("add", upstream, dict(server), by))
+        return self._answer(upstream, str(server["address"]), "added")
+
+    async def remove_server(self, upstream: str, server: str, *, by: str, force: bool = False) -> ServerChange:
+        self.asked.append(("remove", upstream, server, by, force))
+        self.leaving = True
+        return self._answer(upstream, server, "removed")
+
+    def _answer(self, upstream: str, server: str, done: str) -> ServerChange:
+        if upstream != "app":
+            raise OverrideError(codes.NO_UPSTREAM, f"there is no upstream `{upstream}`; there is `app`")
+        return ServerChange(not self.same, f"{upstream}/{server} {done}", (server,), self.upstreams()[0])
 
     def routes(self) -> tuple[RouteView, ...]:
         return (RouteView("web", "api", 0, "/api/*", "to app", 12),)

@@ -119,3 +119,15 @@ def test_json_is_the_answer_of_the_api(run: Run, daemon: FakeDaemon) -> None:
 
 def test_quiet_is_one_line(run: Run, daemon: FakeDaemon) -> None:
     assert len(run("status", "-q").stdout.splitlines()) == 1
+
+
+def test_what_operators_changed_and_what_leaves(looks: tuple[Look, Look]) -> None:
+    before, now = looks
+    upstream = now.status["upstreams"][0]
+    upstream["overrides"] = [{"upstream": "app", "server": "10.0.0.1:80", "text": "drained", "by": "ops", "at": 1.0}]
+    upstream["leaving"] = [{"label": "10.0.0.7:80", "in_flight": 3, "connections_active": 2}]
+    lines = screen(before, now)
+    assert line_with(lines, "10.0.0.7:80") == ["10.0.0.7:80", "leaving", "3", "2"]
+    assert line_with(lines, "override:")[:5] == ["override:", "app/10.0.0.1:80", "drained", "by", "ops"]
+    upstream["circuit"] = "open"
+    assert any("circuit open" in line for line in screen(before, now))

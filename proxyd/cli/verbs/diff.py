@@ -1,0 +1,42 @@
+"""`proxyd diff`: the file on disk, the running config and what was changed at run time, side by side."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from proxyd.cli.output import paint, plural, print_json, render_diagnostics
+from proxyd.cli.overrides import override_line
+from proxyd.cli.settings import Settings, common, pass_settings
+from proxyd.cli.verbs.reload import SIGNS
+
+
+@click.command("diff", short_help="what a reload would change, and what was changed at run time")
+@common
+@pass_settings
+def command(settings: Settings) -> None:
+    """What the file (of the daemon, or -c FILE) would change in the running config, and what was changed at run time on top of it."""
+    query = {"path": str(Path(settings.config).resolve())} if settings.config else {}
+    found = settings.client().get("/config/diff", query)
+    if settings.json:
+        print_json(found)
+        return
+    if found["diagnostics"]:
+        click.echo(render_diagnostics(found["diagnostics"]) + "\n", err=True)
+    print("\n".join(lines_of(found)))
+
+
+def lines_of(found: dict[str, Any]) -> list[str]:
+    path, changes = found["path"] or "the text that the daemon was started from", found["changes"]
+    if not found["ok"]:
+        lines = [paint(f"{path} has errors: a reload would be refused", "error")]
+    elif changes:
+        lines = [f"{path} differs from the running config; a reload would make {plural(len(changes), 'change')}:"]
+    else:
+        lines = [f"{path} is the running config"]
+    for change in changes:
+        sign, style = SIGNS.get(change["kind"], ("~", "warning"))
+        later = "" if change["live"] else paint("  (takes effect at the next start)", "warning")
+        lines.append(f"  {paint(sign, style)} {change['text']}{later}")
+    return [*lines, *(override_line(entry) for entry in found["overrides"])]
