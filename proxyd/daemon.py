@@ -458,7 +458,7 @@ class Daemon:
 
         For a dry run without a daemon: `proxyd.snapshot.explain.explain_config(config, question)` gives the same.
         """
-        return explain(self._serving.compiled, question, self._serving.views.servers)
+        return explain(self._serving.compiled, question, self._serving.views)
 
     # ------------------------------------------------------------------ native handles, for the metrics collector
     def listener_entries(self) -> tuple[ListenerEntry, ...]:

@@ -111,6 +111,7 @@ class ServerView:
     requests: int                  # all codes
     errors: Mapping[str, int]      # fault word -> count
     checks: tuple[CheckView, ...]  # all must pass
+    latency_seconds: float = 0.0   # estimate of the time to an answer, from real requests; 0.0: unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,17 +244,37 @@ class CandidateView:
     state: ServerState | Literal["unknown"]
     reason: str
     since: float                   # 0.0: unknown
+    tier: int = 0                  # the lowest with a usable server gets the requests
+    zone: str = ""                 # "": none is told
+    local: bool = True             # of proxyd's own zone, or there are no zones
+    effective_weight: float | None = None      # as the balancer counts it now; 0.0: not drawn from; None: unknown
+    in_flight: int = 0
+    latency_seconds: float = 0.0   # estimate of the time to an answer; 0.0: unknown
+    max_requests: int = 0          # at a time; 0: no bound
+
+
+@dataclass(frozen=True, slots=True)
+class BalancerView:
+    """What an upstream's balancer draws from at the moment."""
+
+    panic: bool                    # too little is usable: health is ignored
+    fail_open: bool                # nothing is usable: health is ignored
+    tier: int                      # that gets the requests; -1: none has a member that could
+    circuit: Literal["closed", "open", "half_open"]
 
 
 @dataclass(frozen=True, slots=True)
 class TargetView:
-    """One upstream of a route's `to`."""
+    """An upstream that a route's requests may go to: one of its `to`, or its failover (share 0.0)."""
 
     upstream: str
     weight: int
     share: float                   # of the route's requests, 0.0 to 1.0
     balance: str                   # "round_robin", "hash client.ip"
     servers: tuple[CandidateView, ...]
+    role: Literal["target", "failover"] = "target"
+    balancer: BalancerView | None = None       # None: nobody knows, without a daemon
+    facts: tuple[tuple[str, str], ...] = ()    # ("retry", "up to 2 more tries on ..."), ("sticky", "by cookie pxd_server")
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +290,7 @@ class RouteDecision:
     why_not: tuple[tuple[str, tuple[str, ...]], ...] = ()   # earlier routes, each with the parts that did not match: ("shop", ("host",))
     policies: tuple[PolicyVerdict, ...] = ()    # of the route, in the order in which they act
     targets: tuple[TargetView, ...] = ()        # empty unless the action proxies
+    facts: tuple[tuple[str, str], ...] = ()     # of the route: ("timeout", ...), ("mirror", ...), ("failover", ...), ("hedge", ...)
 
 
 # ------------------------------------------------------------------ entries (native handles)

@@ -18,6 +18,7 @@ from proxyd.snapshot.members import Member
 from proxyd.snapshot.store import Store
 from proxyd.state import (
     NO_ROUTE,
+    BalancerView,
     CheckView,
     LeavingView,
     ListenerEntry,
@@ -76,6 +77,17 @@ class Views:
     def servers(self, upstream: str) -> tuple[ServerView, ...]:
         return tuple(self._server(upstream, member) for member in self.compiled.members[upstream])
 
+    def balancer(self, upstream: str) -> tuple[BalancerView, Mapping[str, float]] | None:
+        """What the upstream's balancer draws from, and with which weights."""
+        state: Any = self.store.upstream(upstream)
+        pool = getattr(state, "pool", None)
+        if pool is None:
+            return None
+        drawn = pool.describe()
+        panic, ignores_health = drawn["panic"], drawn["ignores_health"]
+        view = BalancerView(panic, ignores_health and not panic, drawn["tier"], state.stats()["circuit"])
+        return view, dict(drawn["active"])
+
     def _upstream(self, name: str, leaving: Sequence[LeavingView]) -> UpstreamView:
         servers = self.servers(name)
         usable = sum(server.usable for server in servers)
@@ -123,6 +135,7 @@ class Views:
             requests=sum(stats["requests"].values()),
             errors=stats["errors"],
             checks=checks,
+            latency_seconds=stats["ewma_seconds"],
         )
 
     def note_states(self, upstream: str) -> None:

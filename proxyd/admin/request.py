@@ -86,3 +86,13 @@ def text_member(value: dict[str, Any], name: str, default: str) -> str:
     if not isinstance(found, str):
         raise Problem(problem.PARAMETER_INVALID, f"`{name}` must be text")
     return found
+
+
+def text_pairs(value: dict[str, Any], name: str) -> list[tuple[str, str]]:
+    """A member that is a list of pairs of text, as `[["X-Env", "prod"]]`; a name may come several times."""
+    found = value.get(name, [])
+    if not isinstance(found, list) or not all(
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair) for pair in found
+    ):
+        raise Problem(problem.PARAMETER_INVALID, f"`{name}` must be a list of pairs of text, as [[\"X-Env\", \"prod\"]]")
+    return [(pair[0], pair[1]) for pair in found]

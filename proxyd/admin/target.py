@@ -25,6 +25,20 @@ def request_parts(method: str, url: str, host: str = "") -> tuple[str, str, str]
     return method.upper(), without_port(host).lower(), url.partition("#")[0].partition("?")[0]
 
 
+def query_part(url: str) -> str:
+    """The query of a URL, without its `?`."""
+    return url.partition("#")[0].partition("?")[2]
+
+
+def field_part(name: str, value: str) -> tuple[str, str]:
+    """A field of a request. Raises ValueError."""
+    if not TOKEN.fullmatch(name):
+        raise ValueError(f"`{name}` is not the name of a field")
+    if any(char in value for char in "\r\n\0"):
+        raise ValueError(f"the value of {name} holds a line break")
+    return name, value.strip(" \t")
+
+
 def client_part(address: str) -> str:
     """A client's IP address in its usual spelling; "" stays "". Raises ValueError."""
     try:

@@ -15,8 +15,8 @@ from proxyd.admin.configs import check_text, json_schema, show
 from proxyd.admin.control import Control
 from proxyd.admin.guard import json_answer
 from proxyd.admin.problem import Problem
-from proxyd.admin.request import View, asker, body_text, flag, json_object, text_member
-from proxyd.admin.target import client_part, request_parts
+from proxyd.admin.request import View, asker, body_text, flag, json_object, text_member, text_pairs
+from proxyd.admin.target import client_part, field_part, query_part, request_parts
 from proxyd.admin.upstreams import UpstreamViews
 from proxyd.diagnostics import Diagnostic, render
 from proxyd.metrics.exposition import Exposition
@@ -46,7 +46,7 @@ class Views:
             View("GET", "/listeners", self.listeners, "the bound addresses"),
             View("GET", "/routes", self.routes, "the routes of every listener, in order"),
             *UpstreamViews(control).table,
-            View("POST", "/route/explain", self.explain, "what a request would meet: {url, method, host, client, listener}"),
+            View("POST", "/route/explain", self.explain, "what a request would meet: {url, method, host, headers, client, listener}"),
             View("POST", "/stop", self.stop, "drain and leave; {\"now\": true}: at once"),
             View("GET", "/metrics", self.metrics, "Prometheus metrics", at_root=True),
             View("GET", "/schema.json", self.schema, "the JSON Schema of the config"),
@@ -152,12 +152,15 @@ class Views:
         if not url:
             raise Problem(problem.PARAMETER_INVALID, "`url` is missing; it is a path or a whole URL")
         listener = text_member(value, "listener", "")
+        headers = text_pairs(value, "headers")
         try:
             method, host, path = request_parts(text_member(value, "method", "GET"), url, text_member(value, "host", ""))
             client = client_part(text_member(value, "client", ""))
+            fields = tuple(field_part(*pair) for pair in headers)
         except ValueError as error:
             raise Problem(problem.PARAMETER_INVALID, str(error)) from error
-        return json_answer([asdict(decision) for decision in self._control.explain(Question(method, host, path, client, listener))])
+        question = Question(method, host, path, client, listener, fields, query_part(url))
+        return json_answer([asdict(decision) for decision in self._control.explain(question)])
 
     async def stop(self, request: web.Request) -> web.Response:
         now = (await json_object(request)).get("now", False)

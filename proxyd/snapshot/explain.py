@@ -1,23 +1,25 @@
 """What a request would meet: asked of the native route table and filters themselves, so that the dry run cannot differ from the traffic."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from proxyd.config.address import BindAddress
 from proxyd.snapshot.build import build_filters, build_spec
 from proxyd.snapshot.compiled import Compiled
+from proxyd.snapshot.conduct import route_facts, upstream_facts
 from proxyd.snapshot.describe import action_text, balance_text, targets
-from proxyd.snapshot.members import members_of
+from proxyd.snapshot.members import Member, members_of
 from proxyd.snapshot.store import Store
 from proxyd.snapshot.verdicts import null_listener, verdicts
-from proxyd.state import CandidateView, RouteDecision, ServerView, TargetView
+from proxyd.state import BalancerView, CandidateView, RouteDecision, ServerView, TargetView
 from proxyd_ext.io.listener import Listener
 from proxyd_ext.snapshot import Snapshot
+from proxyd_ext.snapshot.spec import MemberSpec, ProxyAction, TargetSpec
 
 if TYPE_CHECKING:
-    from proxyd.config.model import Config, Route
+    from proxyd.config.model import Config
 
 REFUSED_METHODS = frozenset({"TRACE", "CONNECT"})     # by the engine, before it looks for a route
 
@@ -31,16 +33,23 @@ class Question:
     path: str                      # without query
     client: str = ""
     listener: str = ""             # "": every listener
+    headers: tuple[tuple[str, str], ...] = ()      # fields, Cookie among them; Host is `host`
+    query: str = ""                # without its `?`
 
 
-ServersOf = Callable[[str], Sequence[ServerView]]
-"""Upstream -> its servers as they are now."""
+class Live(Protocol):
+    """What is known where requests are served; `proxyd.views.Views` is one."""
+
+    def servers(self, upstream: str) -> Sequence[ServerView]: ...
+
+    def balancer(self, upstream: str) -> tuple[BalancerView, Mapping[str, float]] | None:
+        """With the weights as they count now, by label; a server that is not among them is not drawn from. None: not known."""
 
 
-def explain(compiled: Compiled, question: Question, servers_of: ServersOf | None = None) -> tuple[RouteDecision, ...]:
+def explain(compiled: Compiled, question: Question, live: Live | None = None) -> tuple[RouteDecision, ...]:
     """One decision for every listener address, or for those of the named one (none if it is unknown)."""
     return tuple(
-        _decide(compiled, index, question, servers_of)
+        _decide(compiled, index, question, live)
         for index, spec in enumerate(compiled.spec.listeners)
         if not question.listener or spec.name == question.listener
     )
@@ -62,40 +71,66 @@ def compile_unbound(config: Config) -> Compiled:
     return Compiled(config, members, spec, Snapshot(spec))
 
 
-def _decide(compiled: Compiled, index: int, question: Question, servers_of: ServersOf | None) -> RouteDecision:
-    spec, config = compiled.spec.listeners[index], compiled.config
+def _decide(compiled: Compiled, index: int, question: Question, live: Live | None) -> RouteDecision:
+    spec, config, native = compiled.spec.listeners[index], compiled.config, compiled.native
     routes = config.routes_of(config.listeners[spec.name])
-    asked = (question.method, question.host, question.path)
-    if question.method in REFUSED_METHODS:
-        return RouteDecision(spec.name, spec.listener.address, question.path, None, "405 the method is not allowed", ())
+    method, host, path = question.method, question.host, question.path
+    if method in REFUSED_METHODS:
+        return RouteDecision(spec.name, spec.listener.address, path, None, "405 the method is not allowed", ())
+    headers, query, client = question.headers, question.query, question.client
     try:
-        chosen, normal = compiled.native.match(index, *asked)
+        chosen, normal = native.match(index, method, host, path, headers=headers, query=query, client=client)
     except ValueError as error:
-        return RouteDecision(spec.name, spec.listener.address, question.path, None, f"400 {error}", ())
-    before = range(len(routes) if chosen < 0 else chosen)
-    why_not = tuple((routes[number].name, tuple(compiled.native.why_not(index, number, *asked))) for number in before)
+        return RouteDecision(spec.name, spec.listener.address, path, None, f"400 {error}", ())
+    why_not = tuple(
+        (routes[number].name, tuple(native.why_not(index, number, method, host, path, headers=headers, query=query, client=client)))
+        for number in range(len(routes) if chosen < 0 else chosen)
+    )
     if chosen < 0:
         return RouteDecision(spec.name, spec.listener.address, normal, None, "404 no route", (), why_not)
-    route = routes[chosen]
-    return RouteDecision(
+    route, action = routes[chosen], compiled.spec.tables[spec.table][chosen].action
+    decision = RouteDecision(
         spec.name, spec.listener.address, normal, route.name, action_text(route), targets(route), why_not,
-        verdicts(config.policies_of(route), question.client, build_filters),
-        tuple(_targets(compiled, route, servers_of)),
+        verdicts(config.policies_of(route), client, build_filters),
+    )
+    if not isinstance(action, ProxyAction):
+        return decision
+    facts = tuple(route_facts(action, compiled.spec.upstreams))
+    return replace(decision, targets=tuple(_targets(compiled, action, live)), facts=facts)
+
+
+def _targets(compiled: Compiled, action: ProxyAction, live: Live | None) -> Iterator[TargetView]:
+    """The branches that may be drawn, and where the requests go when they fail."""
+    total = sum(target.weight for target in action.targets)
+    for target in action.targets:
+        if target.weight:
+            yield _target(compiled, target, target.weight / total, "target", live)
+    if action.failover is not None:
+        yield _target(compiled, action.failover.target, 0.0, "failover", live)
+
+
+def _target(compiled: Compiled, target: TargetSpec, share: float, role: Literal["target", "failover"], live: Live | None) -> TargetView:
+    upstream = compiled.spec.upstreams[target.upstream]
+    known = live.balancer(upstream.name) if live is not None else None
+    views = {view.label: view for view in live.servers(upstream.name)} if live is not None else {}
+    specs = {member.server.label: member for member in upstream.members}
+    weights = known[1] if known is not None else None
+    servers = tuple(
+        _candidate(member, specs.get(member.label), views.get(member.label), weights) for member in compiled.members[upstream.name]
+    )
+    return TargetView(
+        upstream.name, target.weight if role == "target" else 0, share, balance_text(compiled.config.upstreams[upstream.name].balance),
+        servers, role, known[0] if known is not None else None, tuple(upstream_facts(upstream, target.retry)),
     )
 
 
-def _targets(compiled: Compiled, route: Route, servers_of: ServersOf | None) -> Iterator[TargetView]:
-    weights = route.to or {}
-    for name in targets(route):
-        if servers_of is not None:
-            servers = tuple(
-                CandidateView(view.label, view.source, view.weight, view.backup, view.state, view.reason, view.since)
-                for view in servers_of(name)
-            )
-        else:
-            servers = tuple(
-                CandidateView(member.label, member.source, member.weight, member.backup, "unknown", "", 0.0)
-                for member in compiled.members[name]
-            )
-        share = weights[name] / sum(weights.values())
-        yield TargetView(name, weights[name], share, balance_text(compiled.config.upstreams[name].balance), servers)
+def _candidate(member: Member, spec: MemberSpec | None, view: ServerView | None, weights: Mapping[str, float] | None) -> CandidateView:
+    """`spec` is None for a name without an address; `view` and `weights` where nothing is known of the present."""
+    found = CandidateView(member.label, member.source, member.weight, member.backup, "unknown", "", 0.0, zone=getattr(member, "zone", ""))
+    if spec is not None:
+        found = replace(found, tier=spec.tier, local=spec.local, max_requests=spec.max_requests)
+    if view is not None:
+        found = replace(
+            found, state=view.state, reason=view.reason, since=view.since, in_flight=view.in_flight, latency_seconds=view.latency_seconds
+        )
+    return found if weights is None else replace(found, effective_weight=weights.get(member.label, 0.0))

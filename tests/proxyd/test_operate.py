@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from proxyd.cli.settings import Settings
 from proxyd.daemon import Daemon
 from proxyd.discovery.resolver import Answer
 from proxyd.overrides import OverrideError
-from tests.support.client import connect, get
+from tests.support.client import Response, connect, get
 from tests.support.daemon import port_of, running, whole_config
 from tests.support.origin import Origin, answer
 from tests.support.wait import until
@@ -192,7 +192,7 @@ async def test_a_reload_that_fails_drops_nothing(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------------- by the command line
-Program = Callable[..., Awaitable[Result]]
+Program = Callable[..., Coroutine[None, None, Result]]
 
 
 def program(socket: Path) -> Program:
@@ -225,7 +225,7 @@ async def test_a_server_is_drained_replaced_and_readied_under_requests(threads: 
         admin = f"admin: {{bind: 'unix:{socket}'}}\n"
         async with running(config(one, two) + admin, threads=threads, path=file, services=[AdminServer]) as daemon:
             run, name = program(socket), f"app/{one.address}"
-            answers = []
+            answers: list[Response] = []
 
             async def ask() -> None:
                 async with connect(port_of(daemon)) as client:

@@ -9,7 +9,7 @@ from proxyd.overrides import OverrideError, Overrides, State, parse_server, pars
 from proxyd.snapshot.members import Member
 from tests.support.config import config_of
 
-ADDRESSES = {"app.internal": ("10.1.0.1", "10.1.0.2")}
+ADDRESSES: dict[str, tuple[str, ...]] = {"app.internal": ("10.1.0.1", "10.1.0.2")}
 
 
 def config(*servers: str) -> Config:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxyd.admin.target import client_part, request_parts, without_port
+from proxyd.admin.target import client_part, field_part, query_part, request_parts, without_port
 
 
 @pytest.mark.parametrize(("url", "host", "expected"), [
@@ -40,3 +40,11 @@ def test_a_client_is_an_address() -> None:
     assert [client_part(text) for text in ("", "10.0.0.1", "2001:DB8::0:1")] == ["", "10.0.0.1", "2001:db8::1"]
     with pytest.raises(ValueError, match=r"`10\.0\.0\.0/8` is not an IP address"):
         client_part("10.0.0.0/8")
+
+
+def test_a_query_and_a_field() -> None:
+    assert [query_part(url) for url in ("/a", "/a?b=c#d", "http://x/?a?b", "/a#b?c")] == ["", "b=c", "a?b", ""]
+    assert field_part("X-A", " b ") == ("X-A", "b")
+    for name, value in (("", "b"), ("a b", "c"), ("a", "b\r\nc: d"), ("a", "b\0")):
+        with pytest.raises(ValueError, match=r"field|line break"):
+            field_part(name, value)

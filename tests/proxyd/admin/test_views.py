@@ -153,9 +153,9 @@ async def test_check_of_the_own_text_and_file(ask: Ask, daemon: Any, tmp_path: P
 
 
 async def test_explain(ask: Ask, daemon: Any) -> None:
-    body = b'{"method": "post", "url": "http://shop.example:80/a?b=c", "client": "::1", "listener": "web"}'
+    body = b'{"method": "post", "url": "http://shop.example:80/a?b=c", "client": "::1", "listener": "web", "headers": [["X-A", " 1"]]}'
     decisions = (await ask("POST", "/route/explain", body=body)).json()
-    assert daemon.asked == [("explain", Question("POST", "shop.example", "/a", "::1", "web"))]
+    assert daemon.asked == [("explain", Question("POST", "shop.example", "/a", "::1", "web", (("X-A", "1"),), "b=c"))]
     assert decisions[0]["why_not"] == [["shop", ["host"]]]
 
 
@@ -166,6 +166,10 @@ async def test_explain(ask: Ask, daemon: Any) -> None:
     (b'{"url": 5}', "must be text"),
     (b'{"url": "/", "method": "G T"}', "not a method"),
     (b'{"url": "/", "client": "me"}', "`me` is not an IP address"),
+    (b'{"url": "/", "headers": {"a": "b"}}', "list of pairs"),
+    (b'{"url": "/", "headers": [["a"]]}', "list of pairs"),
+    (b'{"url": "/", "headers": [["a b", "c"]]}', "not the name of a field"),
+    (b'{"url": "/", "headers": [["a", "b\\nc"]]}', "line break"),
 ])
 async def test_questions_that_are_none(ask: Ask, body: bytes, words: str) -> None:
     with pytest.raises(Refused, match=words) as refusal:

@@ -2,16 +2,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import Any
 
 import pytest
 from click.testing import Result
 
 from proxyd.cli.errors import Exit
-from proxyd.cli.verbs.route import lines_of
 from proxyd.snapshot.explain import Question
-from proxyd.state import RouteDecision
 from tests.proxyd.admin.fake_daemon import FakeDaemon
 
 Run = Callable[..., Result]
@@ -20,15 +16,16 @@ Run = Callable[..., Result]
 def test_the_daemon_is_asked(run: Run, daemon: FakeDaemon) -> None:
     result = run("route", "http://shop.example:8080/a?b")
     assert result.exit_code == 0
-    assert daemon.asked == [("explain", Question("GET", "shop.example", "/a"))]
+    assert daemon.asked == [("explain", Question("GET", "shop.example", "/a", query="b"))]
     assert "web 127.0.0.1:8080: route api, to app 95, next 5" in result.stdout
     assert "not shop: host differs" in result.stdout
 
 
 @pytest.mark.parametrize("arguments", [("POST", "/a"), ("POST /a",), ("post", "/a")])
 def test_method_and_url(arguments: tuple[str, ...], run: Run, daemon: FakeDaemon) -> None:
-    run("route", *arguments, "-H", "Host: Shop.example:80", "-H", "X-Other: 1")
-    assert daemon.asked == [("explain", Question("POST", "shop.example", "/a"))]
+    run("route", *arguments, "-H", "Host: Shop.example:80", "-H", "X-Other: 1", "--cookie", "a=1", "--cookie", "b=2")
+    headers = (("X-Other", "1"), ("Cookie", "a=1; b=2"))
+    assert daemon.asked == [("explain", Question("POST", "shop.example", "/a", headers=headers))]
 
 
 def test_what_the_policies_say_and_which_servers_wait(run: Run, daemon: FakeDaemon) -> None:
@@ -59,31 +56,14 @@ def test_without_a_daemon_the_file_tells(run: Run, write: Callable[[str, str], s
         "GET example.com/x  (by proxyd.yaml)",
         "default 127.0.0.1:8080: route example.com, to app",
         "policy office: lets the client pass",
+        "timeout: connect 3 s, first byte 30 s, between bytes 60 s",
         "app: 2 servers, chosen by hash path",
         "127.0.0.1:9001",
         "unix:/run/app.sock  weight 3",
+        "retry: up to 2 more tries: connection failed; reset (idempotent requests only); budget 20% of the requests under way, 3 always",
     ]
     assert "refuses: 403" in run("route", "example.com/x", "--client", "192.0.2.1").stdout
     assert "405" in run("route", "TRACE", "example.com/x").stdout
-
-
-def decision(address: str, count: int) -> dict[str, Any]:
-    why_not = [(f"r{number}", ["path"] if number % 2 else ["host", "path"]) for number in range(count)]
-    return asdict(RouteDecision("web", address, "/a", "api", "respond 200", (), tuple((name, tuple(parts)) for name, parts in why_not)))
-
-
-def test_the_addresses_of_a_listener_share_an_answer() -> None:
-    lines = lines_of(("GET", "", "/a"), "x", [decision(":80", 1), decision("unix:/run/a", 1), decision(":81", 0)])
-    assert lines[1:] == [
-        "  web :80, unix:/run/a: route api, respond 200", "      not r0: host and path differ", "  web :81: route api, respond 200"]
-
-
-def test_of_many_other_routes_the_nearest_are_told() -> None:
-    lines = lines_of(("GET", "", "/a"), "x", [decision(":80", 30)])
-    assert len(lines) == 2 + 12 + 1
-    assert lines[2:5] == ["      not r1: path differs", "      not r3: path differs", "      not r5: path differs"]
-    assert lines[-1] == "      nor 18 other routes (-v tells of all)"
-    assert len(lines_of(("GET", "", "/a"), "x", [decision(":80", 30)], every=True)) == 2 + 30
 
 
 def test_no_route_gives_exit_code_7(run: Run, daemon: FakeDaemon) -> None:
@@ -106,7 +86,8 @@ def test_an_unknown_listener(run: Run, daemon: FakeDaemon) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("GET", "/a", "/b"), ("/a", "-H", "no colon"), ("/a", "--client", "me"), ("ftp://x/",), ("G(T", "/")]
+    "arguments", [(), ("GET", "/a", "/b"), ("/a", "-H", "no colon"), ("/a", "--client", "me"), ("ftp://x/",), ("G(T", "/"),
+                  ("/a", "-H", "a b: c"), ("/a", "-H", "A: b\nc"), ("/a", "--cookie", "x"), ("/a", "--cookie", "=x")]
 )
 def test_what_cannot_be_meant(arguments: tuple[str, ...], run: Run) -> None:
     assert run("route", *arguments).exit_code == Exit.USAGE

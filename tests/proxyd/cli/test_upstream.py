@@ -18,7 +18,7 @@ ONE = "app/10.0.0.1:80"
 
 def asked(daemon: FakeDaemon) -> list[tuple[Any, ...]]:
     """Without who asked."""
-    return [tuple(word for word in entry if word != entry[-2 if entry[0] in ("set", "remove") else -1]) for entry in daemon.asked]
+    return [(*entry[:-2], entry[-1]) if entry[0] in ("set", "remove") else entry[:-1] for entry in daemon.asked]
 
 
 def test_list_and_show(run: Run, daemon: FakeDaemon) -> None:
