@@ -61,7 +61,7 @@ class Operator:
             done.append(f"weight {weight}")
         if state == "ready" and done:
             for handle in self._handles(upstream, subject.members):
-                _begin_slow_start(handle)
+                handle.ramp()       # its share grows little by little from its return on, where the upstream has a slow start
         return await self._carry_out(subject, trial, done)
 
     async def add(self, upstream: str, server: Mapping[str, Any]) -> ServerChange:
@@ -140,13 +140,6 @@ class Operator:
 
 
 _DONE: dict[State, str] = {"ready": "ready", "drain": "drained", "maint": "in maintenance"}
-
-
-def _begin_slow_start(server: object) -> None:
-    """From its first request after a drain on, a server gets its share little by little, where the upstream has a slow start."""
-    ramp = getattr(server, "ramp", None)
-    if ramp is not None:
-        ramp()
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -38,6 +38,7 @@ from proxyd.sockets import BindError, Bound, close_all, open_bound
 from proxyd.state import DaemonError, Service
 from proxyd.upkeep import build_checks, governor_policy, hedge_percentiles, outlier_policy
 from proxyd.views import Views
+from proxyd_ext.balance.pool import Pool
 from proxyd_ext.io.listener import Listener
 from proxyd_ext.snapshot import Snapshot
 
@@ -111,7 +112,13 @@ class Serving:
         await self.names.ensure(self._names_of(self.compiled.config), wait=NAMES_WAIT)
         if not await self.republish():
             self._mark_states(self.compiled.members, upstream)
+            await self._rebuild(upstream)
             self.note_states(upstream)
+
+    async def _rebuild(self, upstream: str) -> None:
+        """The same members with their states of now: tables for the balancer that the engines take at their next pick."""
+        spec = next(spec for spec in self.compiled.spec.upstreams if spec.name == upstream)
+        spec.state.use(await asyncio.to_thread(Pool, spec, len(self.engines.engines)))
 
     def note_states(self, upstream: str) -> None:
         """The state of some server of the upstream may have changed: remember when."""

@@ -111,7 +111,7 @@ class ServerView:
     requests: int                  # all codes
     errors: Mapping[str, int]      # fault word -> count
     checks: tuple[CheckView, ...]  # all must pass
-    latency_seconds: float = 0.0   # estimate of the time to an answer, from real requests; 0.0: unknown
+    latency_seconds: float = 0.0   # to the head of an answer: peak EWMA where the balancer keeps one, else the mean; 0.0: none yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,7 @@ class CandidateView:
     local: bool = True             # of proxyd's own zone, or there are no zones
     effective_weight: float | None = None      # as the balancer counts it now; 0.0: not drawn from; None: unknown
     in_flight: int = 0
-    latency_seconds: float = 0.0   # estimate of the time to an answer; 0.0: unknown
+    latency_seconds: float = 0.0   # to the head of an answer, as in ServerView
     max_requests: int = 0          # at a time; 0: no bound
 
 

@@ -79,11 +79,10 @@ class Views:
 
     def balancer(self, upstream: str) -> tuple[BalancerView, Mapping[str, float]] | None:
         """What the upstream's balancer draws from, and with which weights."""
-        state: Any = self.store.upstream(upstream)
-        pool = getattr(state, "pool", None)
-        if pool is None:
+        state = self.store.upstream(upstream)
+        if state.pool is None:
             return None
-        drawn = pool.describe()
+        drawn = state.pool.describe()
         panic, ignores_health = drawn["panic"], drawn["ignores_health"]
         view = BalancerView(panic, ignores_health and not panic, drawn["tier"], state.stats()["circuit"])
         return view, dict(drawn["active"])
@@ -135,7 +134,7 @@ class Views:
             requests=sum(stats["requests"].values()),
             errors=stats["errors"],
             checks=checks,
-            latency_seconds=stats["ewma_seconds"],
+            latency_seconds=stats["ewma_seconds"] or stats["latency_sum_seconds"] / max(stats["latency_count"], 1),
         )
 
     def note_states(self, upstream: str) -> None:

@@ -126,7 +126,7 @@ def _target(compiled: Compiled, target: TargetSpec, share: float, role: Literal[
 
 def _candidate(member: Member, spec: MemberSpec | None, view: ServerView | None, weights: Mapping[str, float] | None) -> CandidateView:
     """`spec` is None for a name without an address; `view` and `weights` where nothing is known of the present."""
-    found = CandidateView(member.label, member.source, member.weight, member.backup, "unknown", "", 0.0, zone=getattr(member, "zone", ""))
+    found = CandidateView(member.label, member.source, member.weight, member.backup, "unknown", "", 0.0, zone=member.zone)
     if spec is not None:
         found = replace(found, tier=spec.tier, local=spec.local, max_requests=spec.max_requests)
     if view is not None:

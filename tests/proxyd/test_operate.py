@@ -15,6 +15,8 @@ from proxyd.cli.settings import Settings
 from proxyd.daemon import Daemon
 from proxyd.discovery.resolver import Answer
 from proxyd.overrides import OverrideError
+from proxyd.snapshot.explain import Question
+from proxyd.state import BalancerView
 from tests.support.client import Response, connect, get
 from tests.support.daemon import port_of, running, whole_config
 from tests.support.origin import Origin, answer
@@ -52,6 +54,30 @@ async def test_states_hold_at_once(threads: int) -> None:
         await daemon.set_server("app", one.address, {"state": "ready"}, by="ops")
         assert await bodies(daemon) == {b"one", b"two"}
         assert changes(daemon) == []
+
+
+@THREADS
+async def test_a_server_that_was_drained_when_the_config_was_taken_comes_back(threads: int) -> None:
+    async with Origin("one") as one, Origin("two") as two, running(config(one, two), threads=threads) as daemon:
+        await daemon.set_server("app", one.address, {"state": "drain"}, by="ops")
+        assert (await daemon.reload(whole_config(config(one, two, extra=", balance: random"), threads=threads))).ok
+        assert await bodies(daemon) == {b"two"}
+        await daemon.set_server("app", one.address, {"state": "ready"}, by="ops")
+        assert await bodies(daemon, 40) == {b"one", b"two"}
+
+
+async def test_a_route_is_explained_with_what_the_balancer_weighs() -> None:
+    async with Origin("one") as one, Origin("two") as two, running(config(one, two)) as daemon:
+        await daemon.set_server("app", one.address, {"state": "drain"}, by="ops")
+        await daemon.set_server("app", two.address, {"weight": 3}, by="ops")
+        await bodies(daemon)
+        decision, = daemon.explain(Question("GET", "", "/"))
+        target, = decision.targets
+        assert target.balancer == BalancerView(False, False, 0, "closed")
+        drained, weighed = target.servers
+        assert (drained.state, drained.effective_weight, drained.latency_seconds) == ("drain", 0.0, 0.0)
+        assert (weighed.state, weighed.effective_weight) == ("up", 3.0)
+        assert 0 < weighed.latency_seconds < 1
 
 
 async def test_weights_are_those_of_the_traffic() -> None:

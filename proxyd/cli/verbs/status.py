@@ -119,12 +119,6 @@ def upstream_lines(before: dict[str, Any], status: dict[str, Any], seconds: floa
     return [*table(rows, indent=""), *(override_line(entry) for upstream in status["upstreams"] for entry in upstream["overrides"])]
 
 
-def troubles(upstream: dict[str, Any]) -> str:
-    """What is wrong with the upstream as a whole."""
-    circuit = upstream.get("circuit", "closed")
-    return "; ".join(text for text in (upstream["warning"], f"circuit {circuit}" if circuit != "closed" else "") if text)
-
-
 def error_lines(status: dict[str, Any]) -> list[str]:
     """Every server's failures since the start, by proxyd's word for them (-v)."""
     servers = [(upstream["name"], server) for upstream in status["upstreams"] for server in upstream["servers"]]

@@ -60,9 +60,8 @@ def show(settings: Settings, upstream: str) -> None:
 def lines_of(upstream: dict[str, Any]) -> list[str]:
     """Its head, and a line for each server."""
     servers = upstream["servers"]
-    circuit = upstream.get("circuit", "closed")
-    words = [f"{upstream['usable']}/{len(servers)} usable", upstream["balance"], *([f"circuit {circuit}"] if circuit != "closed" else [])]
-    head = f"{upstream['name']}: {', '.join(words)}" + (f"; {paint(upstream['warning'], 'warning')}" if upstream["warning"] else "")
+    head = f"{upstream['name']}: {upstream['usable']}/{len(servers)} usable, {upstream['balance']}"
+    head += f"; {paint(upstream['warning'], 'warning')}" if upstream["warning"] else ""
     rows = [
         [
             f"{upstream['name']}/{server['label']}",

@@ -129,5 +129,3 @@ def test_what_operators_changed_and_what_leaves(looks: tuple[Look, Look]) -> Non
     lines = screen(before, now)
     assert line_with(lines, "10.0.0.7:80") == ["10.0.0.7:80", "leaving", "3", "2"]
     assert line_with(lines, "override:")[:5] == ["override:", "app/10.0.0.1:80", "drained", "by", "ops"]
-    upstream["circuit"] = "open"
-    assert any("circuit open" in line for line in screen(before, now))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from proxyd.snapshot.conduct import ms, retry_text, route_facts, upstream_facts
-from proxyd_ext.balance.server import UpstreamState
+from proxyd_ext.balance.pool import UpstreamState
 from proxyd_ext.snapshot.spec import (
     FailoverSpec,
     HedgeSpec,
