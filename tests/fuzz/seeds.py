@@ -43,6 +43,10 @@ _VALUES = (
 )
 _HEAD_WORDS = ("HTTP/1.1", "HTTP/1.0", "\r\n", "\r\n\r\n", "\r\n ", ": ", ", ", *(f"\r\n{name}: " for name in _FIELDS), *_VALUES)
 _PATHS = (b"/", b"/a/b", b"/./a/../b", b"/%41%2f%2F%7e", b"/a//b/..", b"/%2e%2e/a", b"/a|b", b"/%00", b"/a/%2E/b;c=d")
+_SEARCHES = (
+    b"^/api/v[0-9]+/\n/api/v1/x", b"(a+)+$\naaaaaaaa!", b"(?i)abc|[^a-z]{2,3}$\nxABc", b"(?:a?){9}a{9}\naaaaaaaaa",
+    b".*x.{40}y\nx", b"(^|/)\\.\n/.",
+)
 _CONFIG_WORDS = (
     "listen", "listeners", "bind", "to", "routes", "match", "upstreams", "servers", "balance", "health", "policies", "use", "admin", "log",
     "vars", "include", "runtime", "threads", "tests", "cache", "timeout", "retry", "respond", "redirect", "limits", "client_ip", "weight",
@@ -57,6 +61,7 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
     "chunk": tuple(prefix + text for text in _BODIES for prefix in (_ANY, _SMALL)),
     "path": _PATHS,
     "authority": (b"a", b"a.example.:8080", b"[::1]:443", b"192.0.2.1:1", b"[::ffff:192.0.2.1]", b"a:0", b"a:65536"),
+    "regex": _SEARCHES,
     "config": tuple(file.read_bytes() for file in sorted((ROOT / "config").rglob("*.yaml")) if file.stat().st_size < 8192),
 }
 WORDS: dict[str, tuple[str, ...]] = {
@@ -65,6 +70,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "chunk": ("\r\n", "0\r\n", "\r\n\r\n", ";", "=", '"', "ffffffffffffffff", "7fffffffffffffff", "\r\nX-T: ", "Content-Length: "),
     "path": ("/", "/.", "/..", "%2e", "%2E", "%2f", "%2F", "%25", "%00", "%7e", "//"),
     "authority": ("[", "]", ":", "::", "[::1]", ".", "65535", "0"),
+    "regex": ("(?:", "(?i)", "(?i:", "[^", "a-z", "{2,3}", "{,4}", "{20}", "|", ")*", ")+?", "\\d", "\\W", "\\x41", "^", "$", "\n", "é"),
     "config": _CONFIG_WORDS,
 }
 

@@ -8,7 +8,7 @@ whole subtree, lets a walk stop as soon as nothing below can beat what has been 
 All memory comes from an arena that goes as a whole: a build that fails half-way leaks nothing.
 """
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
-from libc.string cimport memchr, memcmp
+from libc.string cimport memcmp
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.http1.head cimport METHOD_COUNT
 from proxyd_ext.route.condition cimport RouteCondition, RouteInput
@@ -43,6 +43,7 @@ cdef struct Node:
     Conditional* conditional_last
     uint8_t* first_bytes      # first byte of each child's label
     Node** children           # same order as first_bytes
+    uint16_t* index           # [256] 1 + place of the child whose label begins so, 0: none; NULL while children are few
     uint32_t label_size       # bytes
     int32_t lowest            # first route number at this node or below
     uint16_t child_count
@@ -72,13 +73,14 @@ cdef int32_t conditional_match(const Conditional* conditional, const RouteInput*
 
 cdef inline Node** node_child(const Node* node, uint8_t first) noexcept nogil:
     """The place of the child whose label begins with `first`, or NULL."""
-    cdef const void* hit
-    if node.child_count == 0:
-        return NULL
-    hit = memchr(node.first_bytes, first, node.child_count)
-    if hit == NULL:
-        return NULL
-    return &node.children[<const uint8_t*>hit - node.first_bytes]
+    cdef int i
+    if node.index != NULL:
+        i = node.index[first]
+        return &node.children[i - 1] if i else NULL
+    for i in range(node.child_count):
+        if node.first_bytes[i] == first:
+            return &node.children[i]
+    return NULL
 
 
 cdef inline int32_t node_walk(const Node* node, const RouteInput* asked, uint8_t method, int32_t best) noexcept nogil:
@@ -90,7 +92,8 @@ cdef inline int32_t node_walk(const Node* node, const RouteInput* asked, uint8_t
     while node.lowest < best:
         if node.label_size > path.size - at:
             break
-        if node.label_size and memcmp(node.label, path.data + at, node.label_size) != 0:
+        # The first byte of a label is the one that led here (and a root has none).
+        if node.label_size > 1 and memcmp(node.label + 1, path.data + at + 1, node.label_size - 1) != 0:
             break
         at += node.label_size
         ends = at == path.size

@@ -59,7 +59,7 @@ cdef int _adopt(Arena* arena, Node* parent, Node* child) noexcept nogil:
     """Hang `child` below `parent`, which has none with that first byte.  0, or -1 on lack of memory."""
     cdef uint8_t* first_bytes
     cdef Node** children
-    cdef uint16_t room
+    cdef uint16_t room, at
     if parent.child_count == parent.child_room:
         # What is outgrown stays in the arena until the table goes: less than what is in use, since rooms double.
         room = parent.child_room * 2 if parent.child_room else FIRST_CHILDREN
@@ -73,9 +73,17 @@ cdef int _adopt(Arena* arena, Node* parent, Node* child) noexcept nogil:
         parent.first_bytes = first_bytes
         parent.children = children
         parent.child_room = room
+        if parent.index == NULL and room > FIRST_CHILDREN:
+            parent.index = <uint16_t*>arena_take(arena, 256 * sizeof(uint16_t))
+            if parent.index == NULL:
+                return -1
+            for at in range(parent.child_count):
+                parent.index[first_bytes[at]] = at + 1
     parent.first_bytes[parent.child_count] = child.label[0]
     parent.children[parent.child_count] = child
     parent.child_count += 1
+    if parent.index != NULL:
+        parent.index[child.label[0]] = parent.child_count
     return 0
 
 

@@ -85,6 +85,13 @@ def test_every_byte(byte: int) -> None:
         assert Regex(pattern).search(text) == (re.search(python_pattern(pattern), text) is not None), pattern
 
 
+@pytest.mark.parametrize("pattern", ["", "^$", "$^", "($)(^)", "(?:a|$)^", "^^$$", "a*", "(a|)$", "a", "$a", "a^", "^.", "$^|a", "(^a)?$"])
+@pytest.mark.parametrize("states", [0, 2000])
+def test_the_empty_text_is_begin_and_end_at_once(pattern: str, states: int) -> None:
+    for text in (b"", b"a", b"b"):
+        assert Regex(pattern, dfa_states=states).search(text) == (re.search(python_pattern(pattern), text) is not None)
+
+
 @pytest.mark.parametrize(
     "pattern", ["(a+)+$", "(a*)*b", "(a|a)*$", "(a|aa)+$", "^(([a-z])+.)+[A-Z]([a-z])+$", "(.*)(.*)(.*)(.*)x", "(?:a?){50}a{50}b"]
 )
