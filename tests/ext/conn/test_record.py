@@ -10,6 +10,7 @@ import pytest
 
 from proxyd_ext.engine import Engine
 from proxyd_ext.log import AccessLog
+from proxyd_ext.snapshot.spec import ErrorPage, ProxyAction, RewriteSpec, RouteSpec, TargetSpec
 from tests.support.engine import OK, Rig, get, post
 
 
@@ -31,6 +32,45 @@ def logged(tmp_path: Path, clocked: Rig) -> Any:
     log.stop()
 
 
+def test_size_of_the_combined_format(tmp_path: Path, clocked: Rig) -> None:
+    """Apache's %b: bytes of the body, without heads, interim answers, chunk framing and trailers."""
+    path = tmp_path / "access.log"
+    with path.open("wb") as file:
+        log = AccessLog(file.fileno(), "combined", 1)
+    log.start()
+    clocked.engines[:] = [Engine(0, 1, inline=True, log=log, fake_clock=True)]
+    origin = clocked.origin()
+    clocked.serve(origin)
+    answers = [
+        ("GET", OK, 2),
+        ("HEAD", OK[:-2], 0),
+        ("GET", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK, 2),
+        ("GET", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nX-Trailer: 1\r\n\r\n", 5),
+        ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000, 100_000),
+        ("GET", b"HTTP/1.1 204 No Content\r\n\r\n", 0),
+        ("GET", b"nonsense\r\n\r\n", None),
+    ]
+    sizes: list[int | None] = []
+    for method, answer, _ in answers:
+        client = clocked.connect()
+        client.send(get("/", "Connection: close", method=method))
+        peer = origin.peers[-1] if origin.peers and not origin.peers[-1].eof else origin.accept()
+        peer.request()
+        peer.send(answer)
+        response = client.response(to=method)
+        while response.status < 200:
+            response = client.response(to=method)
+        assert client.ended()
+        sizes.append(None if response.status == 502 else len(response.body))
+    assert sizes == [size for _, _, size in answers]
+    clocked.until(lambda: log.written >= len(answers), "the records")
+    log.flush()
+    logged = [line.split('" ')[1].split()[1].split(" ")[0] for line in path.read_text().splitlines()]
+    log.stop()
+    assert [0 if size == "-" else int(size) for size in logged[:-1]] == sizes[:-1]
+    assert int(logged[-1]) == len(response.body)
+
+
 def test_one_record_an_exchange(logged: Any) -> None:
     rig, records = logged
     origin = rig.origin()
@@ -47,6 +87,32 @@ def test_one_record_an_exchange(logged: Any) -> None:
         assert value in text, (value, text)
     assert 200 in record.values() or "200" in text
     assert rig.stats_of("web", "all").stats()["bytes_in"] == 4
+
+
+def test_a_rewritten_path(logged: Any) -> None:
+    """The log keeps what the client asked for."""
+    rig, records = logged
+    origin = rig.origin().serve()
+    rig.serve(origin, action={"rewrite": RewriteSpec(strip="/api", host="other")})
+    client = rig.connect()
+    client.send(get("/api/x?q"))
+    assert client.response().status == 200
+    assert origin.requests[0].target == "/x?q"
+    [record] = records(1)
+    assert {"/api/x", "test"} <= {str(value) for value in record.values()}
+
+
+def test_an_intercepted_answer(logged: Any) -> None:
+    """The status is the server's, the bytes are the page's."""
+    rig, records = logged
+    origin = rig.origin().serve(b"HTTP/1.1 503 X\r\nContent-Length: 6\r\n\r\ntheirs")
+    page = ErrorPage([(503, 503)], b"x" * 1_000, intercept=True)
+    rig.publish([RouteSpec("all", ProxyAction([TargetSpec(0)]), error_pages=[page])], [rig.upstream(origin)])
+    client = rig.connect()
+    client.send(get())
+    size = 1_000 + len(client.response().head)
+    [record] = records(1)
+    assert {"upstream", "503", str(size)} <= {str(value) for value in record.values()}
 
 
 def test_every_end_is_recorded_once(logged: Any) -> None:

@@ -1,6 +1,8 @@
-"""The steps of a route: access by address, fields that are added."""
+"""The steps of a route: access by address, fields that are set, added and removed."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
@@ -10,10 +12,12 @@ from proxyd_ext.snapshot.spec import (
     ConsultAction,
     Filter,
     HeadersFilter,
+    ProxyAction,
     RedirectAction,
     RespondAction,
     RouteSpec,
     SnapshotSpec,
+    TargetSpec,
 )
 from tests.support.engine import OK, Rig, get, post
 
@@ -152,3 +156,156 @@ def test_too_many_fields_to_add(clocked: Rig) -> None:
     """What a route adds has a bound, told when the snapshot is compiled."""
     with pytest.raises(ValueError, match="more than 16384 bytes"):
         Snapshot(SnapshotSpec(1, "", [], [[RouteSpec("all", RespondAction(200), filters=[HeadersFilter(b"X: 1\r\n" * 3000)])]]))
+
+
+def sent_fields(rig: Rig, filters: list[Filter], *fields: str, **settings: Any) -> list[tuple[str, str]]:
+    """What an origin sees of a request with these fields."""
+    origin = rig.origin().serve()
+    rig.serve(origin, filters=filters, **settings)
+    client = rig.connect()
+    client.send(get("/", *fields))
+    assert client.response().status == 200
+    return origin.requests[0].fields
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ([HeadersFilter(request_add=b"X-A: new\r\n")], ["one", "two", "new"]),
+        ([HeadersFilter(b"X-A: new\r\n")], ["new"]),
+        ([HeadersFilter(request_remove=["x-a"])], []),
+        ([HeadersFilter(request_remove=["X-A"], request_add=b"X-A: new\r\n")], ["new"]),
+        ([HeadersFilter(b"X-A: set\r\n", request_add=b"X-A: added\r\n", request_remove=["X-A"])], ["set", "added"]),
+        ([HeadersFilter(b"X-A: new\r\n"), HeadersFilter(request_remove=["X-A"])], []),
+        ([HeadersFilter(request_add=b"X-A: new\r\n"), HeadersFilter(request_remove=["X-A"])], []),
+        ([HeadersFilter(request_remove=["X-A"]), HeadersFilter(request_add=b"X-A: new\r\n")], ["new"]),
+        ([HeadersFilter(b"X-A: 1\r\n"), HeadersFilter(b"x-a: 2\r\n")], ["2"]),
+        ([HeadersFilter(request_remove=["X-A-B", "X", "A"])], ["one", "two"]),
+    ],
+    ids=str,
+)
+def test_set_add_remove(clocked: Rig, filters: list[Filter], expected: list[str]) -> None:
+    """Both ways alike."""
+    fields = sent_fields(clocked, filters, "X-A: one", "x-B: stays", "X-a: two")
+    assert [value for name, value in fields if name.lower() == "x-a"] == expected
+    assert ("x-B", "stays") in fields
+    answered = [
+        HeadersFilter(
+            response_set=step.request_set, response_add=step.request_add, response_remove=step.request_remove
+        )
+        for step in filters
+        if isinstance(step, HeadersFilter)
+    ]
+    answer = OK.replace(b"\r\n\r\n", b"\r\nX-A: one\r\nx-B: stays\r\nX-a: two\r\n\r\n")
+    clocked.serve(clocked.origin().serve(answer), filters=answered)
+    client = clocked.connect()
+    client.send(get())
+    response = client.response()
+    assert response.all("x-a") == expected
+    assert (response.all("x-b"), response.body) == (["stays"], b"ok")
+
+
+@pytest.mark.parametrize("name", ["X-User", "x_user", "X-USER", "x-User", "X_User"])
+def test_removed_under_any_spelling(clocked: Rig, name: str) -> None:
+    """'_' for '-' too: behind CGI's naming both are HTTP_X_USER, and a client must not get past a filter with it."""
+    for step in (HeadersFilter(request_remove=["X-User"]), HeadersFilter(b"X-User: proxy\r\n")):
+        fields = sent_fields(clocked, [step], f"{name}: root")
+        values = [value for spelled, value in fields if spelled.lower().replace("_", "-") == "x-user"]
+        assert values == (["proxy"] if step.request_set else [])
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Request-ID", "Via"])
+def test_own_request_fields(clocked: Rig, name: str, trusted: bool) -> None:
+    """Those that proxyd writes can be taken away, replaced, and added to; the others stay."""
+    own = {"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Request-ID", "Via"}
+    settings = {"trust": ["127.0.0.0/8"]} if trusted else {}
+    came = f"{name}: 192.0.2.1"
+    removed = sent_fields(clocked, [HeadersFilter(request_remove=[name])], came, **settings)
+    assert {spelled for spelled, _ in removed if spelled in own} == own - {name}
+    replaced = sent_fields(clocked, [HeadersFilter(f"{name}: mine\r\n".encode())], came, **settings)
+    assert [value for spelled, value in replaced if spelled == name] == ["mine"]
+    added = sent_fields(clocked, [HeadersFilter(request_add=f"{name}: mine\r\n".encode())], came, **settings)
+    values = [value for spelled, value in added if spelled == name]
+    assert (len(values), values[-1]) == (2, "mine")
+
+
+def test_own_response_fields(rig: Rig) -> None:
+    """Date is taken away from every answer of the route, and what a server calls itself."""
+    step = HeadersFilter(response_remove=["date", "Server"])
+    own = [
+        RouteSpec("respond", RespondAction(200, b"x"), path="/respond", filters=[step]),
+        RouteSpec("redirect", RedirectAction(302, "/r"), path="/redirect", filters=[step]),
+        RouteSpec("all", ProxyAction([TargetSpec(0)]), filters=[step]),
+    ]
+    origin = rig.origin().serve(OK.replace(b"\r\n\r\n", b"\r\nServer: x/1\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n"))
+    rig.publish(own, [rig.upstream(origin)])
+    client = rig.connect()
+    for path in ("/respond", "/redirect", "/all"):
+        client.send(get(path))
+        response = client.response()
+        assert (response.field("date"), response.field("server")) == (None, None)
+        assert response.field("content-length") is not None
+
+
+def test_fields_of_own_answers_are_replaced(rig: Rig) -> None:
+    """A field that the action writes stands once: the step's."""
+    rig.publish(
+        [
+            RouteSpec(
+                "respond",
+                RespondAction(200, b"{}", "text/plain", b"X-One: 1\r\nX-Two: 2\r\n"),
+                path="/respond",
+                filters=[HeadersFilter(response_set=b"Content-Type: application/json\r\n", response_remove=["x-one"])],
+            ),
+            RouteSpec("redirect", RedirectAction(302, "/theirs"), filters=[HeadersFilter(response_set=b"Location: /mine\r\n")]),
+        ]
+    )
+    client = rig.connect()
+    client.send(get("/respond") + get("/redirect"))
+    response = client.response()
+    assert (response.field("content-type"), response.field("x-one"), response.field("x-two")) == ("application/json", None, "2")
+    assert client.response().field("location") == "/mine"
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "Connection", "Host", "Upgrade", "TE", "Trailer", "Keep-Alive"])
+def test_framing_is_protected(clocked: Rig, name: str) -> None:
+    """Told when the snapshot is compiled, whoever wrote the spec."""
+    line = f"{name}: 1\r\n".encode()
+    for step in (
+        HeadersFilter(line), HeadersFilter(response_set=line), HeadersFilter(request_add=line), HeadersFilter(response_add=line),
+        HeadersFilter(request_remove=[name]), HeadersFilter(response_remove=[name]),
+    ):
+        with pytest.raises(ValueError, match="written by the proxy itself"):
+            Snapshot(SnapshotSpec(1, "", [], [[RouteSpec("all", RespondAction(200), filters=[step])]]))
+
+
+def test_removed_fields_wherever_heads_are_cut(clocked: Rig) -> None:
+    """A head that comes in two pieces, cut at every byte."""
+    step = HeadersFilter(b"X-Set: 1\r\n", b"Y-Set: 1\r\n", b"X-Add: 1\r\n", b"Y-Add: 1\r\n", ["X-Gone"], ["Y-Gone"])
+    origin = clocked.origin()
+    clocked.serve(origin, filters=[step])
+    client = clocked.connect()
+    request = get("/", "X-Gone: 1", "X-Set: 2", "X-Add: 2")
+    answer = OK.replace(b"\r\n\r\n", b"\r\nY-Gone: 1\r\nY-Set: 2\r\nY-Add: 2\r\n\r\n")
+    peer = None
+    for cut in range(1, max(len(request), len(answer))):
+        client.send(request[:cut])
+        clocked.settle()
+        client.send(request[cut:])
+        peer = peer or origin.accept()
+        asked = peer.request()
+        assert [(name, value) for name, value in asked.fields if name in ("X-Gone", "X-Set", "X-Add")] == [
+            ("X-Add", "2"),
+            ("X-Set", "1"),
+            ("X-Add", "1"),
+        ]
+        peer.send(answer[:cut])
+        clocked.settle()
+        peer.send(answer[cut:])
+        response = client.response()
+        assert [(name, value) for name, value in response.fields if name in ("Y-Gone", "Y-Set", "Y-Add")] == [
+            ("Y-Add", "2"),
+            ("Y-Set", "1"),
+            ("Y-Add", "1"),
+        ]

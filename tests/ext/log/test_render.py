@@ -37,7 +37,8 @@ records = st.fixed_dictionaries(
     optional={
         "time_us": st.integers(0, 253_402_300_799_999_999), "id": st.integers(0, 2**64 - 1), "bytes_in": st.integers(0, 2**64 - 1),
         "bytes_out": st.integers(0, 2**64 - 1), "body_out": st.integers(0, 2**64 - 1), "config": st.integers(0, 2**48 - 1),
-        "t_total_us": times, "t_queue_us": times, "t_connect_us": times, "t_first_byte_us": times, "status": st.integers(100, 599), "engine": st.integers(0, 65535),
+        "t_total_us": times, "t_queue_us": times, "t_connect_us": times, "t_first_byte_us": times,
+        "status": st.integers(100, 599), "engine": st.integers(0, 65535),
         "client_port": st.integers(0, 65535), "fault": st.sampled_from([0, *(int(str(about["code"])) for about in faults().values())]),
         "attempts": st.integers(0, 255), "status_by": st.integers(0, 2), "minor": st.integers(0, 1), "tls": st.integers(0, 1),
         **dict.fromkeys(TEXTS, texts),
