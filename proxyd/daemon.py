@@ -35,6 +35,7 @@ from proxyd.loading import Loaded, load_given, load_path
 from proxyd.notify import Notifier
 from proxyd.operate import Operator
 from proxyd.passed import PassedFds
+from proxyd.pools import Pools
 from proxyd.serving import Serving
 from proxyd.since import Since
 from proxyd.snapshot.explain import Question, explain
@@ -129,6 +130,7 @@ class Daemon:
             ejections=ejections,
             outliers=Outliers(self._tasks, self._clock, ejections),
             governors=Governors(self._tasks, self._clock),
+            pools=Pools(self._tasks, self._clock, lambda upstream: self._serving.upstream_spec(upstream), len(self._engines.engines)),
             since=Since(self._clock),
             services=[factory(self) for factory in self._factories],
             passed=PassedFds(),
@@ -357,7 +359,7 @@ class Daemon:
 
     def _on_change(self, upstream: str) -> None:
         """A server of the upstream left or returned."""
-        self._serving.note_states(upstream)
+        self._serving.on_state(upstream)
 
     def _on_consult(self, kind: str) -> tuple[int, bytes, str]:
         """The answer of a route with `respond: {probe: ...}`."""

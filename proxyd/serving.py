@@ -29,6 +29,7 @@ from proxyd.health.passive import Judged, Outliers
 from proxyd.logs import AccessSink
 from proxyd.overrides import Overrides
 from proxyd.passed import PassedFds
+from proxyd.pools import Pools
 from proxyd.since import Since
 from proxyd.snapshot.build import build_spec
 from proxyd.snapshot.compiled import Compiled
@@ -38,13 +39,13 @@ from proxyd.sockets import BindError, Bound, close_all, open_bound
 from proxyd.state import DaemonError, Service
 from proxyd.upkeep import build_checks, governor_policy, hedge_percentiles, outlier_policy
 from proxyd.views import Views
-from proxyd_ext.balance.pool import Pool
 from proxyd_ext.io.listener import Listener
 from proxyd_ext.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from proxyd.config.model import Config
     from proxyd_ext.balance.server import Server
+    from proxyd_ext.snapshot.spec import UpstreamSpec
 
 NAMES_WAIT = 2.0    # seconds that a start or a reload waits for the first answers of new names
 
@@ -62,6 +63,7 @@ class Serving:
     ejections: Ejections
     outliers: Outliers
     governors: Governors
+    pools: Pools
     since: Since
     services: Sequence[Service]
     passed: PassedFds
@@ -112,13 +114,19 @@ class Serving:
         await self.names.ensure(self._names_of(self.compiled.config), wait=NAMES_WAIT)
         if not await self.republish():
             self._mark_states(self.compiled.members, upstream)
-            await self._rebuild(upstream)
+            await self.pools.rebuild(upstream)
             self.note_states(upstream)
 
-    async def _rebuild(self, upstream: str) -> None:
-        """The same members with their states of now: tables for the balancer that the engines take at their next pick."""
-        spec = next(spec for spec in self.compiled.spec.upstreams if spec.name == upstream)
-        spec.state.use(await asyncio.to_thread(Pool, spec, len(self.engines.engines)))
+    def upstream_spec(self, upstream: str) -> UpstreamSpec | None:
+        """Of an upstream that serves now."""
+        specs = self.current.spec.upstreams if self.current is not None else ()
+        return next((spec for spec in specs if spec.name == upstream), None)
+
+    def on_state(self, upstream: str) -> None:
+        """A server of the upstream left or returned."""
+        self.note_states(upstream)
+        if self.current is not None:
+            self.pools.changed(upstream)
 
     def note_states(self, upstream: str) -> None:
         """The state of some server of the upstream may have changed: remember when."""
@@ -232,7 +240,7 @@ class Serving:
         if before is not None and before is not sink:
             await asyncio.to_thread(before.close)
         for upstream in candidate.members:
-            self.note_states(upstream)
+            self.on_state(upstream)      # states may have changed since the snapshot was compiled
         self.store.depart_others(dict(_binds(candidate.config)).keys())
         await self._forget_names()
         await self.health.apply(wanted)
