@@ -6,11 +6,14 @@
 `_fail` is the way out for every fault, `_end` the one end of all. A copy's origin connection is an ordinary one, from the same pools; while
 the copy has it, its stream reports here instead of to conn/dispatch, and the copy's timer stands in for the connection's.
 """
-from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
+from proxyd_ext.balance.ewma cimport ewma_note
 from proxyd_ext.balance.heap cimport Tried
 from proxyd_ext.balance.passive cimport note_failure, note_success
-from proxyd_ext.balance.pick cimport PickInput, pick, pick_leave
-from proxyd_ext.balance.pool cimport MirrorCounts, pool_pin, pool_unpin
+from proxyd_ext.balance.pick cimport PICK_FULL, PickInput, pick, pick_leave
+from proxyd_ext.balance.pool cimport (
+    BALANCE_EWMA, CIRCUIT_CLOSED, MirrorCounts, UpstreamData, UpstreamLocal, pool_pin, pool_unpin,
+)
 from proxyd_ext.balance.server cimport ServerLocal, server_drop, server_hold
 from proxyd_ext.conn.key cimport request_key
 from proxyd_ext.conn.model cimport (
@@ -22,12 +25,13 @@ from proxyd_ext.conn.pool cimport connect_fault, origin_close, origin_connect, o
 from proxyd_ext.core.buffer cimport Buffer, buffer_free
 from proxyd_ext.core.events cimport EVENT_EJECTED, event_push
 from proxyd_ext.core.fault cimport (
-    FAULT_CONNECT_TIMEOUT, FAULT_NONE, FAULT_NO_SERVER, FAULT_RETRY_IF_REUSED, FAULT_SOURCE_UPSTREAM, FAULT_UPGRADE_UNEXPECTED,
-    FAULT_UPSTREAM_CHUNK, FAULT_UPSTREAM_CLOSED, FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT, FAULT_UPSTREAM_HEAD_MALFORMED,
-    FAULT_UPSTREAM_HEAD_TOO_LARGE, FAULT_UPSTREAM_READ_TIMEOUT, FAULT_UPSTREAM_RESET, FAULT_UPSTREAM_TRUNCATED, FaultInfo, fault_info,
+    FAULT_CIRCUIT_OPEN, FAULT_CONNECT_TIMEOUT, FAULT_NONE, FAULT_NO_SERVER, FAULT_RETRY_IF_REUSED, FAULT_SOURCE_UPSTREAM,
+    FAULT_UPGRADE_UNEXPECTED, FAULT_UPSTREAM_CHUNK, FAULT_UPSTREAM_CLOSED, FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT,
+    FAULT_UPSTREAM_HEAD_MALFORMED, FAULT_UPSTREAM_HEAD_TOO_LARGE, FAULT_UPSTREAM_READ_TIMEOUT, FAULT_UPSTREAM_RESET,
+    FAULT_UPSTREAM_TRUNCATED, FaultInfo, fault_info,
 )
 from proxyd_ext.core.hash cimport random_below
-from proxyd_ext.core.shim cimport INVARIANT, counter_add, store_i64
+from proxyd_ext.core.shim cimport INVARIANT, counter_add, load_i64, load_int, store_i64
 from proxyd_ext.core.slab cimport slab_free, slab_new
 from proxyd_ext.core.stats cimport count_add, histogram_add
 from proxyd_ext.core.timer cimport TIMER_OFF_MS, timer_init, timer_off, timer_remove, timer_set, timers_reserve
@@ -41,7 +45,7 @@ from proxyd_ext.io.poller cimport (
     STREAM_SENT,
 )
 from proxyd_ext.io.stream cimport poller_flush, stream_consume, stream_salvage, stream_send_stable, stream_unsent
-from proxyd_ext.snapshot.compile cimport CompiledMirror, SnapshotData
+from proxyd_ext.snapshot.compile cimport CompiledMirror, STICKY_KEY, SnapshotData
 
 cdef enum:
     MILLION = 1000000
@@ -92,11 +96,12 @@ cdef bint _new(Exchange* exchange, CompiledMirror* mirror, MirrorCounts* counts)
     copy.pool = NULL
     copy.server = NULL
     copy.origin = NULL
-    copy.key = _key(exchange, mirror)
+    _find_key(copy, exchange)
     copy.request = exchange.request
     copy.request_start = exchange.request_start
     exchange.request = NULL
     copy.to_head = exchange.method == METHOD_HEAD
+    copy.sent_us = 0
     copy.reused = False
     copy.heard = False
     copy.keep = False
@@ -116,19 +121,22 @@ cdef bint _new(Exchange* exchange, CompiledMirror* mirror, MirrorCounts* counts)
     return True
 
 
-cdef uint64_t _key(Exchange* exchange, CompiledMirror* mirror) noexcept nogil:
+cdef void _find_key(MirrorCopy* copy, Exchange* exchange) noexcept nogil:
     """What the mirror's balancer hashes, from the head as it was sent: the client's own is long gone."""
     cdef Context* context = exchange.context
     cdef Buffer* request = exchange.request
     cdef size_t scanned = 0
-    cdef bint found
-    if not mirror.upstream.keyed:
-        return 0
-    exchange.upstream = mirror.upstream   # the exchange is over: nobody asks for its own any more
+    cdef bint found = False
+    copy.key = 0
+    copy.by_key = False
+    if not copy.mirror.upstream.keyed:
+        return
+    exchange.upstream = copy.mirror.upstream   # the exchange is over: nobody asks for its own any more
     if parse_request_head(request.data + exchange.request_start, request.end - exchange.request_start, &scanned, &_request_limits,
                           &context.head) <= 0:
-        return 0              # rewriting has put it over the bound of fields
-    return request_key(exchange, &context.head, &found)
+        return                # rewriting has put it over the bound of fields
+    copy.key = request_key(exchange, &context.head, &found)
+    copy.by_key = found and copy.mirror.upstream.sticky == STICKY_KEY
 
 
 cdef MirrorCopy* _take_new(Context* context) noexcept nogil:
@@ -158,25 +166,13 @@ cdef void _begin(MirrorCopy* copy) noexcept nogil:
     cdef Context* context = copy.context
     cdef int64_t now_ms = context.clock.now_ms
     cdef OriginConn* origin
-    cdef Tried none
-    cdef PickInput input
-    cdef int32_t member
     cdef int fault = FAULT_NONE
-    none.count = 0
-    input.tried = &none
-    input.key = copy.key
-    input.by_key = False
-    input.sticky = -1
-    input.random = &context.random
-    input.now_ms = now_ms
     copy.due_ms = now_ms + copy.mirror.answer_ms if copy.mirror.answer_ms > 0 else TIMER_OFF_MS
-    copy.since_us = context.clock.now_us
-    copy.pool = pool_pin(copy.mirror.upstream.state, context.engine)
-    member = pick(copy.pool, &input)
-    if member < 0:
-        _fail(copy, FAULT_NO_SERVER)
+    copy.begin_us = context.clock.now_us
+    fault = _choose(copy)
+    if fault != FAULT_NONE:
+        _fail(copy, fault)
         return
-    copy.server = copy.pool.members[member].server
     origin = origin_reuse(context, copy.server)
     copy.reused = origin != NULL
     if origin == NULL:
@@ -196,6 +192,32 @@ cdef void _begin(MirrorCopy* copy) noexcept nogil:
         _set_deadline(copy)
 
 
+cdef int _choose(MirrorCopy* copy) noexcept nogil:
+    """Ask the balancer; FAULT_* when there is no server. Copies neither probe a circuit that is not closed nor queue for room, nor
+    overtake a queue."""
+    cdef Context* context = copy.context
+    cdef UpstreamData* state = copy.mirror.upstream.state
+    cdef PickInput input
+    cdef Tried none
+    cdef int32_t member = PICK_FULL
+    if load_int(&state.circuit) != CIRCUIT_CLOSED:
+        return FAULT_CIRCUIT_OPEN
+    none.count = 0
+    input.tried = &none
+    input.key = copy.key
+    input.by_key = copy.by_key
+    input.sticky = -1
+    input.random = &context.random
+    input.now_ms = context.clock.now_ms
+    copy.pool = pool_pin(state, context.engine)
+    if load_i64(&state.waiting) == 0:
+        member = pick(copy.pool, &input)
+    if member < 0:
+        return FAULT_NO_SERVER
+    copy.server = copy.pool.members[member].server
+    return FAULT_NONE
+
+
 cdef inline void _set_deadline(MirrorCopy* copy) noexcept nogil:
     if copy.due_ms == TIMER_OFF_MS:
         timer_off(&copy.timer)
@@ -204,7 +226,7 @@ cdef inline void _set_deadline(MirrorCopy* copy) noexcept nogil:
 
 
 cdef void _connected(MirrorCopy* copy) noexcept nogil:
-    histogram_add(&copy.mirror.upstream.state.local[copy.context.engine].connect, copy.context.clock.now_us - copy.since_us)
+    histogram_add(&copy.mirror.upstream.state.local[copy.context.engine].connect, copy.context.clock.now_us - copy.begin_us)
     copy.origin.state = ORIGIN_WAITING
     _send(copy)
 
@@ -213,7 +235,7 @@ cdef void _send(MirrorCopy* copy) noexcept nogil:
     cdef OriginConn* origin = copy.origin
     cdef uint32_t size = copy.request.end - copy.request_start
     origin.stream.flags &= ~<uint32_t>STREAM_SENT
-    copy.since_us = copy.context.clock.now_us
+    copy.sent_us = copy.context.clock.now_us
     counter_add(&copy.counts.sent, 1)
     counter_add(&origin.local.bytes_out, size)
     stream_send_stable(&origin.stream, copy.request.data + copy.request_start, size)
@@ -355,13 +377,33 @@ cdef void _on_timer(void* owner) noexcept nogil:
 # ---- the end ----
 
 cdef void _note_answer(MirrorCopy* copy, uint16_t status) noexcept nogil:
-    cdef int engine = copy.context.engine
-    count_add(&copy.server.local[engine].responses, status, 1)
-    histogram_add(&copy.mirror.upstream.state.local[engine].response, copy.context.clock.now_us - copy.since_us)
-    if status >= 500:
-        _note_failure(copy)
-    else:
+    cdef Context* context = copy.context
+    cdef ServerLocal* server = copy.server.local[context.engine]
+    cdef UpstreamLocal* upstream = copy.mirror.upstream.state.local[context.engine]
+    cdef int64_t took_us = context.clock.now_us - copy.sent_us
+    counter_add(&upstream.finished, 1)
+    histogram_add(&upstream.response, took_us)
+    count_add(&server.responses, status, 1)
+    counter_add(&server.answers, 1)
+    counter_add(&server.answers_us, took_us)
+    if copy.pool.balance == BALANCE_EWMA:
+        ewma_note(&copy.server.ewma, took_us, context.clock.now_ms)
+    if status < 500:
         note_success(copy.server)
+    else:
+        counter_add(&upstream.failed, 1)
+        _note_failure(copy)
+
+
+cdef void _note_fault(MirrorCopy* copy, int fault) noexcept nogil:
+    cdef Context* context = copy.context
+    cdef UpstreamLocal* upstream = copy.mirror.upstream.state.local[context.engine]
+    counter_add(&upstream.finished, 1)
+    counter_add(&upstream.failed, 1)
+    count_add(&copy.server.local[context.engine].errors, fault, 1)
+    if copy.pool.balance == BALANCE_EWMA and copy.sent_us > 0:
+        ewma_note(&copy.server.ewma, context.clock.now_us - copy.sent_us, context.clock.now_ms)   # at least so long
+    _note_failure(copy)
 
 
 cdef void _note_failure(MirrorCopy* copy) noexcept nogil:
@@ -390,8 +432,7 @@ cdef void _fail(MirrorCopy* copy, int fault) noexcept nogil:
     cdef bint stale = copy.reused and not copy.heard and info.retry == FAULT_RETRY_IF_REUSED
     counter_add(&copy.counts.failed, 1)
     if copy.server != NULL and info.source == FAULT_SOURCE_UPSTREAM and not stale:
-        count_add(&copy.server.local[copy.context.engine].errors, fault, 1)
-        _note_failure(copy)
+        _note_fault(copy, fault)
     _end(copy, False)
 
 
@@ -412,8 +453,6 @@ cdef void _end(MirrorCopy* copy, bint park) noexcept nogil:
     if copy.request != NULL:
         buffer_free(&context.buffers, copy.request)   # behind the close: the stream may still have had it to send
     timer_remove(&context.timers, &copy.timer)
-    if copy.pool != NULL:
-        pool_unpin(copy.pool, context.engine)
     if copy.previous != NULL:
         copy.previous.next = copy.next
     else:
@@ -421,6 +460,8 @@ cdef void _end(MirrorCopy* copy, bint park) noexcept nogil:
     if copy.next != NULL:
         copy.next.previous = copy.previous
     store_i64(&copy.counts.in_flight, copy.counts.in_flight - 1)
+    if copy.pool != NULL:
+        pool_unpin(copy.pool, context.engine)
     slab_free(&context.copies, copy)
     snapshot_release(context, snapshot)
 

@@ -222,9 +222,10 @@ cdef struct MirrorCopy:       # a request on its way to a mirror (conn/mirror)
     CompiledMirror* mirror
     MirrorCounts* counts      # of this engine, at the mirror's upstream
     PoolData* pool            # pinned; NULL: not picked yet
-    ServerData* server        # NULL: none chosen yet
+    ServerData* server        # kept alive by the pool; NULL: none chosen yet
     OriginConn* origin        # NULL: none yet
     uint64_t key              # hash for the balancer
+    bint by_key               # the key chooses the server, whatever the balancer
     Buffer* request           # taken over from the exchange; NULL when the kernel has all of it
     uint32_t request_start    # offset of the head in the buffer
     bint to_head              # the request is a HEAD: its answer has no body
@@ -236,7 +237,8 @@ cdef struct MirrorCopy:       # a request on its way to a mirror (conn/mirror)
     uint64_t left             # bytes of the answer still to come (BODY_LENGTH)
     uint64_t taken            # bytes of the answer's body thrown away
     ChunkDecoder chunks
-    int64_t since_us          # when the connect began; then, when the request was given
+    int64_t begin_us          # when a server was looked for
+    int64_t sent_us           # when the request was given to it; 0: not yet
     int64_t due_ms            # when its time is over; TIMER_OFF_MS: no limit
     Timer timer               # that, or the end of the time to connect
 

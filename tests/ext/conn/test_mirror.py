@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from proxyd_ext.balance.pool import Pool
 from proxyd_ext.snapshot import Snapshot
 from proxyd_ext.snapshot.spec import AccessFilter, MirrorSpec, ProxyAction, RouteSpec, SnapshotSpec, TargetSpec
 from tests.support.engine import OK, Rig, get, post
 from tests.support.wire import Origin, Peer
+
+if TYPE_CHECKING:
+    from proxyd_ext.balance.pool import Circuit
 
 MIB = 1 << 20
 CHUNKED = get("/c", "Transfer-Encoding: chunked", method="POST")
@@ -544,6 +548,27 @@ def test_answer_time(clocked: Rig, parts: list[bytes], word: str) -> None:
     assert peer.was_reset() or peer.eof
 
 
+def test_idle_time_of_a_connection_in_use(clocked: Rig) -> None:
+    """The time after which an idle connection goes does not run while a copy has it."""
+    app, shadow = clocked.origin().serve(), clocked.origin()
+    mirrored(clocked, app, shadow, answer_ms=10_000, upstream={"pool_idle_ms": 1_000})
+    client = clocked.connect()
+    ask(client)
+    peer, _ = shadow.asked()
+    peer.send(OK)
+    become(clocked, sent=1, answered=1)
+    ask(client)
+    peer.request()
+    clocked.advance(5_000)
+    assert peer.silent()
+    peer.send(OK)
+    become(clocked, sent=2, answered=2)
+    clocked.advance(999)
+    assert peer.silent()
+    clocked.advance(1)
+    assert peer.ended()
+
+
 def test_no_answer_time(clocked: Rig) -> None:
     """0 is no limit."""
     app, shadow = clocked.origin().serve(), clocked.origin()
@@ -569,8 +594,8 @@ def test_waiting_copy_holds_no_request(clocked: Rig) -> None:
     become(clocked, sent=1, answered=1)
 
 
-@pytest.mark.parametrize("answers", [True, False])
-def test_server_that_reads_nothing(clocked: Rig, answers: bool) -> None:
+@pytest.mark.parametrize("ends", ["answer", "answer and reset", "time"])
+def test_server_that_reads_nothing(clocked: Rig, ends: str) -> None:
     """It answers unread requests until the kernel takes no more of them. That copy keeps its request until its time is over, or an answer
     comes too early, which ends the connection."""
     app, shadow = clocked.origin().serve(), clocked.origin(receive_bytes=2048)
@@ -588,8 +613,10 @@ def test_server_that_reads_nothing(clocked: Rig, answers: bool) -> None:
         become(clocked, sent=before, answered=before)
     assert 30_000 < clocked.total("buffers_bytes") <= 2 * 65_536
     assert counts(clocked) == NOTHING | {"in_flight": 1, "sent": before + 1, "answered": before}
-    if answers:
+    if ends != "time":
         peer.send(OK)
+        if ends == "answer and reset":
+            peer.close()      # with all of it unread: our next write fails before we have read the answer
         become(clocked, sent=before + 1, answered=before + 1)
     else:
         clocked.advance(9_999)
@@ -655,6 +682,84 @@ def test_copies_count_as_in_flight(rig: Rig) -> None:
     peer.send(OK)
     become(rig, sent=1, answered=1)
     assert rig.of(shadow, "shadow")["in_flight"] == 0
+
+
+def test_open_circuit(rig: Rig) -> None:
+    """No copy for an upstream that shall have peace, and none of its probes."""
+    app, shadow = rig.origin().serve(), rig.origin().serve()
+    mirrored(rig, app, shadow)
+    state = rig.states["shadow"]
+    client = rig.connect()
+    circuits: list[Circuit] = ["open", "half_open"]
+    for n, circuit in enumerate(circuits, 1):
+        state.set_circuit(circuit, 3)
+        ask(client)
+        become(rig, failed=n)
+    assert shadow.requests == []
+    state.set_circuit("closed")
+    ask(client)
+    become(rig, sent=1, answered=1, failed=2)
+
+
+def test_full_upstream(rig: Rig) -> None:
+    """A copy does not wait for room."""
+    app, shadow = rig.origin().serve(), rig.origin()
+    mirrored(rig, app, shadow, upstream={"max_requests": 1, "max_pending": 10, "queue_ms": 10_000})
+    client = rig.connect()
+    ask(client)
+    peer, _ = shadow.asked()
+    ask(client)
+    become(rig, in_flight=1, sent=1, failed=1)
+    peer.send(OK)
+    become(rig, sent=1, answered=1, failed=1)
+    ask(client)
+    peer.request()
+    peer.send(OK)
+    become(rig, sent=2, answered=2, failed=1)
+
+
+def test_gives_way_to_those_who_wait(clocked: Rig) -> None:
+    """In one turn room comes free and a copy begins: the room is for the requests that queue for it."""
+    app, shadow = clocked.origin(), clocked.origin()
+    upstreams = [clocked.upstream(app), clocked.upstream(shadow, name="shadow", max_requests=1, max_pending=10, queue_ms=10_000)]
+    routes = [
+        RouteSpec("direct", ProxyAction([TargetSpec(1)]), path="/direct"),
+        RouteSpec("all", ProxyAction([TargetSpec(0)], mirror=MirrorSpec(1))),
+    ]
+    clocked.publish(routes, upstreams)
+    clients = [clocked.connect() for _ in range(3)]
+    for n, client in enumerate(clients):
+        client.send(get(f"/direct/{n}"))
+        clocked.settle()
+    assert clocked.states["shadow"].stats()["pending"] == 2
+    peer, _ = shadow.asked()
+    other = clocked.connect()
+    other.send(get())
+    app_peer, _ = app.asked()
+    app_peer.send(OK)
+    peer.send(OK)
+    for n in (1, 2):
+        assert peer.request().target == f"/direct/{n}"
+        peer.send(OK)
+    for client in (*clients, other):
+        assert client.response().status == 200
+    become(clocked, failed=1)
+
+
+def test_new_pool_while_a_copy_is_under_way(rig: Rig) -> None:
+    """The copy ends on the members that it began with; the next one sees the new ones."""
+    app, first, second = rig.origin().serve(), rig.origin(), rig.origin().serve()
+    mirrored(rig, app, first)
+    client = rig.connect()
+    ask(client)
+    peer, _ = first.asked()
+    spec = rig.upstream(second, name="shadow")
+    rig.states["shadow"].use(Pool(spec, len(rig.engines)))
+    ask(client)
+    become(rig, in_flight=1, sent=2, answered=1)
+    assert len(second.requests) == 1
+    peer.send(OK)
+    become(rig, sent=2, answered=2)
 
 
 # ---- reload and the end ----
