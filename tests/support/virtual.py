@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from proxyd_ext.balance.pool import Pool, UpstreamState
@@ -30,9 +30,15 @@ def members_of(labels: Sequence[str], weights: Sequence[int] = (), **settings: A
     ]
 
 
-def pool_of(members: Sequence[MemberSpec], balance: Balance = "round_robin", state: UpstreamState | None = None, **settings: Any) -> Pool:
-    """A pool of these members as their servers stand now, in use."""
-    return Pool(UpstreamSpec("app", state or UpstreamState("app"), members, balance=balance, **settings))
+def pool_of(members: Sequence[MemberSpec], balance: Balance = "round_robin", **settings: Any) -> Pool:
+    """A pool of these members as their servers stand now, of an upstream of its own. Servers belong to one upstream: the next pool with the
+    same ones is `again(pool)`."""
+    return Pool(UpstreamSpec("app", UpstreamState("app"), members, balance=balance, **settings))
+
+
+def again(pool: Pool, **changes: Any) -> Pool:
+    """Another pool of the same upstream, as its servers stand now."""
+    return Pool(replace(pool.spec, **changes))
 
 
 def plain_pool(count: int, balance: Balance, **settings: Any) -> Pool:

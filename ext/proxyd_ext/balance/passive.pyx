@@ -4,8 +4,8 @@ from proxyd_ext.core.shim cimport cas_i64, fetch_add_int, fetch_add_u64, load_i6
 
 
 cdef bint note_failure(const PoolData* pool, ServerData* server, int64_t now_ms) noexcept nogil:
-    """The passive_failures-th failure in a row ejects, unless max_ejected servers are out already; each ejection after another takes longer.
-    A server that comes back keeps its count until it succeeds, so its first failure puts it out again."""
+    """The passive_failures-th failure in a row ejects, unless max_ejected servers are out already; each ejection after another takes
+    longer. A server that comes back keeps its count until it succeeds, so its first failure puts it out again."""
     cdef int failures = fetch_add_int(&server.failures, 1) + 1
     cdef int64_t until = load_i64(&server.ejected_until_ms), ms
     cdef int32_t i, out = 0

@@ -202,7 +202,8 @@ cdef int32_t _of_level(Search* search, uint64_t at) noexcept nogil:
 # ---- taking it ----
 
 cdef inline bint _enter(const PoolData* pool, int32_t number) noexcept nogil:
-    """Count an exchange in; False: another one took the last place. Refusing too much is possible for a moment, admitting too much never."""
+    """Count an exchange in; False: another one took the last place. Refusing too much is possible for a moment, admitting too much
+    never."""
     cdef const Member* member = &pool.members[number]
     if fetch_add_i64(&member.server.in_flight, 1) >= member.max_requests and member.max_requests > 0:
         fetch_add_i64(&member.server.in_flight, -1)

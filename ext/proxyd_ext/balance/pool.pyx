@@ -260,13 +260,14 @@ cdef class Pool:
         cdef PoolData* data = self.data
         cdef Level* level
         cdef int32_t i
+        cdef double whole = RAMP_STEPS if data.ramping else 1
         active = []
         tier = -1
         if data.level_count:
             level = &data.levels[0]
             tier = data.members[level.active[0]].tier
             for i in range(level.count):
-                active.append((self._servers[level.active[i]].label, data.members[level.active[i]].share / (RAMP_STEPS if data.ramping else 1)))
+                active.append((self._servers[level.active[i]].label, data.members[level.active[i]].share / whole))
         return {"balance": self.spec.balance, "panic": data.panic, "ignores_health": data.ignore_health, "tier": tier,
                 "levels": data.level_count, "active": active}
 
@@ -333,7 +334,8 @@ cdef class Pool:
         return out
 
     def cost(self, int count, int busy = 0) -> float:
-        """Nanoseconds that a pick and its end take, over `count` of them with keys of a fixed sequence; `busy` picks stay in flight before."""
+        """Nanoseconds that a pick and its end take, over `count` of them with keys of a fixed sequence; `busy` picks stay in flight
+        before."""
         cdef PickInput input
         cdef Tried none
         cdef Random random
@@ -420,8 +422,8 @@ cdef class UpstreamState:
         return 0
 
     def _let_go(self) -> None:
-        """Free the pools that no engine uses any more. The hazards are read before the counts: an engine counts itself out before it looks at
-        another pool."""
+        """Free the pools that no engine uses any more. The hazards are read before the counts: an engine counts itself out before it
+        looks at another pool."""
         cdef int i
         cdef Pool pool
         cdef bint used

@@ -1,7 +1,7 @@
 """Exchanges that wait until an upstream has room: first come, first served over all engines, under the upstream's lock.
 
-Who leaves a server wakes the first; the woken one picks for itself, and if somebody else was faster it goes back to the front. A waiter that
-goes away after it was woken passes the wake-up on, so that no room is forgotten.
+Who leaves a server wakes the first; the woken one picks for itself, and if somebody else was faster it goes back to the front. A waiter
+that goes away after it was woken passes the wake-up on, so that no room is forgotten.
 """
 from libc.stdint cimport int64_t
 from proxyd_ext.balance.pool cimport UpstreamData, Waiter

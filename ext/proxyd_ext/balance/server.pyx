@@ -7,7 +7,8 @@ from proxyd_ext.balance.ewma cimport ewma_estimate
 from proxyd_ext.core.fault cimport fault_info
 from proxyd_ext.core.live cimport LIVE_SERVER, live_born, live_died
 from proxyd_ext.core.shim cimport (
-    fetch_add_i64, fetch_add_int, fetch_add_u64, fetch_and_int, fetch_or_int, load_acquire_ptr, load_i64, load_int, load_u64, store_i64, store_int, store_release_ptr,
+    fetch_add_i64, fetch_add_int, fetch_add_u64, fetch_and_int, fetch_or_int, load_acquire_ptr, load_i64, load_int, load_u64,
+    store_i64, store_int, store_release_ptr,
 )
 from proxyd_ext.core.stats cimport count_collect
 from proxyd_ext.io.sys cimport (

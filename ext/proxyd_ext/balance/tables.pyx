@@ -207,10 +207,10 @@ cdef bint _index_ring(Level* level) noexcept nogil:
 
 
 cdef bint build_ring(const Member* members, Level* level) noexcept nogil:
-    """Ketama as nginx and Cache::Memcached::Fast do it: each point of a member is the CRC-32 of its base and of the point before. Slow start
-    plays no part: a mapping that moved every second would be none."""
+    """Ketama as nginx and Cache::Memcached::Fast do it: each point of a member is the CRC-32 of its base and of the point before. Slow
+    start plays no part: a mapping that moved every second would be none."""
     cdef const Member* member
-    cdef uint32_t n, point, base, previous, at = 0
+    cdef uint32_t n, point, _point, base, previous, at = 0
     cdef uint64_t points = 0
     cdef int32_t i
     for i in range(level.count):
@@ -225,7 +225,7 @@ cdef bint build_ring(const Member* members, Level* level) noexcept nogil:
         base = _ketama_base(member.server.label)
         previous = 0
         n = member.weight * KETAMA_POINTS
-        for point in range(n):
+        for _point in range(n):
             previous = crc32_update(base, <const uint8_t*>&previous, 4)
             level.ring[at].hash = previous
             level.ring[at].member = level.active[i]

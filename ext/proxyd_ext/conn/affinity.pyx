@@ -11,7 +11,7 @@ from proxyd_ext.balance.pool cimport STICKY_ID_MAX
 from proxyd_ext.conn.key cimport request_key
 from proxyd_ext.conn.model cimport EX_FAILED_OVER, EX_SET_PIN, EX_STICKY_KEY
 from proxyd_ext.core.hash cimport crc32_update, mix64, random_next
-from proxyd_ext.core.slice cimport Slice, slice_empty, slice_equals, slice_of
+from proxyd_ext.core.slice cimport Slice, slice_empty, slice_equals
 from proxyd_ext.http1.fields cimport cookie_value, field_from_last
 from proxyd_ext.http1.head cimport Field
 from proxyd_ext.snapshot.compile cimport (

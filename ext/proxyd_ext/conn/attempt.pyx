@@ -23,7 +23,7 @@ from proxyd_ext.io.poller cimport STREAM_SENT
 from proxyd_ext.snapshot.compile cimport CompiledFailover, CompiledRetry, status_in
 
 cdef enum:
-    DELAY_DIGITS = 7          # seconds of Retry-After beyond that are as good as never
+    NEVER_S = 10000000        # seconds of Retry-After beyond that are as good as never
 
 
 cdef bint attempt_repeatable(const Exchange* exchange) noexcept nogil:
@@ -84,19 +84,18 @@ cdef int64_t attempt_retry_after_ms(const Head* head) noexcept nogil:
     cdef int64_t seconds = 0
     cdef size_t i
     cdef uint8_t c
-    if value.size == 0 or value.size > DELAY_DIGITS:
-        return 0 if value.size == 0 else <int64_t>1 << 40
     for i in range(value.size):
         c = value.data[i]
         if not c'0' <= c <= c'9':
             return 0
-        seconds = seconds * 10 + c - c'0'
+        if seconds < NEVER_S:
+            seconds = seconds * 10 + c - c'0'
     return seconds * 1000
 
 
 cdef bint attempt_take_budget(Exchange* exchange) noexcept nogil:
-    """The share is of the exchanges on the upstream's servers now, this one included. What is taken goes back when the exchange's retries are
-    over: those that wait for their turn count, too."""
+    """The share is of the exchanges on the upstream's servers now, this one included. What is taken goes back when the exchange's retries
+    are over: those that wait for their turn count, too."""
     cdef const CompiledRetry* retry = &exchange.target.retry
     cdef int64_t active = load_i64(&exchange.upstream.state.in_flight) + 1
     cdef int64_t most = active * retry.budget_percent // 100

@@ -270,7 +270,8 @@ cdef void _on_origin_timer(void* owner) noexcept nogil:
         return
     origin.progress = progress
     if origin.state == ORIGIN_WAITING:
-        exchange_watch_origin(exchange, exchange.route.first_byte_ms if exchange.flags & EX_REQUEST_DONE else exchange.route.between_bytes_ms)
+        exchange_watch_origin(
+            exchange, exchange.route.first_byte_ms if exchange.flags & EX_REQUEST_DONE else exchange.route.between_bytes_ms)
     else:
         timer_after(&context.timers, &origin.timer, context.clock.now_ms, exchange.route.between_bytes_ms)
 

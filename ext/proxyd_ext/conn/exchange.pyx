@@ -21,7 +21,7 @@ from proxyd_ext.balance.server cimport server_drop, server_hold
 from proxyd_ext.conn.affinity cimport COOKIES_ROOM, affinity_branch, affinity_lines, affinity_read
 from proxyd_ext.conn.answer cimport answer_fault, answer_fixed, answer_instead, answer_options, answer_redirect, answer_with, wanted_form
 from proxyd_ext.conn.attempt cimport (
-    RETRY_NO, RETRY_OTHER, RETRY_SAME, attempt_after_fault, attempt_after_status, attempt_backoff_ms, attempt_failover, attempt_give_budget,
+    RETRY_OTHER, RETRY_SAME, attempt_after_fault, attempt_after_status, attempt_backoff_ms, attempt_failover, attempt_give_budget,
     attempt_repeatable, attempt_retry_after_ms, attempt_take_budget,
 )
 from proxyd_ext.conn.client cimport client_close, client_finish, client_rest
@@ -79,8 +79,8 @@ from proxyd_ext.log.record cimport T_NONE
 from proxyd_ext.route.condition cimport RouteInput
 from proxyd_ext.route.table cimport route_match
 from proxyd_ext.snapshot.compile cimport (
-    ACTION_CONSULT, ACTION_PROXY, ACTION_REDIRECT, ACTION_RESPOND, CompiledListener, CompiledPage, CompiledRoute, HEDGE_NEVER, HEDGE_PERCENTILE,
-    STICKY_NONE, SnapshotData,
+    ACTION_CONSULT, ACTION_PROXY, ACTION_REDIRECT, ACTION_RESPOND, CompiledListener, CompiledPage, CompiledRoute, HEDGE_NEVER,
+    HEDGE_PERCENTILE, SPLIT_NONE, STICKY_NONE, SnapshotData,
 )
 
 cdef enum:
@@ -480,7 +480,7 @@ cdef void _prepare(Exchange* exchange, Head* head, uint32_t size) noexcept nogil
     cdef uint8_t[16] id_text
     cdef uint64_t draw
     cdef int written, i
-    exchange.target = affinity_branch(exchange, head) if route.target_count > 1 else &route.targets[0]
+    exchange.target = affinity_branch(exchange, head) if route.target_count > 1 or route.split != SPLIT_NONE else &route.targets[0]
     exchange.upstream = exchange.target.upstream
     if exchange.upstream.keyed or exchange.upstream.sticky != STICKY_NONE:
         affinity_read(exchange, head)
@@ -561,8 +561,8 @@ cdef bint _admitted(Exchange* exchange) noexcept nogil:
 
 
 cdef int32_t _choose(Exchange* exchange, bint again) noexcept nogil:
-    """Ask the balancer. A member number, and the exchange is counted in flight on that server; or PICK_*. `again`: when every server has been
-    tried, one may be asked once more, after a wait."""
+    """Ask the balancer. A member number, and the exchange is counted in flight on that server; or PICK_*. `again`: when every server has
+    been tried, one may be asked once more, after a wait."""
     cdef Context* context = exchange.context
     cdef PoolData* pool = pool_pin(exchange.upstream.state, context.engine)
     cdef PickInput input
@@ -1012,7 +1012,8 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
 
 
 cdef bint _repeat_instead(Exchange* exchange, Head* head, int size) noexcept nogil:
-    """An answer whose status is among the conditions of a retry or of the failover: throw it away and ask another server. False: it stands."""
+    """An answer whose status is among the conditions of a retry or of the failover: throw it away and ask another server.
+    False: it stands."""
     cdef Context* context = exchange.context
     cdef int64_t least_ms = 0
     cdef bint retry = attempt_after_status(exchange, head.status)

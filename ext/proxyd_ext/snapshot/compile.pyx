@@ -3,7 +3,7 @@
 import re
 
 from libc.stdlib cimport calloc, free
-from proxyd_ext.balance.pool cimport BALANCE_HASH, BALANCE_MAGLEV, Pool, UpstreamState
+from proxyd_ext.balance.pool cimport BALANCE_HASH, BALANCE_MAGLEV, Pool
 from proxyd_ext.core.address cimport Address, Network, address_parse, network_parse
 from proxyd_ext.core.fault cimport FAULT_WHEN_CONNECT, FAULT_WHEN_RESET, FAULT_WHEN_TIMEOUT, fault_info
 from proxyd_ext.core.live cimport LIVE_SNAPSHOT, live_born, live_died

@@ -15,7 +15,8 @@ from proxyd_ext.core.stats import BUCKETS_SECONDS
 def test_a_new_server() -> None:
     server = Server("app", "10.0.0.1:80", ("10.0.0.1", 80))
     assert (server.upstream, server.label) == ("app", "10.0.0.1:80")
-    assert server.state() == {"usable": True, "down": [], "ejected_for_ms": 0, "ejections": 0, "ejections_in_row": 0, "consecutive_failures": 0}
+    assert server.state() == {"usable": True, "down": [], "ejected_for_ms": 0, "ejections": 0, "ejections_in_row": 0,
+                              "consecutive_failures": 0}
     assert server.stats() == {
         "in_flight": 0,
         "connections_active": 0,
