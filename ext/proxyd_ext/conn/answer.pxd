@@ -20,8 +20,8 @@ cdef void answer_fixed(Exchange* exchange) noexcept nogil                       
 cdef void answer_options(Exchange* exchange) noexcept nogil                      # OPTIONS that was to come no further than to us
 cdef void answer_redirect(Exchange* exchange) noexcept nogil                     # the route's redirect
 # A page in the place of a server's answer, with that one's status: of its head only Retry-After, WWW-Authenticate, Allow, Set-Cookie and
-# Cache-Control stay, which speak to the client or to caches of more than the body that goes.
-cdef void answer_instead(Exchange* exchange, const CompiledPage* page, const Head* head) noexcept nogil
+# Cache-Control stay, which speak to the client or to caches of more than the body that goes.  `cookies`: whole lines that are added.
+cdef void answer_instead(Exchange* exchange, const CompiledPage* page, const Head* head, Slice cookies) noexcept nogil
 cdef void answer_with(Exchange* exchange, uint16_t status, Slice head, Slice body) noexcept nogil
 # Text of a request's id: what a trusted peer gave if it is harmless in a body, else ours in 16 hex digits; returns the bytes written (at
 # most 128).

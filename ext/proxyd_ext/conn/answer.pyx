@@ -254,14 +254,14 @@ cdef bint _stays(const Head* head, const Field* field) noexcept nogil:
             or slice_equals_nocase(name, _words(b"www-authenticate")) or slice_equals_nocase(name, _words(b"allow")))
 
 
-cdef void answer_instead(Exchange* exchange, const CompiledPage* page, const Head* head) noexcept nogil:
+cdef void answer_instead(Exchange* exchange, const CompiledPage* page, const Head* head, Slice cookies) noexcept nogil:
     cdef const char* message = b"the server gave this answer"
     cdef size_t size = page_size(page, exchange, head.status, message)
-    cdef size_t room = HEAD_ROOM + _page_room(page, size) + head.size + 4 * head.field_count + exchange.response_lines.size
+    cdef size_t lines = head.size + 4 * head.field_count + exchange.response_lines.size + cookies.size
     cdef const Field* field
     cdef Out out
     cdef int i
-    _begin(exchange, &out, head.status, room, exchange.response_drop)
+    _begin(exchange, &out, head.status, HEAD_ROOM + _page_room(page, size) + lines, exchange.response_drop)
     exchange.flags &= ~<uint32_t>EX_OWN_ANSWER   # the status is the server's
     _lines(&out, page.head, exchange.response_drop)
     for i in range(head.field_count):
@@ -276,6 +276,7 @@ cdef void answer_instead(Exchange* exchange, const CompiledPage* page, const Hea
         out.at += write_request_id(exchange, out.at)
         _text(&out, b"\r\n")
     _slice(&out, exchange.response_lines)
+    _slice(&out, cookies)
     _page_body(exchange, &out, page, size, message)
 
 

@@ -903,6 +903,8 @@ cdef bint _answer_instead(Exchange* exchange, Head* head, int size) noexcept nog
     none."""
     cdef Context* context = exchange.context
     cdef const CompiledPage* page = page_find(exchange, head.status, True)
+    cdef uint8_t[COOKIES_ROOM] cookies
+    cdef int cookies_size = 0
     if page == NULL:
         return False
     _enter(exchange, PHASE_FILTER_ORIGIN_RESPONSE)
@@ -912,8 +914,10 @@ cdef bint _answer_instead(Exchange* exchange, Head* head, int size) noexcept nog
         exchange.flags |= EX_ORIGIN_KEEP
     _enter(exchange, PHASE_CACHE_STORE)
     _before_own_answer(exchange)
+    if exchange.upstream.sticky != STICKY_NONE or exchange.flags & EX_SET_PIN:
+        cookies_size = affinity_lines(exchange, head, cookies)
     drop_fields(head, exchange.response_drop)
-    answer_instead(exchange, page, head)
+    answer_instead(exchange, page, head, slice_of(cookies, cookies_size))
     _enter(exchange, PHASE_DELIVER)
     counter_add(&exchange.origin.local.bytes_in, size)
     stream_consume(&exchange.origin.stream, size)

@@ -8,6 +8,7 @@ from libc.string cimport memcmp, memcpy
 from proxyd_ext.core.fault cimport FAULT_PATH_INVALID, FAULT_URI_TOO_LONG
 from proxyd_ext.core.shim cimport INVARIANT
 from proxyd_ext.core.slice cimport ascii_lower, slice_empty, slice_of
+from proxyd_ext.http1.fields cimport parameter_next
 from proxyd_ext.http1.path cimport path_is_normal
 from proxyd_ext.http1.scan cimport PXD_PATH, PXD_UNRESERVED, pxd_class
 
@@ -23,22 +24,6 @@ cdef struct Writer:
     uint8_t* at
     uint8_t* end
     int fault                 # FAULT_*: nothing more is written
-
-
-cdef Slice _parameter(Slice query, Slice name) noexcept nogil:
-    """The raw value of the first parameter with exactly that name; empty when there is none."""
-    cdef size_t at = 0, end, equals
-    while at < query.size:
-        end = at
-        while end < query.size and query.data[end] != c'&':
-            end += 1
-        equals = at
-        while equals < end and query.data[equals] != c'=':
-            equals += 1
-        if equals - at == name.size and memcmp(query.data + at, name.data, name.size) == 0:
-            return slice_of(query.data + equals + 1, end - equals - 1) if equals < end else slice_empty()
-        at = end + 1
-    return slice_empty()
 
 
 cdef Slice _value(const TemplatePart* part, const TemplateValues* values) noexcept nogil:
@@ -152,7 +137,7 @@ cdef int rewrite_path(const Rewrite* rewrite, const TemplateValues* values, uint
     cdef Writer w
     cdef Slice rest = slice_empty(), value
     cdef const TemplatePart* part
-    cdef size_t k
+    cdef size_t k, at
     cdef int i
     w.start = w.at = out
     w.end = out + cap
@@ -169,7 +154,8 @@ cdef int rewrite_path(const Rewrite* rewrite, const TemplateValues* values, uint
     for i in range(rewrite.path.count):
         part = &rewrite.path.parts[i]
         if part.kind == PART_PARAMETER:
-            _put_parameter(&w, _joined(&w, _parameter(values.query, part.text)))
+            at = 0
+            _put_parameter(&w, _joined(&w, parameter_next(values.query, part.text, &at)))
         elif part.kind == PART_HOST:
             for k in range(values.host.size):
                 _put_byte(&w, ascii_lower(values.host.data[k]))   # one host, one path

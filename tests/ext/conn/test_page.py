@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from proxyd_ext.snapshot.spec import (
     RewriteSpec,
     RouteSpec,
     SnapshotSpec,
+    StickySpec,
     TargetSpec,
 )
 from tests.support.engine import OK, Rig, get, post
@@ -281,6 +283,20 @@ def test_filters_of_an_intercepted_answer(rig: Rig) -> None:
     assert (response.field("content-type"), response.field("x-one")) == ("text/x", "1")
     assert not [name for name, _ in response.fields if name.lower() in ("set-cookie", "date", "x-request-id")]
     assert response.field("retry-after") == "7"
+
+
+def test_a_sticky_client_is_pinned_by_a_page_too(rig: Rig) -> None:
+    """The cookie of the upstream comes with whatever answer the chosen server gave."""
+    origin = rig.origin().serve(THEIRS)
+    upstream = rig.upstream(origin)
+    members = [replace(member, sticky_id=b"id-of-it") for member in upstream.members]
+    upstream = replace(upstream, members=members, sticky=StickySpec("cookie", "pin", "; Path=/"))
+    rig.publish([RouteSpec("all", ProxyAction([TargetSpec(0)]), error_pages=[INTERCEPT])], [upstream])
+    client = rig.connect()
+    client.send(get())
+    response = client.response()
+    assert response.body.startswith(b"sorry: 503")
+    assert response.all("set-cookie") == ["a=1", "b=2", "pin=id-of-it; Path=/"]
 
 
 def test_intercept_counts_as_the_servers_answer(rig: Rig) -> None:
