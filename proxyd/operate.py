@@ -54,7 +54,7 @@ class Operator:
         done: list[str] = []
         if state is not None and trial.set_state(upstream, subject.server, subject.source, state, self.by, now):
             if state != "ready" and not force:
-                self._refuse_last(subject, trial, "stop" if state == "maint" else "drain")
+                self._refuse_last(subject, trial)
             done.append(_DONE[state])
         own = self._own_weight(subject)
         if weight is not None and trial.set_weight(upstream, subject.server, subject.source, weight, own, self.by, now):
@@ -81,7 +81,7 @@ class Operator:
         subject, trial = self._find(upstream, server), self.serving.overrides.copy()
         trial.remove(upstream, subject.server, subject.source, self.by, self.clock.wall())
         if not force:
-            self._refuse_last(subject, trial, "remove")
+            self._refuse_last(subject, trial)
         return await self._carry_out(subject, trial, ["removed"])
 
     # ------------------------------------------------------------------ the steps
@@ -119,7 +119,7 @@ class Operator:
         config = self.serving.overrides.config(self.serving.compiled.config)
         return next((entry.weight for entry in config.upstreams[subject.upstream].servers if str(entry.address) == subject.source), 1)
 
-    def _refuse_last(self, subject: _Subject, trial: Overrides, verb: str) -> None:
+    def _refuse_last(self, subject: _Subject, trial: Overrides) -> None:
         """Raise when no server would be left that requests could go to, and there is one now (or no server at all would be left)."""
         members = self._members(subject.upstream)
         after = trial.apply(subject.upstream, members)
@@ -127,7 +127,7 @@ class Operator:
                       or not self._any_usable(subject.upstream, members, self.serving.overrides)):
             return
         which = "the only server" if len(members) == 1 else "the last usable server"
-        raise OverrideError(codes.LAST_SERVER, f"{subject} is {which} of {subject.upstream}: to {verb} it would fail every request")
+        raise OverrideError(codes.LAST_SERVER, f"{subject} is {which} of {subject.upstream}: without it every request fails (--force)")
 
     def _any_usable(self, upstream: str, members: Iterable[Member], overrides: Overrides) -> bool:
         ready = [member for member in members if overrides.state(upstream, member) == "ready"]

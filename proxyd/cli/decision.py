@@ -69,8 +69,8 @@ def target_lines(target: dict[str, Any]) -> list[str]:
     ]
     if all(server["state"] == "unknown" for server in servers):      # from a file: nobody knows
         rows = [row[:2] for row in rows]
-    if not any(row[3] for row in rows if len(row) > 3):
-        rows = [[*row[:3], *row[4:]] for row in rows]
+    filled = [column for column in range(len(rows[0]) if rows else 0) if any(row[column] for row in rows)]
+    rows = [[row[column] for column in filled] for row in rows]
     present = "".join(f"; {text}" for text in (balancer_words(balancer) if balancer is not None else []))
     facts = [f"          {word}: {text}" for word, text in target["facts"]]
     return [head + paint(present, "warning"), *table(rows, indent=" " * 10), *facts]

@@ -100,7 +100,9 @@ async def test_servers_come_and_go(threads: int) -> None:
         assert changes(daemon) == [(two.address, "added"), (one.address, "weight 2")]
         await daemon.remove_server("app", two.address, by="ops")
         assert await bodies(daemon) == {b"one"}
-        assert changes(daemon) == [(one.address, "weight 2")]
+        await daemon.add_server("app", {"address": two.address, "priority": 2, "max_requests": 7, "zone": "b"}, by="ops")
+        assert await bodies(daemon) == {b"one"}
+        assert changes(daemon) == [(one.address, "weight 2"), (two.address, "added, max_requests 7, priority 2, zone b")]
 
 
 async def test_an_added_server_is_checked_before_it_gets_requests() -> None:

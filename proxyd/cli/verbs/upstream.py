@@ -142,15 +142,14 @@ def weight(settings: Settings, target: str, weight: int) -> None:
 @click.argument("upstream", metavar="UPSTREAM")
 @click.argument("address", metavar="ADDRESS")
 @click.option("--weight", type=click.IntRange(1, 65_535), metavar="N", help="Its share of the requests. [default: 1]")
-@click.option("--backup", is_flag=True, help="Used only while no other server is usable.")
+@click.option("--backup", is_flag=True, default=None, help="Used only while no other server is usable.")
+@click.option("--priority", type=int, metavar="N", help="Its tier; the lowest with a usable server gets the requests. [default: 0]")
+@click.option("--zone", metavar="NAME", help="Where it is.")
+@click.option("--max-requests", type=int, metavar="N", help="Requests at a time. [default: no bound]")
 @pass_settings
-def add(settings: Settings, upstream: str, address: str, weight: int | None, backup: bool) -> None:
+def add(settings: Settings, /, upstream: str, address: str, **traits: Any) -> None:
     """Add a server, or take back one of the config that was removed. It is checked before it gets requests."""
-    server: dict[str, Any] = {"address": address}
-    if weight is not None:
-        server["weight"] = weight
-    if backup:
-        server["backup"] = True
+    server = {"address": address} | {name: value for name, value in traits.items() if value is not None}
     answer = settings.client().send_json("POST", f"{upstream_path(upstream)}/servers", server).json()
     tell(settings, answer, str(answer["text"]))
 

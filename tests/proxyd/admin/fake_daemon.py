@@ -91,7 +91,8 @@ class FakeDaemon:
         one = replace(server_view("10.0.0.1:80"), in_flight=in_flight, connections_active=in_flight)
         down = server_view("10.0.0.2:80", state="down", reason="connection refused")
         leaving = (LeavingView("10.0.0.1:80", in_flight, in_flight),) if self.leaving and in_flight else ()
-        return (UpstreamView("app", "p2c", (down,) if self.leaving else (one, down), 1, "", leaving, self.overrides),)
+        servers = (down,) if self.leaving else (one, down)
+        return (UpstreamView("app", "p2c", servers, 1, "", leaving=leaving, overrides=self.overrides),)
 
     def upstream(self, name: str) -> UpstreamView | None:
         return self.upstreams()[0] if name == "app" else None

@@ -50,6 +50,8 @@ def test_list_and_show(run: Run, daemon: FakeDaemon) -> None:
     (("add", "app", "[::1]:80"), ("add", "app", {"address": "[::1]:80"}), "app/[::1]:80 added\n"),
     (("add", "app", "a:80", "--weight", "2", "--backup"),
      ("add", "app", {"address": "a:80", "weight": 2, "backup": True}), "app/a:80 added\n"),
+    (("add", "app", "a:80", "--priority", "3", "--zone", "b", "--max-requests", "9"),
+     ("add", "app", {"address": "a:80", "priority": 3, "zone": "b", "max_requests": 9}), "app/a:80 added\n"),
 ])
 def test_orders(run: Run, daemon: FakeDaemon, arguments: tuple[str, ...], order: tuple[Any, ...], said: str) -> None:
     result = run("upstream", *arguments)
