@@ -114,8 +114,8 @@ class Serving:
         await self.names.ensure(self._names_of(self.compiled.config), wait=NAMES_WAIT)
         if not await self.republish():
             self._mark_states(self.compiled.members, upstream)
-            await self.pools.rebuild(upstream)
             self.note_states(upstream)
+        await self.pools.rebuild(upstream)      # also that of a new snapshot: it was compiled before the states were told
 
     def upstream_spec(self, upstream: str) -> UpstreamSpec | None:
         """Of an upstream that serves now."""

@@ -62,7 +62,7 @@ async def test_a_server_that_was_drained_when_the_config_was_taken_comes_back(th
         await daemon.set_server("app", one.address, {"state": "drain"}, by="ops")
         assert (await daemon.reload(whole_config(config(one, two, extra=", balance: random"), threads=threads))).ok
         assert await bodies(daemon) == {b"two"}
-        await daemon.set_server("app", one.address, {"state": "ready"}, by="ops")
+        await daemon.set_server("app", one.address, {"state": "ready", "weight": 2}, by="ops")
         assert await bodies(daemon, 40) == {b"one", b"two"}
 
 
@@ -268,7 +268,7 @@ async def test_a_server_is_drained_replaced_and_readied_under_requests(threads: 
             late = await run("upstream", "drain", name, "--wait=50ms")
             assert late.exit_code == 1
             assert f"{name} is not idle" in late.stderr
-            assert f"{one.address} (drain, draining): 2 requests in flight on 2 connections after 0.1s" in late.stderr
+            assert f"{one.address} (drain, draining): 2 requests in flight on 2 connections after " in late.stderr
             waiting = asyncio.create_task(run("upstream", "drain", name, "--wait"))
             before = len(answers)
             await until(lambda: len(answers) > before + 20, "the others serve on")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -70,7 +71,7 @@ def test_waiting_ends_when_nothing_is_in_flight(run: Run, daemon: FakeDaemon, ar
     daemon.busy = [3, 2, 1]
     result = run("upstream", *arguments)
     assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines()[1].startswith(f"{ONE} is idle after 0.")
+    assert result.stdout.splitlines()[1].startswith(f"{ONE} is idle after ")
     assert daemon.busy == []
 
 
@@ -78,8 +79,8 @@ def test_waiting_that_is_over_tells_the_stragglers(run: Run, daemon: FakeDaemon)
     daemon.busy = [3] * 100
     result = run("upstream", "drain", ONE, "--wait=50ms")
     assert result.exit_code == Exit.FAILED
-    assert "10.0.0.1:80 (up): 3 requests in flight on 3 connections after 0." in result.stderr
-    assert f"{ONE} is not idle after 0.1 s: 3 requests in flight" in result.stderr
+    assert "10.0.0.1:80 (up): 3 requests in flight on 3 connections after " in result.stderr
+    assert re.search(rf"{ONE} is not idle after [0-9.]+ s: 3 requests in flight", result.stderr)
     facts = json.loads(run("upstream", "drain", ONE, "--wait=50ms", "--json").stdout)
     assert (facts["ok"], facts["in_flight"], facts["stragglers"][0]["connections_active"]) == (False, 3, 3)
 
