@@ -173,7 +173,7 @@ class HealthMonitor:
         self.on_change(wanted.upstream)
 
     def _settle(self, upstream: str) -> bool:
-        """Tell the servers of an upstream what their verdicts mean, each taken with its siblings'. Differences only; True: there were some."""
+        """Tell the servers of an upstream what their verdicts mean, each taken with its siblings'; only differences. True: some."""
         told = False
         servers = [server for server in self._servers.values() if server.wanted.upstream == upstream]
         one_is_good = any(server.verdict == "up" for server in servers)

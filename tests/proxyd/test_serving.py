@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 
+from proxyd.state import GovernorView
 from tests.support.client import get
 from tests.support.clock import FakeClock
 from tests.support.daemon import port_of, running, whole_config
@@ -10,9 +11,9 @@ from tests.support.origin import Origin, Talk, answer
 from tests.support.wait import until
 
 
-def config(*origins: Origin, health: str) -> str:
+def config(*origins: Origin, health: str = "{passive: none}", extra: str = "") -> str:
     servers = ", ".join(f'"{origin.address}"' for origin in origins)
-    return f'listen: "127.0.0.1:0"\nto: app\nupstreams: {{app: {{servers: [{servers}], health: {health}, retry: none}}}}\n'
+    return f'listen: "127.0.0.1:0"\nto: app\nupstreams: {{app: {{servers: [{servers}], health: {health}, retry: none{extra}}}}}\n'
 
 
 def by_path(**answers: Talk) -> Talk:
@@ -56,9 +57,9 @@ async def test_every_check_of_a_server_must_pass_and_each_is_shown() -> None:
             await until(lambda: daemon.upstreams()[0].usable == 2)
 
 
-async def served(port: int, times: int) -> None:
-    for _ in range(times):
-        await get(port)
+async def served(port: int, times: int) -> set[int]:
+    """The statuses of so many requests, one after another."""
+    return {(await get(port)).status for _ in range(times)}
 
 
 async def test_a_server_that_fails_half_of_its_requests_is_ejected_and_returns() -> None:
@@ -71,7 +72,7 @@ async def test_a_server_that_fails_half_of_its_requests_is_ejected_and_returns()
         assert (good.state, bad.state, bad.ejections) == ("up", "ejected", 1)
         assert bad.reason.startswith("error rate 50 % of 50 requests; back in ")
         (entry,) = daemon.upstream_entries()
-        assert [server.outliers for server in entry.servers] == [{}, {"error_rate": 1}]
+        assert [server.ejections for server in entry.servers] == [{}, {"error_rate": 1}]
         await until(lambda: daemon.upstreams()[0].usable == 2)
 
 
@@ -83,3 +84,70 @@ async def test_a_reload_that_takes_the_test_away_stops_it() -> None:
         await served(port_of(daemon), 100)
         await clock.advance(20)
         assert daemon.upstreams()[0].usable == 2
+
+
+# ---------------------------------------------------------------------- governors
+BREAKER = ", circuit: {error_ratio: 50%, window: 10s, min_requests: 20, open_for: 10s, probes: 2}"
+
+
+async def test_a_circuit_opens_tries_and_closes() -> None:
+    clock = FakeClock()
+    async with Origin("one") as one, running(config(one, extra=BREAKER), clock=clock) as daemon:
+        port = port_of(daemon)
+        one.answer = answer(500)
+        assert await served(port, 20) == {500}
+        await clock.advance(0.3)
+        view = daemon.upstreams()[0]
+        assert view.governor.circuit is not None
+        assert (view.governor.circuit.state, round(view.governor.circuit.since, 3)) == ("open", 1000.2)
+        assert view.warning == "circuit open: 100 % of 20 requests failed within 10 s"
+        seen = len(one.heads)
+        assert await served(port, 3) == {503}
+        assert len(one.heads) == seen, "the origin is left alone"
+
+        await clock.advance(10)
+        assert daemon.upstreams()[0].warning == "circuit half open: trying 2 requests"
+        assert await served(port, 1) == {500}
+        await clock.advance(0.3)
+        assert daemon.upstreams()[0].warning == "circuit open: a trial request failed"
+
+        one.answer = answer(200)
+        await clock.advance(20)
+        assert await served(port, 3) == {200, 503}, "two probes, and no more than that before they are judged"
+        await clock.advance(0.3)
+        assert daemon.upstreams()[0].warning == ""
+        assert await served(port, 20) == {200}
+
+
+async def test_a_reload_without_the_breaker_closes_the_circuit() -> None:
+    clock = FakeClock()
+    async with Origin("one") as one, running(config(one, extra=BREAKER), clock=clock) as daemon:
+        one.answer = answer(500)
+        await served(port_of(daemon), 20)
+        await clock.advance(0.3)
+        one.answer = answer(200)
+        assert await served(port_of(daemon), 1) == {503}
+        assert (await daemon.reload(whole_config(config(one)))).ok
+        assert await served(port_of(daemon), 1) == {200}
+        assert daemon.upstreams()[0].governor == GovernorView()
+
+
+async def test_the_limit_reaches_the_engines() -> None:
+    clock, adaptive = FakeClock(), ", circuit: {adaptive: {min: 4, max: 8}}"
+    async with Origin("one") as one, running(config(one, extra=adaptive), clock=clock) as daemon:
+        (entry,) = daemon.upstream_entries()
+        assert (daemon.upstreams()[0].governor.limit, entry.state.stats()["limit"]) == (8, 8)
+        assert (await daemon.reload(whole_config(config(one)))).ok
+        assert entry.state.stats()["limit"] == 0
+
+
+async def test_the_hedge_delay_reaches_the_engines() -> None:
+    clock = FakeClock()
+    async with Origin("one") as one:
+        text = config(one).replace("to: app", "routes: [{to: app, hedge: p95}]")
+        async with running(text, clock=clock) as daemon:
+            await clock.advance(1)
+            await served(port_of(daemon), 100)
+            await clock.advance(1)
+            (entry,) = daemon.upstream_entries()
+            assert daemon.upstreams()[0].governor.hedge_ms == entry.state.stats()["hedge_ms"] > 0
