@@ -126,6 +126,8 @@ cdef class Regex:
     """A compiled pattern (see regex.pyi)."""
 
     def __cinit__(self, str pattern not None, *, bint ignore_case=False, int dfa_states=DFA_STATES):
+        cdef const uint8_t* bits
+        cdef bytes row
         cdef int at
         tree = parse_pattern(pattern, ignore_case=ignore_case)
         nfa = build_nfa(tree)
@@ -135,8 +137,10 @@ cdef class Regex:
         classes = _byte_classes(nfa.reads)
         self.program.class_count = len(classes)
         for number, members in enumerate(classes):
+            row = members.to_bytes(32, "little")
+            bits = row
             for at in range(256):
-                if members >> at & 1:
+                if bits[at >> 3] >> (at & 7) & 1:
                     self.program.byte_class[at] = number
         reads_of = [sum([1 << place for place, reads in enumerate(nfa.reads) if reads & members]) for members in classes]
         if self._build_dfa(nfa, reads_of, min(dfa_states, DFA_STATES)):
