@@ -57,7 +57,8 @@ class Collector:
         self._listeners: Retained[str] = Retained(frozenset({"accepted", "rejected"}), keep=False)
         self._routes: Retained[Labels] = Retained(
             frozenset({"requests", "errors", "duration_seconds", "ttfb_seconds", "bytes_in", "bytes_out"}))
-        self._upstreams: Retained[str] = Retained(frozenset({"response_seconds", "connect_seconds", "retries"}))
+        self._upstreams: Retained[str] = Retained(
+            frozenset({"response_seconds", "connect_seconds", "retries", "refused", "hedges", "mirror"}))
         self._servers: Retained[Labels] = Retained(frozenset({"requests", "errors"}))
         self._numbers = Ratchet()
 
@@ -109,6 +110,11 @@ class Collector:
 
     def _collect_upstreams(self, now: Capture) -> Iterable[Metric]:
         retries = counter("http_retries_total", "Requests that were tried again on a server, by reason.", ("upstream", "reason"))
+        refused = counter(
+            "upstream_refused_total", "Requests and retries that a limit of the upstream did not admit, by reason.", ("upstream", "reason"))
+        hedges = counter("upstream_hedges_total", "Second tries beside a first, by which of them answered.", ("upstream", "result"))
+        copies = counter("upstream_mirrored_total", "Copies of requests made for this upstream, by what became of them.",
+                         ("upstream", "result"))
         response = histogram("upstream_response_duration_seconds", "From the request sent to the first byte of the answer.", ("upstream",))
         connect = histogram("upstream_connect_duration_seconds", "Time to open a connection to a server.", ("upstream",))
         connections = gauge("upstream_connections", "Connections to servers, by state.", ("upstream", "state"))
@@ -116,6 +122,13 @@ class Collector:
         for name, total in self._upstreams.totals((entry.name, entry.state) for entry in now.upstreams).items():
             for reason, count in total["retries"].items():
                 retries.add_metric((name, reason), count)
+            for reason, count in total["refused"].items():
+                refused.add_metric((name, reason), count)
+            if total["hedges"]["begun"]:
+                hedges.add_metric((name, "won"), total["hedges"]["won"])
+                hedges.add_metric((name, "lost"), total["hedges"]["begun"] - total["hedges"]["won"])
+            for result, count in copy_results(total["mirror"]).items():
+                copies.add_metric((name, result), count)
             put(response, (name,), total["response_seconds"])
             put(connect, (name,), total["connect_seconds"])
         for entry in now.upstreams:
@@ -124,7 +137,7 @@ class Collector:
         for view in now.upstream_views:
             connections.add_metric((view.name, "active"), sum(server.connections_active for server in view.servers))
             connections.add_metric((view.name, "idle"), sum(server.connections_idle for server in view.servers))
-        return retries, response, connect, connections, opened, *governor_gauges(now)
+        return retries, refused, hedges, copies, response, connect, connections, opened, *queue_gauges(now), *governor_gauges(now)
 
     def _collect_servers(self, now: Capture) -> Iterable[Metric]:
         labels = ("upstream", "server")
@@ -194,6 +207,24 @@ def by_error_type(errors: Stats) -> dict[str, int]:
         kind = ERROR_WORDS.get(word, word)
         found[kind] = found.get(kind, 0) + count
     return found
+
+
+def copy_results(mirror: Mapping[str, Any]) -> dict[str, int]:
+    """Copies by what became of them; those under way are in none. Empty where nothing is mirrored."""
+    skipped = {f"skipped_{reason}": count for reason, count in mirror["skipped"].items()}
+    return {word: count for word, count in {"answered": mirror["answered"], "failed": mirror["failed"], **skipped}.items() if count}
+
+
+def queue_gauges(now: Capture) -> Iterable[Metric]:
+    in_flight = gauge("upstream_requests_in_flight", "Tries that are on the upstream's servers now.", ("upstream",))
+    waiting = gauge("upstream_queue_length", "Requests that wait for a server with room.", ("upstream",))
+    retrying = gauge("upstream_retries_in_flight", "Requests that are being tried again, or wait for it.", ("upstream",))
+    for entry in now.upstreams:
+        stats = entry.state.stats()
+        in_flight.add_metric((entry.name,), stats["in_flight"])
+        waiting.add_metric((entry.name,), stats["pending"])
+        retrying.add_metric((entry.name,), stats["retries_in_flight"])
+    return in_flight, waiting, retrying
 
 
 def governor_gauges(now: Capture) -> Iterable[Metric]:

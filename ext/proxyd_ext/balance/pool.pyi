@@ -27,7 +27,6 @@ class MirrorSkipped(TypedDict):
     body: int                     # not every byte of the request was at hand
 
 class MirrorStats(TypedDict):     # copies made for this upstream
-    in_flight: int
     sent: int                     # given to a server
     answered: int
     failed: int                   # no server, or no whole answer in time
@@ -49,6 +48,7 @@ class UpstreamStats(TypedDict):
     circuit: Circuit
     probes: Probes
     mirror: MirrorStats
+    copies_in_flight: int
 
 class Pool:
     spec: UpstreamSpec

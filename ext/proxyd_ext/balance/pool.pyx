@@ -459,9 +459,10 @@ cdef class UpstreamState:
         cdef UpstreamLocal total
         cdef int i, k
         cdef uint64_t finished = 0, failed = 0, hedged = 0, hedges_won = 0
+        cdef int64_t copies = 0
         retries = {}
         refused = {}
-        mirror = {"in_flight": 0, "sent": 0, "answered": 0, "failed": 0, "skipped": {"in_flight": 0, "body": 0}}
+        mirror = {"sent": 0, "answered": 0, "failed": 0, "skipped": {"in_flight": 0, "body": 0}}
         total.response.sum_us = 0
         total.connect.sum_us = 0
         for k in range(17):
@@ -480,6 +481,7 @@ cdef class UpstreamState:
             hedged += load_u64(&local.hedged)
             hedges_won += load_u64(&local.hedges_won)
             _add_mirror(&local.mirror, mirror)
+            copies += load_i64(&local.mirror.in_flight)
         self._let_go()
         return {
             "response_seconds": histogram_dict(&total.response), "connect_seconds": histogram_dict(&total.connect),
@@ -489,12 +491,11 @@ cdef class UpstreamState:
             "pending": load_i64(&self.data.waiting), "limit": load_i64(&self.data.limit), "hedge_ms": load_i64(&self.data.hedge_ms),
             "circuit": {number: word for word, number in _CIRCUIT.items()}[load_int(&self.data.circuit)],
             "probes": {"ok": load_i64(&self.data.probes_ok), "failed": load_i64(&self.data.probes_failed)},
-            "mirror": mirror,
+            "mirror": mirror, "copies_in_flight": copies,
         }
 
 
 cdef _add_mirror(const MirrorCounts* counts, dict into):
-    into["in_flight"] += load_i64(&counts.in_flight)
     into["sent"] += load_u64(&counts.sent)
     into["answered"] += load_u64(&counts.answered)
     into["failed"] += load_u64(&counts.failed)

@@ -97,11 +97,11 @@ def test_a_new_upstream() -> None:
     empty = {"buckets": [0] * (len(BUCKETS_SECONDS) + 1), "sum": 0.0, "count": 0}
     assert state.name == "app"
     assert state.pool is None
-    mirror = {"in_flight": 0, "sent": 0, "answered": 0, "failed": 0, "skipped": {"in_flight": 0, "body": 0}}
+    mirror = {"sent": 0, "answered": 0, "failed": 0, "skipped": {"in_flight": 0, "body": 0}}
     assert state.stats() == {
         "response_seconds": empty, "connect_seconds": empty, "retries": {}, "refused": {}, "finished": 0, "failed": 0,
         "hedges": {"begun": 0, "won": 0}, "in_flight": 0, "retries_in_flight": 0, "pending": 0, "limit": 0, "hedge_ms": 0,
-        "circuit": "closed", "probes": {"ok": 0, "failed": 0}, "mirror": mirror,
+        "circuit": "closed", "probes": {"ok": 0, "failed": 0}, "mirror": mirror, "copies_in_flight": 0,
     }
 
 

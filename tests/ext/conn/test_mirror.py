@@ -37,7 +37,8 @@ def mirrored(
 
 
 def counts(rig: Rig) -> dict[str, Any]:
-    return dict(rig.states["shadow"].stats()["mirror"])
+    stats = rig.states["shadow"].stats()
+    return {"in_flight": stats["copies_in_flight"], **stats["mirror"]}
 
 
 def become(rig: Rig, **expected: Any) -> None:

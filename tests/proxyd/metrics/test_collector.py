@@ -49,8 +49,14 @@ def server(label: str, checks: Mapping[str, int] | None = None, ejections: Mappi
     )
 
 
+QUIET: dict[str, Any] = {
+    "refused": {}, "hedges": {"begun": 0, "won": 0}, "in_flight": 0, "pending": 0, "retries_in_flight": 0,
+    "mirror": {"sent": 0, "answered": 0, "failed": 0, "skipped": {"in_flight": 0, "body": 0}},
+}
+
+
 def upstream(*servers: Any, departed: int = 0, **stats: Any) -> Any:
-    state = handle(**({"response_seconds": EMPTY, "connect_seconds": EMPTY, "retries": {}} | stats))
+    state = handle(**({"response_seconds": EMPTY, "connect_seconds": EMPTY, "retries": {}} | QUIET | stats))
     return SimpleNamespace(name="app", state=state, servers=servers, departed_opened=departed)
 
 
@@ -309,3 +315,20 @@ async def test_no_handle_outlives_the_page(source: Source, exposition: Expositio
     assert alive == ["listener"]
     source.set(listeners=())
     assert alive == []
+
+
+async def test_limits_hedges_and_copies(source: Source, exposition: Exposition) -> None:
+    """What an upstream's limits did, in the words of the log; families of what it does not use stay empty."""
+    copies = {"sent": 7, "answered": 5, "failed": 1, "skipped": {"in_flight": 3, "body": 0}}
+    source.set(upstreams=(
+        upstream(refused={"circuit_open": 4, "retry_budget": 2}, hedges={"begun": 9, "won": 3}, mirror=copies, in_flight=6, pending=5,
+                 retries_in_flight=1),
+    ))
+    page = await scrape(exposition)
+    assert page.of("proxyd_upstream_refused", "upstream", "reason") == {("app", "circuit_open"): 4, ("app", "retry_budget"): 2}
+    assert page.of("proxyd_upstream_hedges", "upstream", "result") == {("app", "won"): 3, ("app", "lost"): 6}
+    assert page.of("proxyd_upstream_mirrored", "upstream", "result") == {
+        ("app", "answered"): 5, ("app", "failed"): 1, ("app", "skipped_in_flight"): 3}
+    assert page.value("proxyd_upstream_requests_in_flight", upstream="app") == 6
+    assert page.value("proxyd_upstream_queue_length", upstream="app") == 5
+    assert page.value("proxyd_upstream_retries_in_flight", upstream="app") == 1
