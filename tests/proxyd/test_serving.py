@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 
+from proxyd.daemon import Daemon
 from proxyd.state import GovernorView
 from tests.support.client import get
 from tests.support.clock import FakeClock
@@ -60,6 +61,35 @@ async def test_every_check_of_a_server_must_pass_and_each_is_shown() -> None:
 async def served(port: int, times: int) -> set[int]:
     """The statuses of so many requests, one after another."""
     return {(await get(port)).status for _ in range(times)}
+
+
+def weights(daemon: Daemon) -> dict[str, float]:
+    """What the balancer draws from."""
+    (entry,) = daemon.upstream_entries()
+    assert entry.state.pool is not None
+    return dict(entry.state.pool.describe()["active"])
+
+
+SLOW = ", slow_start: 1h"
+
+
+async def test_tables_follow_the_checks_and_a_server_that_returns_starts_slowly() -> None:
+    health = f"{{active: {{path: /live, {RHYTHM}, rise: 1, fall: 1}}}}"
+    async with Origin("one") as one, Origin("two") as two, running(config(one, two, health=health, extra=SLOW)) as daemon:
+        await until(lambda: all(server.checks[0].passed for server in daemon.upstreams()[0].servers))
+        assert weights(daemon) == {one.address: 1.0, two.address: 1.0}, "no slow start at process start"
+        two.answer = answer(500)
+        await until(lambda: set(weights(daemon)) == {one.address})
+        two.answer = answer(200)
+        await until(lambda: set(weights(daemon)) == {one.address, two.address})
+        assert weights(daemon)[two.address] < 0.1 < weights(daemon)[one.address]
+
+
+async def test_a_server_that_joins_starts_slowly() -> None:
+    async with Origin("one") as one, Origin("two") as two, running(config(one, extra=SLOW)) as daemon:
+        assert (await daemon.reload(whole_config(config(one, two, extra=SLOW)))).ok
+        await until(lambda: weights(daemon)[two.address] < 0.1)
+        assert weights(daemon)[one.address] == 1.0
 
 
 async def test_a_server_that_fails_half_of_its_requests_is_ejected_and_returns() -> None:
