@@ -32,8 +32,8 @@ from proxyd_ext.snapshot import Snapshot
 from proxyd_ext.snapshot.spec import Balance, ListenerSpec, MemberSpec, ProxyAction, RouteSpec, SnapshotSpec, TargetSpec, UpstreamSpec
 
 BALANCES: tuple[Balance, ...] = ("round_robin", "least_conn", "p2c", "ewma", "random", "first", "hash", "maglev")
-REQUESTS = 500                 # between the first two marks; twice as many between the next two
-PATHS = 1_000                  # that are asked for in turn: keys for the hashing balancers
+REQUESTS = 500                 # between the first two marks; twice as many between the next two: whole rounds of the paths
+PATHS = REQUESTS               # that are asked for in turn: keys for the hashing balancers
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 TURN = "__pyx_f_*engine__turn"             # as Cython names engine.pyx:_turn ...
 MARK = "__pyx_pw_*Engine_*stats"           # ... and Engine.stats, which the worker calls as a mark

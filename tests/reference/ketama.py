@@ -12,8 +12,8 @@ POINTS = 160
 def points(label: str, weight: int) -> list[int]:
     """A server's points: a chain of CRC-32 over host, NUL, port and the point before (4 bytes, little-endian)."""
     host, colon, port = label.rpartition(":")
-    if not colon or label.startswith("unix:"):
-        host, port = label, ""
+    if label.startswith("unix:") or not colon:
+        host, port = label.removeprefix("unix:"), ""      # a socket's path is a host without a port
     base = host.encode() + b"\0" + port.encode()
     out: list[int] = []
     previous = b"\0\0\0\0"

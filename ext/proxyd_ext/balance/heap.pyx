@@ -94,7 +94,7 @@ cdef void heap_add(Heap* heap, ServerData* server, int32_t order, int64_t weight
     server.heap_most = most
     server.heap_load = load_i64(&server.in_flight)
     if server.heap_turn <= heap.turn:
-        server.heap_turn = heap.turn + TURN // weight     # new, or long away: as if it had just had its turn
+        server.heap_turn = heap.turn + TURN // weight // 2    # new, or long away; half a turn in, so that turns mix evenly
     _put(heap, heap.size, server)
     heap.size += 1
 
@@ -151,7 +151,9 @@ cdef ServerData* heap_best(const Heap* heap, const Tried* tried, bint ignore_hea
         if _fits(heap.at[at], tried, ignore_health, now_ms, full):
             return heap.at[at]
         if _full(heap.at[at]):
-            return NULL       # full ones come last: all that stand behind it are full, too
+            if full[0]:
+                return NULL   # full ones come last: all that stand behind it are full, too
+            break             # this one is out as well: whether there is room to wait for, only the others can tell
         count -= 1
         open_places[best] = open_places[count]
         if count + WAYS > FRONTIER:

@@ -2,7 +2,9 @@
 """Building the tables of tables.pxd."""
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport calloc, free, malloc, qsort
+from libc.string cimport memcmp
 from proxyd_ext.core.hash cimport crc32_update, hash_fixed
+from proxyd_ext.core.slice cimport slice_of
 
 cdef enum:
     KETAMA_POINTS = 160       # per unit of weight, as nginx's `hash … consistent`
@@ -174,10 +176,14 @@ cdef int _by_hash(const void* a, const void* b) noexcept nogil:
 
 
 cdef uint32_t _ketama_base(Slice label) noexcept nogil:
-    """CRC-32 over the host, a zero byte and the port, as nginx begins a server's points; a unix socket is a host without a port."""
-    cdef size_t host = label.size
+    """CRC-32 over the host, a zero byte and the port, as nginx begins a server's points; a unix socket's path is a host without a port."""
+    cdef size_t host
     cdef uint32_t base
-    if not (label.size > 5 and label.data[0] == c'u' and label.data[4] == c':'):
+    if label.size > 5 and memcmp(label.data, <const char*>b"unix:", 5) == 0:
+        label = slice_of(label.data + 5, label.size - 5)
+        host = label.size
+    else:
+        host = label.size
         while host > 0 and label.data[host - 1] != c':':
             host -= 1
     if host == 0 or host == label.size:
