@@ -49,7 +49,7 @@ class Described:
 STRING: dict[str, Any] = {"type": "string"}
 INTEGER: dict[str, Any] = {"type": "integer"}
 NONE: dict[str, Any] = {"const": "none"}
-ON: dict[str, Any] = {"const": "on"}
+ON: dict[str, Any] = {"enum": ["on", True]}  # a reader of YAML 1.1 makes true of it
 
 
 def listed(value: object) -> object:

@@ -22,7 +22,7 @@ _HASH_DIGITS = 12  # as many as an access record shows
 
 
 def canonical(config: Model, *, secrets: bool = False) -> dict[str, object]:
-    """Plain values that load to an equal config. What is empty or unset is left out; `secrets` shows those instead of `***`."""
+    """Plain values that load to an equal config, without what is unset or empty by default; `secrets` shows those instead of `***`."""
     plain: dict[str, object] = {}
     for name in config.in_force():
         field, value = type(config).model_fields[name], getattr(config, name)
@@ -33,8 +33,8 @@ def canonical(config: Model, *, secrets: bool = False) -> dict[str, object]:
                 plain[name] = "none"  # an absence that is not the default, such as `health: {active: none}`
             continue
         shown = _plain(value, secrets)
-        if shown not in ("", [], {}) or (isinstance(value, Model) and field.default is None):
-            plain[name] = shown  # an empty mapping too where none at all would be something else, such as `tcp: {}`
+        if shown not in ("", [], {}) or value != field.default:  # empty things are something else than none at all: `tcp: {}`
+            plain[name] = shown
     return plain
 
 
@@ -49,8 +49,8 @@ def dump(plain: dict[str, object]) -> str:
 
 
 def config_hash(config: Config) -> str:
-    """The same for configs that mean the same, however they are written; secrets count, the order of names does not."""
-    text = json.dumps(canonical(config, secrets=True), sort_keys=True, ensure_ascii=True)
+    """The same for configs that mean the same, however they are written; secrets and files count, the order of names does not."""
+    text = json.dumps([canonical(config, secrets=True), [page.mark for page in config.page_files()]], sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]
 
 

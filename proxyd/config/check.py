@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from proxyd.config.lint import lint
 from proxyd.config.model import BindAddress, Config, Route
 from proxyd.config.shadow import shadowed
 from proxyd.diagnostics.diagnostic import Diagnostic, Severity
@@ -59,6 +60,9 @@ class _Check:
         self.policies(("defaults",), self.config.defaults.use)
         self.servers()
         self.unused()
+        if self.complete:
+            for code, message, path, help in lint(self.config):
+                self.tell(code, message, path, help, severity="warning")
         return self.found
 
     def tell(
@@ -143,15 +147,30 @@ class _Check:
 
     def targets(self, here: tuple[Step, ...], route: Route) -> None:
         for name in route.to or {}:
-            self.used.add(("upstreams", name))
-            if self.declared.upstreams is None or name in self.declared.upstreams:
-                continue
-            near = closest(name, self.declared.upstreams)
-            known = ", ".join(sorted(self.declared.upstreams)[:20]) or "none"
-            help = (f"did you mean `{near}`? " if near else "") + f"defined: {known}; an address is written with its port, `{name}:80`"
+            self.upstream(name, (*here, "to", name), "the route sends to", key=True)
+        if route.mirror is not None:
+            self.upstream(route.mirror.to, (*here, "mirror", "to"), "the route copies to")
+        if route.failover is None:
+            return
+        self.upstream(route.failover.to, (*here, "failover", "to"), "the route fails over to")
+        if [name for name, weight in (route.to or {}).items() if weight] == [route.failover.to]:
             self.tell(
-                "PXD-050", f"the route sends to the upstream {shown(name)}, which is not defined", (*here, "to", name), help, key=True
+                "PXD-052",
+                f"the route fails over from {shown(route.failover.to)} to itself",
+                (*here, "failover", "to"),
+                "name another upstream; for further tries on the same one there is `retry`",
             )
+
+    def upstream(self, name: str, path: tuple[Step, ...], what: str, *, key: bool = False) -> None:
+        """A name that must be an upstream's."""
+        self.used.add(("upstreams", name))
+        if self.declared.upstreams is None or name in self.declared.upstreams:
+            return
+        near = closest(name, self.declared.upstreams)
+        known = ", ".join(sorted(self.declared.upstreams)[:20]) or "none"
+        help = (f"did you mean `{near}`? " if near else "") + f"defined: {known}"
+        help += f"; an address is written with its port, `{name}:80`" if key else ""
+        self.tell("PXD-050", f"{what} the upstream {shown(name)}, which is not defined", path, help, key=key)
 
     def policies(self, here: tuple[Step, ...], use: tuple[str, ...]) -> None:
         for index, name in enumerate(use):

@@ -9,9 +9,9 @@ from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema, mode
 
 from proxyd.config.base import STRING, Model, Short
 from proxyd.config.headers import HeaderName, HeaderValue, SettableName
-from proxyd.config.match import check_host
+from proxyd.config.hosts import check_host
 from proxyd.config.matchers import TestField
-from proxyd.config.regex import Regex, parse_regex
+from proxyd.config.regex import REGEX_FORM, Regex, parse_regex
 from proxyd.config.statuses import StatusSet
 from proxyd.config.text import Integer, Text, as_text
 from proxyd.config.units import Duration, Percent, Within
@@ -45,7 +45,6 @@ def check_content(value: object) -> str | Regex:
     return text
 
 
-REGEX_FORM = {"type": "object", "properties": {"regex": STRING}, "required": ["regex"], "additionalProperties": False}
 Content = Annotated[str | Regex, PlainValidator(check_content), WithJsonSchema({"anyOf": [STRING, REGEX_FORM]})]
 Bytes = Annotated[Text, AfterValidator(check_bytes)]
 

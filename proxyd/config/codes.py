@@ -72,6 +72,11 @@ CODES: dict[str, Code] = {
         "a secret file cannot be read",
         "`${file:PATH}` is UTF-8 text of at most 64 KiB, readable by the user that proxyd runs as; one line end behind it is removed.",
     ),
+    "PXD-010": Code(
+        "the file of an error page cannot be read",
+        "`error_pages: {404: {file: PATH}}` is read when the config is loaded: up to 1 MiB, relative to the config file, readable by the "
+        "user that proxyd runs as. A changed page is served after the next reload.",
+    ),
     "PXD-021": Code(
         "unknown option",
         "No option has this name here. Options are never ignored: a misspelt one would silently not work.",
@@ -176,6 +181,13 @@ CODES: dict[str, Code] = {
         "a policy that is not defined",
         "`use` names policies of the section `policies`.",
     ),
+    "PXD-052": Code(
+        "a failover that leads to itself",
+        "`failover` names the upstream that steps in when the one of `to` cannot answer, so it is another one. Further tries on servers "
+        "of the same upstream are what `retry` is for.",
+        wrong="{to: app, failover: app}",
+        right="{to: app, failover: spare}",
+    ),
     "PXD-071": Code(
         "an admin API that the network can reach",
         "The admin API can stop and change proxyd. In this version it has no authentication, so it listens on loopback addresses and "
@@ -210,5 +222,35 @@ CODES: dict[str, Code] = {
         "below the general one.",
         wrong="[{match: /*, to: app}, {match: /api/*, to: api}]",
         right="[{match: /api/*, to: api}, {match: /*, to: app}]",
+    ),
+    "PXD-104": Code(
+        "a repetition that never happens",
+        "Requests with methods that are not idempotent (POST, PATCH) are sent again only while no server can have begun with them: after "
+        "a failed connection. Statuses, timeouts and hedges do nothing for a route that takes no others; with `idempotency_key: true` "
+        "clients may mark what can be repeated.",
+        wrong="{match: POST /orders, to: app, retry: {when: [connect_failure, 503]}}",
+        right="{match: POST /orders, to: app, retry: {when: [connect_failure, 503], idempotency_key: true}}",
+    ),
+    "PXD-105": Code(
+        "a mirror to where the requests go",
+        "The upstream gets the request and its copy. Copies are meant for another one, a new release for instance.",
+        wrong="{to: app, mirror: app}",
+        right="{to: app, mirror: next}",
+    ),
+    "PXD-106": Code(
+        "a setting without effect",
+        "It is allowed, and changes nothing as the rest of the config stands. The message says what it lacks.",
+        wrong="circuit: {max_pending: 100}",
+        right="circuit: {max_requests: 1000, max_pending: 100}",
+    ),
+    "PXD-107": Code(
+        "an upstream of backups only",
+        "Backups are used while no other server is usable. Where all are backups they are simply its servers.",
+    ),
+    "PXD-108": Code(
+        "one sticky cookie for two upstreams",
+        "A client of both has one cookie of that name, so each answer overwrites what the other upstream had set.",
+        wrong="upstreams: {a: {servers: [10.0.0.1:80], sticky: cookie}, b: {servers: [10.0.0.2:80], sticky: cookie}}",
+        right="upstreams: {a: {servers: [10.0.0.1:80], sticky: {cookie: a}}, b: {servers: [10.0.0.2:80], sticky: {cookie: b}}}",
     ),
 }

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from proxyd.config.match import check_host
+from proxyd.config.hosts import check_host
 from proxyd.config.text import Text
 from proxyd.diagnostics.fail import fail, shown
 

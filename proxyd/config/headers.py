@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from proxyd.config.base import ONE_OR_MORE, Model
 from proxyd.config.text import Text, as_text
 from proxyd.diagnostics.fail import fail, shown
 
@@ -41,6 +42,13 @@ def check_settable(value: str) -> str:
     return value
 
 
+def check_removable(value: str) -> str:
+    check_header_name(value)
+    if value.lower() in OWNED:
+        raise fail("PXD-082", f"the field `{value}` cannot be removed: proxyd writes it itself")
+    return value
+
+
 def check_header_value(value: str) -> str:
     stripped = value.strip(" \t")
     if not _VALUE.match(stripped):
@@ -57,4 +65,25 @@ def check_header_value(value: str) -> str:
 _NAME_SCHEMA = WithJsonSchema({"type": "string"})
 HeaderName = Annotated[str, BeforeValidator(as_text), AfterValidator(check_header_name), _NAME_SCHEMA]
 SettableName = Annotated[str, BeforeValidator(as_text), AfterValidator(check_settable), _NAME_SCHEMA]
+RemovableName = Annotated[str, BeforeValidator(as_text), AfterValidator(check_removable), _NAME_SCHEMA]
 HeaderValue = Annotated[Text, AfterValidator(check_header_value)]
+
+
+class HeaderChanges(Model):
+    """In this order: what is removed, what is set, what is added."""
+
+    remove: Annotated[tuple[RemovableName, ...], ONE_OR_MORE] = Field((), description="Fields to remove.", examples=[["X-Debug"]])
+    set: dict[SettableName, HeaderValue] = Field(
+        {}, description="Fields to set: name and value, in place of what is there.", examples=[{"X-Env": "prod"}]
+    )
+    add: dict[SettableName, HeaderValue] = Field({}, description="Fields to add beside what is there.", examples=[{"Vary": "X-Env"}])
+
+
+class Headers(Model):
+    request: HeaderChanges = Field(HeaderChanges(), description="Changes to the request before it goes to the server.")
+    response: HeaderChanges = Field(HeaderChanges(), description="Changes to the answer before it goes to the client.")
+
+    @property
+    def changes(self) -> bool:
+        """Whether there are any."""
+        return self != type(self)()

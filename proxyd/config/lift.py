@@ -109,11 +109,16 @@ def _name_routes(routes: object) -> None:
 
 
 def name_of(match: object) -> str:
-    """A route's name after its match: `GET /api/*` → `get-api`, `*.example.com/*` → `any.example.com`, nothing → `default`."""
+    """A route's name after its match: `GET /api/*` → `get-api`, `*.example.com/*` → `any.example.com`, nothing → `default`.
+
+    The names of the fields, parameters and cookies that it asks for come behind: `api-x-env`.
+    """
     if isinstance(match, Map):
         method = match.get("method")
         words = [str(word) for word in method] if isinstance(method, Seq) else [str(method)] if method else []
-        text = f"{','.join(words)} {match.get('host', '')}{match.get('path', '')}"
+        tests = [str(name) for part in ("header", "query", "cookie") for name in _keys(match.get(part))]
+        where = "".join(_pattern(match.get(part, "")) for part in ("host", "path"))
+        text = f"{','.join(words)} {where} {' '.join(tests)}"
     else:
         text = match if isinstance(match, str) else ""
     text = text.strip()
@@ -121,6 +126,14 @@ def name_of(match: object) -> str:
         text += "root"
     text = re.sub(r"(^|\s)\*\.", r"\1any.", text)
     return re.sub(r"[^A-Za-z0-9_.]+", "-", text.lower()).strip("-.")[:80] or DEFAULT
+
+
+def _pattern(value: object) -> str:
+    return str(value.get("regex", "")) if isinstance(value, Map) else str(value)
+
+
+def _keys(value: object) -> Iterable[str]:
+    return value if isinstance(value, Map) else ()
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -54,8 +54,7 @@ class Limits(Model):
     per_client: Count = Field(
         10_000,
         description=(
-            "Connections of one client address at a time, over all engines; `none`: no bound. "
-            "Peers in `client_ip.trust` are not counted."
+            "Connections of one client address at a time, over all engines; `none`: no bound. Peers in `client_ip.trust` are not counted."
         ),
         examples=[200],
     )

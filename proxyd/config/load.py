@@ -12,6 +12,7 @@ from proxyd.config.include import compose_mapping, include_files, read_source
 from proxyd.config.interpolate import Interpolator
 from proxyd.config.lift import lift
 from proxyd.config.model import Config
+from proxyd.config.page_files import read_pages
 from proxyd.diagnostics.diagnostic import Diagnostic, Source, by_position
 from proxyd.diagnostics.marked import Map, mark
 from proxyd.diagnostics.nodes import MappingNode
@@ -83,6 +84,7 @@ def _build(root: MappingNode, env: Mapping[str, str], found: list[Diagnostic]) -
     data = mark(root, found)
     assert isinstance(data, Map)
     lift(data, found)
+    read_pages(data, found)
     declared = Declared.of(data)
     result = validate(Config, data)
     found += result.found

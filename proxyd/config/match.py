@@ -1,81 +1,51 @@
-"""What a route matches: host, path and method; the string form is `[METHODS] [host]/path`."""
+"""What a route matches: host, path, method, and conditions on fields, parameters, cookies and the client's address.
+
+The string form is `[METHODS] [host]/path`.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
+from proxyd.config.address import check_network
 from proxyd.config.base import ONE_OR_MORE, STRING, Model, Short
+from proxyd.config.cookies import CookieName
+from proxyd.config.headers import HeaderName
+from proxyd.config.hosts import check_host
+from proxyd.config.matchers import Demand, TestField, ValueTest
+from proxyd.config.paths import check_path
+from proxyd.config.regex import REGEX_FORM, Regex, parse_regex
 from proxyd.config.text import Text, as_text
 from proxyd.diagnostics.fail import fail, shown
 from proxyd.diagnostics.suggest import closest
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
-_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
-_HOST = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*\Z")
-_IPV6_HOST = re.compile(r"\[[0-9a-f:.]+\]\Z")
-_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})?")
-_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_PATH_BYTES = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@%/\[\]]*\Z")
 
 
-def check_host(text: str) -> str:
-    """The host in lower case: `example.com`, or `*.example.com` for every name below it; empty for any."""
-    host = text.strip().lower().rstrip(".")
-    if host in ("", "*"):
-        return ""
-    if not host.isascii():
-        try:
-            help = f"write its ASCII form: `{host.encode('idna').decode()}`"
-        except UnicodeError:
-            help = "write its ASCII form (`xn--…`)"
-        raise fail("PXD-037", f"the host {shown(text)} is not ASCII", help)
-    if re.search(r":[0-9]+\Z", host) and not _IPV6_HOST.match(host):
-        raise fail("PXD-037", f"the host {shown(text)} carries a port, which is never compared", f"write `{host.rpartition(':')[0]}`")
-    if len(host) > 253 or not (_HOST.match(host) or _IPV6_HOST.match(host)):
-        help = "`*` stands for whole labels at the front: `*.example.com`" if "*" in host else "like `example.com` or `*.example.com`"
-        raise fail("PXD-037", f"{shown(text)} is not a host to match", help)
-    return host
+def parse_host(value: object) -> str | Regex:
+    if isinstance(value, Regex):
+        return value
+    return parse_regex(value) if isinstance(value, dict) else check_host(as_text(value))
 
 
-def check_path(text: str) -> str:
-    """A path, exact, or a prefix with `*` at its end, in the normal form to which requests are brought before they are compared."""
-    path = text.strip()
-    if path in ("", "*", "/*"):
-        return ""
-    if not path.startswith("/"):
-        raise fail("PXD-037", f"the path {shown(text)} does not begin with `/`", f"write `/{path}`")
-    if "*" in path[:-1]:
-        raise fail(
-            "PXD-037", f"`*` inside the path {shown(text)}: it stands for the rest and comes last", f"write `{path[: path.index('*') + 1]}`"
-        )
-    for mark, what in (("?", "the query"), ("#", "a fragment")):
-        if mark in path:
-            raise fail("PXD-037", f"{what} is not part of what a route matches, in {shown(text)}", f"write `{path.partition(mark)[0]}`")
-    if not _PATH_BYTES.match(path):
-        raise fail("PXD-037", f"the path {shown(text)} has characters that a URL path cannot have", "write them as `%XX`")
-    normal = _normal_escapes(path)
-    if normal != path:
-        raise fail("PXD-037", f"the path {shown(text)} can never match: requests are compared in their normal form", f"write `{normal}`")
-    if any(segment in (".", "..") for segment in path.split("/")):
-        raise fail("PXD-037", f"the path {shown(text)} can never match: dot segments are removed from requests before they are compared")
-    return path
+def parse_path(value: object) -> str | Regex:
+    if isinstance(value, Regex):
+        return value
+    return parse_regex(value) if isinstance(value, dict) else check_path(as_text(value))
 
 
-def _normal_escapes(path: str) -> str:
-    """Unreserved characters decoded, other escapes in upper case (RFC 3986 §6.2.2)."""
+def check_parameter(text: str) -> str:
+    if not re.match(r"[^\s&=#\x00-\x1f]{1,256}\Z", text):
+        raise fail("PXD-037", f"{shown(text)} cannot be the name of a query parameter")
+    return text
 
-    def one(escape: re.Match[str]) -> str:
-        if escape[1] is None:
-            raise fail("PXD-037", f"`%` without two hexadecimal digits in the path {shown(path)}", "write `%25` for a percent sign")
-        char = chr(int(escape[1], 16))
-        if char == "\0":
-            raise fail("PXD-037", f"the path {shown(path)} holds a NUL", "requests with one are refused")
-        return char if char in _UNRESERVED else escape[0].upper()
 
-    return _ESCAPE.sub(one, path)
+def check_source(value: object) -> str:
+    return check_network(as_text(value).strip())
 
 
 def check_method(value: object) -> str:
@@ -89,33 +59,86 @@ def check_method(value: object) -> str:
     raise fail("PXD-037", f"the method {shown(text)} cannot be matched", f"{hint}allowed: {', '.join(METHODS)}")
 
 
-Host = Annotated[Text, AfterValidator(check_host)]
-PathPattern = Annotated[Text, AfterValidator(check_path)]
+_PATTERN = WithJsonSchema({"anyOf": [STRING, REGEX_FORM]})
+HostPattern = Annotated[str | Regex, PlainValidator(parse_host), _PATTERN]
+PathPattern = Annotated[str | Regex, PlainValidator(parse_path), _PATTERN]
 Method = Annotated[Literal["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"], BeforeValidator(check_method)]
+ParameterName = Annotated[Text, AfterValidator(check_parameter)]
+Network = Annotated[str, BeforeValidator(check_source), WithJsonSchema(STRING)]
 
 
 class Match(Model):
-    host: Host = Field(
-        "", description="Host of the request, without port; `*.example.com` is every name below; empty: any.", examples=["example.com"]
+    """All of it must hold."""
+
+    host: HostPattern = Field(
+        "",
+        description="Host of the request, without port; `*.example.com` is every name below; `{regex: …}`; empty: any.",
+        examples=["example.com"],
     )
-    path: PathPattern = Field("", description="Path, exact, or a prefix with `*` at the end; empty: any.", examples=["/api/*"])
+    path: PathPattern = Field(
+        "",
+        description="Path, exact, or a prefix with `*` at the end; or `{regex: …}`, found anywhere but for `^` and `$`; empty: any.",
+        examples=["/api/*"],
+    )
     method: Annotated[tuple[Method, ...], ONE_OR_MORE] = Field(
         (), description="Methods; a route that names GET takes HEAD too; empty: any.", examples=[["GET", "POST"]]
     )
+    header: dict[HeaderName, TestField] = Field(
+        {},
+        description="Fields by name, each with the text that it must be, or a test of it. Of several values one must pass.",
+        examples=[{"X-Env": "prod"}],
+    )
+    query: dict[ParameterName, TestField] = Field({}, description="Parameters of the query, the same way.", examples=[{"debug": "1"}])
+    cookie: dict[CookieName, TestField] = Field({}, description="Cookies, the same way.", examples=[{"beta": {"present": True}}])
+    source: Annotated[tuple[Network, ...], ONE_OR_MORE] = Field(
+        (), description="Networks of the client's address, one of which must hold it; empty: any.", examples=[["10.0.0.0/8"]]
+    )
+
+    @property
+    def host_text(self) -> str:
+        """The host to compare; empty for any, and for a regular expression, which is a demand."""
+        return "" if isinstance(self.host, Regex) else self.host
 
     @property
     def path_exact(self) -> bool:
         """Whether the whole path is compared (else a prefix)."""
-        return bool(self.path) and not self.path.endswith("*")
+        return isinstance(self.path, str) and bool(self.path) and not self.path.endswith("*")
 
     @property
     def path_text(self) -> str:
-        """The path to compare: without the `*` of a prefix."""
-        return self.path.removesuffix("*")
+        """The path to compare: without the `*` of a prefix; empty for any, and for a regular expression, which is a demand."""
+        return "" if isinstance(self.path, Regex) else self.path.removesuffix("*")
+
+    @property
+    def demands(self) -> tuple[Demand, ...]:
+        """What else a request must bring."""
+        return tuple(self._demands())
+
+    def _demands(self) -> Iterator[Demand]:
+        if isinstance(self.host, Regex):
+            yield Demand("host", "regex", value=self.host.pattern)
+        if isinstance(self.path, Regex):
+            yield Demand("path", "regex", value=self.path.pattern)
+        if self.source:
+            yield Demand("source", "network", networks=tuple(sorted(set(self.source))))
+        for name, test in self.header.items():
+            yield Demand("header", test.kind, name.lower(), test.value, negate=test.negate)
+        for name, test in self.query.items():
+            yield Demand("query", test.kind, name, test.value, negate=test.negate)
+        for name, test in self.cookie.items():
+            yield Demand("cookie", test.kind, name, test.value, negate=test.negate)
 
     def __str__(self) -> str:
-        where = self.host + (self.path or "/*")
-        return f"{','.join(self.method)} {where}" if self.method else where
+        """`GET,HEAD example.com/api/*`, `~^/v[0-9]+/ (header X-Env = prod, source 10.0.0.0/8)`."""
+        where = f"{self.host}{self.path or '/*'}"
+        said = [*_tests("header", self.header), *_tests("query", self.query), *_tests("cookie", self.cookie)]
+        said += [f"source {' '.join(self.source)}"] if self.source else []
+        return f"{','.join(self.method)} {where}".lstrip() + (f" ({', '.join(said)})" if said else "")
+
+
+def _tests(of: str, tests: Mapping[str, ValueTest]) -> Iterator[str]:
+    for name, test in tests.items():
+        yield f"{of} {name} {test}"
 
 
 def parse_match(value: object) -> object:

@@ -16,7 +16,9 @@ TestKind = Literal["present", "exact", "prefix", "suffix", "regex"]
 KINDS: tuple[TestKind, ...] = ("exact", "prefix", "suffix", "regex", "present")
 
 if TYPE_CHECKING:
-    Negatable = Model
+
+    class Negatable(Model): ...
+
 else:
     Negatable = with_keyword("Negatable", "not", Flag, Field(False, description="Turns the result."))
 

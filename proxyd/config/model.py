@@ -15,14 +15,18 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Wit
 from proxyd.config.address import Address, BindAddress
 from proxyd.config.balance import Balance, Zones
 from proxyd.config.base import NONE, ONE_OR_MORE, SHORT_FORM, STRING, Described, Model, Short
+from proxyd.config.branches import Failover, Mirror, Pin
 from proxyd.config.checks import Active, Tcp
 from proxyd.config.circuit import Adaptive, Circuit
+from proxyd.config.error_pages import ErrorPage, PageFile
+from proxyd.config.headers import HeaderChanges, Headers
 from proxyd.config.health import Health, Latency, Passive, SuccessRate
 from proxyd.config.listeners import ClientIp, Limits, Listener
 from proxyd.config.match import Match
-from proxyd.config.policies import Access, Defaults, HeaderChanges, Headers, Policy
+from proxyd.config.policies import Access, Defaults, Policy
 from proxyd.config.regex import Regex
 from proxyd.config.retry import Backoff, Budget, Hedge, Retry
+from proxyd.config.rewrite import Rewrite
 from proxyd.config.routes import Redirect, Respond, Route, RouteTimeout, TargetsField
 from proxyd.config.statuses import StatusSet
 from proxyd.config.sticky import Sticky, StickyCookie
@@ -47,6 +51,8 @@ __all__ = [
     "Config",
     "Defaults",
     "Duration",
+    "ErrorPage",
+    "Failover",
     "HeaderChanges",
     "Headers",
     "Health",
@@ -56,8 +62,10 @@ __all__ = [
     "Listener",
     "Log",
     "Match",
+    "Mirror",
     "Passive",
     "Percent",
+    "Pin",
     "Policy",
     "Pool",
     "Rate",
@@ -65,6 +73,7 @@ __all__ = [
     "Regex",
     "Respond",
     "Retry",
+    "Rewrite",
     "Route",
     "RouteTimeout",
     "Runtime",
@@ -215,3 +224,13 @@ class Config(Model):
     def policies_of(self, route: Route) -> tuple[tuple[str, Policy], ...]:
         """The policies of a route in the order in which they act, each once."""
         return tuple((name, self.policies[name]) for name in dict.fromkeys((*self.defaults.use, *route.use)))
+
+    def tables(self) -> tuple[tuple[Route, ...], ...]:
+        """The top-level routes, and those of each listener that has its own."""
+        return (self.routes, *(listener.routes for listener in self.listeners.values() if listener.routes is not None))
+
+    def page_files(self) -> tuple[PageFile, ...]:
+        """The files that were read for error pages."""
+        pages = [*self.defaults.error_pages.values()]
+        pages += [page for routes in self.tables() for route in routes for page in route.error_pages.values()]
+        return tuple(page.file for page in pages if page.file is not None)

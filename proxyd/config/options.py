@@ -17,15 +17,19 @@ from proxyd.config.base import Described, Model, Short
 from proxyd.config.canonical import canonical
 from proxyd.config.checks import check_content
 from proxyd.config.cookies import check_cookie_domain, check_cookie_name, check_cookie_path
+from proxyd.config.error_pages import check_file
 from proxyd.config.factor import Factor
-from proxyd.config.headers import check_header_name, check_header_value, check_settable
+from proxyd.config.headers import check_header_name, check_header_value, check_removable, check_settable
+from proxyd.config.hosts import check_host, check_origin_host
 from proxyd.config.keys import check_key
 from proxyd.config.listeners import check_peer
-from proxyd.config.match import check_host, check_path
+from proxyd.config.match import check_parameter, check_source, parse_host, parse_path
 from proxyd.config.model import Config
+from proxyd.config.paths import check_prefix
 from proxyd.config.policies import check_client
 from proxyd.config.regex import check_regex
 from proxyd.config.retry import check_failover_word, check_retry_word
+from proxyd.config.rewrite import check_template
 from proxyd.config.statuses import StatusSet
 from proxyd.config.text import as_flag, check_name, count_or_none
 from proxyd.config.units import Quantity, Within
@@ -38,10 +42,18 @@ _WORDS: dict[Callable[..., object], str] = {
     check_network: "network",
     check_peer: "network or `unix`",
     check_client: "network or `all`",
+    check_source: "network",
     check_host: "host",
-    check_path: "path pattern",
+    check_origin_host: "host with or without port",
+    check_parameter: "parameter name",
+    check_prefix: "path prefix",
+    parse_host: "host or `{regex: …}`",
+    parse_path: "path pattern or `{regex: …}`",
     check_header_name: "field name",
     check_settable: "field name",
+    check_removable: "field name",
+    check_template: "path with placeholders",
+    check_file: "path of a file",
     check_header_value: "field value",
     check_regex: "regular expression",
     check_content: "text or `{regex: …}`",
@@ -176,7 +188,7 @@ def _form(schema: dict[str, Any]) -> str:
     if "const" in schema:
         return f"`{schema['const']}`"
     if "enum" in schema:
-        return " | ".join(str(word) for word in schema["enum"])
+        return " | ".join(word for word in schema["enum"] if isinstance(word, str))
     return {"string": "text", "integer": "a number", "array": "a list", "object": "a mapping"}.get(str(schema.get("type")), "")
 
 

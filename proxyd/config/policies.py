@@ -8,7 +8,8 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from proxyd.config.address import check_network
 from proxyd.config.base import ONE_OR_MORE, Model
-from proxyd.config.headers import HeaderValue, SettableName
+from proxyd.config.error_pages import ErrorPages
+from proxyd.config.headers import Headers
 from proxyd.config.text import as_text
 from proxyd.diagnostics.fail import fail
 
@@ -50,22 +51,11 @@ class Access(Model):
         return tuple(client for client in self.deny if client != "all")
 
 
-class HeaderChanges(Model):
-    later: ClassVar[frozenset[str]] = frozenset({"remove", "add"})
-
-    set: dict[SettableName, HeaderValue] = Field({}, description="Fields to set: name and value.", examples=[{"X-Env": "prod"}])
-
-
-class Headers(Model):
-    request: HeaderChanges = Field(HeaderChanges(), description="Changes to the request before it goes to the server.")
-    response: HeaderChanges = Field(HeaderChanges(), description="Changes to the answer before it goes to the client.")
-
-
 class Policy(Model):
     later: ClassVar[frozenset[str]] = frozenset({"rate_limit", "auth", "python"})
 
     access: Access | None = Field(None, description="Allow or deny by the client's address.")
-    headers: Headers | None = Field(None, description="Set header fields.")
+    headers: Headers | None = Field(None, description="Remove, set and add header fields.")
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -81,4 +71,9 @@ class Policy(Model):
 class Defaults(Model):
     use: Annotated[tuple[str, ...], ONE_OR_MORE] = Field(
         (), description="Policies that every route uses, before its own.", examples=[["office"]]
+    )
+    error_pages: ErrorPages = Field(
+        {},
+        description="Bodies for answers with these statuses, on every route behind its own, and for requests without a route.",
+        examples=[{"5xx": {"body": "<h1>Back soon</h1>"}}],
     )

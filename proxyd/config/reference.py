@@ -43,6 +43,14 @@ class Entry:
     comment: str = ""
 
 
+TESTS = (
+    Entry("X-Env", only=("exact", "not")),
+    Entry("X-Version", only=("prefix",)),
+    Entry("X-Node", only=("suffix",)),
+    Entry("X-Build", only=("regex",)),
+    Entry("X-Trial", only=("present",)),
+    Entry("X-Role", brief="primary", comment="in short"),
+)
 SAMPLES: dict[str, tuple[Entry, ...]] = {
     "listeners": (Entry("web", without=("routes",)),),
     "routes": (
@@ -51,28 +59,32 @@ SAMPLES: dict[str, tuple[Entry, ...]] = {
         Entry(only=("match", "respond"), values={"match": "/robots.txt"}, comment="an answer from the config"),
         Entry(brief={"to": "app"}, comment="everything else"),
     ),
+    "routes[].match.header": TESTS,
+    "routes[].match.query": (Entry("debug", brief="1"),),
+    "routes[].match.cookie": (Entry("beta", brief={"present": True}),),
+    "routes[].error_pages": (Entry("404", without=("file",)), Entry("5xx", brief={"body": "<h1>Back soon</h1>"}, comment="in short")),
     "policies": (Entry("office", only=("access",)), Entry("marked", only=("headers",))),
-    "upstreams": (Entry("app"), Entry("canary", brief=["127.0.0.1:9003"], comment="in short")),
+    "defaults.error_pages": (Entry("502-504", without=("file",)),),
+    "upstreams": (
+        Entry("app"),
+        Entry("canary", brief=["127.0.0.1:9003"], comment="in short"),
+        Entry("spare", brief=["127.0.0.1:9004"]),
+        Entry("next", brief=["127.0.0.1:9005"]),
+    ),
     "upstreams.NAME.servers": (Entry(), Entry(brief="127.0.0.1:9002", comment="in short")),
     "upstreams.NAME.health.active": (
         Entry(without=("tcp",)),
         Entry(only=("tcp", "port"), values={"port": 9000}, comment="another one: both must pass"),
     ),
-    "upstreams.NAME.health.active[].header": (
-        Entry("X-State", only=("exact", "not")),
-        Entry("X-Version", only=("prefix",)),
-        Entry("X-Node", only=("suffix",)),
-        Entry("X-Build", only=("regex",)),
-        Entry("X-Checked", only=("present",)),
-        Entry("X-Role", brief="primary", comment="in short"),
-    ),
+    "upstreams.NAME.health.active[].header": TESTS,
 }
 
 
 # Options without a default of their own that stand there with their example, because the whole around them would be empty without.
 LIVE = re.compile(
-    r"routes\[\]\.match\.\w+|policies\.NAME\.access\.\w+|policies\.NAME\.headers\.\w+\.set|defaults\.use|upstreams\.NAME\.health\.active\[\]\.path"
-    r"|.*\.header\.NAME\.(?!not)\w+|upstreams\.NAME\.sticky\.cookie|.*\.tcp\.\w+"
+    r"routes\[\]\.match\.\w+|routes\[\]\.sticky\.cookie|policies\.NAME\.access\.\w+|.*headers\.\w+\.set|defaults\.use"
+    r"|upstreams\.NAME\.health\.active\[\]\.path|.*\.header\.NAME\.(?!not)\w+|upstreams\.NAME\.sticky\.cookie|.*\.tcp\.\w+"
+    r"|.*error_pages\.NAME\.body"
 )
 
 

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from proxyd.config.base import STRING
 from proxyd.config.text import as_text
 from proxyd.diagnostics.fail import fail, shown
 
 LONGEST = 4096
+REGEX_FORM: dict[str, Any] = {"type": "object", "properties": {"regex": STRING}, "required": ["regex"], "additionalProperties": False}
 
 
-@dataclass(frozen=True, slots=True)
 class Regex:
     """A pattern that the engine takes. Canonical form: `{regex: pattern}`."""
 
-    pattern: str
+    __slots__ = ("pattern",)
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Regex) and other.pattern == self.pattern
+
+    def __hash__(self) -> int:
+        return hash(("regex", self.pattern))
 
     def __str__(self) -> str:
         return f"~{self.pattern}"
+
+    def __repr__(self) -> str:
+        return f"Regex({self.pattern!r})"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.is_instance_schema(cls, serialization=core_schema.to_string_ser_schema())
 
 
 def check_regex(text: str) -> str:

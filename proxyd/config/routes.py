@@ -8,17 +8,19 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from proxyd.config.base import ONE_OR_MORE, STRING, Model, Short
+from proxyd.config.branches import FailoverField, MirrorField, Pin
+from proxyd.config.error_pages import ErrorPages
 from proxyd.config.headers import HeaderValue, SettableName
 from proxyd.config.match import Match, MatchField
 from proxyd.config.retry import HedgeField, RetryField
-from proxyd.config.text import Integer, Name, Text
+from proxyd.config.rewrite import Rewrite
+from proxyd.config.text import Integer, Name, Text, check_body
 from proxyd.config.units import Duration, Within
 from proxyd.diagnostics.fail import fail, shown
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _PLACEHOLDERS = ("scheme", "host", "path", "query")
 FULL_WEIGHT = 100
-MAX_BODY = 1024 * 1024
 MAX_PARTS = 16  # of a redirect: the pieces of text and the placeholders between them
 
 
@@ -86,16 +88,6 @@ def expand_respond(value: object) -> object:
     return {"status": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def check_body(text: str) -> str:
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        raise fail("PXD-038", "the body is not valid Unicode") from None
-    if size > MAX_BODY:
-        raise fail("PXD-033", f"the body is {size} bytes long", "allowed: up to 1 MiB")
-    return text
-
-
 class Respond(Model):
     status: Annotated[Integer, Field(ge=200, le=599)] = Field(200, description="Status of the answer.")
     body: Annotated[Text, AfterValidator(check_body)] = Field("", description="Body of the answer, up to 1 MiB.", examples=["hello\n"])
@@ -145,7 +137,7 @@ class RouteTimeout(Model):
 
 
 class Route(Model):
-    later: ClassVar[frozenset[str]] = frozenset({"cache", "concurrency", "rewrite", "sticky", "mirror"})
+    later: ClassVar[frozenset[str]] = frozenset({"cache", "concurrency"})
 
     name: Name = Field("", description="Name in logs, metrics and `status`; made from `match` where it is missing.", examples=["shop-api"])
     match: MatchField = Field(
@@ -159,11 +151,28 @@ class Route(Model):
         description="Upstream, upstreams with weights, or addresses (which make an upstream of their own).",
         examples=[{"app": 95, "canary": 5}],
     )
+    sticky: Pin | None = Field(
+        None,
+        description="Clients keep the branch of `to` that they got first; unset: each request is drawn anew.",
+        examples=[{"cookie": "pxd_split"}],
+    )
+    failover: FailoverField | None = Field(
+        None, description="Another upstream for when those of `to` cannot answer; in short its name.", examples=[{"to": "canary"}]
+    )
+    mirror: MirrorField | None = Field(
+        None, description="A copy of the requests goes to another upstream; in short its name.", examples=[{"to": "canary", "sample": "1%"}]
+    )
     redirect: Annotated[Redirect, Short(expand_redirect, (STRING,))] | None = Field(
         None, description="Answer with a redirect.", examples=["https"]
     )
     respond: Annotated[Respond, Short(expand_respond, ({"type": "integer"},))] | None = Field(
         None, description="Answer from the config.", examples=[{"status": 404}]
+    )
+    rewrite: Rewrite | None = Field(None, description="What is changed on the way to the server.", examples=[{"strip_prefix": "/api"}])
+    error_pages: ErrorPages = Field(
+        {},
+        description="Bodies for answers with these statuses, before those of `defaults`.",
+        examples=[{"5xx": {"body": "<h1>Back soon</h1>"}}],
     )
     timeout: RouteTimeout = Field(RouteTimeout(), description="How long to wait; a timeout that passes is a 504.")
     retry: RetryField | None = Field(
@@ -182,7 +191,40 @@ class Route(Model):
             raise fail(
                 "PXD-024", f"the route has both `{actions[0]}` and `{actions[1]}`", "a route has one action", at=(actions[1],), key=True
             )
+        for name in ("sticky", "failover", "mirror", "hedge"):
+            if self.to is None and getattr(self, name) is not None:
+                raise fail("PXD-024", f"`{name}` has no meaning with `{actions[0]}`", "it needs `to`", at=(name,), key=True)
         return self
+
+    @model_validator(mode="after")
+    def _rewritten(self) -> Self:
+        """A rewrite speaks of the path that the route matches."""
+        rewrite, path = self.rewrite, self.match.path
+        if rewrite is None:
+            return self
+        for name in ("strip_prefix", "replace_prefix", "path", "host"):
+            if self.to is None and getattr(rewrite, name) is not None:
+                raise fail(
+                    "PXD-024", f"`{name}` changes what a server is asked, and no server is", "it needs `to`", at=("rewrite", name), key=True
+                )
+        if rewrite.replace_prefix is not None and not _begins(self.match, rewrite.replace_prefix.old):
+            old = rewrite.replace_prefix.old
+            raise fail(
+                "PXD-039",
+                f"the route takes paths that do not begin with `{old}/`",
+                f'write `match: {{path: "{old}/*"}}`, or `rewrite: {{path: …}}`',
+                at=("rewrite", "replace_prefix"),
+            )
+        if rewrite.path is not None and "{rest}" in rewrite.path and not (isinstance(path, str) and path.endswith("*")):
+            help = 'like `match: {path: "/api/*"}`'
+            raise fail("PXD-039", "`{rest}` is what the `*` of `match.path` stands for, and there is none", help, at=("rewrite", "path"))
+        return self
+
+
+def _begins(match: Match, prefix: str) -> bool:
+    """Whether every path that the route takes has the prefix as its first segments."""
+    path = match.path
+    return not prefix or (isinstance(path, str) and (path == prefix or path.startswith(prefix + "/")))
 
 
 RedirectField = Annotated[Redirect, Short(expand_redirect, (STRING,))]

@@ -14,6 +14,7 @@ from proxyd.config.units import Duration, Within
 from proxyd.diagnostics.fail import fail
 
 SHORTEST_SECRET = 16
+LONGEST_ATTRIBUTES = 256  # the engine's room for them
 
 
 def check_secret(text: str) -> str:
@@ -54,6 +55,9 @@ class StickyCookie(Model):
             raise fail("PXD-039", "browsers refuse a cookie with `same_site: none` that is not `secure`", help, at=("same_site",))
         if self.max_age % 1000:
             raise fail("PXD-032", f"`max_age` {self.max_age} is not a whole number of seconds", at=("max_age",))
+        if len(self.attributes) > LONGEST_ATTRIBUTES:
+            at = ("domain",) if self.domain and len(self.domain) > len(self.path) else ("path",)
+            raise fail("PXD-033", f"the cookie's attributes are longer than {LONGEST_ATTRIBUTES} characters together", at=at)
         return self
 
     @property

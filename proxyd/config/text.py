@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Str
 from proxyd.diagnostics.fail import fail, shown
 from proxyd.diagnostics.scalars import PlainFloat, PlainInt, written
 
+MAX_BODY = 1024 * 1024  # of an answer in the config
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}\Z")
 
 
@@ -50,6 +51,16 @@ def check_name(value: str) -> str:
             "PXD-036", f"{shown(value)} cannot be a name", "names are made of letters, digits, `_`, `.` and `-`, at most 100 of them"
         )
     return value
+
+
+def check_body(text: str) -> str:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise fail("PXD-038", "the body is not valid Unicode") from None
+    if size > MAX_BODY:
+        raise fail("PXD-033", f"the body is {size} bytes long", "allowed: up to 1 MiB")
+    return text
 
 
 def is_name(value: object) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from proxyd.snapshot.build_routes import build_filters, build_route
+from proxyd.snapshot.build_routes import build_filters, build_pages, build_route
 from proxyd.snapshot.build_upstreams import PROCESS_KEY, build_upstream
+from proxyd.snapshot.describe import reachable
 from proxyd.snapshot.members import Members
 from proxyd.snapshot.store import Store
 from proxyd.state import NO_ROUTE
-from proxyd_ext.snapshot.spec import ListenerSpec, RouteSpec, SnapshotSpec
+from proxyd_ext.snapshot.spec import ErrorPage, ListenerSpec, RouteSpec, SnapshotSpec
 
 if TYPE_CHECKING:
     from proxyd.config.address import BindAddress
@@ -43,6 +44,7 @@ def build_spec(
         for name, upstream in config.upstreams.items()
     )
     index = {name: number for number, name in enumerate(config.upstreams)}
+    pages = build_pages(config.defaults.error_pages)
     tables: list[tuple[RouteSpec, ...]] = []
     table_of: dict[int, int] = {}              # id of a tuple of routes -> index of its table: listeners without own routes share one
     listeners: list[ListenerSpec] = []
@@ -53,23 +55,19 @@ def build_spec(
             tables.append(tuple(build_route(config, route, index) for route in routes))
         stats = tuple(store.route(name, route) for route in (*(route.name for route in routes), NO_ROUTE))
         for bind in listener.bind:
-            listeners.append(_listener(name, listener, listen(name, bind), table_of[id(routes)], stats))
+            listeners.append(_listener(name, listener, listen(name, bind), table_of[id(routes)], stats, pages))
     return SnapshotSpec(generation, config_hash, tuple(listeners), tuple(tables), upstreams)
 
 
 def used_upstreams(config: Config) -> tuple[str, ...]:
-    """The upstreams that some listener can send requests to, in the order of the config."""
-    used = {
-        name
-        for listener in config.listeners.values()
-        for route in config.routes_of(listener)
-        for name, weight in (route.to or {}).items()
-        if weight
-    }
+    """The upstreams that some listener can send requests to, or copies of them, in the order of the config."""
+    used = {name for listener in config.listeners.values() for route in config.routes_of(listener) for name in reachable(route)}
     return tuple(name for name in config.upstreams if name in used)
 
 
-def _listener(name: str, listener: Listener, native: NativeListener, table: int, stats: tuple[RouteStats, ...]) -> ListenerSpec:
+def _listener(
+    name: str, listener: Listener, native: NativeListener, table: int, stats: tuple[RouteStats, ...], pages: tuple[ErrorPage, ...]
+) -> ListenerSpec:
     limits, client_ip = listener.limits, listener.client_ip
     return ListenerSpec(
         listener=native,
@@ -87,4 +85,5 @@ def _listener(name: str, listener: Listener, native: NativeListener, table: int,
         idle_ms=int(limits.idle_timeout),
         min_body_rate=int(limits.min_body_rate),
         per_client=limits.per_client,
+        error_pages=pages,
     )

@@ -1,39 +1,69 @@
 """From a route of the config to its specification: conditions, filters, and what becomes of a request."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from proxyd.config.retry import statuses_of
+from proxyd.config.routes import FULL_WEIGHT, RouteTimeout
+from proxyd.config.sticky import StickyCookie
 from proxyd.config.units import Duration
 from proxyd_ext.snapshot.spec import (
     AccessFilter,
     Action,
+    Condition,
     ConsultAction,
+    ErrorPage,
+    FailoverSpec,
     Filter,
     HeadersFilter,
     HedgeSpec,
+    MirrorSpec,
     ProxyAction,
     RedirectAction,
     RespondAction,
     RetrySpec,
+    RewriteSpec,
     RouteSpec,
+    SplitSpec,
     TargetSpec,
 )
 
 if TYPE_CHECKING:
-    from proxyd.config.model import Config, Headers, Hedge, Policy, Respond, Retry, Route
+    from proxyd.config.model import Config, Failover, Headers, Hedge, Mirror, Pin, Policy, Respond, Retry, Route
+    from proxyd.config.model import ErrorPage as Page
+    from proxyd.config.statuses import FailureStatuses
 
 
 def build_route(config: Config, route: Route, index: dict[str, int]) -> RouteSpec:
     return RouteSpec(
         name=route.name,
         action=_action(config, route, index),
-        host=route.match.host,
+        host=route.match.host_text,
         path=route.match.path_text,
         path_exact=route.match.path_exact,
         methods=frozenset(route.match.method),
-        filters=tuple(filter_ for _, policy in config.policies_of(route) for filter_ in build_filters(policy)),
+        conditions=tuple(Condition(*demand) for demand in route.match.demands),
+        filters=_filters(config, route),
+        error_pages=build_pages(route.error_pages, config.defaults.error_pages),
     )
+
+
+def _filters(config: Config, route: Route) -> tuple[Filter, ...]:
+    """Those of the policies, in order, and behind them the route's own changes to fields."""
+    filters = [filter_ for _, policy in config.policies_of(route) for filter_ in build_filters(policy)]
+    if route.rewrite is not None and route.rewrite.headers.changes:
+        filters.append(_headers(route.rewrite.headers))
+    return tuple(filters)
+
+
+def build_pages(*sources: Mapping[FailureStatuses, Page]) -> tuple[ErrorPage, ...]:
+    """The pages of each source, earlier ones first; within one, the narrower before the wider, so that 404 goes before 4xx."""
+    pages: list[ErrorPage] = []
+    for source in sources:
+        for statuses, page in sorted(source.items(), key=lambda item: sum(high - low + 1 for low, high in item[0].ranges)):
+            pages.append(ErrorPage(statuses.ranges, page.content, page.content_type, page.intercept))
+    return tuple(pages)
 
 
 def _target(config: Config, route: Route, name: str, number: int, weight: int) -> TargetSpec:
@@ -62,6 +92,47 @@ def build_retry(retry: Retry) -> RetrySpec:
     )
 
 
+def _split(pin: Pin) -> SplitSpec:
+    if pin.cookie is not None:
+        return SplitSpec("cookie", pin.cookie, StickyCookie().attributes)
+    return SplitSpec("header", (pin.header or "").lower())
+
+
+def _failover(config: Config, route: Route, failover: Failover, index: dict[str, int]) -> FailoverSpec:
+    when = failover.when
+    return FailoverSpec(
+        _target(config, route, failover.to, index[failover.to], FULL_WEIGHT),
+        no_server="no_server" in when,
+        connect_failure="connect_failure" in when,
+        reset="reset" in when,
+        timeout="timeout" in when,
+        statuses=statuses_of(when),
+    )
+
+
+def _mirror(config: Config, route: Route, mirror: Mirror, index: dict[str, int]) -> MirrorSpec:
+    """Nobody waits for a copy, but it must end: where the route sets no bound on the answer, the default one holds."""
+    answer = int(route.timeout.first_byte) or int(RouteTimeout().first_byte)
+    return MirrorSpec(
+        index[mirror.to], int(mirror.sample), int(config.upstreams[mirror.to].timeout.connect), answer, mirror.max_in_flight
+    )
+
+
+def _rewrite(route: Route) -> RewriteSpec | None:
+    """None where only fields are changed, which is a filter's work."""
+    rewrite = route.rewrite
+    if rewrite is None:
+        return None
+    host = rewrite.host or ""
+    if rewrite.strip_prefix is not None:
+        return RewriteSpec("{rest}", rewrite.strip_prefix, host)
+    if rewrite.replace_prefix is not None:
+        return RewriteSpec(f"{rewrite.replace_prefix.new}{{rest}}", rewrite.replace_prefix.old, host)
+    if rewrite.path is not None:
+        return RewriteSpec(rewrite.path, route.match.path_text if "{rest}" in rewrite.path else "", host)
+    return RewriteSpec(host=host) if host else None
+
+
 def _hedge(hedge: Hedge) -> HedgeSpec:
     """A percentile is measured while proxyd runs: the control plane tells the upstream what it is (`set_hedge_ms`)."""
     return HedgeSpec(int(hedge.after) if isinstance(hedge.after, Duration) else 0, hedge.max)
@@ -77,7 +148,11 @@ def _action(config: Config, route: Route, index: dict[str, int]) -> Action:
             total_ms=int(timeout.total),
             per_try_ms=int(timeout.per_try),
             tunnel_idle_ms=int(timeout.tunnel_idle),
+            split=_split(route.sticky) if route.sticky else None,
+            failover=_failover(config, route, route.failover, index) if route.failover else None,
             hedge=_hedge(route.hedge) if route.hedge else None,
+            mirror=_mirror(config, route, route.mirror, index) if route.mirror else None,
+            rewrite=_rewrite(route) if route.rewrite else None,
         )
     if route.redirect is not None:
         return RedirectAction(route.redirect.status, route.redirect.to)
@@ -100,7 +175,15 @@ def build_filters(policy: Policy) -> tuple[Filter, ...]:
 
 
 def _headers(headers: Headers) -> HeadersFilter:
-    return HeadersFilter(_field_lines(headers.request.set), _field_lines(headers.response.set))
+    request, response = headers.request, headers.response
+    return HeadersFilter(
+        request_set=_field_lines(request.set),
+        response_set=_field_lines(response.set),
+        request_add=_field_lines(request.add),
+        response_add=_field_lines(response.add),
+        request_remove=request.remove,
+        response_remove=response.remove,
+    )
 
 
 def _field_lines(fields: dict[str, str]) -> bytes:

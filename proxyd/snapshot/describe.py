@@ -3,21 +3,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+ALL = 1_000_000     # of a million
+
 if TYPE_CHECKING:
     from proxyd.config.model import Balance, Route
 
 
 def action_text(route: Route) -> str:
-    """`to api`, `to api 95, api-canary 5`, `redirect 308 to https://...`, `respond 404`, `respond with proxyd's readiness`."""
+    """`to api`, `to api 95, api-canary 5 (else spare, copy of 1% to next)`, `redirect 308 to https://...`, `respond 404`."""
     if route.to is not None:
-        if len(route.to) == 1:
-            return f"to {next(iter(route.to))}"
-        return "to " + ", ".join(f"{name} {weight}" for name, weight in route.to.items())
+        names = next(iter(route.to)) if len(route.to) == 1 else ", ".join(f"{name} {weight}" for name, weight in route.to.items())
+        return f"to {names}{_beside(route)}"
     if route.redirect is not None:
         return f"redirect {route.redirect.status} to {route.redirect.to}"
     if route.respond is not None and route.respond.probe is not None:
         return "respond with proxyd's " + {"ready": "readiness", "live": "liveness"}[route.respond.probe]
     return f"respond {route.respond.status}" if route.respond is not None else ""
+
+
+def _beside(route: Route) -> str:
+    said = []
+    if route.sticky is not None:
+        said.append("sticky by " + (f"cookie {route.sticky.cookie}" if route.sticky.cookie else f"header {route.sticky.header}"))
+    if route.failover is not None:
+        said.append(f"else {route.failover.to}")
+    if route.mirror is not None:
+        said.append(f"{'a copy' if int(route.mirror.sample) == ALL else f'a copy of {route.mirror.sample}'} to {route.mirror.to}")
+    return f" ({', '.join(said)})" if said else ""
 
 
 def match_text(route: Route) -> str:
@@ -27,10 +39,18 @@ def match_text(route: Route) -> str:
 
 
 def balance_text(balance: Balance) -> str:
-    """`round_robin`, `hash client.ip`."""
-    return f"hash {balance.hash}" if balance.hash else balance.kind
+    """`round_robin`, `hash client.ip`, `maglev header:X-User, at most 1.25 of the mean`."""
+    if not balance.hash:
+        return balance.kind
+    return f"{balance.kind} {balance.hash}" + (f", at most {balance.bounded_load} of the mean" if balance.bounded_load else "")
 
 
 def targets(route: Route) -> tuple[str, ...]:
-    """The upstreams that it may send to."""
+    """The upstreams that it may choose."""
     return tuple(name for name, weight in (route.to or {}).items() if weight)
+
+
+def reachable(route: Route) -> tuple[str, ...]:
+    """The upstreams that its requests can reach, one way or another."""
+    others = [other.to for other in (route.failover, route.mirror) if other is not None]
+    return tuple(dict.fromkeys((*targets(route), *others)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from proxyd.config.error_pages import PageFile
 from proxyd.diagnostics.nodes import SecretText
 from proxyd.state import Change
 
@@ -150,6 +151,8 @@ def _text(value: Any) -> str:
         return "none"
     if isinstance(value, SecretText):
         return "***"
+    if isinstance(value, PageFile):
+        return value.mark
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_text(item)}" for key, item in value.items() if item is not None) + "}"
     if isinstance(value, list | tuple):

@@ -81,6 +81,29 @@ def test_the_canonical_form_of_an_upstream_loads_to_the_same(text: str) -> None:
     assert load_text(canonical_text(loaded, secrets=True), env={}).config == loaded
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sticky: {cookie: x}, failover: b, mirror: {to: b, sample: 0.5%}",
+        "sticky: {header: X}, failover: {to: b, when: 5xx}, mirror: b, hedge: p99",
+        "hedge: 200ms, retry: none, timeout: {per_try: 1s}",
+        "match: {path: {regex: '^/v1'}, host: {regex: a}, header: {A: b, C: {regex: d, not: true}}, query: {e: {present: false}}}",
+        "match: {source: '::1', cookie: {a: {suffix: b}}}",
+        "match: /a/*, rewrite: {replace_prefix: {from: /a, to: /}, host: 'x.y:80', headers: {request: {remove: A, add: {B: c}}}}",
+        "match: /a/*, rewrite: {strip_prefix: /a}",
+        "error_pages: {404: {body: ''}, 5xx: {body: x, intercept: true}}",
+    ],
+)
+def test_the_canonical_form_of_a_route_loads_to_the_same(text: str) -> None:
+    loaded = config(f"listen: :1\nroutes: [{{to: {{a: 1, b: 1}}, {text}}}]\nupstreams: {{a: 'a:1', b: 'b:1'}}\n")
+    assert load_text(canonical_text(loaded, secrets=True), env={}).config == loaded
+
+
+def test_an_empty_policy_stays_one() -> None:
+    loaded = config("listen: :1\nroutes: [{respond: 200, use: p}]\npolicies: {p: {headers: {}}}\n")
+    assert load_text(canonical_text(loaded), env={}).config == loaded
+
+
 def test_what_matters_changes_the_hash() -> None:
     base = "listen: :1\nroutes: [{match: /a, respond: 200}, {match: /b, respond: 200}]\nupstreams: {a: 'a:1', b: 'b:1'}\n"
     same = "listen: [':1']\nupstreams: {b: 'b:1', a: 'a:1'} # x\nroutes:\n- {respond: {status: 200}, match: /a}\n"

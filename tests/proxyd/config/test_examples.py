@@ -20,7 +20,16 @@ def test_it_loads(path: Path) -> None:
 
 
 def test_there_are_the_examples_that_the_readme_names() -> None:
-    assert {path.stem for path in (FOLDER / "examples").iterdir()} == {"two-lines", "ten-lines", "canary", "websocket", "many-hosts"}
+    assert {path.stem for path in (FOLDER / "examples").iterdir()} == {
+        "two-lines",
+        "ten-lines",
+        "canary",
+        "circuit",
+        "failover",
+        "many-hosts",
+        "sticky",
+        "websocket",
+    }
 
 
 def test_two_and_ten_lines_have_as_many() -> None:

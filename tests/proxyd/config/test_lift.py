@@ -90,6 +90,20 @@ def test_names_are_the_same_in_both_forms_and_when_routes_come_before() -> None:
     assert [route.name for route in config(short_form).routes] == ["new", "get-put-x.y-b", "default"]
 
 
+@pytest.mark.parametrize(
+    ("match", "name"),
+    [
+        ("{path: {regex: '^/v[0-9]+/'}}", "v-0-9"),
+        ("{host: {regex: '^a'}, path: /b}", "a-b"),
+        ("{path: /a/*, header: {X-Env: b}, cookie: {c: d}}", "a-x-env-c"),
+        ("{query: {debug: '1'}}", "debug"),
+        ("{source: 10.0.0.0/8}", "default"),
+    ],
+)
+def test_what_else_a_route_asks_for_is_in_its_name(match: str, name: str) -> None:
+    assert config(f"listen: ':1'\nroutes: [{{match: {match}, respond: 200}}]\n").routes[0].name == name
+
+
 def test_a_made_name_gives_way_to_a_written_one() -> None:
     loaded = config("listen: :1\nroutes: [{match: /a, respond: 200}, {match: /a/*, respond: 201}, {name: a, match: /b, respond: 202}]\n")
     assert [route.name for route in loaded.routes] == ["a-2", "a-3", "a"]

@@ -6,17 +6,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxyd.config.match import Match
+from proxyd.config.matchers import ValueTest
+from proxyd.config.regex import Regex
 from proxyd.config.shadow import shadowed
 
 HOSTS = ["", "a.b", "x.a.b", "*.b", "*.a.b"]
 PATHS = ["", "/", "/a", "/a*", "/a/*", "/a/b", "/a/b*", "/ab"]
 METHODS = ["GET", "HEAD", "POST", "PUT"]
 
+A, B = ValueTest(exact="a"), ValueTest(exact="b")
 matches = st.builds(
     Match,
     host=st.sampled_from(HOSTS),
     path=st.sampled_from(PATHS),
     method=st.lists(st.sampled_from(METHODS), unique=True, max_size=3).map(tuple),
+    header=st.sampled_from([{}, {}, {"X": A}, {"x": A}, {"X": B}]),
+    cookie=st.sampled_from([{}, {}, {"c": A}]),
 )
 
 # Enough requests to tell every two of these patterns apart: PROPFIND stands for methods without a name.
@@ -25,11 +30,16 @@ REQUESTS = list(
         ["a.b", "x.a.b", "y.a.b", "z.y.a.b", "q.b", "other"],
         ["/", "/a", "/a/", "/ab", "/a/b", "/a/bc", "/a/c", "/zz"],
         [*METHODS, "PROPFIND"],
+        ["", "a", "b"],
+        ["", "a"],
     )
 )
 
 
-def takes(match: Match, host: str, path: str, method: str) -> bool:
+def takes(match: Match, host: str, path: str, method: str, header: str, cookie: str) -> bool:
+    assert isinstance(match.host, str)
+    if any(test.exact != header for test in match.header.values()) or any(test.exact != cookie for test in match.cookie.values()):
+        return False
     if match.host.startswith("*.") and not host.endswith(match.host[1:]):
         return False
     if match.host and not match.host.startswith("*.") and host != match.host:
@@ -55,6 +65,23 @@ def test_one_route_behind_another_is_found(front: Match, back: Match) -> None:
     assert (1 in shadowed([front, back])) == never
 
 
+def test_demands_must_be_the_same_or_fewer() -> None:
+    plain, one = Match(path="/a*"), Match(path="/a", header={"X": A})
+    both = Match(path="/a", header={"x": A}, source=("10.0.0.0/8",))
+    assert shadowed([plain, one, both]) == {1: [0], 2: [1]}
+    assert shadowed([one, both, plain]) == {1: [0]}
+    assert shadowed([both, one]) == {}
+    assert shadowed([one, Match(path="/a", header={"X": B})]) == {}
+    assert shadowed([one, Match(path="/a", header={"X": ValueTest(**{"exact": "a", "not": True})})]) == {}
+
+
+def test_regular_expressions_are_demands() -> None:
+    same, other = Match(path=Regex("^/v1"), host="a.b"), Match(path=Regex("^/v2"))
+    assert shadowed([Match(path=Regex("^/v1")), other, same]) == {2: [0]}
+    assert shadowed([other, Match(path="/v2/*")]) == {}
+    assert shadowed([Match(), other]) == {1: [0]}
+
+
 def test_several_routes_may_shadow_together() -> None:
     routes = [Match(path="/a", method=("GET",)), Match(path="/a*", method=("POST",)), Match(path="/a", method=("HEAD", "POST"))]
     assert shadowed(routes) == {2: [0, 1]}
@@ -63,3 +90,4 @@ def test_several_routes_may_shadow_together() -> None:
 def test_many_routes_take_little_time() -> None:
     routes = [Match(host=f"h{n % 100}.example.com", path=f"/{'x' * (n % 50)}/{n}/*") for n in range(10_000)]
     assert shadowed(routes) == {}
+    assert shadowed([Match(path="/a", header={"X": ValueTest(exact=str(n))}) for n in range(10_000)]) == {}

@@ -14,6 +14,7 @@ from proxyd_ext.io.listener import Listener
 from proxyd_ext.snapshot.spec import (
     AccessFilter,
     ConsultAction,
+    ErrorPage,
     HeadersFilter,
     HedgeSpec,
     ProxyAction,
@@ -193,6 +194,29 @@ def test_a_routes_own_connect_timeout_and_retries_go_before_the_upstreams() -> N
     assert [upstream.name for upstream in spec.upstreams] == ["app", "other"]
 
 
+def test_pages_for_requests_without_a_route() -> None:
+    spec = build("""
+        listen: ':80'
+        defaults: {error_pages: {4xx: {body: a}, 404: {body: b, intercept: true}}}
+        routes: [{respond: 200, error_pages: {400-499: {body: c}}}]
+    """)
+    known = ErrorPage(((404, 404),), b"b", intercept=True), ErrorPage(((400, 499),), b"a")
+    assert spec.listeners[0].error_pages == known
+    assert spec.tables[0][0].error_pages == (ErrorPage(((400, 499),), b"c"), *known)
+
+
+def test_the_key_of_sticky_cookies() -> None:
+    config = config_of("{listen: ':80', to: app, upstreams: {app: {servers: 10.0.0.1:80, sticky: cookie}}}")
+
+    def one(**key: bytes) -> bytes:
+        listener = Listener("default", ":80", [os.open(os.devnull, os.O_RDONLY)], True)
+        spec = build_spec(config, members_of(config, {}), lambda name, bind: listener, Store(), generation=1, config_hash="", **key)
+        return spec.upstreams[0].members[0].sticky_id
+
+    assert one(sticky_key=b"a") == one(sticky_key=b"a") != one(sticky_key=b"b")
+    assert one() == one() != one(sticky_key=b"a"), "the process has one of its own"
+
+
 def test_listeners_without_routes_of_their_own_share_a_table() -> None:
     spec = build("""
         listeners: {a: {bind: ":80"}, b: {bind: ":81"}, c: {bind: ":82", respond: 404}}
@@ -205,11 +229,13 @@ def test_listeners_without_routes_of_their_own_share_a_table() -> None:
 def test_upstreams_in_use_are_those_that_a_request_can_reach() -> None:
     config = config_of("""
         listeners: {web: {bind: ":80"}, own: {bind: ":81", to: d}}
-        routes: [{match: /x, to: {a: 100, b: 0}}, {to: c}]
+        routes: [{match: /x, to: {a: 100, b: 0}, mirror: e}, {to: c, failover: f}]
         upstreams:
           a: {servers: [10.0.0.1:80]}
           b: {servers: [10.0.0.2:80]}
           c: {servers: [10.0.0.3:80]}
           d: {servers: [10.0.0.4:80]}
+          e: {servers: [10.0.0.5:80]}
+          f: {servers: [10.0.0.6:80]}
     """)
-    assert used_upstreams(config) == ("a", "c", "d")
+    assert used_upstreams(config) == ("a", "c", "d", "e", "f")

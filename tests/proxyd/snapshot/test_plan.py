@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
-from proxyd.config import load_text
+from proxyd.config import Config, load_text
 from proxyd.snapshot.plan import plan
 from tests.support.config import config_of
 
@@ -60,6 +63,12 @@ def test_the_same_config_in_other_words_is_no_change() -> None:
         ("{name: rest, to: app}", "{name: rest, respond: 503}",
          ["route rest: to: {app: 100} -> none",
           "route rest: respond: none -> {status: 503, body: '', content_type: text/plain; charset..."]),
+        ("match: /api/*", "match: {path: {regex: ^/api/}, header: {X-A: b}}",
+         ["route api: match.path: /api/* -> ~^/api/", "route api: match.header.X-A: none -> {not: false, exact: b}"]),
+        ("{name: rest, to: app}", "{name: rest, to: app, failover: canary, mirror: canary, retry: 5}",
+         ["route rest: failover: none -> {to: canary, when: [no_server, connect_failure]}",
+          "route rest: mirror: none -> {to: canary, sample: 100%, max_in_flight: 256}",
+          "route rest: retry: none -> {attempts: 5, when: [connect_failure, reset], budget: {pe..."]),
         ("name: rest", "name: all", ["route rest (/*) removed", "route all (/*) added"]),
         ("respond: 404", "respond: 410", ["route own/only: respond.status: 404 -> 410"]),
         ("10.0.0.0/8", "10.0.0.0/9", ["route api: policy office: access.allow: [10.0.0.0/8] -> [10.0.0.0/9]"]),
@@ -108,6 +117,19 @@ def test_an_upstream_comes_and_goes_as_one() -> None:
 def test_what_cannot_change_live_says_so(text: str, live: bool) -> None:
     base = "listen: ':80'\nroutes: [{respond: 200}]\n"
     assert [change.live for change in plan(config_of(base), config_of(base + text))] == [live]
+
+
+def test_a_page_that_changed_is_told(tmp_path: Path) -> None:
+    def config(page: str) -> Config:
+        (tmp_path / "a.html").write_text(page)
+        text = "{listen: ':80', routes: [{name: a, respond: 200, error_pages: {404: {file: a.html}}}]}"
+        loaded = load_text(text, folder=str(tmp_path)).config
+        assert loaded is not None
+        return loaded
+
+    change, = plan(config("one"), config("two"))
+    assert re.fullmatch(r"route a: error_pages.404.file: a.html \([0-9a-f]{8}\) -> a.html \([0-9a-f]{8}\)", change.text)
+    assert plan(config("two"), config("two")) == ()
 
 
 def test_a_secret_is_not_shown() -> None:
