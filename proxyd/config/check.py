@@ -17,6 +17,7 @@ from proxyd.diagnostics.fail import shown
 from proxyd.diagnostics.marked import Map, Step, dotted, locate
 from proxyd.diagnostics.suggest import closest
 
+MAX_LINES = 16_384  # bytes of fields that a route adds to one head
 BUILT_IN_LATER = frozenset({"per-ip"})  # a policy that interface.md promises
 
 
@@ -128,6 +129,7 @@ class _Check:
                 )
             first.setdefault(route.name, index)
             self.targets(here, route)
+            self.fields(here, route)
             self.policies(here, route.use)
         if not self.complete:
             return  # a match that was refused would seem to take everything
@@ -160,6 +162,18 @@ class _Check:
                 (*here, "failover", "to"),
                 "name another upstream; for further tries on the same one there is `retry`",
             )
+
+    def fields(self, here: tuple[Step, ...], route: Route) -> None:
+        """What policies and the route itself write into heads has a bound in the engine."""
+        changes = [policy.headers for name, policy in self.config.policies.items() if name in (*self.config.defaults.use, *route.use)]
+        changes += [route.rewrite.headers] if route.rewrite is not None else []
+        for side in ("request", "response"):
+            texts = [getattr(headers, side) for headers in changes if headers is not None]
+            size = sum(len(f"{name}: {value}\r\n".encode()) for one in texts for name, value in (*one.set.items(), *one.add.items()))
+            size = max(size, sum(len(name) + 1 for one in texts for name in (*one.set, *one.remove)))
+            if size > MAX_LINES:
+                help = f"allowed: {MAX_LINES} bytes, for all policies of a route together"
+                self.tell("PXD-033", f"the fields that the route writes into the {side} have {size} bytes", here, help)
 
     def upstream(self, name: str, path: tuple[Step, ...], what: str, *, key: bool = False) -> None:
         """A name that must be an upstream's."""

@@ -57,7 +57,9 @@ class ErrorPage(Model):
         examples=["pages/5xx.html"],
     )
     body: Annotated[Text, AfterValidator(check_body)] | None = Field(
-        None, description="Instead of a file: the body itself.", examples=["<h1>Back soon</h1>"]
+        None,
+        description="Instead of a file: the body. In both `{status}`, `{reason}`, `{message}`, `{request_id}`, `{host}` are replaced.",
+        examples=["<h1>Back soon</h1>"],
     )
     content_type: HeaderValue = Field("text/html; charset=utf-8", description="Its Content-Type.")
     intercept: Flag = Field(False, description="Answers of servers with that status get this body too, not only those that proxyd makes.")

@@ -44,10 +44,12 @@ def _route(route: Route, here: tuple[Step, ...]) -> Iterator[Doubt]:
     if route.sticky is not None and len(live) == 1:
         help = f"to keep clients on one server, write `upstreams.{live[0]}.sticky`"
         yield Doubt("PXD-106", f"`sticky` has no effect: everything goes to `{live[0]}`", (*here, "sticky"), help)
-    rewrite = route.rewrite
-    if rewrite is not None and rewrite.strip_prefix is not None and not _may_begin(route, rewrite.strip_prefix):
-        message = f"`strip_prefix` has no effect: no path that the route takes begins with `{rewrite.strip_prefix}`"
-        yield Doubt("PXD-106", message, (*here, "rewrite", "strip_prefix"), "see the route's `match`")
+    if route.rewrite is not None:
+        replaced = route.rewrite.replace_prefix
+        for name, prefix in (("strip_prefix", route.rewrite.strip_prefix), ("replace_prefix", replaced.old if replaced else None)):
+            if prefix and not _may_begin(route, prefix):
+                message = f"`{name}` has no effect: no path that the route takes begins with `{prefix}`"
+                yield Doubt("PXD-106", message, (*here, "rewrite", name), "see the route's `match`")
 
 
 def _may_begin(route: Route, prefix: str) -> bool:

@@ -33,6 +33,10 @@ def check_template(text: str) -> str:
         raise fail("PXD-038", f"more than {MAX_PARTS} parts in {shown(text)}")
     if not re.match(r"[\x21-\x7e]+\Z", text) or "#" in text or "?" in text or len(text) > 4096:
         raise fail("PXD-038", f"{shown(text)} has characters that a path cannot have", "the query is passed on as it is")
+    if re.search(r"%00|%(?![0-9A-Fa-f]{2})", _PLACEHOLDER.sub("", text)):
+        raise fail("PXD-038", f"`%` without two hexadecimal digits, or a NUL, in {shown(text)}", "write `%25` for a percent sign")
+    if any(re.fullmatch(r"(\.|%2[eE]){1,2}", segment) for segment in _PLACEHOLDER.sub("x", text).split("/")):
+        raise fail("PXD-038", f"{shown(text)} has a dot segment, which servers would resolve in ways of their own")
     return text
 
 
@@ -74,14 +78,14 @@ class Rewrite(Model):
     )
     replace_prefix: ReplacePrefix | None = Field(
         None,
-        description="One beginning of the path for another; the route's `match.path` has to ask for it.",
+        description="One beginning of the path for another, where it stands there as whole segments.",
         examples=[{"from": "/api", "to": "/v2"}],
     )
     path: Annotated[Text, AfterValidator(check_template)] | None = Field(
         None,
         description=(
-            "The whole path, in which `{path}`, `{host}`, `{query:NAME}` and `{rest}` are replaced; `rest` is what the `*` of `match.path` "
-            "stands for. The query stays as it is."
+            "The whole path, in which `{path}`, `{host}`, `{query:NAME}` and `{rest}` are replaced; `rest` is what the `/*` of "
+            "`match.path` stands for. The query stays as it is."
         ),
         examples=["/v2{path}"],
     )

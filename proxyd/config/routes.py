@@ -207,24 +207,10 @@ class Route(Model):
                 raise fail(
                     "PXD-024", f"`{name}` changes what a server is asked, and no server is", "it needs `to`", at=("rewrite", name), key=True
                 )
-        if rewrite.replace_prefix is not None and not _begins(self.match, rewrite.replace_prefix.old):
-            old = rewrite.replace_prefix.old
-            raise fail(
-                "PXD-039",
-                f"the route takes paths that do not begin with `{old}/`",
-                f'write `match: {{path: "{old}/*"}}`, or `rewrite: {{path: …}}`',
-                at=("rewrite", "replace_prefix"),
-            )
-        if rewrite.path is not None and "{rest}" in rewrite.path and not (isinstance(path, str) and path.endswith("*")):
+        if rewrite.path is not None and "{rest}" in rewrite.path and not (isinstance(path, str) and (path == "" or path.endswith("/*"))):
             help = 'like `match: {path: "/api/*"}`'
-            raise fail("PXD-039", "`{rest}` is what the `*` of `match.path` stands for, and there is none", help, at=("rewrite", "path"))
+            raise fail("PXD-039", "`{rest}` is what the `/*` of `match.path` stands for, and there is none", help, at=("rewrite", "path"))
         return self
-
-
-def _begins(match: Match, prefix: str) -> bool:
-    """Whether every path that the route takes has the prefix as its first segments."""
-    path = match.path
-    return not prefix or (isinstance(path, str) and (path == prefix or path.startswith(prefix + "/")))
 
 
 RedirectField = Annotated[Redirect, Short(expand_redirect, (STRING,))]

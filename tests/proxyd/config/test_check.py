@@ -69,6 +69,12 @@ def test_what_is_fine(text: str) -> None:
     assert findings(text) == []
 
 
+def test_fields_of_all_policies_of_a_route_have_a_bound() -> None:
+    values = ", ".join(f"{name}: {{headers: {{request: {{set: {{X-{name}: '{'x' * 8_000}'}}}}}}}}" for name in "abc")
+    text = f"listen: :1\nroutes: [{{use: [a, b], match: /a, respond: 200}}, {{use: [a, b, c], respond: 200}}]\npolicies: {{{values}}}\n"
+    assert findings(text) == [("PXD-033", 2, 50)]
+
+
 def test_warnings_do_not_stop_a_config() -> None:
     result = load_text("listen: :1\nroutes: [{respond: 200}]\n" + APP, env={})
     assert result.config is not None

@@ -8,6 +8,7 @@ import pytest
 
 from proxyd import demo
 from proxyd.config import load
+from proxyd.snapshot.explain import compile_unbound
 
 FOLDER = Path(__file__).parents[3] / "config"
 
@@ -17,6 +18,14 @@ def test_it_loads(path: Path) -> None:
     result = load(path, env={})
     assert result.diagnostics == []
     assert result.ok
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_the_engine_takes_it(path: Path) -> None:
+    config = load(path, env={}).config
+    assert config is not None
+    compiled = compile_unbound(config)
+    assert [upstream.name for upstream in compiled.spec.upstreams] == list(config.upstreams)
 
 
 def test_there_are_the_examples_that_the_readme_names() -> None:
