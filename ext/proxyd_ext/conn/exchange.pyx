@@ -151,6 +151,7 @@ cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nog
     exchange.minor = 1
     exchange.attempts = 0
     exchange.retries = 0
+    exchange.retry_why = 0
     exchange.hedges = 0
     exchange.pausing = PAUSE_NONE
     exchange.request_body = BODY_NONE
@@ -646,12 +647,16 @@ cdef void _fail_over(Exchange* exchange, int fault) noexcept nogil:
     exchange.upstream = exchange.target.upstream
     exchange.tried.count = 0
     exchange.retries = 0
+    exchange.retry_why = 0
     _pick(exchange, fault)
 
 
 cdef void _try(Exchange* exchange) noexcept nogil:
     cdef Context* context = exchange.context
     exchange.attempts += 1
+    if exchange.retry_why:
+        count_add(&exchange.upstream.state.local[context.engine].retries, exchange.retry_why, 1)
+        exchange.retry_why = 0
     exchange.try_us = context.clock.now_us
     exchange.sent_us = 0
     exchange.until_ms = context.clock.now_ms + exchange.route.per_try_ms if exchange.route.per_try_ms else 0
@@ -822,13 +827,11 @@ cdef void _drop_rival(Exchange* exchange) noexcept nogil:
     _take_over(exchange)
 
 
-cdef void exchange_hedge(Exchange* exchange) noexcept nogil:
-    """The answer takes long: ask another server as well. The first answer wins; the other try is dropped."""
-    if exchange.origin == NULL or exchange.rival.origin != NULL or exchange.tried.count == TRIED_MAX or not attempt_take_budget(exchange):
-        return
+cdef int32_t _choose_beside(Exchange* exchange) noexcept nogil:
+    """Choose another server while the current try stands: that one becomes the rival. PICK_*: there is none, and the current try stays."""
+    cdef int32_t member
     exchange.tried.server[exchange.tried.count] = exchange.server
     exchange.tried.count += 1
-    exchange.hedges += 1
     exchange.rival.pool = NULL
     exchange.rival.server = exchange.server
     exchange.rival.member = -1
@@ -836,8 +839,18 @@ cdef void exchange_hedge(Exchange* exchange) noexcept nogil:
     exchange.rival.phase = PHASE_PICK
     exchange.rival.connect_us = T_NONE
     exchange_switch(exchange)
-    if _choose(exchange, False) < 0:
+    member = _choose(exchange, False)
+    if member < 0:
         _take_over(exchange)
+    return member
+
+
+cdef void exchange_hedge(Exchange* exchange) noexcept nogil:
+    """The answer takes long: ask another server as well. The first answer wins; the other try is dropped."""
+    if exchange.origin == NULL or exchange.rival.origin != NULL or exchange.tried.count == TRIED_MAX or not attempt_take_budget(exchange):
+        return
+    exchange.hedges += 1
+    if _choose_beside(exchange) < 0:
         return
     counter_add(&exchange.upstream.state.local[exchange.context.engine].hedged, 1)
     exchange.flags |= EX_HEDGE
@@ -1022,6 +1035,7 @@ cdef bint _repeat_instead(Exchange* exchange, Head* head, int size) noexcept nog
     cdef int64_t least_ms = 0
     cdef bint retry = attempt_after_status(exchange, head.status)
     cdef bint failover = exchange.flags & EX_IDEMPOTENT and attempt_failover(exchange, 0, False, head.status)
+    cdef int32_t beside = PICK_FULL
     if not retry and not failover:
         return False
     if retry and exchange.rival.origin == NULL:
@@ -1030,22 +1044,49 @@ cdef bint _repeat_instead(Exchange* exchange, Head* head, int size) noexcept nog
             least_ms = attempt_retry_after_ms(head)
         retry = (least_ms <= exchange.target.retry.retry_after_max_ms or least_ms == 0) and _in_time(exchange, least_ms) \
             and attempt_take_budget(exchange)
+        if retry and least_ms == 0 and exchange.target.retry.backoff_ms == 0:
+            beside = _beside_at_once(exchange)
+            if beside == PICK_NONE:
+                retry = False
+                if exchange.retries == 0:
+                    attempt_give_budget(exchange)
         if not retry and not failover:
             return False
     exchange.status = head.status
     exchange.first_byte_us = <uint32_t>(context.clock.now_us - exchange.sent_us)
-    if retry:
-        count_add(&exchange.upstream.state.local[context.engine].retries, head.status, 1)
     _try_answered(exchange)
     _discard_answer(exchange, head, size)
     exchange.status = 0
     if exchange.rival.origin != NULL:
         _take_over(exchange)
+    elif beside >= 0:
+        exchange.retries += 1
+        exchange.retry_why = head.status
+        _take_over(exchange)
+        _try(exchange)
     elif retry:
+        if least_ms:
+            exchange.tried.count = 0      # after its wait the server itself may be asked again
+        exchange.retry_why = head.status
         _try_later(exchange, FAULT_NO_SERVER, least_ms)
     else:
         _fail_over(exchange, FAULT_NO_SERVER)
     return True
+
+
+cdef int32_t _beside_at_once(Exchange* exchange) noexcept nogil:
+    """Choose the server of a retry that does not wait, as the rival: an answer is thrown away only when there is one. PICK_NONE: there is
+    none; PICK_FULL: that is not decided here (others wait already, or the circuit has a word to say)."""
+    cdef int32_t member
+    if load_int(&exchange.upstream.state.circuit) != CIRCUIT_CLOSED or load_i64(&exchange.upstream.state.waiting) != 0:
+        return PICK_FULL
+    if exchange.tried.count == TRIED_MAX:
+        return PICK_NONE
+    member = _choose_beside(exchange)
+    if member >= 0:
+        exchange_switch(exchange)
+    exchange.tried.count -= 1             # it comes there when its answer is thrown away
+    return member
 
 
 cdef void _discard_answer(Exchange* exchange, const Head* head, int size) noexcept nogil:
@@ -1234,7 +1275,7 @@ cdef void exchange_fail(Exchange* exchange, int fault) noexcept nogil:
         record_try(exchange, fault)
         _count_failure(exchange)
     if retry == RETRY_SAME:
-        count_add(&exchange.upstream.state.local[exchange.context.engine].retries, fault, 1)
+        exchange.retry_why = <uint16_t>fault
         exchange.flags |= EX_FRESH
         _leave_origin(exchange, False)
         stream_pause(&exchange.client.stream)
@@ -1249,7 +1290,7 @@ cdef void exchange_fail(Exchange* exchange, int fault) noexcept nogil:
         return
     _drop_rival(exchange)
     if retry == RETRY_OTHER and _in_time(exchange, 0) and attempt_take_budget(exchange):
-        count_add(&exchange.upstream.state.local[exchange.context.engine].retries, fault, 1)
+        exchange.retry_why = <uint16_t>fault
         stream_pause(&exchange.client.stream)
         _try_later(exchange, fault, 0)
     elif repeatable and info.source == FAULT_SOURCE_UPSTREAM and attempt_failover(exchange, info.when, False, 0):

@@ -158,6 +158,7 @@ cdef struct Exchange:
     uint8_t attempts          # tries, hedges too
     uint8_t retries           # tries after the first on this upstream
     uint8_t hedges            # second tries beside a first
+    uint16_t retry_why        # status or fault that the next try is a retry for; 0: it is none
     uint8_t pausing           # PAUSE_*
     uint8_t request_body      # BODY_*
     uint8_t response_body     # BODY_*
