@@ -20,6 +20,7 @@ from typing import Literal
 
 from tests.support.wire import Origin, Peer, Pump
 
+BUSY = b"come again later"
 DRIBBLE_BYTES = 5
 """What a slow answer brings at a time."""
 
@@ -73,7 +74,7 @@ def two_lengths(answer: bytes) -> bytes:
 
 
 def unavailable(answer: bytes) -> bytes:
-    return b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nbusy"
+    return b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: %d\r\n\r\n%s" % (len(BUSY), BUSY)
 
 
 @dataclass(frozen=True, slots=True)
