@@ -1,7 +1,7 @@
-"""The look-up table of Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer" (NSDI 2016), pseudocode 1, said plainly.
+"""The look-up table of Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer" (NSDI 2016), said plainly.
 
 The two hashes are SipHash-1-3 of the label under the keys (1, ~1) and (2, ~2), which is a choice of ours: the paper leaves it open. Weights
-are by turns: a server takes part in the share of rounds that its weight is of the heaviest.
+are turns: a server takes part in so many of the rounds as its weight is of the heaviest.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def table(labels: Sequence[str], size: int, weights: Sequence[int] = ()) -> list
 
 
 def entry_of(key: int, size: int) -> int:
-    """Which entry a key's CRC-32 falls on: mixed first, since the table may have more entries than 2^32 is evenly divided by."""
+    """Which entry a key's CRC-32 falls on."""
     return _mix(key) % size
 
 

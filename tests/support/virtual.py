@@ -25,9 +25,8 @@ def addresses(count: int) -> list[str]:
 
 def members_of(labels: Sequence[str], weights: Sequence[int] = (), **settings: Any) -> list[MemberSpec]:
     """New servers with these labels, as members with the same settings."""
-    return [
-        MemberSpec(Server("app", label, ("127.0.0.1", 9)), weight=weights[i] if weights else 1, **settings) for i, label in enumerate(labels)
-    ]
+    servers = [Server("app", label, ("127.0.0.1", 9)) for label in labels]
+    return [MemberSpec(server, weight=weights[i] if weights else 1, **settings) for i, server in enumerate(servers)]
 
 
 def pool_of(members: Sequence[MemberSpec], balance: Balance = "round_robin", **settings: Any) -> Pool:

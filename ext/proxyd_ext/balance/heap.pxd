@@ -17,8 +17,15 @@ ctypedef struct Tried:
     int count
 
 
+ctypedef struct HeapPlace:
+    # What is compared stands in the heap itself, so that a step looks at neighbouring memory and not at servers.
+    double key                # load by weight, or the order of the config; a full server's is infinite
+    uint64_t turn             # virtual time of its next turn among equals
+    ServerData* server
+
+
 ctypedef struct Heap:
-    ServerData** at
+    HeapPlace* at
     int32_t size
     int32_t room
     uint64_t turn             # virtual time

@@ -47,14 +47,18 @@ cdef bint _fits(Search* search, int32_t number) noexcept nogil:
     return True
 
 
-cdef int32_t _any(Search* search, uint32_t start) noexcept nogil:
-    """The first that fits, round the level."""
+cdef int32_t _any_but(Search* search, uint32_t start, int32_t but) noexcept nogil:
+    """The first that fits and is not `but`, round the level."""
     cdef int32_t i, number
     for i in range(search.level.count):
         number = search.level.active[(start + i) % search.level.count]
-        if _fits(search, number):
+        if number != but and _fits(search, number):
             return number
     return -1
+
+
+cdef inline int32_t _any(Search* search, uint32_t start) noexcept nogil:
+    return _any_but(search, start, -1)
 
 
 # ---- in turn ----
@@ -113,6 +117,8 @@ cdef int32_t _two_choices(Search* search) noexcept nogil:
     if a < 0:
         return _any(search, random_below(search.input.random, <uint32_t>search.level.count))
     b = _random(search, a)
+    if b < 0:                 # of two servers one draw in two is the same one again
+        b = _any_but(search, random_below(search.input.random, <uint32_t>search.level.count), a)
     return b if b >= 0 and _less_loaded(search, b, a) else a
 
 

@@ -23,6 +23,8 @@ _BALANCE = {
 }
 _CIRCUIT = {"closed": CIRCUIT_CLOSED, "open": CIRCUIT_OPEN, "half_open": CIRCUIT_HALF_OPEN}
 
+RING_WEIGHT_MAX = 100_000     # sixteen million points
+
 cdef enum:
     RAMP_STEPS = 100          # what a weight is multiplied by while some member is in slow start
 
@@ -147,6 +149,10 @@ cdef class Pool:
             for engine in range(engines):
                 if server_join(data.members[i].server, engine) == NULL:
                     raise MemoryError
+        if data.balance == BALANCE_HASH or ring:
+            whole = sum([member.weight for member in spec.members])
+            if whole > RING_WEIGHT_MAX:
+                raise ValueError(f"upstream {spec.name}: weights that sum to {whole} make too large a ring; at most {RING_WEIGHT_MAX}")
         self._index_sticky()
         _weigh(data, slow_start_ms, now_ms)
         self._decide(now_ms)

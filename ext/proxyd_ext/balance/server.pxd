@@ -45,10 +45,9 @@ ctypedef struct ServerData:
     # The heap of its upstream (balance/heap), under the upstream's lock.
     int32_t heap_at           # index; -1: not in it
     int32_t heap_order        # place among the members, for ties and for `first`
-    int64_t heap_load         # in_flight when the heap last looked
     int64_t heap_weight
     int64_t heap_most         # max_requests; 0: no limit
-    uint64_t heap_turn        # virtual time of its next turn among equals
+    uint64_t heap_turn        # as in its place, kept while it is in none
     uint32_t address_size
     uint8_t[128] address      # a sockaddr
     uint8_t[192] label_text

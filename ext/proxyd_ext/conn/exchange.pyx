@@ -617,7 +617,10 @@ cdef void exchange_woken(Exchange* exchange) noexcept nogil:
     cdef int32_t member = _choose(exchange, True)
     if member == PICK_FULL:
         wait_again(exchange)
-        return
+        if load_i64(&exchange.upstream.state.waiting) == 1:
+            member = _choose(exchange, True)     # as in _queue: room may have come while nobody stood in the queue
+        if member == PICK_FULL:
+            return
     _queued(exchange)
     if member < 0:
         wait_end(exchange)
@@ -1103,6 +1106,7 @@ cdef void _discard_answer(Exchange* exchange, const Head* head, int size) noexce
             exchange.flags |= EX_ORIGIN_KEEP
         stream_consume(&origin.stream, size + body)
     counter_add(&origin.local.bytes_in, size + body)
+    exchange.first_byte_us = T_NONE
     _remember_tried(exchange)
     _leave_server(exchange)
     _leave_origin(exchange, whole)
