@@ -1,8 +1,8 @@
 # cython: cdivision=True
 """A 4-ary heap of servers by load (see heap.pxd).
 
-Load by weight is a double: fractions of numbers below 2^26 that are equal give the same double, and such that differ give different ones, so
-the order is that of the cross-multiplied integers.
+Load by weight is a double: fractions of numbers below 2^26 that are equal give the same double, and such that differ give different ones,
+so the order is that of the cross-multiplied integers.
 """
 from libc.math cimport INFINITY
 from libc.stdlib cimport free, realloc

@@ -183,9 +183,14 @@ cdef void _set_bound(Search* search) noexcept nogil:
         search.allowed = 1
 
 
+cdef inline bint _by_key(const Search* search) noexcept nogil:
+    """Whether the key decides. An exchange may ask so of a pool that came with a later config and has no ring any more."""
+    return search.input.by_key and search.level.ring != NULL
+
+
 cdef int32_t _of_level(Search* search, uint64_t at) noexcept nogil:
     cdef int balance = search.pool.balance
-    if search.input.by_key:
+    if _by_key(search):
         search.allowed = 0
         return _ring(search)
     if balance == BALANCE_ROUND_ROBIN:
@@ -270,11 +275,13 @@ cdef int32_t _pick(PoolData* pool, Search* search) noexcept nogil:
         at = fetch_add_u64(&pool.state.position, 1)      # one step a pick, whichever level it ends in
     for k in range(pool.level_count):
         search.level = &pool.levels[k]
-        if k == 0 and not search.input.by_key and load_int(&pool.state.ordered):
+        if k == 0 and not _by_key(search) and load_int(&pool.state.ordered):
             number = _from_heap(search)
             if number >= 0:
                 return number
-            continue
+            if search.full:
+                continue
+            # Nothing fits, or the heap is that of a pool which was swapped in just now: this pool's own members have the last word.
         for _try in range(DRAWS):
             number = _of_level(search, at)
             if number < 0:
@@ -295,6 +302,8 @@ cdef int32_t pick(PoolData* pool, const PickInput* input) noexcept nogil:
     search.full = False
     search.allowed = 0
     search.level = NULL
+    if limit > 0 and load_i64(&state.in_flight) >= limit:
+        return PICK_FULL
     # Counted before it is compared, so that two engines cannot both take the last place.
     if fetch_add_i64(&state.in_flight, 1) < limit or limit == 0:
         number = _pick(pool, &search)

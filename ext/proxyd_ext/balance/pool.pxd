@@ -86,6 +86,7 @@ ctypedef struct UpstreamData:
     Waiter* first_waiter
     Waiter* last_waiter
     int64_t waiting
+    int more                  # there may be more room than those who left have told of: who finds some wakes the next
     UpstreamLocal* local[ENGINES_MAX]
 
 
@@ -150,4 +151,5 @@ cdef class UpstreamState:
     cdef readonly str name
     cdef readonly Pool pool   # current; None before the first
     cdef list _retired        # pools that some engine may still use
-    cdef int _order(self, PoolData* pool) except -1
+    cdef int _swap(self, PoolData* pool) except -1
+    cdef void _look_for_room(self) noexcept

@@ -5,6 +5,7 @@ from libc.string cimport memcmp
 from proxyd_ext.balance.heap cimport Tried, heap_add, heap_clear, heap_destroy, heap_reserve, heap_settle
 from proxyd_ext.balance.ewma cimport ewma_note
 from proxyd_ext.balance.pick cimport PickInput, pick, pick_leave
+from proxyd_ext.balance.queue cimport queue_more
 from proxyd_ext.balance.server cimport (
     DOWN_OPERATOR, Server, server_clock_ms, server_join, server_usable,
 )
@@ -394,15 +395,19 @@ cdef class UpstreamState:
             return
         if pool.data.state != self.data:
             raise ValueError(f"a pool of another upstream than {self.name}")
-        self._order(pool.data)
-        exchange_ptr(&self.data.pool, pool.data)
+        self._swap(pool.data)
         if self.pool is not None:
             self._retired.append(self.pool)
         self.pool = pool
         self._let_go()
+        self._look_for_room()
 
-    cdef int _order(self, PoolData* pool) except -1:
-        """Fill the heap with the new pool's first level, for the balancers that have one."""
+    cdef void _look_for_room(self) noexcept:
+        """There may be more of it than before: the first who waits looks, and wakes the next when it found some."""
+        queue_more(self.data)
+
+    cdef int _swap(self, PoolData* pool) except -1:
+        """Fill the heap with the new pool's first level, for the balancers that have one, and make it the current one."""
         cdef UpstreamData* data = self.data
         cdef Level* level
         cdef Member* member
@@ -422,6 +427,8 @@ cdef class UpstreamState:
                         heap_add(&data.heap, member.server, level.active[i], member.share, member.max_requests)
                     heap_settle(&data.heap)
             store_int(&data.ordered, ordered and ok)
+            if ok:
+                exchange_ptr(&data.pool, pool)
             lock_give(&data.lock)
         if not ok:
             raise MemoryError
@@ -448,6 +455,7 @@ cdef class UpstreamState:
     def set_limit(self, long long most) -> None:
         """Exchanges at a time on the whole upstream; 0: no limit."""
         store_i64(&self.data.limit, most)
+        self._look_for_room()
 
     def set_circuit(self, str circuit, long long probes = 0) -> None:
         """"closed": everything passes; "open": nothing does; "half_open": so many probes do, and are counted."""

@@ -1,6 +1,6 @@
 """The queue of waiting exchanges (see queue.pxd)."""
 from proxyd_ext.core.lock cimport lock_give, lock_take
-from proxyd_ext.core.shim cimport fetch_add_i64
+from proxyd_ext.core.shim cimport fetch_add_i64, load_i64, load_int, store_int
 
 
 cdef void _unlink(UpstreamData* state, Waiter* waiter) noexcept nogil:
@@ -68,3 +68,18 @@ cdef void queue_next(UpstreamData* state) noexcept nogil:
     lock_give(&state.lock)
     if waiter != NULL:
         waiter.wake(waiter)
+
+
+cdef void queue_more(UpstreamData* state) noexcept nogil:
+    if load_i64(&state.waiting) > 0:
+        store_int(&state.more, 1)
+        queue_next(state)
+
+
+cdef void queue_found(UpstreamData* state, bint room) noexcept nogil:
+    if not load_int(&state.more):
+        return
+    if not room:
+        store_int(&state.more, 0)
+    elif load_i64(&state.waiting) > 0:
+        queue_next(state)

@@ -17,6 +17,7 @@ from proxyd_ext.balance.pick cimport PICK_FULL, PICK_NONE, PickInput, pick, pick
 from proxyd_ext.balance.pool cimport (
     CIRCUIT_CLOSED, CIRCUIT_OPEN, STICKY_ID_MAX, PoolData, UpstreamData, pool_pin, pool_sticky, pool_unpin,
 )
+from proxyd_ext.balance.queue cimport queue_found
 from proxyd_ext.balance.server cimport server_drop, server_hold
 from proxyd_ext.conn.affinity cimport COOKIES_ROOM, affinity_branch, affinity_lines, affinity_read
 from proxyd_ext.conn.answer cimport answer_fault, answer_fixed, answer_instead, answer_options, answer_redirect, answer_with, wanted_form
@@ -578,6 +579,10 @@ cdef int32_t _choose(Exchange* exchange, bint again) noexcept nogil:
     if member == PICK_NONE and again and exchange.tried.count > 0 and exchange.target.retry.backoff_ms > 0:
         exchange.tried.count = 0
         member = pick(pool, &input)
+    if member == PICK_FULL and again and exchange.tried.count > 0:
+        # Better one that failed before than to wait for the others, and keep everybody behind from it.
+        exchange.tried.count = 0
+        member = pick(pool, &input)
     if member < 0 and exchange.pool != NULL:
         pool_unpin(pool, context.engine)      # the pool of the last try stays: the log names its server
         return member
@@ -599,7 +604,7 @@ cdef void _queue(Exchange* exchange) noexcept nogil:
     exchange.queued_us = exchange.context.clock.now_us
     # Room that came before we stood in the queue woke nobody; who stands behind others need not look.
     if load_i64(&exchange.upstream.state.waiting) == 1 and _choose(exchange, True) >= 0:
-        wait_served(exchange)
+        wait_end(exchange)    # a wake-up that came meanwhile goes on to the next
         _try(exchange)
         return
     exchange.pausing = PAUSE_QUEUE
@@ -620,6 +625,7 @@ cdef void exchange_woken(Exchange* exchange) noexcept nogil:
         if load_i64(&exchange.upstream.state.waiting) == 1:
             member = _choose(exchange, True)     # as in _queue: room may have come while nobody stood in the queue
         if member == PICK_FULL:
+            queue_found(exchange.upstream.state, False)
             return
     _queued(exchange)
     if member < 0:
@@ -627,6 +633,7 @@ cdef void exchange_woken(Exchange* exchange) noexcept nogil:
         _no_server(exchange, FAULT_NO_SERVER)
         return
     wait_served(exchange)
+    queue_found(exchange.upstream.state, True)
     _try(exchange)
 
 

@@ -8,6 +8,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from proxyd_ext.balance.pool cimport upstream_join
+from proxyd_ext.balance.queue cimport queue_more
 from proxyd_ext.balance.server cimport ServerData, server_drop, server_join
 from proxyd_ext.conn.client cimport client_accept
 from proxyd_ext.conn.dispatch cimport connections_abort, connections_drain, dispatch_install
@@ -134,6 +135,9 @@ cdef void _on_tick(void* owner) noexcept nogil:
     store_i64(&core.cpu_us, _clock_us(CLOCK_THREAD_CPUTIME_ID))
     poller_reserve(&context.poller)
     if context.snapshot != NULL:
+        for i in range(context.snapshot.upstream_count):
+            # A net under the queues: whoever looked while another engine counted itself in for a moment may have waited in vain.
+            queue_more(context.snapshot.upstreams[i].state)
         for i in range(context.snapshot.listener_count):
             local = context.snapshot.listeners[i].listener.local[context.engine]
             if local.acceptor.resting:
