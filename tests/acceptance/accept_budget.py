@@ -46,7 +46,7 @@ class Count:
     @property
     def refused(self) -> float:
         """Retries that the budget did not allow."""
-        return self.total("proxyd_http_retries_refused_total", 'reason="retry_budget"')
+        return self.total("proxyd_upstream_refused_total", 'reason="retry_budget"')
 
     @property
     def tries(self) -> float:
