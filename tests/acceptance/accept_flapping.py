@@ -61,11 +61,14 @@ def test_without_help_clients_notice(tmp_path: Path) -> None:
 def test_clients_hardly_notice(tmp_path: Path) -> None:
     load, failures, metrics = flap(
         tmp_path, retry='{when: [connect_failure, reset, "500"]}', passive="{eject: 1s}", fails_s=FAILS_S, every_s=EVERY_S, phases=PHASES)
-    ejections = sum(value for name, value in metrics.items() if name.startswith("proxyd_upstream_ejections_total"))
-    retries = sum(value for name, value in metrics.items() if name.startswith("proxyd_http_retries_total"))
+    ejections, retries, refused = (
+        sum(value for name, value in metrics.items() if name.startswith(f"proxyd_{family}_total"))
+        for family in ("upstream_ejections", "http_retries", "upstream_refused")
+    )
     print(f"\n{failures} answers of 500, {load.failed} of {load.requests} requests failed ({load.failed / load.requests:.4%}); "
-          f"{retries:.0f} retries, {ejections:.0f} ejections")
+          f"{retries:.0f} retries, {refused:.0f} refused by the budget, {ejections:.0f} ejections")
     assert ejections >= PHASES
     assert failures >= 5 * ejections, "every ejection has its five failures"
     assert sum(load.errors.values()) == 0, load
+    assert load.refused <= refused, "only what came in such a burst that the budget was used up"
     assert load.failed / load.requests < MOST_ERRORS, load
