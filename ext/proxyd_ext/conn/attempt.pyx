@@ -12,7 +12,7 @@ A connection that was reused and died before any byte of an answer is the keep-a
 "repeatable" and "replayable".
 """
 from libc.stdint cimport uint8_t
-from proxyd_ext.conn.model cimport EX_IDEMPOTENT, EX_FAILED_OVER, EX_REPLAYABLE, EX_RESPONSE_BEGUN, EX_RETRYING, EX_REUSED
+from proxyd_ext.conn.model cimport EX_IDEMPOTENT, EX_FAILED_OVER, EX_IN_FLIGHT, EX_REPLAYABLE, EX_RESPONSE_BEGUN, EX_RETRYING, EX_REUSED
 from proxyd_ext.core.fault cimport FAULT_RETRY_BUDGET, FAULT_RETRY_IF_REUSED, FAULT_RETRY_SAFE
 from proxyd_ext.core.hash cimport random_next
 from proxyd_ext.core.shim cimport fetch_add_i64, load_i64
@@ -97,7 +97,7 @@ cdef bint attempt_take_budget(Exchange* exchange) noexcept nogil:
     """The share is of the exchanges on the upstream's servers now, this one included. What is taken goes back when the exchange's retries
     are over: those that wait for their turn count, too."""
     cdef const CompiledRetry* retry = &exchange.target.retry
-    cdef int64_t active = load_i64(&exchange.upstream.state.in_flight) + 1
+    cdef int64_t active = load_i64(&exchange.upstream.state.in_flight) + (0 if exchange.flags & EX_IN_FLIGHT else 1)
     cdef int64_t most = active * retry.budget_percent // 100
     if exchange.flags & EX_RETRYING:
         return True

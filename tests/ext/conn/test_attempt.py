@@ -250,6 +250,32 @@ def test_the_budget(clocked: Rig) -> None:
     assert clocked.states["app"].stats()["retries_in_flight"] == 0
 
 
+@pytest.mark.parametrize("settings", [{"statuses": [(503, 503)]}, {"reset": True}])
+def test_the_budget_counts_each_exchange_once(clocked: Rig, settings: dict[str, Any]) -> None:
+    """Half of three is one, whether the exchange that asks is still on its server (a status) or has left it (a fault)."""
+    first, second = clocked.origin(), clocked.origin()
+    clocked.serve(first, target=retry(budget_percent=50, budget_min=0, **settings), upstream=KEEP)
+    clients = [clocked.connect() for _ in range(3)]
+    peers = []
+    for client in clients:
+        client.send(get())
+        peers.append(first.asked()[0])
+    clocked.serve(first, second, target=retry(budget_percent=50, budget_min=0, **settings), upstream=KEEP)
+    for peer in peers[:2]:
+        peer.send(UNAVAILABLE if "statuses" in settings else b"")
+        peer.half_close()
+        clocked.settle()
+    stats = clocked.states["app"].stats()
+    assert (stats["retries_in_flight"], stats["in_flight"], stats["refused"]) == (1, 2, {"retry_budget": 1})
+    assert clients[0].silent()
+    assert clients[1].response().status == (503 if "statuses" in settings else 502)
+    second.asked()[0].send(OK)
+    assert clients[0].response().body == b"ok"
+    peers[2].send(OK)
+    assert clients[2].response().body == b"ok"
+    assert clocked.states["app"].stats()["retries_in_flight"] == 0
+
+
 def failing(rig: Rig) -> Origin:
     origin = rig.origin()
     origin.refuse()
