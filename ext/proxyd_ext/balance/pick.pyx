@@ -21,6 +21,7 @@ from proxyd_ext.core.shim cimport INVARIANT, fetch_add_i64, fetch_add_u64, load_
 
 cdef enum:
     DRAWS = 8                 # before a walk
+    RING_STEPS = 64           # and one for each member: points that are looked at before a walk
 
 
 ctypedef struct Search:
@@ -133,27 +134,36 @@ cdef inline bint _within_bound(Search* search, int32_t number) noexcept nogil:
     return load_i64(&search.pool.members[number].server.in_flight) < (most if most > 0 else 1)
 
 
+cdef int32_t _walk(Search* search, uint32_t start, int32_t least) noexcept nogil:
+    """The last resort of the hashing balancers: the first within the bound, round the level; nobody is, then one that fits."""
+    cdef int32_t i, number
+    for i in range(search.level.count):
+        number = search.level.active[(start + i) % search.level.count]
+        if _fits(search, number):
+            if _within_bound(search, number):
+                return number
+            least = number
+    return least
+
+
 cdef int32_t _ring(Search* search) noexcept nogil:
     cdef const Level* level = search.level
     cdef uint32_t at = ring_find(level, <uint32_t>search.input.key), step
     cdef int32_t number, least = -1
-    for step in range(level.ring_size):
+    for step in range(min(level.ring_size, <uint32_t>(RING_STEPS + level.count))):
         number = level.ring[at].member
         if _fits(search, number):
             if _within_bound(search, number):
                 return number
             least = number
         at = at + 1 if at + 1 < level.ring_size else 0
-        if step >= 64 and search.allowed == 0:
-            return _any(search, <uint32_t>(mix64(search.input.key) % <uint64_t>level.count))
-    return least
+    return _walk(search, <uint32_t>(mix64(search.input.key) % <uint64_t>level.count), least)
 
 
 cdef int32_t _maglev(Search* search) noexcept nogil:
     """When the entry's member does not fit, the key is hashed on: who shared a server with this key does not share the next one."""
     cdef const Level* level = search.level
     cdef uint64_t hash = mix64(search.input.key)
-    cdef uint32_t at
     cdef int32_t number, least = -1
     cdef int _i
     for _i in range(4 * DRAWS):
@@ -163,12 +173,7 @@ cdef int32_t _maglev(Search* search) noexcept nogil:
                 return number
             least = number
         hash = mix64(hash + 0x9E37)
-    at = <uint32_t>(hash % <uint64_t>level.count)
-    for _i in range(level.count):
-        number = level.active[(at + _i) % level.count]
-        if _fits(search, number) and _within_bound(search, number):
-            return number
-    return least if least >= 0 else _any(search, at)
+    return _walk(search, <uint32_t>(hash % <uint64_t>level.count), least)
 
 
 cdef void _set_bound(Search* search) noexcept nogil:

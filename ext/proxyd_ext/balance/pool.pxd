@@ -12,7 +12,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from proxyd_ext.balance.heap cimport Heap
 from proxyd_ext.balance.server cimport ServerData
 from proxyd_ext.balance.tables cimport Level, Member
-from proxyd_ext.core.shim cimport load_acquire_ptr, load_fenced_ptr, load_i64, load_int, store_fenced_ptr, store_i64
+from proxyd_ext.core.shim cimport load_acquire_ptr, load_fenced_ptr, load_i64, load_int, store_fenced_ptr, store_i64, store_release_i64
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.core.stats cimport CountTable, ENGINES_MAX, Histogram
 
@@ -76,7 +76,8 @@ ctypedef struct UpstreamData:
     int64_t retrying          # of them, tries after the first
     int64_t limit             # most in_flight; 0: none
     int64_t hedge_ms          # when a second try begins, where the config asks for a percentile; 0: not known yet
-    int64_t probes_left       # that a half-open circuit still admits
+    int64_t probes            # of the current trial
+    int64_t probes_left       # of them, that a half-open circuit still admits
     int64_t probes_ok
     int64_t probes_failed
     int circuit               # CIRCUIT_*
@@ -135,7 +136,7 @@ cdef inline PoolData* pool_pin(UpstreamData* state, int engine) noexcept nogil:
 
 
 cdef inline void pool_unpin(PoolData* pool, int engine) noexcept nogil:
-    store_i64(&pool.users[engine].count, pool.users[engine].count - 1)
+    store_release_i64(&pool.users[engine].count, pool.users[engine].count - 1)    # behind all that was read of the pool
 
 
 cdef class Pool:

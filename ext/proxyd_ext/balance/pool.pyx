@@ -9,11 +9,11 @@ from proxyd_ext.balance.queue cimport queue_more
 from proxyd_ext.balance.server cimport (
     DOWN_OPERATOR, Server, server_clock_ms, server_join, server_usable,
 )
-from proxyd_ext.balance.tables cimport build_alias, build_maglev, build_ring, build_sequence, level_free
+from proxyd_ext.balance.tables cimport build_alias, build_maglev, build_ring, build_sequence, level_free, level_strip
 from proxyd_ext.core.fault cimport fault_info
 from proxyd_ext.core.hash cimport Random, hash_fixed
 from proxyd_ext.core.lock cimport lock_give, lock_take
-from proxyd_ext.core.shim cimport exchange_ptr, load_u64, store_int, store_release_ptr
+from proxyd_ext.core.shim cimport INVARIANT, exchange_ptr, load_acquire_i64, load_u64, store_int, store_release_ptr
 from proxyd_ext.core.stats cimport count_collect, histogram_dict, histogram_sum
 
 import time
@@ -57,12 +57,6 @@ cdef int32_t pool_sticky(const PoolData* pool, Slice value) noexcept nogil:
 
 # ---- building ----
 
-cdef bint _usable(const PoolData* pool, const Member* member, int64_t now_ms) noexcept nogil:
-    if pool.ignore_health:
-        return load_int(&member.server.down) & DOWN_OPERATOR == 0
-    return server_usable(member.server, now_ms)
-
-
 cdef void _weigh(PoolData* pool, int64_t slow_start_ms, int64_t now_ms) noexcept nogil:
     """Each member's share: its weight, and in slow start the part of it that the time gone by is of the whole time."""
     cdef Member* member
@@ -88,6 +82,7 @@ cdef void _weigh(PoolData* pool, int64_t slow_start_ms, int64_t now_ms) noexcept
 cdef bint _build_level(PoolData* pool, Level* level, bint ring) noexcept nogil:
     cdef int32_t i
     cdef int balance = pool.balance
+    INVARIANT(level.count > 0)
     for i in range(level.count):
         level.total_share += pool.members[level.active[i]].share
     if balance == BALANCE_ROUND_ROBIN and not build_sequence(pool.members, level):
@@ -198,18 +193,26 @@ cdef class Pool:
             data.sticky_slots[at] = i
 
     def _decide(self, int64_t now_ms) -> None:
-        """Whether health counts: not in a panic (too little of the weight is usable), nor when all are down and that is to be ignored."""
+        """Whether health counts: not in a panic (too little of the weight is usable), nor when all are down and that is to be ignored.
+
+        Servers are looked at once: engines eject them meanwhile, and two looks could differ.
+        """
         cdef PoolData* data = self.data
         cdef uint64_t whole = 0, usable = 0
         cdef int32_t i
         for i in range(data.count):
+            data.members[i].usable = server_usable(data.members[i].server, now_ms)
             if load_int(&data.members[i].server.down) & DOWN_OPERATOR:
+                data.members[i].usable = False
                 continue
             whole += data.members[i].weight
-            if server_usable(data.members[i].server, now_ms):
+            if data.members[i].usable:
                 usable += data.members[i].weight
         data.panic = usable * 100 < whole * <uint64_t>self.spec.panic
         data.ignore_health = data.panic or (usable == 0 and self.spec.fail_open)
+        if data.ignore_health:
+            for i in range(data.count):
+                data.members[i].usable = load_int(&data.members[i].server.down) & DOWN_OPERATOR == 0
 
     cdef Level* _new_level(self) except NULL:
         cdef PoolData* data = self.data
@@ -238,7 +241,7 @@ cdef class Pool:
             for i in range(data.count):
                 if data.members[i].tier != tier:
                     continue
-                fits = _usable(data, &data.members[i], now_ms)
+                fits = data.members[i].usable
                 usable += fits
                 if data.members[i].local:
                     local += data.members[i].weight
@@ -251,8 +254,7 @@ cdef class Pool:
             for k in range(2 if prefer else 1):
                 level = self._new_level()
                 for i in range(data.count):
-                    if (data.members[i].tier == tier and (data.members[i].local or k == 1 or not prefer)
-                            and _usable(data, &data.members[i], now_ms)):
+                    if data.members[i].tier == tier and (data.members[i].local or k == 1 or not prefer) and data.members[i].usable:
                         level.active[level.count] = i
                         level.count += 1
         return 0
@@ -436,20 +438,25 @@ cdef class UpstreamState:
 
     def _let_go(self) -> None:
         """Free the pools that no engine uses any more. The hazards are read before the counts: an engine counts itself out before it
-        looks at another pool."""
+        looks at another pool. One that has users still, but that nobody can pick from again, is left without its tables: a WebSocket
+        would keep them for hours."""
         cdef int i
         cdef Pool pool
-        cdef bint used
+        cdef bint looked_at, used
         kept = []
         for pool in self._retired:
-            used = False
+            looked_at = used = False
             for i in range(ENGINES_MAX):
                 if self.data.local[i] != NULL and load_fenced_ptr(&self.data.local[i].hazard) == pool.data:
+                    looked_at = True
+            for i in range(ENGINES_MAX):
+                if load_acquire_i64(&pool.data.users[i].count) != 0:
                     used = True
-                if load_i64(&pool.data.users[i].count) != 0:
-                    used = True
-            if used:
+            if looked_at or used:
                 kept.append(pool)
+            if not looked_at:
+                for i in range(pool.data.level_count):
+                    level_strip(&pool.data.levels[i])
         self._retired = kept
 
     def set_limit(self, long long most) -> None:
@@ -461,6 +468,7 @@ cdef class UpstreamState:
         """"closed": everything passes; "open": nothing does; "half_open": so many probes do, and are counted."""
         store_i64(&self.data.probes_ok, 0)
         store_i64(&self.data.probes_failed, 0)
+        store_i64(&self.data.probes, probes)
         store_i64(&self.data.probes_left, probes)
         store_int(&self.data.circuit, _CIRCUIT[circuit])
 

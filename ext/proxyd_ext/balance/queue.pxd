@@ -1,8 +1,9 @@
 """Exchanges that wait until an upstream has room: first come, first served over all engines, under the upstream's lock.
 
-Who leaves a server wakes the first; the woken one picks for itself, and if somebody else was faster it goes back to the front. One that goes
-away after it was woken passes the wake-up on. Whoever joins looks once more: room that came a moment before woke nobody. Room that comes by
-other ways (a server that returned, a limit that grew) is told of by queue_more: then each who finds some wakes the next, until one finds none.
+Who leaves a server wakes the first; the woken one picks for itself, and if somebody else was faster it goes back to the front. One that
+goes away after it was woken passes the wake-up on. Whoever joins looks once more: room that came a moment before woke nobody. Room that
+comes by other ways (a server that returned, a limit that grew) is told of by queue_more: then each who finds some wakes the next, until one
+finds none.
 """
 from libc.stdint cimport int64_t
 from proxyd_ext.balance.pool cimport UpstreamData, Waiter

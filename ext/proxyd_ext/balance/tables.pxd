@@ -19,6 +19,7 @@ ctypedef struct Member:
     int32_t max_requests      # 0: no limit
     int32_t tier
     bint local
+    bint usable               # as the pool found it when it was built
     Slice sticky_id           # value of the cookie that stands for it
 
 
@@ -49,6 +50,7 @@ cdef bint build_sequence(const Member* members, Level* level) noexcept nogil
 cdef bint build_alias(const Member* members, Level* level) noexcept nogil
 cdef bint build_ring(const Member* members, Level* level) noexcept nogil
 cdef bint build_maglev(const Member* members, Level* level) noexcept nogil
+cdef void level_strip(Level* level) noexcept nogil     # free the tables; who is in it remains
 cdef void level_free(Level* level) noexcept nogil
 
 

@@ -16,12 +16,19 @@ cdef uint32_t[4] _PRIMES = [65537, 655373, 1000003, 6553733]
 
 cdef void level_free(Level* level) noexcept nogil:
     free(level.active)
+    level_strip(level)
+
+
+cdef void level_strip(Level* level) noexcept nogil:
     free(level.sequence)
     free(level.alias_below)
     free(level.alias_other)
     free(level.ring)
     free(level.ring_top)
     free(level.maglev)
+    level.sequence = level.alias_other = level.maglev = NULL
+    level.alias_below = level.ring_top = NULL
+    level.ring = NULL
 
 
 # ---- round robin ----

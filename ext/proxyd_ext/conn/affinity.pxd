@@ -13,5 +13,7 @@ cdef enum:
 cdef Target* affinity_branch(Exchange* exchange, const Head* head) noexcept nogil
 # Note what the request brings for the balancer of its upstream: key, sticky cookie.  Values point into the head.
 cdef void affinity_read(Exchange* exchange, const Head* head) noexcept nogil
+# The same for another upstream, when the client's own head is long gone: from the head as it is sent.
+cdef void affinity_again(Exchange* exchange) noexcept nogil
 # The Set-Cookie lines that the answer `head` gets from us, into COOKIES_ROOM bytes; their size.
 cdef uint32_t affinity_lines(const Exchange* exchange, const Head* head, uint8_t* out) noexcept nogil

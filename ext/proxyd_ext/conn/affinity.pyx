@@ -9,14 +9,20 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy
 from proxyd_ext.balance.pool cimport STICKY_ID_MAX
 from proxyd_ext.conn.key cimport request_key
-from proxyd_ext.conn.model cimport EX_FAILED_OVER, EX_SET_PIN, EX_STICKY_KEY
+from proxyd_ext.conn.model cimport Context, EX_FAILED_OVER, EX_SET_PIN, EX_STICKY_KEY
 from proxyd_ext.core.hash cimport crc32_update, mix64, random_next
 from proxyd_ext.core.slice cimport Slice, slice_empty, slice_equals
 from proxyd_ext.http1.fields cimport cookie_value, field_from_last
-from proxyd_ext.http1.head cimport Field
+from proxyd_ext.http1.head cimport Field, HeadLimits, MAX_FIELDS, parse_request_head
 from proxyd_ext.snapshot.compile cimport (
     CompiledRoute, CompiledUpstream, SPLIT_COOKIE, SPLIT_NONE, STICKY_APP_COOKIE, STICKY_COOKIE, STICKY_KEY,
 )
+
+
+cdef HeadLimits _sent_limits
+_sent_limits.head_size = 262144
+_sent_limits.uri_length = 262144
+_sent_limits.field_count = MAX_FIELDS
 
 
 cdef Target* _branch_at(CompiledRoute* route, uint64_t draw) noexcept nogil:
@@ -57,6 +63,20 @@ cdef void affinity_read(Exchange* exchange, const Head* head) noexcept nogil:
         exchange.sticky = cookie_value(head, upstream.sticky_name)
         if exchange.sticky.size > STICKY_ID_MAX:
             exchange.sticky = slice_empty()
+
+
+cdef void affinity_again(Exchange* exchange) noexcept nogil:
+    cdef Context* context = exchange.context
+    cdef size_t scanned = 0
+    exchange.key = 0
+    exchange.sticky = slice_empty()
+    exchange.flags &= ~<uint32_t>EX_STICKY_KEY
+    if not exchange.upstream.keyed:
+        return
+    if parse_request_head(exchange.request.data + exchange.request_start, exchange.request.end - exchange.request_start, &scanned,
+                          &_sent_limits, &context.head) > 0:     # rewriting may have put it over the bound of fields
+        affinity_read(exchange, &context.head)
+    exchange.sticky = slice_empty()
 
 
 cdef bint _sets_cookie(const Head* head, Slice name) noexcept nogil:
@@ -100,6 +120,8 @@ cdef uint32_t affinity_lines(const Exchange* exchange, const Head* head, uint8_t
     cdef CompiledUpstream* upstream = exchange.upstream
     cdef uint8_t* at = out
     cdef Slice id
+    if exchange.flags & EX_FAILED_OVER:
+        return 0              # the client's own upstream will be back: it keeps what it has
     if upstream.sticky == STICKY_COOKIE or upstream.sticky == STICKY_APP_COOKIE:
         id = exchange.pool.members[exchange.member].sticky_id
         if upstream.sticky == STICKY_COOKIE:
@@ -107,6 +129,6 @@ cdef uint32_t affinity_lines(const Exchange* exchange, const Head* head, uint8_t
                 at = _line(at, upstream.sticky_name, id, upstream.sticky_attributes)
         elif id.size and _sets_cookie(head, upstream.sticky_follows):     # renewed with it, so that both live equally long
             at = _line(at, upstream.sticky_name, id, upstream.sticky_attributes)
-    if exchange.flags & EX_SET_PIN and not exchange.flags & EX_FAILED_OVER and upstream.name.size < 256:
+    if exchange.flags & EX_SET_PIN and upstream.name.size < 256:
         at = _line(at, exchange.route.split_name, upstream.name, exchange.route.split_attributes)
     return <uint32_t>(at - out)

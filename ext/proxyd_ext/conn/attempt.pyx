@@ -57,8 +57,8 @@ cdef bint attempt_failover(const Exchange* exchange, uint32_t when, bint no_serv
     failover = &exchange.route.failover
     if not failover.active:
         return False
-    if no_server:
-        return failover.no_server
+    if no_server and failover.no_server:
+        return True
     return when & failover.when != 0 or (status != 0 and status_in(&failover.statuses, status))
 
 

@@ -19,7 +19,7 @@ from proxyd_ext.balance.pool cimport (
 )
 from proxyd_ext.balance.queue cimport queue_found
 from proxyd_ext.balance.server cimport server_drop, server_hold
-from proxyd_ext.conn.affinity cimport COOKIES_ROOM, affinity_branch, affinity_lines, affinity_read
+from proxyd_ext.conn.affinity cimport COOKIES_ROOM, affinity_again, affinity_branch, affinity_lines, affinity_read
 from proxyd_ext.conn.answer cimport answer_fault, answer_fixed, answer_instead, answer_options, answer_redirect, answer_with, wanted_form
 from proxyd_ext.conn.attempt cimport (
     RETRY_OTHER, RETRY_SAME, attempt_after_fault, attempt_after_status, attempt_backoff_ms, attempt_failover, attempt_give_budget,
@@ -53,7 +53,8 @@ from proxyd_ext.core.fault cimport (
     FAULT_BODY_TOO_LARGE, FAULT_CIRCUIT_OPEN, FAULT_CLIENT_CLOSED, FAULT_CONSULT_FULL, FAULT_FD_EXHAUSTED,
     FAULT_HEAD_REWRITE_TOO_LARGE, FAULT_HOST_INVALID,
     FAULT_LOOP, FAULT_MEMORY, FAULT_METHOD_REFUSED, FAULT_NONE, FAULT_NO_ROUTE, FAULT_NO_SERVER, FAULT_PATH_INVALID, FAULT_QUEUE_FULL,
-    FAULT_QUEUE_TIMEOUT, FAULT_RETRY_IF_REUSED, FAULT_SOURCE_UPSTREAM, FAULT_UPGRADE_UNEXPECTED, FAULT_UPSTREAM_HEAD_TOO_LARGE,
+    FAULT_QUEUE_TIMEOUT, FAULT_RETRY_IF_REUSED, FAULT_SOURCE_UPSTREAM, FAULT_TOTAL_TIMEOUT, FAULT_UPGRADE_UNEXPECTED,
+    FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT, FAULT_UPSTREAM_HEAD_TOO_LARGE,
     FAULT_URI_TOO_LONG, FaultInfo, fault_info,
 )
 from proxyd_ext.core.hash cimport random_next
@@ -217,6 +218,11 @@ cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nog
     return exchange
 
 
+cdef inline bint _idempotent(uint8_t method) noexcept nogil:
+    """RFC 9110 §9.2.2."""
+    return method == METHOD_GET or method == METHOD_HEAD or method == METHOD_PUT or method == METHOD_DELETE or method == METHOD_OPTIONS
+
+
 cdef void exchange_begin(ClientConn* client, CompiledListener* settings, int size) noexcept nogil:
     cdef Context* context = client.context
     cdef Head* head = &context.head
@@ -244,8 +250,7 @@ cdef void exchange_begin(ClientConn* client, CompiledListener* settings, int siz
         exchange.flags |= EX_CLIENT_CLOSE | EX_LAST_REQUEST
     elif context.draining or client.local.leaving:
         exchange.flags |= EX_CLIENT_CLOSE
-    if head.method == METHOD_GET or head.method == METHOD_HEAD or head.method == METHOD_PUT or head.method == METHOD_DELETE or \
-            head.method == METHOD_OPTIONS:
+    if _idempotent(head.method):
         exchange.flags |= EX_IDEMPOTENT
     if head.flags & HEAD_UPGRADE_WEBSOCKET and head.method == METHOD_GET and head.body == BODY_NONE:
         exchange.flags |= EX_UPGRADE
@@ -619,7 +624,13 @@ cdef void _queued(Exchange* exchange) noexcept nogil:
 
 cdef void exchange_woken(Exchange* exchange) noexcept nogil:
     """Somebody left a server."""
-    cdef int32_t member = _choose(exchange, True)
+    cdef int32_t member
+    if not _admitted(exchange):      # the circuit has opened since
+        _queued(exchange)
+        wait_end(exchange)
+        _no_server(exchange, FAULT_CIRCUIT_OPEN)
+        return
+    member = _choose(exchange, True)
     if member == PICK_FULL:
         wait_again(exchange)
         if load_i64(&exchange.upstream.state.waiting) == 1:
@@ -651,10 +662,13 @@ cdef void _no_server(Exchange* exchange, int fault) noexcept nogil:
 cdef void _fail_over(Exchange* exchange, int fault) noexcept nogil:
     attempt_give_budget(exchange)
     exchange.flags |= EX_FAILED_OVER
-    exchange.flags &= ~<uint32_t>(EX_STICKY_KEY | EX_SET_PIN)
-    exchange.sticky = slice_empty()
     exchange.target = &exchange.route.failover.target
     exchange.upstream = exchange.target.upstream
+    affinity_again(exchange)
+    if not exchange.target.retry.idempotency_key and not _idempotent(exchange.method):
+        exchange.flags &= ~<uint32_t>EX_IDEMPOTENT
+    exchange.server = NULL    # of the other upstream
+    exchange.member = -1
     exchange.tried.count = 0
     exchange.retries = 0
     exchange.retry_why = 0
@@ -857,7 +871,8 @@ cdef int32_t _choose_beside(Exchange* exchange) noexcept nogil:
 
 cdef void exchange_hedge(Exchange* exchange) noexcept nogil:
     """The answer takes long: ask another server as well. The first answer wins; the other try is dropped."""
-    if exchange.origin == NULL or exchange.rival.origin != NULL or exchange.tried.count == TRIED_MAX or not attempt_take_budget(exchange):
+    if (exchange.origin == NULL or exchange.rival.origin != NULL or exchange.tried.count == TRIED_MAX
+            or load_int(&exchange.upstream.state.circuit) != CIRCUIT_CLOSED or not attempt_take_budget(exchange)):
         return
     exchange.hedges += 1
     if _choose_beside(exchange) < 0:
@@ -1195,7 +1210,8 @@ cdef inline void _give_probe(Exchange* exchange) noexcept nogil:
     """A probe that told nothing is given back."""
     if exchange.flags & EX_PROBE:
         exchange.flags &= ~<uint32_t>EX_PROBE
-        fetch_add_i64(&exchange.upstream.state.probes_left, 1)
+        if load_i64(&exchange.upstream.state.probes_left) < load_i64(&exchange.upstream.state.probes):    # not one of an earlier trial
+            fetch_add_i64(&exchange.upstream.state.probes_left, 1)
 
 
 cdef void _leave_origin(Exchange* exchange, bint keep) noexcept nogil:
@@ -1234,6 +1250,8 @@ cdef void _log(Exchange* exchange) noexcept nogil:
     cdef ClientConn* client = exchange.client
     cdef SnapshotData* snapshot = exchange.snapshot
     _enter(exchange, PHASE_LOG)
+    if exchange.pausing == PAUSE_QUEUE:
+        _queued(exchange)
     record_exchange(exchange)
     _enter(exchange, PHASE_DONE)
     timer_remove(&context.timers, &exchange.total)
@@ -1282,9 +1300,14 @@ cdef void exchange_fail(Exchange* exchange, int fault) noexcept nogil:
         return
     retry = attempt_after_fault(exchange, info)
     repeatable = attempt_repeatable(exchange)
-    if exchange.member >= 0 and exchange.flags & EX_IN_FLIGHT and info.source == FAULT_SOURCE_UPSTREAM and not _is_race(exchange, info):
-        record_try(exchange, fault)
-        _count_failure(exchange)
+    if exchange.member >= 0 and exchange.flags & EX_IN_FLIGHT:
+        if fault == FAULT_TOTAL_TIMEOUT and exchange.flags & EX_REQUEST_DONE and exchange.sent_us > 0:
+            # The client's time is up, and the server is who used it: its own time might be so long that it never failed.
+            record_try(exchange, FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT)
+            _count_failure(exchange)
+        elif info.source == FAULT_SOURCE_UPSTREAM and not _is_race(exchange, info):
+            record_try(exchange, fault)
+            _count_failure(exchange)
     if retry == RETRY_SAME:
         exchange.retry_why = <uint16_t>fault
         exchange.flags |= EX_FRESH

@@ -15,9 +15,9 @@ from proxyd_ext.balance.pool cimport (
     BALANCE_EWMA, CIRCUIT_CLOSED, MirrorCounts, UpstreamData, UpstreamLocal, pool_pin, pool_unpin,
 )
 from proxyd_ext.balance.server cimport ServerLocal, server_drop, server_hold
-from proxyd_ext.conn.key cimport request_key
+from proxyd_ext.conn.affinity cimport affinity_again
 from proxyd_ext.conn.model cimport (
-    EX_REPLAYABLE, EX_REQUEST_DONE, EX_UPGRADE, MirrorCopy, ORIGIN_BODY, ORIGIN_CONNECTING, ORIGIN_WAITING, OriginConn,
+    EX_REPLAYABLE, EX_REQUEST_DONE, EX_STICKY_KEY, EX_UPGRADE, MirrorCopy, ORIGIN_BODY, ORIGIN_CONNECTING, ORIGIN_WAITING, OriginConn,
     context_timers_needed,
 )
 from proxyd_ext.conn.pin cimport snapshot_hold, snapshot_release
@@ -53,10 +53,6 @@ cdef enum:
     ANSWER_MAX = 4 << 20          # bytes of an answer's body that are read, to keep the connection; one with more is closed
     INTERIMS_MAX = 32             # 1xx answers to one request
 
-cdef HeadLimits _request_limits
-_request_limits.head_size = 262144
-_request_limits.uri_length = 262144
-_request_limits.field_count = MAX_FIELDS
 cdef HeadLimits _answer_limits
 _answer_limits.head_size = ANSWER_HEAD_MAX
 _answer_limits.uri_length = 0
@@ -122,21 +118,15 @@ cdef bint _new(Exchange* exchange, CompiledMirror* mirror, MirrorCounts* counts)
 
 
 cdef void _find_key(MirrorCopy* copy, Exchange* exchange) noexcept nogil:
-    """What the mirror's balancer hashes, from the head as it was sent: the client's own is long gone."""
-    cdef Context* context = exchange.context
-    cdef Buffer* request = exchange.request
-    cdef size_t scanned = 0
-    cdef bint found = False
+    """What the mirror's balancer hashes."""
     copy.key = 0
     copy.by_key = False
     if not copy.mirror.upstream.keyed:
         return
     exchange.upstream = copy.mirror.upstream   # the exchange is over: nobody asks for its own any more
-    if parse_request_head(request.data + exchange.request_start, request.end - exchange.request_start, &scanned, &_request_limits,
-                          &context.head) <= 0:
-        return                # rewriting has put it over the bound of fields
-    copy.key = request_key(exchange, &context.head, &found)
-    copy.by_key = found and copy.mirror.upstream.sticky == STICKY_KEY
+    affinity_again(exchange)
+    copy.key = exchange.key
+    copy.by_key = (exchange.flags & EX_STICKY_KEY) != 0
 
 
 cdef MirrorCopy* _take_new(Context* context) noexcept nogil:

@@ -396,6 +396,7 @@ cdef class Engine:
 
     def __dealloc__(self):
         cdef EventNode* node
+        cdef EventNode* following
         if self.core == NULL:
             return
         mirrors_abort(&self.core.context)
@@ -403,9 +404,10 @@ cdef class Engine:
         poller_reap(&self.core.context.poller)
         node = events_take(&self.core.events)
         while node != NULL:
+            following = node.next     # the node is part of the server
             if node.kind == EVENT_EJECTED:
                 server_drop(<ServerData*>node.subject)
-            node = node.next
+            node = following
         poller_destroy(&self.core.context.poller)
         if self.core.door_fd >= 0:
             close(self.core.door_fd)

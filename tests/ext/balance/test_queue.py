@@ -173,3 +173,14 @@ def test_under_load_over_two_engines(threaded: Rig) -> None:
             assert client.response().status == 200
     assert most <= 3     # a third may be counted in for the moment in which it is refused
     assert len(origin.requests) == 120
+
+
+def test_a_circuit_that_opens_while_others_wait(clocked: Rig) -> None:
+    origin = clocked.origin()
+    serve(clocked, origin)
+    clients = ask(clocked, 2)
+    clocked.states["app"].set_circuit("open")
+    origin.asked()[0].send(OK)
+    assert clients[0].response().status == 200
+    response = clients[1].response()
+    assert (response.status, response.field("proxy-status")) == (503, 'proxyd; error=destination_unavailable; details="circuit_open"')

@@ -282,18 +282,49 @@ def failing(rig: Rig) -> Origin:
     return origin
 
 
+@pytest.mark.parametrize("attempts", [0, 2])
 @pytest.mark.parametrize(("settings", "taken"), [
     ({}, True), ({"no_server": False}, True), ({"no_server": False, "connect_failure": False}, False),
 ])
-def test_failover_when_nobody_can_be_reached(rig: Rig, settings: dict[str, Any], taken: bool) -> None:
+def test_failover_when_nobody_can_be_reached(rig: Rig, settings: dict[str, Any], taken: bool, attempts: int) -> None:
     spare = rig.origin().serve()
     app, other = rig.upstream(failing(rig)), rig.upstream(spare, name="spare")
-    action = ProxyAction([TargetSpec(0, retry=RetrySpec(attempts=0))], failover=FailoverSpec(TargetSpec(1), **settings))
+    action = ProxyAction([TargetSpec(0, retry=RetrySpec(attempts=attempts))], failover=FailoverSpec(TargetSpec(1), **settings))
     rig.publish([RouteSpec("all", action)], [app, other])
     client = rig.connect()
     client.send(post("/", b"body"))
     response = client.response()
     assert (response.status, spare.requests != []) == ((200, True) if taken else (502, False))
+
+
+@pytest.mark.parametrize("balance", ["hash", "maglev"])
+def test_failover_to_an_upstream_that_hashes(rig: Rig, balance: str) -> None:
+    """The key is that of its own config, although the first upstream has none."""
+    spares = [rig.origin().serve() for _ in range(4)]
+    app = rig.upstream(failing(rig))
+    other = rig.upstream(*spares, name="spare", balance=balance, hash_key="header", hash_name="X-User")
+    rig.publish([RouteSpec("all", ProxyAction([TargetSpec(0)], failover=FailoverSpec(TargetSpec(1))))], [app, other])
+    client = rig.connect()
+    homes = {}
+    for user in list(map(str, range(40))) * 2:
+        client.send(get("/", f"X-User: {user}"))
+        body = client.response().body
+        assert homes.setdefault(user, body) == body
+    assert len(set(homes.values())) == 4
+
+
+def test_a_total_timeout_is_the_servers_failure(clocked: Rig) -> None:
+    """One that takes requests and never answers within the client's time is ejected, though its own time is not up."""
+    silent, good = clocked.origin(), clocked.origin().serve()
+    clocked.serve(silent, good, action={"total_ms": 1_000, "first_byte_ms": 30_000}, upstream={"passive_failures": 2})
+    client = clocked.connect()
+    for _ in range(4):
+        client.send(get())
+        clocked.settle()
+        clocked.advance(1_000)
+        client.response()
+    assert clocked.of(silent)["errors"] == {"first_byte_timeout": 2}
+    assert clocked.event("ejected")[1] == silent.label
 
 
 def test_failover_by_status(rig: Rig) -> None:

@@ -186,3 +186,16 @@ def test_a_status_that_is_retried_loses_to_the_other_try(clocked: Rig) -> None:
     slow.send(OK)
     assert client.response().body == b"ok"
     at_rest(clocked)
+
+
+def test_no_hedge_while_the_circuit_is_not_closed(clocked: Rig) -> None:
+    first, second = hedged(clocked)
+    client = clocked.connect()
+    client.send(get())
+    slow, _ = first.asked()
+    clocked.states["app"].set_circuit("open")
+    clocked.settle()
+    clocked.advance(100)
+    assert not second.waiting()
+    slow.send(OK)
+    assert client.response().body == b"ok"
