@@ -17,7 +17,7 @@ class Adaptive(Model):
     min: Annotated[Integer, Field(ge=1, le=1_000_000)] = Field(10, description="The limit never falls below this.")
     max: Annotated[Integer, Field(ge=1, le=1_000_000)] = Field(1000, description="Nor rises above this.")
     tolerance: Annotated[Factor, Within("1", "10")] = Field(
-        Factor("2"), description="Response times up to so many times the shortest ones count as without queueing."
+        Factor("2"), description="Response times up to so many times the usual ones count as without queueing."
     )
 
     @model_validator(mode="after")

@@ -115,7 +115,10 @@ class Retry(Model):
         Backoff(), description="How long to wait before a retry; or `none`.", examples=[{"base": "2s", "factor": 2, "max": "8s"}]
     )
     retry_after: Annotated[Duration, Within("1ms", "10m", off=True)] = Field(
-        Duration("2s"), description="The longest Retry-After that is waited for; an answer that asks for more is passed on."
+        Duration("2s"),
+        description=(
+            "The longest Retry-After that is waited for when no other server can be asked; an answer that asks for more is passed on."
+        ),
     )
     idempotency_key: Flag = Field(False, description="A request with the field Idempotency-Key counts as idempotent, whatever its method.")
 

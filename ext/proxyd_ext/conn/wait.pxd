@@ -2,9 +2,8 @@
 come back by the wake-ups door (design.md §2.5).
 
 A waiting exchange holds a slot. The slot carries the nodes of both doors, so neither can refuse: what is bounded is the number of slots.
-Whoever wakes
-names (slot, generation); the slot's memory lives as long as its engine, so a late wake-up finds a newer generation, is dropped, and
-counted.
+The slot's memory lives as long as its engine. The answer to a consult names (slot, generation): a late one finds a newer generation, is
+dropped, and counted. A wake-up for room only says that the slot may look again; one that comes late finds nobody who was granted room.
 """
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 from proxyd_ext.conn.model cimport Context, Exchange, WaitSlot

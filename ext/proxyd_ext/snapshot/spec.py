@@ -88,7 +88,7 @@ class RetrySpec:
     factor_percent: int = 200  # each further wait is that much of the one before
     backoff_max_ms: int = 250
     jitter: bool = True        # full: uniform between 0 and the wait; False: the wait itself
-    retry_after_max_ms: int = 0    # a Retry-After up to this is waited for; above it the answer is passed on
+    retry_after_max_ms: int = 0    # with nobody else to ask, a Retry-After up to this is waited for; above it the answer is passed on
     budget_percent: int = 20   # retries in flight, of the exchanges that are on the upstream
     budget_min: int = 3        # but so many may always
 
