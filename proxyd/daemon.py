@@ -25,10 +25,10 @@ from proxyd.clock import Clock, SystemClock
 from proxyd.diagnostics import Diagnostic
 from proxyd.discovery.names import Names
 from proxyd.discovery.resolver import AresResolver, Resolver
-from proxyd.ejections import Ejections
 from proxyd.engines import Callbacks, EngineSet
 from proxyd.files import allow_many_files
 from proxyd.governor.governor import Governors
+from proxyd.health.ejections import Ejections
 from proxyd.health.monitor import HealthMonitor
 from proxyd.health.passive import Outliers
 from proxyd.loading import Loaded, load_given, load_path

@@ -20,10 +20,10 @@ from proxyd.clock import Clock
 from proxyd.config.address import BindAddress
 from proxyd.diagnostics import Diagnostic
 from proxyd.discovery.names import Names
-from proxyd.ejections import Ejections
 from proxyd.engines import EngineSet
 from proxyd.governor.governor import Governed, Governors
 from proxyd.health.check import Address
+from proxyd.health.ejections import Ejections
 from proxyd.health.monitor import HealthMonitor, Wanted
 from proxyd.health.passive import Judged, Outliers
 from proxyd.logs import AccessSink

@@ -12,7 +12,7 @@ from proxyd.health.expect import Test
 from proxyd.health.outliers import Latency, OutlierPolicy, SuccessRate
 
 if TYPE_CHECKING:
-    from proxyd.config.checks import Active
+    from proxyd.config.active import Active
     from proxyd.config.circuit import Circuit
     from proxyd.config.health import Passive
     from proxyd.config.model import Config

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxyd.discovery.names import Names
-from proxyd.ejections import Ejections
 from proxyd.governor.governor import Governors
+from proxyd.health.ejections import Ejections
 from proxyd.health.monitor import HealthMonitor
 from proxyd.overrides import Overrides
 from proxyd.since import Since

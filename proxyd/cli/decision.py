@@ -84,12 +84,17 @@ def balancer_words(balancer: dict[str, Any]) -> list[str]:
     return found + ([f"the circuit is {balancer['circuit'].replace('_', ' ')}"] if balancer["circuit"] != "closed" else [])
 
 
+def duration(seconds: float) -> str:
+    """`12.3 ms`, `1.20 s`."""
+    return f"{seconds:.2f} s" if seconds >= 0.9995 else f"{seconds * 1000:.3g} ms"
+
+
 def load(server: dict[str, Any]) -> str:
     """`3 in flight of 10, 12 ms, counts 1.3`: what a balancer weighs."""
     bound = f" of {server['max_requests']}" if server["max_requests"] else ""
     words = [f"{server['in_flight']} in flight{bound}"] if server["in_flight"] or bound else []
     if server["latency_seconds"]:
-        words.append(f"{server['latency_seconds'] * 1000:.3g} ms")
+        words.append(duration(server["latency_seconds"]))
     counted = server["effective_weight"]
     if counted == 0:
         words += ["not drawn from"] if server["state"] == "up" else []

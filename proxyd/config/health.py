@@ -6,8 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from proxyd.config.active import Active, expand_active, expand_one
 from proxyd.config.base import NONE, NONE_OR_ON, STRING, Model, Short
-from proxyd.config.checks import Active, expand_active, expand_one
 from proxyd.config.factor import Factor
 from proxyd.config.text import Count, Flag, Integer
 from proxyd.config.units import Duration, Percent, Within

@@ -12,11 +12,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
+from proxyd.config.active import Active, Tcp
 from proxyd.config.address import Address, BindAddress
 from proxyd.config.balance import Balance, Zones
 from proxyd.config.base import NONE, ONE_OR_MORE, SHORT_FORM, STRING, Described, Model, Short
 from proxyd.config.branches import Failover, Mirror, Pin
-from proxyd.config.checks import Active, Tcp
 from proxyd.config.circuit import Adaptive, Circuit
 from proxyd.config.error_pages import ErrorPage, PageFile
 from proxyd.config.headers import HeaderChanges, Headers

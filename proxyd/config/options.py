@@ -12,10 +12,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, PlainValidator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from proxyd.config.active import check_content
 from proxyd.config.address import Address, BindAddress, check_network
 from proxyd.config.base import Described, Model, Short
 from proxyd.config.canonical import canonical
-from proxyd.config.checks import check_content
 from proxyd.config.cookies import check_cookie_domain, check_cookie_name, check_cookie_path
 from proxyd.config.error_pages import check_file
 from proxyd.config.factor import Factor

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from statistics import fmean, median, pstdev
 from typing import Any
 
-from proxyd.ejections import OutlierKind
+from proxyd.health.ejections import OutlierKind
 
 DEVIATION_MIN = 0.01
 

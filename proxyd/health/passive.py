@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from proxyd.clock import Clock
-from proxyd.ejections import Ejectable, Ejections
+from proxyd.health.ejections import Ejectable, Ejections
 from proxyd.health.outliers import OutlierPolicy, Totals, find_outliers, totals_of
 from proxyd.tasks import Tasks
 

@@ -135,7 +135,9 @@ def _rewrite(route: Route) -> RewriteSpec | None:
 
 def _hedge(hedge: Hedge) -> HedgeSpec:
     """A percentile is measured while proxyd runs: the control plane tells the upstream what it is (`set_hedge_ms`)."""
-    return HedgeSpec(int(hedge.after) if isinstance(hedge.after, Duration) else 0, hedge.max)
+    if isinstance(hedge.after, Duration):
+        return HedgeSpec(int(hedge.after), hedge.max)
+    return HedgeSpec(0, hedge.max, int(hedge.after.removeprefix("p")))
 
 
 def _action(config: Config, route: Route, index: dict[str, int]) -> Action:

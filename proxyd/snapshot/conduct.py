@@ -82,7 +82,7 @@ def mirror_text(mirror: MirrorSpec, upstreams: Sequence[UpstreamSpec]) -> str:
 
 
 def hedge_text(hedge: HedgeSpec) -> str:
-    after = ms(hedge.after_ms) if hedge.after_ms else "the percentile of the times that answers took lately"
+    after = ms(hedge.after_ms) if hedge.after_ms else f"the time within which {hedge.percentile}% of the answers came lately"
     return f"{hedge.max} more {'try' if hedge.max == 1 else 'tries'} beside the first after {after}; the first answer wins"
 
 

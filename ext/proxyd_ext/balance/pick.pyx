@@ -148,9 +148,9 @@ cdef int32_t _walk(Search* search, uint32_t start, int32_t least) noexcept nogil
 
 cdef int32_t _ring(Search* search) noexcept nogil:
     cdef const Level* level = search.level
-    cdef uint32_t at = ring_find(level, <uint32_t>search.input.key), step
+    cdef uint32_t at = ring_find(level, <uint32_t>search.input.key), _step
     cdef int32_t number, least = -1
-    for step in range(min(level.ring_size, <uint32_t>(RING_STEPS + level.count))):
+    for _step in range(min(level.ring_size, <uint32_t>(RING_STEPS + level.count))):
         number = level.ring[at].member
         if _fits(search, number):
             if _within_bound(search, number):

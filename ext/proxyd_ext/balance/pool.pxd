@@ -105,6 +105,7 @@ ctypedef struct PoolData:
     int balance               # BALANCE_*
     bint ignore_health        # panic, or fail_open with all down
     bint panic
+    bint stripped             # its tables were freed, because nobody could pick from it any more
     bint ramping              # some member is in slow start
     bint limited              # some member has max_requests
     int64_t bounded_load      # percent; 0: no bound
@@ -145,6 +146,7 @@ cdef class Pool:
     cdef list _servers        # handles, which keep the servers alive
     cdef int _add_levels(self, int64_t now_ms) except -1
     cdef Level* _new_level(self) except NULL
+    cdef int _build(self) except -1
 
 
 cdef class UpstreamState:
@@ -152,5 +154,8 @@ cdef class UpstreamState:
     cdef readonly str name
     cdef readonly Pool pool   # current; None before the first
     cdef list _retired        # pools that some engine may still use
+    cdef long long _most      # of the config
+    cdef long long _adaptive
+    cdef void _apply_limits(self) noexcept
     cdef int _swap(self, PoolData* pool) except -1
     cdef void _look_for_room(self) noexcept

@@ -83,6 +83,7 @@ cdef bint _build_level(PoolData* pool, Level* level, bint ring) noexcept nogil:
     cdef int32_t i
     cdef int balance = pool.balance
     INVARIANT(level.count > 0)
+    level.total_share = 0
     for i in range(level.count):
         level.total_share += pool.members[level.active[i]].share
     if balance == BALANCE_ROUND_ROBIN and not build_sequence(pool.members, level):
@@ -105,7 +106,7 @@ cdef class Pool:
         cdef PoolData* data
         cdef int64_t now_ms = server_clock_ms(), slow_start_ms = spec.slow_start_ms
         cdef int32_t i
-        cdef bint ring = spec.sticky is not None and spec.sticky.kind == "key", ok = True
+        cdef bint ring = spec.sticky is not None and spec.sticky.kind == "key"
         self.spec = spec
         self.data = data = <PoolData*>calloc(1, sizeof(PoolData))
         if data == NULL:
@@ -153,11 +154,20 @@ cdef class Pool:
         _weigh(data, slow_start_ms, now_ms)
         self._decide(now_ms)
         self._add_levels(now_ms)
+        self._build()
+
+    cdef int _build(self) except -1:
+        """The tables of every level."""
+        cdef PoolData* data = self.data
+        cdef bint ring = self.spec.sticky is not None and self.spec.sticky.kind == "key", ok = True
+        cdef int32_t i
         with nogil:
             for i in range(data.level_count):
                 ok = ok and _build_level(data, &data.levels[i], ring)
         if not ok:
             raise MemoryError
+        data.stripped = False
+        return 0
 
     def __dealloc__(self):
         cdef int i
@@ -397,6 +407,9 @@ cdef class UpstreamState:
             return
         if pool.data.state != self.data:
             raise ValueError(f"a pool of another upstream than {self.name}")
+        if pool.data.stripped:        # it was in use before
+            pool._build()
+        self._retired = [retired for retired in self._retired if retired is not pool]
         self._swap(pool.data)
         if self.pool is not None:
             self._retired.append(self.pool)
@@ -455,13 +468,23 @@ cdef class UpstreamState:
             if looked_at or used:
                 kept.append(pool)
             if not looked_at:
+                pool.data.stripped = True
                 for i in range(pool.data.level_count):
                     level_strip(&pool.data.levels[i])
         self._retired = kept
 
+    def set_max_requests(self, long long most) -> None:
+        """Exchanges at a time on the whole upstream, as the config has it; 0: no limit."""
+        self._most = most
+        self._apply_limits()
+
     def set_limit(self, long long most) -> None:
-        """Exchanges at a time on the whole upstream; 0: no limit."""
-        store_i64(&self.data.limit, most)
+        """The same as an adaptive limit finds it: the lower of both holds; 0: there is none."""
+        self._adaptive = most
+        self._apply_limits()
+
+    cdef void _apply_limits(self) noexcept:
+        store_i64(&self.data.limit, min(self._most, self._adaptive) if self._most and self._adaptive else self._most or self._adaptive)
         self._look_for_room()
 
     def set_circuit(self, str circuit, long long probes = 0) -> None:

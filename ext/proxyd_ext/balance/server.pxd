@@ -17,7 +17,7 @@ cdef enum:
 
 ctypedef struct ServerLocal:
     # One engine's part: written by that engine only.
-    void* idle                # idle origin connections, the last used first (conn/pool)
+    void* idle                # idle origin connections, the last used first (conn/origin)
     int64_t idle_count
     int64_t active_count      # open connections that carry an exchange or are being opened
     uint64_t opened

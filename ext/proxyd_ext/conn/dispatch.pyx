@@ -13,7 +13,7 @@ from proxyd_ext.conn.model cimport (
     CLIENT_BUSY, CLIENT_CLOSING, CLIENT_HEAD, CLIENT_IDLE, CLIENT_LINGER, CLIENT_TUNNEL, ClientConn, EX_CLIENT_CLOSE, EX_REQUEST_DONE,
     EX_RESPONSE_BEGUN, EX_REUSED, Exchange, ORIGIN_BODY, ORIGIN_CONNECTING, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PAUSE_QUEUE,
 )
-from proxyd_ext.conn.pool cimport connect_fault, origin_close
+from proxyd_ext.conn.origin cimport connect_fault, origin_close
 from proxyd_ext.conn.tunnel cimport (
     tunnel_client_drained, tunnel_client_ended, tunnel_from_client, tunnel_from_origin, tunnel_origin_drained, tunnel_origin_ended,
 )

@@ -43,7 +43,7 @@ from proxyd_ext.conn.phases cimport (
     PHASE_FILTER_RESPONSE, PHASE_LOG, PHASE_PICK, PHASE_READ_HEAD, PHASE_READ_RESPONSE, PHASE_ROUTE, PHASE_SEND_REQUEST, phase_next,
 )
 from proxyd_ext.conn.pin cimport snapshot_hold, snapshot_release
-from proxyd_ext.conn.pool cimport origin_close, origin_connect, origin_park, origin_reuse
+from proxyd_ext.conn.origin cimport origin_close, origin_connect, origin_park, origin_reuse
 from proxyd_ext.conn.record cimport record_exchange, record_try
 from proxyd_ext.conn.relay cimport RELAY_BLOCKED, RELAY_DONE, RELAY_MORE, RELAY_SPLICED, finish_until_close, relay_request, relay_response
 from proxyd_ext.conn.tunnel cimport tunnel_from_client, tunnel_from_origin

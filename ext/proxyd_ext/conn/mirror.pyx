@@ -21,7 +21,7 @@ from proxyd_ext.conn.model cimport (
     context_timers_needed,
 )
 from proxyd_ext.conn.pin cimport snapshot_hold, snapshot_release
-from proxyd_ext.conn.pool cimport connect_fault, origin_close, origin_connect, origin_park, origin_reuse
+from proxyd_ext.conn.origin cimport connect_fault, origin_close, origin_connect, origin_park, origin_reuse
 from proxyd_ext.core.buffer cimport Buffer, buffer_free
 from proxyd_ext.core.events cimport EVENT_EJECTED, event_push
 from proxyd_ext.core.fault cimport (
@@ -37,7 +37,7 @@ from proxyd_ext.core.stats cimport count_add, histogram_add
 from proxyd_ext.core.timer cimport TIMER_OFF_MS, timer_init, timer_off, timer_remove, timer_set, timers_reserve
 from proxyd_ext.http1.chunk cimport CHUNK_DONE, CHUNK_TRAILERS, chunk_decode, chunk_start
 from proxyd_ext.http1.head cimport (
-    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, HEAD_KEEP_ALIVE, Head, HeadLimits, MAX_FIELDS, METHOD_HEAD, parse_request_head,
+    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, HEAD_KEEP_ALIVE, Head, HeadLimits, MAX_FIELDS, METHOD_HEAD,
     parse_response_head,
 )
 from proxyd_ext.io.poller cimport (
@@ -45,7 +45,7 @@ from proxyd_ext.io.poller cimport (
     STREAM_SENT,
 )
 from proxyd_ext.io.stream cimport poller_flush, stream_consume, stream_salvage, stream_send_stable, stream_unsent
-from proxyd_ext.snapshot.compile cimport CompiledMirror, STICKY_KEY, SnapshotData
+from proxyd_ext.snapshot.compile cimport CompiledMirror, SnapshotData
 
 cdef enum:
     MILLION = 1000000

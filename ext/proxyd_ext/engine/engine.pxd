@@ -46,7 +46,6 @@ cdef class Engine:
     cdef list _logs           # (generation from which it counts, AccessLog or None): rings that the engine may still write to
     cdef list _published      # snapshots that this engine may still use
     cdef int _engines         # how many there are
-    cdef unsigned long long _used   # generation of the last snapshot whose pools were put in use
     cdef int _join(self, Snapshot snapshot) except -1
     cdef bint _command(self, int kind)
     cdef void _ring_door(self) noexcept

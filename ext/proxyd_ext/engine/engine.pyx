@@ -16,7 +16,7 @@ from proxyd_ext.conn.exchange cimport exchange_answered, exchange_woken
 from proxyd_ext.conn.mirror cimport mirrors_abort, mirrors_begin
 from proxyd_ext.conn.model cimport ClientConn, Context, Exchange, MirrorCopy, OriginConn, WAITS_MAX, WaitSlot
 from proxyd_ext.conn.pin cimport snapshot_hold, snapshot_release
-from proxyd_ext.conn.pool cimport origins_sweep
+from proxyd_ext.conn.origin cimport origins_sweep
 from proxyd_ext.conn.wait cimport Answer, wait_find, wait_wake, wait_woken, waits_destroy, waits_init
 from proxyd_ext.core.buffer cimport buffers_destroy, buffers_init
 from proxyd_ext.core.clock cimport clock_advance, clock_init, clock_read
@@ -490,11 +490,11 @@ cdef class Engine:
                     ok = ok and server_join(data.upstreams[i].pool.members[k].server, engine) != NULL
         if not ok:
             raise MemoryError
-        if snapshot.generation > self._used:
-            self._used = snapshot.generation
+        if not snapshot.in_use:       # another engine's publish must not take back a pool that came after
+            snapshot.in_use = True
             for pool in snapshot.pools:
                 pool.spec.state.use(pool)
-                pool.spec.state.set_limit(pool.spec.max_requests)
+                pool.spec.state.set_max_requests(pool.spec.max_requests)
         return 0
 
     def drain(self) -> None:

@@ -210,6 +210,7 @@ cdef class Snapshot:
     cdef SnapshotData* data
     cdef list _keep           # Python objects that the compiled form points into
     cdef readonly list pools  # Pool of each upstream, in order
+    cdef bint in_use          # its pools have been put in use
     cdef readonly str config_hash
     cdef void _free_route(self, CompiledRoute* route) noexcept
     cdef Slice _cookie_part(self, value) except *

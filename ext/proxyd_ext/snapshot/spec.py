@@ -128,8 +128,9 @@ class FailoverSpec:
 class HedgeSpec:
     """A second try beside the first when that takes long; the first answer wins."""
 
-    after_ms: int = 0          # 0: `UpstreamState.set_hedge_ms` says (a percentile, kept by the control plane)
+    after_ms: int = 0          # 0: `UpstreamState.set_hedge_ms` says (the percentile, kept by the control plane)
     max: int = 1
+    percentile: int = 95       # for people only
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def test_room_that_grows_is_used_at_once(rig: Rig, how: str) -> None:
     state = rig.states["app"]
     rig.until(lambda: (state.stats()["in_flight"], state.stats()["pending"]) == (1, 5), "five wait")
     if how == "limit":
-        state.set_limit(4)
+        state.set_max_requests(4)
     else:
         state.use(Pool(replace(spec, members=[replace(member, max_requests=4) for member in spec.members]), len(rig.engines)))
     rig.until(lambda: (state.stats()["in_flight"], state.stats()["pending"]) == (4, 2), "four are served at a time")
@@ -101,3 +101,21 @@ def test_nobody_is_refused_while_pools_are_swapped(threaded: Rig, balance: str) 
         done.set()
         swapper.join()
     assert seen == {200: 600}
+
+
+@pytest.mark.parametrize("balance", ["round_robin", "least_conn", "p2c", "hash", "maglev"])
+def test_a_pool_that_is_used_again(rig: Rig, balance: str) -> None:
+    """Nobody could pick from it meanwhile, so its tables were let go: they are made anew."""
+    rig.serve(rig.origin().serve(), rig.origin().serve(), upstream={"balance": balance, "sticky": StickySpec("key", hash_key="client.ip")})
+    assert rig.spec is not None
+    spec = rig.spec.upstreams[0]
+    pools = [Pool(spec, len(rig.engines)) for _ in range(2)]
+    client = rig.connect()
+    for turn in range(6):
+        spec.state.use(pools[turn & 1])
+        client.send(get())
+        assert client.response().status == 200
+    for turn in range(6):
+        spec.state.use(pools[turn & 1])
+    client.send(get())
+    assert client.response().status == 200

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from proxyd_ext.balance.pool import UpstreamState
 from proxyd_ext.snapshot.spec import ProxyAction, RouteSpec, TargetSpec
 from tests.support.engine import OK, Rig, get
 from tests.support.wire import Origin, Peer
@@ -184,3 +185,13 @@ def test_a_circuit_that_opens_while_others_wait(clocked: Rig) -> None:
     assert clients[0].response().status == 200
     response = clients[1].response()
     assert (response.status, response.field("proxy-status")) == (503, 'proxyd; error=destination_unavailable; details="circuit_open"')
+
+
+def test_the_lower_of_two_limits_holds(rig: Rig) -> None:
+    """That of the config, and that which adapts; a reload tells the first anew and leaves the other."""
+    origin = rig.origin().serve()
+    state = rig.states.setdefault("app", UpstreamState("app"))
+    for adaptive, most, limit in ((0, 5, 5), (3, 5, 3), (9, 5, 5), (9, 0, 9), (0, 0, 0)):
+        state.set_limit(adaptive)
+        serve(rig, origin, most=0, max_requests=most)
+        assert state.stats()["limit"] == limit

@@ -305,7 +305,7 @@ def test_failover_to_an_upstream_that_hashes(rig: Rig, balance: str) -> None:
     other = rig.upstream(*spares, name="spare", balance=balance, hash_key="header", hash_name="X-User")
     rig.publish([RouteSpec("all", ProxyAction([TargetSpec(0)], failover=FailoverSpec(TargetSpec(1))))], [app, other])
     client = rig.connect()
-    homes = {}
+    homes: dict[str, bytes] = {}
     for user in list(map(str, range(40))) * 2:
         client.send(get("/", f"X-User: {user}"))
         body = client.response().body

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from proxyd.ejections import Ejections
+from proxyd.health.ejections import Ejections
 from proxyd.health.outliers import Latency, OutlierPolicy
 from proxyd.health.passive import Judged, Outliers, out_limit
 from proxyd.tasks import Tasks

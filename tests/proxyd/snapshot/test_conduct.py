@@ -64,7 +64,7 @@ def test_everything_of_a_route() -> None:
     }
     other = ProxyAction((TargetSpec(0),), split=SplitSpec("header", "X-User"), hedge=HedgeSpec(0, 2))
     assert dict(route_facts(other, UPSTREAMS))["pinned"] == "to one upstream by the hash of header X-User"
-    assert "2 more tries beside the first after the percentile" in dict(route_facts(other, UPSTREAMS))["hedge"]
+    assert "2 more tries beside the first after the time within which 95% of the answers" in dict(route_facts(other, UPSTREAMS))["hedge"]
 
 
 @pytest.mark.parametrize(("sticky", "words"), [

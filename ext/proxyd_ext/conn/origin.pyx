@@ -1,5 +1,5 @@
 # cython: cdivision=True
-"""Origin connections (see pool.pxd).
+"""Origin connections (see origin.pxd).
 
 `pool.max` counts idle connections over all engines. A connection in the pool stays in the poller, so an origin that closes it is noticed at
 once

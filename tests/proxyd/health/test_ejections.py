@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from proxyd.ejections import Ejections
+from proxyd.health.ejections import Ejections
 from proxyd.tasks import Tasks
 from tests.support.clock import FakeClock, settle
 from tests.support.ejectable import FakeServer
