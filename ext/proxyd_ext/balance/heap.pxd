@@ -9,6 +9,7 @@ from proxyd_ext.balance.server cimport ServerData
 
 
 cdef enum:
+    KEY_FULL = 0x7FFFFFFFFFFFFFFF     # above every number
     TRIED_MAX = 16            # servers that an exchange remembers having tried; more than retry.attempts can be
 
 
@@ -19,7 +20,7 @@ ctypedef struct Tried:
 
 ctypedef struct HeapPlace:
     # What is compared stands in the heap itself, so that a step looks at neighbouring memory and not at servers.
-    double key                # load by weight, or the order of the config; a full server's is infinite
+    uint64_t key              # bits of a double: load by weight, or the order of the config; KEY_FULL
     uint64_t turn             # virtual time of its next turn among equals
     ServerData* server
 

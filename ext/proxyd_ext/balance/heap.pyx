@@ -4,19 +4,29 @@
 Load by weight is a double: fractions of numbers below 2^26 that are equal give the same double, and such that differ give different ones,
 so the order is that of the cross-multiplied integers.
 """
-from libc.math cimport INFINITY
 from libc.stdlib cimport free, realloc
 from proxyd_ext.balance.server cimport DOWN_OPERATOR, server_usable
-from proxyd_ext.core.shim cimport load_i64, load_int
+from proxyd_ext.core.shim cimport double_bits, less_pair, load_i64, load_int
 
 cdef enum:
     WAYS = 4
+    TURN_BITS = 40            # of the virtual time between two turns of a server of weight 1
+    TURNS_MAX_BITS = 60
     FRONTIER = 128            # places that a search keeps open: about forty servers that do not fit; then all are looked at
 
 
 cdef inline uint64_t _turn(const ServerData* server) noexcept nogil:
     """Virtual time between two turns of the server."""
-    return (<uint64_t>1 << 40) // <uint64_t>server.heap_weight
+    return (<uint64_t>1 << TURN_BITS) // <uint64_t>server.heap_weight
+
+
+cdef void _begin_anew(Heap* heap) noexcept nogil:
+    """Virtual time has come far: what counts are differences, so all of it goes back by as much, once in millions of turns."""
+    cdef uint64_t behind = heap.turn
+    cdef int32_t i
+    for i in range(heap.size):
+        heap.at[i].turn = heap.at[i].turn - behind if heap.at[i].turn > behind else 0
+    heap.turn = 0
 
 
 cdef bint heap_reserve(Heap* heap, int32_t count) noexcept nogil:
@@ -38,11 +48,7 @@ cdef void heap_destroy(Heap* heap) noexcept nogil:
 
 
 cdef inline bint _before(const HeapPlace* a, const HeapPlace* b) noexcept nogil:
-    if a.key != b.key:
-        return a.key < b.key
-    if a.turn != b.turn:
-        return a.turn < b.turn
-    return a.server.heap_order < b.server.heap_order
+    return less_pair(a.key, a.turn, b.key, b.turn)
 
 
 cdef inline void _put(Heap* heap, int32_t at, HeapPlace place) noexcept nogil:
@@ -63,28 +69,41 @@ cdef void _rise(Heap* heap, int32_t at) noexcept nogil:
 
 
 cdef void _sink(Heap* heap, int32_t at) noexcept nogil:
+    """To the bottom along the best children, and up again from there: what sinks is a server that was just given an exchange, and mostly
+    belongs near the bottom, so that comparing it on every level would be in vain (Wegener 1993)."""
     cdef HeapPlace place = heap.at[at]
-    cdef int32_t child, best, k
+    cdef int32_t child, best, top = at, parent, k
     while True:
         child = at * WAYS + 1
-        if child >= heap.size:
+        if child + WAYS > heap.size:
             break
-        best = child
-        for k in range(child + 1, min(child + WAYS, heap.size)):
-            if _before(&heap.at[k], &heap.at[best]):
-                best = k
-        if not _before(&heap.at[best], &place):
-            break
+        best = child + <int32_t>_before(&heap.at[child + 1], &heap.at[child])
+        k = child + 2 + <int32_t>_before(&heap.at[child + 3], &heap.at[child + 2])
+        if _before(&heap.at[k], &heap.at[best]):
+            best = k
         _put(heap, at, heap.at[best])
         at = best
+    if child < heap.size:
+        best = child
+        for k in range(child + 1, heap.size):
+            if _before(&heap.at[k], &heap.at[best]):
+                best = k
+        _put(heap, at, heap.at[best])
+        at = best
+    while at > top:
+        parent = (at - 1) // WAYS
+        if not _before(&place, &heap.at[parent]):
+            break
+        _put(heap, at, heap.at[parent])
+        at = parent
     _put(heap, at, place)
 
 
-cdef inline double _key(const Heap* heap, const ServerData* server) noexcept nogil:
+cdef inline uint64_t _key(const Heap* heap, const ServerData* server) noexcept nogil:
     cdef int64_t load = load_i64(&server.in_flight)
     if server.heap_most > 0 and load >= server.heap_most:
-        return INFINITY
-    return <double>server.heap_order if heap.by_order else <double>load / <double>server.heap_weight
+        return KEY_FULL
+    return double_bits(<double>server.heap_order if heap.by_order else <double>load / <double>server.heap_weight)
 
 
 cdef void heap_clear(Heap* heap) noexcept nogil:
@@ -104,8 +123,9 @@ cdef void heap_add(Heap* heap, ServerData* server, int32_t order, int64_t weight
     place.server = server
     place.key = _key(heap, server)
     place.turn = server.heap_turn
-    if place.turn <= heap.turn:
-        place.turn = heap.turn + _turn(server) // 2    # new, or long away; half a turn in, so that turns mix evenly
+    if place.turn <= heap.turn or place.turn - heap.turn > <uint64_t>1 << TURN_BITS + 1:
+        # New, or long away; half a turn in, so that turns mix evenly, and in the order of the config among equals.
+        place.turn = heap.turn + _turn(server) // 2 + <uint64_t>order
     heap.size += 1
 
 
@@ -118,14 +138,20 @@ cdef void heap_settle(Heap* heap) noexcept nogil:
 
 cdef void heap_count(Heap* heap, ServerData* server, int change) noexcept nogil:
     cdef HeapPlace* place
+    cdef uint64_t key
     if server.heap_at < 0:
         return
     place = &heap.at[server.heap_at]
-    place.key = _key(heap, server)
+    key = _key(heap, server)
+    if heap.by_order and key == place.key:
+        return
+    place.key = key
     if change > 0:
         if place.turn > heap.turn:
             heap.turn = place.turn
         place.turn += _turn(server)
+        if heap.turn > <uint64_t>1 << TURNS_MAX_BITS:
+            _begin_anew(heap)
         _sink(heap, server.heap_at)
     else:
         _rise(heap, server.heap_at)
@@ -139,7 +165,7 @@ cdef inline bint _fits(const HeapPlace* place, const Tried* tried, bint ignore_h
         return False
     if was_tried(tried, place.server):
         return False
-    if place.key == INFINITY:
+    if place.key == <uint64_t>KEY_FULL:
         full[0] = True
         return False
     return True
@@ -161,7 +187,7 @@ cdef ServerData* heap_best(const Heap* heap, const Tried* tried, bint ignore_hea
         at = open_places[best]
         if _fits(&heap.at[at], tried, ignore_health, now_ms, full):
             return heap.at[at].server
-        if heap.at[at].key == INFINITY:
+        if heap.at[at].key == <uint64_t>KEY_FULL:
             if full[0]:
                 return NULL   # full ones come last: all that stand behind it are full, too
             break             # this one is out as well: whether there is room to wait for, only the others can tell

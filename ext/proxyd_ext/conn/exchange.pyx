@@ -681,6 +681,7 @@ cdef void _try(Exchange* exchange) noexcept nogil:
     if exchange.retry_why:
         count_add(&exchange.upstream.state.local[context.engine].retries, exchange.retry_why, 1)
         exchange.retry_why = 0
+    exchange.flags &= ~<uint32_t>EX_ORIGIN_KEEP      # of an answer that was thrown away
     exchange.try_us = context.clock.now_us
     exchange.sent_us = 0
     exchange.until_ms = context.clock.now_ms + exchange.route.per_try_ms if exchange.route.per_try_ms else 0
@@ -1201,7 +1202,7 @@ cdef void _count_failure(Exchange* exchange) noexcept nogil:
 
 cdef void _leave_server(Exchange* exchange) noexcept nogil:
     if exchange.flags & EX_IN_FLIGHT:
-        exchange.flags &= ~<uint32_t>EX_IN_FLIGHT
+        exchange.flags &= ~<uint32_t>(EX_IN_FLIGHT | EX_HEDGE)
         pick_leave(exchange.upstream.state, exchange.server)
     _give_probe(exchange)
 

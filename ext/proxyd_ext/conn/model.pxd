@@ -39,6 +39,7 @@ cdef enum:
     ORIGIN_TUNNEL = 4
 
     PATH_SCRATCH = 32768      # normal form of a path; request targets longer than a third of this are refused
+    WAITS_KEPT = 64           # of them, kept for questions to the control plane: a full queue must not look like a daemon that is not ready
     WAITS_MAX = 1024          # exchanges of one engine that may wait for the control plane or for one another
     IP_TEXT = 46
 
@@ -283,6 +284,7 @@ cdef struct Context:
     void (*on_pause)(void*) noexcept nogil
     WaitSlot* waits
     int32_t wait_free         # first free slot, -1: none
+    int32_t waits_free        # free slots
     EventQueue wakeups        # the wake-ups door
     uint64_t waits_refused
     uint64_t waits_late

@@ -2,7 +2,7 @@
 from libc.stdlib cimport calloc, free
 from proxyd_ext.balance.pool cimport Waiter
 from proxyd_ext.balance.queue cimport queue_join, queue_leave
-from proxyd_ext.conn.model cimport WAITS_MAX
+from proxyd_ext.conn.model cimport WAITS_KEPT, WAITS_MAX
 from proxyd_ext.core.events cimport EVENT_CONSULT, EVENT_WAKE, event_push, events_destroy, events_init
 from proxyd_ext.core.shim cimport counter_add, exchange_ptr, load_acquire_int, store_u64
 
@@ -20,6 +20,7 @@ cdef bint waits_init(Context* context) noexcept nogil:
         context.waits[i].waiter.wake = _wake
         context.waits[i].context = context
     context.wait_free = 0
+    context.waits_free = WAITS_MAX
     return True
 
 
@@ -43,6 +44,7 @@ cdef WaitSlot* _take(Exchange* exchange) noexcept nogil:
         return NULL
     slot = &context.waits[index]
     context.wait_free = slot.next_free
+    context.waits_free -= 1
     slot.exchange = exchange
     slot.upstream = NULL
     slot.generation += 1
@@ -76,6 +78,7 @@ cdef void _end(Exchange* exchange, bint served) noexcept nogil:
     slot.exchange = NULL
     slot.next_free = context.wait_free
     context.wait_free = exchange.wait
+    context.waits_free += 1
     exchange.wait = -1
 
 
@@ -89,7 +92,7 @@ cdef void _wake(Waiter* waiter) noexcept nogil:
 
 cdef bint wait_for_room(Exchange* exchange) noexcept nogil:
     cdef WaitSlot* slot
-    if exchange.upstream.max_pending == 0:
+    if exchange.upstream.max_pending == 0 or exchange.context.waits_free <= WAITS_KEPT:
         return False
     slot = _take(exchange)
     if slot == NULL:

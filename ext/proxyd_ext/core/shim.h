@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define PXD_LIKELY(x) __builtin_expect(!!(x), 1)
 #define PXD_UNLIKELY(x) __builtin_expect(!!(x), 0)
@@ -49,6 +50,18 @@ static inline int pxd_cas_u64(uint64_t *p, uint64_t *expected, uint64_t desired)
 
 static inline int pxd_cas_i64(int64_t *p, int64_t *expected, int64_t desired) {
     return __atomic_compare_exchange_n(p, expected, desired, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+/* (high, low) < (high, low): two instructions and no branch. */
+static inline int pxd_less_pair(uint64_t high_a, uint64_t low_a, uint64_t high_b, uint64_t low_b) {
+    return ((unsigned __int128)high_a << 64 | low_a) < ((unsigned __int128)high_b << 64 | low_b);
+}
+
+/* The bits of a double that is not negative: such order as the numbers do. */
+static inline uint64_t pxd_double_bits(double x) {
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof(bits));
+    return bits;
 }
 
 /* Live objects are counted only in the debug build (PROXYD_DEBUG=1), where tests assert that births equal deaths. */

@@ -39,6 +39,9 @@ cdef extern from "proxyd_ext/core/shim.h" nogil:
     void cpu_relax "pxd_cpu_relax"()
     bint cas_i64 "pxd_cas_i64"(int64_t* p, int64_t* expected, int64_t desired)
 
+    bint less_pair "pxd_less_pair"(uint64_t high_a, uint64_t low_a, uint64_t high_b, uint64_t low_b)
+    uint64_t double_bits "pxd_double_bits"(double x)       # order as those of numbers that are not negative
+
     enum:
         PXD_DEBUG
     void live_add "pxd_live_add"(int64_t* counter, int64_t n)

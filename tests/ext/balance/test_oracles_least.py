@@ -158,3 +158,14 @@ def test_max_requests_holds_for_every_balancer(balance: Balance) -> None:
     for member in members:
         member.server.set_down("health", True)
     assert pool.pick(now_ms=1) == NONE
+
+
+@pytest.mark.parametrize("weights", [(1, 1), (5, 1, 1)])
+def test_turns_that_go_on_for_ever(weights: tuple[int, ...]) -> None:
+    """Virtual time begins anew after a million rounds; nobody notices."""
+    pool = pool_of(members_of(addresses(len(weights)), weights), "least_conn")
+    before = Counter(pool.sequence(700))
+    pool.cost(2_500_000 * len(weights))
+    after = Counter(pool.sequence(700))
+    assert all(abs(before[number] - after[number]) <= 1 for number in range(len(weights)))
+    assert all(abs(after[number] - 700 * weight / sum(weights)) <= 1 for number, weight in enumerate(weights))

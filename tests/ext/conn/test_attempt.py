@@ -356,3 +356,19 @@ def test_nothing_is_retried_once_the_answer_has_begun(rig: Rig) -> None:
     peer.reset()
     client.rest()
     assert second.requests == []
+
+
+def test_what_one_answer_says_of_its_connection_is_not_said_of_the_next(clocked: Rig) -> None:
+    """Thrown away, the first would have kept its connection; the second closes, and is not kept."""
+    first, second = clocked.origin(), clocked.origin()
+    waiting = retry(attempts=1, statuses=[(503, 503)], backoff_ms=5, jitter=False)
+    clocked.serve(first, second, target=waiting, upstream={"balance": "first", **KEEP})
+    client = clocked.connect()
+    client.send(get())
+    first.asked()[0].send(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")
+    clocked.settle()
+    clocked.advance(5)
+    second.asked()[0].send(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    assert client.response().body == b"ok"
+    clocked.settle()
+    assert (clocked.of(first)["connections_idle"], clocked.of(second)["connections_idle"]) == (1, 0)
