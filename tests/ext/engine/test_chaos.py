@@ -133,7 +133,7 @@ class Chaos:
             self.clients.append(self.rig.connect(receive_bytes=draw.choice([0, 32_768])))
         elif kind < 0.3 and self.clients:
             client = draw.choice(self.clients)
-            data = b"".join(request(draw) for _ in range(draw.choice([1, 1, 1, 4])))
+            data = b"".join(self.ask() for _ in range(draw.choice([1, 1, 1, 4])))
             self.waiting += [(client, piece) for piece in pieces(draw, data)]
         elif kind < 0.6:
             self.send(draw.choice([1, 10]))
@@ -156,6 +156,12 @@ class Chaos:
                 if len(client.received) > 100_000:
                     client.received.clear()
 
+    def ask(self) -> bytes:
+        return request(self.draw)
+
+    def tell(self) -> bytes:
+        return answer(self.draw)
+
     def send(self, count: int) -> None:
         for peer, piece in self.waiting[:count]:
             if peer.sock.fileno() >= 0:
@@ -169,7 +175,7 @@ class Chaos:
             for peer in origin.peers:
                 if peer.sock.fileno() >= 0 and (b"\r\n\r\n" in peer.got() or self.draw.random() < 0.01):
                     peer.received.clear()
-                    self.waiting += [(peer, piece) for piece in pieces(self.draw, answer(self.draw))]
+                    self.waiting += [(peer, piece) for piece in pieces(self.draw, self.tell())]
 
     def end(self, peer: Peer | None) -> None:
         if peer is None or peer.sock.fileno() < 0:
