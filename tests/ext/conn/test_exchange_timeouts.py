@@ -206,7 +206,7 @@ def test_total_timeout(clocked: Rig) -> None:
     response = client.response()
     assert response.status == 504
     assert clocked.errors() == {"total_timeout": 1}
-    assert clocked.of(origin)["errors"] == {}
+    assert clocked.of(origin)["errors"] == {"first_byte_timeout": 1}, "the server used the time up"
     client.send(get())  # the timer is the exchange's own: the next one has its full time
     peer, _ = origin.asked()
     clocked.advance(4_999)

@@ -147,6 +147,7 @@ def test_much_data(rig: Rig, direction: str) -> None:
     peer.half_close()
     assert client.ended()
     assert peer.ended()
+    rig.until(lambda: rig.total("exchanges") == 0, "the tunnel is logged")
     stats = rig.stats_of("web", "all").stats()
     assert stats["bytes_in"] == (len(up) if direction != "down" else 0)
     assert stats["bytes_out"] >= (len(down) if direction != "up" else 0)
