@@ -23,6 +23,8 @@ cdef bint attempt_repeatable(const Exchange* exchange) noexcept nogil
 cdef int64_t attempt_backoff_ms(Exchange* exchange) noexcept nogil
 # Milliseconds of a Retry-After field; 0: there is none, or it names no delay.
 cdef int64_t attempt_retry_after_ms(const Head* head) noexcept nogil
-# Take a place in the retry budget of the upstream; False: there is none (counted).
+# Take a place in the retry budget of the upstream; False: there is none.
 cdef bint attempt_take_budget(Exchange* exchange) noexcept nogil
+# Count a retry, or a hedge, that is not made for lack of budget.
+cdef void attempt_refuse_budget(Exchange* exchange) noexcept nogil
 cdef void attempt_give_budget(Exchange* exchange) noexcept nogil

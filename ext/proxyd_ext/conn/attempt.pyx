@@ -93,6 +93,10 @@ cdef int64_t attempt_retry_after_ms(const Head* head) noexcept nogil:
     return seconds * 1000
 
 
+cdef void attempt_refuse_budget(Exchange* exchange) noexcept nogil:
+    count_add(&exchange.upstream.state.local[exchange.context.engine].refused, FAULT_RETRY_BUDGET, 1)
+
+
 cdef bint attempt_take_budget(Exchange* exchange) noexcept nogil:
     """The share is of the exchanges on the upstream's servers now, this one included. What is taken goes back when the exchange's retries
     are over: those that wait for their turn count, too."""
@@ -105,7 +109,6 @@ cdef bint attempt_take_budget(Exchange* exchange) noexcept nogil:
         most = retry.budget_min
     if fetch_add_i64(&exchange.upstream.state.retrying, 1) >= most:
         fetch_add_i64(&exchange.upstream.state.retrying, -1)
-        count_add(&exchange.upstream.state.local[exchange.context.engine].refused, FAULT_RETRY_BUDGET, 1)
         return False
     exchange.flags |= EX_RETRYING
     return True

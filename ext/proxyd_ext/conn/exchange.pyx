@@ -23,7 +23,7 @@ from proxyd_ext.conn.affinity cimport COOKIES_ROOM, affinity_again, affinity_bra
 from proxyd_ext.conn.answer cimport answer_fault, answer_fixed, answer_instead, answer_options, answer_redirect, answer_with, wanted_form
 from proxyd_ext.conn.attempt cimport (
     RETRY_OTHER, RETRY_SAME, attempt_after_fault, attempt_after_status, attempt_backoff_ms, attempt_failover, attempt_give_budget,
-    attempt_repeatable, attempt_retry_after_ms, attempt_take_budget,
+    attempt_refuse_budget, attempt_repeatable, attempt_retry_after_ms, attempt_take_budget,
 )
 from proxyd_ext.conn.client cimport client_close, client_finish, client_rest
 from proxyd_ext.conn.wait cimport consult_ask, wait_again, wait_end, wait_for_room, wait_served
@@ -34,7 +34,7 @@ from proxyd_ext.conn.model cimport (
     CLIENT_BUSY, CLIENT_HEAD, CLIENT_IDLE, CLIENT_TUNNEL, ClientConn, Context, EX_CLIENT_CLOSE, EX_FAILED_OVER, EX_FRESH, EX_HEDGE,
     EX_IDEMPOTENT, EX_IN_FLIGHT, EX_LAST_REQUEST, EX_OF_TRY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_OWN_ANSWER, EX_PROBE,
     EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN, EX_REUSED, EX_SET_PIN, EX_STICKY_KEY, EX_TRUSTED, EX_UPGRADE, Exchange,
-    ORIGIN_BODY, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PATH_SCRATCH, PAUSE_BACKOFF, PAUSE_HEDGE, PAUSE_NONE, PAUSE_QUEUE, Try,
+    ORIGIN_BODY, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PATH_SCRATCH, PAUSE_BACKOFF, PAUSE_BUDGET, PAUSE_HEDGE, PAUSE_NONE, PAUSE_QUEUE, Try,
     context_timers_needed,
 )
 from proxyd_ext.conn.page cimport page_find
@@ -55,9 +55,9 @@ from proxyd_ext.core.fault cimport (
     FAULT_LOOP, FAULT_MEMORY, FAULT_METHOD_REFUSED, FAULT_NONE, FAULT_NO_ROUTE, FAULT_NO_SERVER, FAULT_PATH_INVALID, FAULT_QUEUE_FULL,
     FAULT_QUEUE_TIMEOUT, FAULT_RETRY_IF_REUSED, FAULT_SOURCE_UPSTREAM, FAULT_TOTAL_TIMEOUT, FAULT_UPGRADE_UNEXPECTED,
     FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT, FAULT_UPSTREAM_HEAD_TOO_LARGE,
-    FAULT_URI_TOO_LONG, FaultInfo, fault_info,
+    FAULT_URI_TOO_LONG, FAULT_WHEN_CONNECT, FAULT_WHEN_RESET, FaultInfo, fault_info,
 )
-from proxyd_ext.core.hash cimport random_next
+from proxyd_ext.core.hash cimport random_below, random_next
 from proxyd_ext.core.shim cimport INVARIANT, counter_add, fetch_add_i64, load_i64, load_int, store_i64
 from proxyd_ext.core.slab cimport slab_free, slab_new
 from proxyd_ext.core.slice cimport Slice, slice_empty, slice_of
@@ -92,6 +92,8 @@ cdef enum:
     SMALL_BODY = 32768            # a request body up to this is kept with its head: one send, and it can be sent again
     LOG_TEXT_MAX = 512            # bytes kept of User-Agent and of Referer for the log
     INTERIMS_MAX = 32             # 1xx answers to one request
+    BUDGET_WAIT_MS = 1000         # how long a retry waits for a place in the budget at most
+    BUDGET_LOOK_MS = 4            # and how long between two looks
 
 cdef HeadLimits _origin_limits
 _origin_limits.head_size = ORIGIN_HEAD_MAX
@@ -873,7 +875,10 @@ cdef int32_t _choose_beside(Exchange* exchange) noexcept nogil:
 cdef void exchange_hedge(Exchange* exchange) noexcept nogil:
     """The answer takes long: ask another server as well. The first answer wins; the other try is dropped."""
     if (exchange.origin == NULL or exchange.rival.origin != NULL or exchange.tried.count == TRIED_MAX
-            or load_int(&exchange.upstream.state.circuit) != CIRCUIT_CLOSED or not attempt_take_budget(exchange)):
+            or load_int(&exchange.upstream.state.circuit) != CIRCUIT_CLOSED):
+        return
+    if not attempt_take_budget(exchange):
+        attempt_refuse_budget(exchange)
         return
     exchange.hedges += 1
     if _choose_beside(exchange) < 0:
@@ -1068,8 +1073,10 @@ cdef bint _repeat_instead(Exchange* exchange, Head* head, int size) noexcept nog
         # Retry-After is the wish of this server: it is waited for when there is no other one to ask.
         if exchange.pool.level_count == 0 or exchange.tried.count + 1 >= exchange.pool.levels[0].count:
             least_ms = attempt_retry_after_ms(head)
-        retry = (least_ms <= exchange.target.retry.retry_after_max_ms or least_ms == 0) and _in_time(exchange, least_ms) \
-            and attempt_take_budget(exchange)
+        retry = (least_ms <= exchange.target.retry.retry_after_max_ms or least_ms == 0) and _in_time(exchange, least_ms)
+        if retry and not attempt_take_budget(exchange):
+            attempt_refuse_budget(exchange)
+            retry = False
         if retry and least_ms == 0 and exchange.target.retry.backoff_ms == 0:
             beside = _beside_at_once(exchange)
             if beside == PICK_NONE:
@@ -1324,15 +1331,37 @@ cdef void exchange_fail(Exchange* exchange, int fault) noexcept nogil:
         _take_over(exchange)
         return
     _drop_rival(exchange)
-    if retry == RETRY_OTHER and _in_time(exchange, 0) and attempt_take_budget(exchange):
-        exchange.retry_why = <uint16_t>fault
+    if retry == RETRY_OTHER and _in_time(exchange, 0):
         stream_pause(&exchange.client.stream)
-        _try_later(exchange, fault, 0)
+        exchange.budget_ms = exchange.context.clock.now_ms + BUDGET_WAIT_MS
+        _retry_within_budget(exchange, fault)
     elif repeatable and info.source == FAULT_SOURCE_UPSTREAM and attempt_failover(exchange, info.when, False, 0):
         stream_pause(&exchange.client.stream)
         _fail_over(exchange, fault)
     else:
         exchange_refuse(exchange, fault)
+
+
+cdef void _retry_within_budget(Exchange* exchange, int fault) noexcept nogil:
+    """A server that dies fails all its exchanges at the same moment, more than the budget admits at a time; so for what only a connection did
+    a place is waited for a little. Answers that came, and times that were up, are not worth a wait: then the server is there, and has had
+    its chance."""
+    cdef Context* context = exchange.context
+    cdef const FaultInfo* info = fault_info(fault)
+    if attempt_take_budget(exchange):
+        exchange.retry_why = <uint16_t>fault
+        _try_later(exchange, fault, 0)
+    elif info.when & (FAULT_WHEN_CONNECT | FAULT_WHEN_RESET) and context.clock.now_ms < exchange.budget_ms and _in_time(exchange, BUDGET_LOOK_MS):
+        _enter(exchange, PHASE_PICK)
+        exchange.fault = fault
+        exchange.pausing = PAUSE_BUDGET
+        timer_after(&context.timers, &exchange.pause, context.clock.now_ms, 1 + random_below(&context.random, BUDGET_LOOK_MS))
+    else:
+        attempt_refuse_budget(exchange)
+        if attempt_failover(exchange, info.when, False, 0):
+            _fail_over(exchange, fault)
+        else:
+            exchange_refuse(exchange, fault)
 
 
 cdef inline bint _is_race(const Exchange* exchange, const FaultInfo* info) noexcept nogil:
@@ -1379,6 +1408,9 @@ cdef void exchange_paused(Exchange* exchange) noexcept nogil:
     if what == PAUSE_BACKOFF:
         exchange.fault = FAULT_NONE
         _pick(exchange, fault)
+    elif what == PAUSE_BUDGET:
+        exchange.fault = FAULT_NONE
+        _retry_within_budget(exchange, fault)
     elif what == PAUSE_QUEUE:
         _queued(exchange)
         wait_end(exchange)

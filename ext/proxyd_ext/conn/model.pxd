@@ -69,6 +69,7 @@ cdef enum:
     PAUSE_BACKOFF = 1         # the next try begins then
     PAUSE_QUEUE = 2           # waiting for a server with room ends then
     PAUSE_HEDGE = 3           # a second try begins then
+    PAUSE_BUDGET = 4          # the retry budget is asked again
 
 
 cdef struct ClientConn
@@ -211,6 +212,7 @@ cdef struct Exchange:
     Timer pause               # see PAUSE_*
     int64_t until_ms          # when the current try must have brought its answer's head; 0: no bound
     int64_t queued_us         # when the wait for room began
+    int64_t budget_ms         # until when the retry budget may be waited for
     uint32_t queue_us         # spent waiting for room
     Slice sticky              # value of the client's sticky cookie
     int32_t wait              # slot of conn/wait; -1: none
