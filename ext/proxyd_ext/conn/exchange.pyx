@@ -11,14 +11,14 @@ What streams and timers tell comes in through `dispatch`, which calls the `excha
 """
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memcmp, memcpy
-from proxyd_ext.balance.heap cimport TRIED_MAX
+from proxyd_ext.balance.heap cimport TRIED_MAX, was_tried
 from proxyd_ext.balance.passive cimport note_failure, note_success
 from proxyd_ext.balance.pick cimport PICK_FULL, PICK_NONE, PickInput, pick, pick_leave
 from proxyd_ext.balance.pool cimport (
     CIRCUIT_CLOSED, CIRCUIT_OPEN, STICKY_ID_MAX, PoolData, UpstreamData, pool_pin, pool_sticky, pool_unpin,
 )
 from proxyd_ext.balance.queue cimport queue_found
-from proxyd_ext.balance.server cimport server_drop, server_hold
+from proxyd_ext.balance.server cimport ServerData, server_drop, server_hold, server_usable
 from proxyd_ext.conn.affinity cimport COOKIES_ROOM, affinity_again, affinity_branch, affinity_lines, affinity_read
 from proxyd_ext.conn.answer cimport answer_fault, answer_fixed, answer_instead, answer_options, answer_redirect, answer_with, wanted_form
 from proxyd_ext.conn.attempt cimport (
@@ -34,7 +34,8 @@ from proxyd_ext.conn.model cimport (
     CLIENT_BUSY, CLIENT_HEAD, CLIENT_IDLE, CLIENT_TUNNEL, ClientConn, Context, EX_CLIENT_CLOSE, EX_FAILED_OVER, EX_FRESH, EX_HEDGE,
     EX_IDEMPOTENT, EX_IN_FLIGHT, EX_LAST_REQUEST, EX_OF_TRY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_OWN_ANSWER, EX_PROBE,
     EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN, EX_REUSED, EX_SET_PIN, EX_STICKY_KEY, EX_TRUSTED, EX_UPGRADE, Exchange,
-    ORIGIN_BODY, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PATH_SCRATCH, PAUSE_BACKOFF, PAUSE_BUDGET, PAUSE_HEDGE, PAUSE_NONE, PAUSE_QUEUE, Try,
+    ORIGIN_BODY, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PATH_SCRATCH, PAUSE_BACKOFF, PAUSE_BUDGET, PAUSE_HEDGE,
+    PAUSE_NONE, PAUSE_QUEUE, Try,
     context_timers_needed,
 )
 from proxyd_ext.conn.page cimport page_find
@@ -94,6 +95,7 @@ cdef enum:
     INTERIMS_MAX = 32             # 1xx answers to one request
     BUDGET_WAIT_MS = 1000         # how long a retry waits for a place in the budget at most
     BUDGET_LOOK_MS = 4            # and how long between two looks
+    WORKING_LOOKS = 64            # servers among which one that works is looked for
 
 cdef HeadLimits _origin_limits
 _origin_limits.head_size = ORIGIN_HEAD_MAX
@@ -1342,16 +1344,36 @@ cdef void exchange_fail(Exchange* exchange, int fault) noexcept nogil:
         exchange_refuse(exchange, fault)
 
 
+cdef bint _another_works(Exchange* exchange) noexcept nogil:
+    """Whether some server that was not tried has answered well when it was last asked; so many are looked at."""
+    cdef int engine = exchange.context.engine
+    cdef PoolData* pool = pool_pin(exchange.upstream.state, engine)
+    cdef const ServerData* server
+    cdef uint32_t start, i
+    cdef bint found = False
+    if pool.level_count > 0:
+        start = random_below(&exchange.context.random, <uint32_t>pool.levels[0].count)
+        for i in range(min(<uint32_t>pool.levels[0].count, <uint32_t>WORKING_LOOKS)):
+            server = pool.members[pool.levels[0].active[(start + i) % <uint32_t>pool.levels[0].count]].server
+            if (load_int(&server.failures) == 0 and server_usable(server, exchange.context.clock.now_ms)
+                    and not was_tried(&exchange.tried, server)):
+                found = True
+                break
+    pool_unpin(pool, engine)
+    return found
+
+
 cdef void _retry_within_budget(Exchange* exchange, int fault) noexcept nogil:
-    """A server that dies fails all its exchanges at the same moment, more than the budget admits at a time; so for what only a connection did
-    a place is waited for a little. Answers that came, and times that were up, are not worth a wait: then the server is there, and has had
-    its chance."""
+    """A server that dies fails all its exchanges at the same moment, more than the budget admits at a time; so for what only a connection
+    did a place is waited for a little, as long as another server works. Answers that came, and times that were up, are not worth a wait:
+    then the server is there, and has had its chance."""
     cdef Context* context = exchange.context
     cdef const FaultInfo* info = fault_info(fault)
     if attempt_take_budget(exchange):
         exchange.retry_why = <uint16_t>fault
         _try_later(exchange, fault, 0)
-    elif info.when & (FAULT_WHEN_CONNECT | FAULT_WHEN_RESET) and context.clock.now_ms < exchange.budget_ms and _in_time(exchange, BUDGET_LOOK_MS):
+    elif (info.when & (FAULT_WHEN_CONNECT | FAULT_WHEN_RESET) and context.clock.now_ms < exchange.budget_ms
+            and _in_time(exchange, BUDGET_LOOK_MS) and _another_works(exchange)):
         _enter(exchange, PHASE_PICK)
         exchange.fault = fault
         exchange.pausing = PAUSE_BUDGET
