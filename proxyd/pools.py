@@ -48,7 +48,12 @@ class Pools:
             await self._news.wait()
             self._news.clear()
             while self._due:
-                await self.rebuild(self._due.pop())
+                upstream = self._due.pop()
+                try:
+                    await self.rebuild(upstream)
+                except BaseException:
+                    self.changed(upstream)      # it is still due when this task begins again
+                    raise
 
     async def rebuild(self, upstream: str) -> None:
         """The same members with their states of now."""

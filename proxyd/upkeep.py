@@ -90,6 +90,6 @@ def hedge_percentiles(config: Config) -> dict[str, float]:
             if route.hedge is None or not isinstance(route.hedge.after, str):
                 continue
             share = int(route.hedge.after.removeprefix("p")) / 100
-            for upstream in route.to or ():
+            for upstream in (*(route.to or ()), *((route.failover.to,) if route.failover else ())):
                 found[upstream] = max(found.get(upstream, 0.0), share)
     return found

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from proxyd.pools import RAMP_STEP, Pools
-from proxyd.tasks import Tasks
+from proxyd.tasks import RESTART_FIRST, Tasks
 from proxyd_ext.balance.pool import Pool, UpstreamState
 from proxyd_ext.balance.server import Server
 from proxyd_ext.snapshot.spec import MemberSpec, UpstreamSpec
@@ -95,3 +95,15 @@ async def test_at_once(world: World) -> None:
     world.servers[2].set_down("maint", True)
     await world.pools.rebuild("api")
     assert set(world.active()) == {"a", "b"}
+
+
+async def test_a_build_that_fails_is_still_due(world: World) -> None:
+    """Nothing is forgotten: the task begins again, and the pool follows then."""
+    spec = world.spec
+    world.spec = UpstreamSpec("api", world.state, [MemberSpec(world.servers[0], weight=0)])
+    world.pools.changed("api")
+    await world.clock.sleeping(1)
+    assert world.state.pool is None
+    world.spec = spec
+    await world.clock.advance(RESTART_FIRST)
+    await until(lambda: set(world.active()) == {"a", "b", "c"})

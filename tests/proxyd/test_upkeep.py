@@ -70,13 +70,14 @@ def test_governors(options: str, policy: GovernorPolicy) -> None:
 def test_an_upstream_has_one_hedge_delay() -> None:
     config = config_of(
         "listen: :8080\n"
-        "upstreams: {a: {servers: ['127.0.0.1:1']}, b: {servers: ['127.0.0.1:2']}, c: {servers: ['127.0.0.1:3']}}\n"
+        "upstreams: {a: {servers: ['127.0.0.1:1']}, b: {servers: ['127.0.0.1:2']}, c: {servers: ['127.0.0.1:3']}, spare: '127.0.0.1:4'}\n"
         "routes:\n"
         "- {match: /1, to: a, hedge: p90}\n"
         "- {match: /2, to: {a: 1, b: 1}, hedge: p99}\n"
         "- {match: /3, to: {a: 1, b: 1}, hedge: p50}\n"
         "- {match: /4, to: c, hedge: 200ms}\n"
         "- {match: /5, to: c}\n"
+        "- {match: /6, to: c, failover: spare, hedge: {after: p50}}\n"
     )
-    assert hedge_percentiles(config) == {"a": 0.99, "b": 0.99}
+    assert hedge_percentiles(config) == {"a": 0.99, "b": 0.99, "c": 0.5, "spare": 0.5}
     assert governor_policy(config.upstreams["a"].circuit, 0.99) == GovernorPolicy(hedge=0.99)

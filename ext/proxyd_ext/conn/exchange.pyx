@@ -844,6 +844,12 @@ cdef void _take_over(Exchange* exchange) noexcept nogil:
     INVARIANT(exchange.rival.origin == NULL)
 
 
+cdef void _hedge_again(Exchange* exchange) noexcept nogil:
+    """One of two tries has failed: beside the one that goes on another may begin, as long as `hedge.max` has not been reached."""
+    if exchange.route.hedge_ms != HEDGE_NEVER:
+        _watch_for_hedge(exchange)
+
+
 cdef void _drop_rival(Exchange* exchange) noexcept nogil:
     if exchange.pausing == PAUSE_HEDGE:
         exchange.pausing = PAUSE_NONE
@@ -1094,6 +1100,7 @@ cdef bint _repeat_instead(Exchange* exchange, Head* head, int size) noexcept nog
     exchange.status = 0
     if exchange.rival.origin != NULL:
         _take_over(exchange)
+        _hedge_again(exchange)
     elif beside >= 0:
         exchange.retries += 1
         exchange.retry_why = head.status
@@ -1331,6 +1338,7 @@ cdef void exchange_fail(Exchange* exchange, int fault) noexcept nogil:
     _leave_origin(exchange, False)
     if exchange.rival.origin != NULL and (info.source == FAULT_SOURCE_UPSTREAM or fault == FAULT_FD_EXHAUSTED or fault == FAULT_MEMORY):
         _take_over(exchange)
+        _hedge_again(exchange)
         return
     _drop_rival(exchange)
     if retry == RETRY_OTHER and _in_time(exchange, 0):

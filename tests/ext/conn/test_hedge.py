@@ -199,3 +199,21 @@ def test_no_hedge_while_the_circuit_is_not_closed(clocked: Rig) -> None:
     assert not second.waiting()
     slow.send(OK)
     assert client.response().body == b"ok"
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_another_hedge_when_one_has_failed(clocked: Rig, most: int) -> None:
+    """One after another, as many as `max` says."""
+    first, second, third = hedged(clocked, 3, HedgeSpec(after_ms=100, max=most), target={"retry": RetrySpec(attempts=0)})
+    client = clocked.connect()
+    slow, quick = both_asked(clocked, client, first, second)
+    quick.reset()
+    clocked.settle()
+    clocked.advance(99)
+    assert not third.waiting()
+    clocked.advance(1)
+    assert third.waiting() == (most == 2)
+    slow.send(OK)
+    assert client.response().body == b"ok"
+    assert clocked.states["app"].stats()["hedges"] == {"begun": most, "won": 0}
+    at_rest(clocked)
