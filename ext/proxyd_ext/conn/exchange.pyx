@@ -12,13 +12,13 @@ What streams and timers tell comes in through `dispatch`, which calls the `excha
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memcmp, memcpy
 from proxyd_ext.balance.heap cimport TRIED_MAX, was_tried
-from proxyd_ext.balance.passive cimport note_failure, note_success
+from proxyd_ext.balance.passive cimport note_success
 from proxyd_ext.balance.pick cimport PICK_FULL, PICK_NONE, PickInput, pick, pick_leave
 from proxyd_ext.balance.pool cimport (
     CIRCUIT_CLOSED, CIRCUIT_OPEN, STICKY_ID_MAX, PoolData, UpstreamData, pool_pin, pool_sticky, pool_unpin,
 )
 from proxyd_ext.balance.queue cimport queue_found
-from proxyd_ext.balance.server cimport ServerData, server_drop, server_hold, server_usable
+from proxyd_ext.balance.server cimport ServerData, server_usable
 from proxyd_ext.conn.affinity cimport COOKIES_ROOM, affinity_again, affinity_branch, affinity_lines, affinity_read
 from proxyd_ext.conn.answer cimport answer_fault, answer_fixed, answer_instead, answer_options, answer_redirect, answer_with, wanted_form
 from proxyd_ext.conn.attempt cimport (
@@ -45,11 +45,10 @@ from proxyd_ext.conn.phases cimport (
 )
 from proxyd_ext.conn.pin cimport snapshot_hold, snapshot_release
 from proxyd_ext.conn.origin cimport origin_close, origin_connect, origin_park, origin_reuse
-from proxyd_ext.conn.record cimport record_exchange, record_try
+from proxyd_ext.conn.record cimport record_exchange, record_failure, record_try
 from proxyd_ext.conn.relay cimport RELAY_BLOCKED, RELAY_DONE, RELAY_MORE, RELAY_SPLICED, finish_until_close, relay_request, relay_response
 from proxyd_ext.conn.tunnel cimport tunnel_from_client, tunnel_from_origin
 from proxyd_ext.core.buffer cimport buffer_class, buffer_free, buffer_new
-from proxyd_ext.core.events cimport EVENT_EJECTED, event_push
 from proxyd_ext.core.fault cimport (
     FAULT_BODY_TOO_LARGE, FAULT_CIRCUIT_OPEN, FAULT_CLIENT_CLOSED, FAULT_CONSULT_FULL, FAULT_FD_EXHAUSTED,
     FAULT_HEAD_REWRITE_TOO_LARGE, FAULT_HOST_INVALID,
@@ -1199,21 +1198,9 @@ cdef void _try_answered(Exchange* exchange) noexcept nogil:
     """The server answered: good for its health unless it is a 5xx."""
     record_try(exchange, FAULT_NONE)
     if exchange.status >= 500:
-        _count_failure(exchange)
+        record_failure(exchange.context, exchange.pool, exchange.server)
     else:
         note_success(exchange.server)
-
-
-cdef void _count_failure(Exchange* exchange) noexcept nogil:
-    cdef Context* context = exchange.context
-    if not note_failure(exchange.pool, exchange.server, context.clock.now_ms):
-        return
-    # The node is part of the server: it holds the server until the control plane has read it.
-    server_hold(exchange.server)
-    exchange.server.local[context.engine].ejected.kind = EVENT_EJECTED
-    exchange.server.local[context.engine].ejected.subject = exchange.server
-    if not event_push(context.events, &exchange.server.local[context.engine].ejected):
-        server_drop(exchange.server)
 
 
 cdef void _leave_server(Exchange* exchange) noexcept nogil:
@@ -1321,10 +1308,10 @@ cdef void exchange_fail(Exchange* exchange, int fault) noexcept nogil:
         if fault == FAULT_TOTAL_TIMEOUT and exchange.flags & EX_REQUEST_DONE and exchange.sent_us > 0:
             # The client's time is up, and the server is who used it: its own time might be so long that it never failed.
             record_try(exchange, FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT)
-            _count_failure(exchange)
+            record_failure(exchange.context, exchange.pool, exchange.server)
         elif info.source == FAULT_SOURCE_UPSTREAM and not _is_race(exchange, info):
             record_try(exchange, fault)
-            _count_failure(exchange)
+            record_failure(exchange.context, exchange.pool, exchange.server)
     if retry == RETRY_SAME:
         exchange.retry_why = <uint16_t>fault
         exchange.flags |= EX_FRESH
@@ -1463,7 +1450,7 @@ cdef void _cut_off(Exchange* exchange, int fault) noexcept nogil:
     exchange.fault = fault
     if fault_info(fault).source == FAULT_SOURCE_UPSTREAM and exchange.server != NULL:
         record_try(exchange, fault)
-        _count_failure(exchange)
+        record_failure(exchange.context, exchange.pool, exchange.server)
     _leave_server(exchange)
     _leave_origin(exchange, False)
     _log(exchange)

@@ -9,12 +9,12 @@ the copy has it, its stream reports here instead of to conn/dispatch, and the co
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
 from proxyd_ext.balance.ewma cimport ewma_note
 from proxyd_ext.balance.heap cimport Tried
-from proxyd_ext.balance.passive cimport note_failure, note_success
+from proxyd_ext.balance.passive cimport note_success
 from proxyd_ext.balance.pick cimport PICK_FULL, PickInput, pick, pick_leave
 from proxyd_ext.balance.pool cimport (
     BALANCE_EWMA, CIRCUIT_CLOSED, MirrorCounts, UpstreamData, UpstreamLocal, pool_pin, pool_unpin,
 )
-from proxyd_ext.balance.server cimport ServerLocal, server_drop, server_hold
+from proxyd_ext.balance.server cimport ServerLocal
 from proxyd_ext.conn.affinity cimport affinity_again
 from proxyd_ext.conn.model cimport (
     EX_REPLAYABLE, EX_REQUEST_DONE, EX_STICKY_KEY, EX_UPGRADE, MirrorCopy, ORIGIN_BODY, ORIGIN_CONNECTING, ORIGIN_WAITING, OriginConn,
@@ -22,8 +22,8 @@ from proxyd_ext.conn.model cimport (
 )
 from proxyd_ext.conn.pin cimport snapshot_hold, snapshot_release
 from proxyd_ext.conn.origin cimport connect_fault, origin_close, origin_connect, origin_park, origin_reuse
+from proxyd_ext.conn.record cimport record_failure
 from proxyd_ext.core.buffer cimport Buffer, buffer_free
-from proxyd_ext.core.events cimport EVENT_EJECTED, event_push
 from proxyd_ext.core.fault cimport (
     FAULT_CIRCUIT_OPEN, FAULT_CONNECT_TIMEOUT, FAULT_NONE, FAULT_NO_SERVER, FAULT_RETRY_IF_REUSED, FAULT_SOURCE_UPSTREAM,
     FAULT_UPGRADE_UNEXPECTED, FAULT_UPSTREAM_CHUNK, FAULT_UPSTREAM_CLOSED, FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT,
@@ -382,7 +382,7 @@ cdef void _note_answer(MirrorCopy* copy, uint16_t status) noexcept nogil:
         note_success(copy.server)
     else:
         counter_add(&upstream.failed, 1)
-        _note_failure(copy)
+        record_failure(copy.context, copy.pool, copy.server)
 
 
 cdef void _note_fault(MirrorCopy* copy, int fault) noexcept nogil:
@@ -393,20 +393,7 @@ cdef void _note_fault(MirrorCopy* copy, int fault) noexcept nogil:
     count_add(&copy.server.local[context.engine].errors, fault, 1)
     if copy.pool.balance == BALANCE_EWMA and copy.sent_us > 0:
         ewma_note(&copy.server.ewma, context.clock.now_us - copy.sent_us, context.clock.now_ms)   # at least so long
-    _note_failure(copy)
-
-
-cdef void _note_failure(MirrorCopy* copy) noexcept nogil:
-    """Passive health, as for an exchange."""
-    cdef Context* context = copy.context
-    cdef ServerLocal* local = copy.server.local[context.engine]
-    if not note_failure(copy.pool, copy.server, context.clock.now_ms):
-        return
-    server_hold(copy.server)  # the node is part of the server: until the control plane has read it
-    local.ejected.kind = EVENT_EJECTED
-    local.ejected.subject = copy.server
-    if not event_push(context.events, &local.ejected):
-        server_drop(copy.server)
+    record_failure(copy.context, copy.pool, copy.server)
 
 
 cdef void _answered(MirrorCopy* copy, bint whole) noexcept nogil:

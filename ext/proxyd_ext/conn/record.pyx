@@ -2,9 +2,11 @@
 """Counting and logging an exchange (see record.pxd)."""
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 from proxyd_ext.balance.ewma cimport ewma_note
+from proxyd_ext.balance.passive cimport note_failure
 from proxyd_ext.balance.pool cimport BALANCE_EWMA, UpstreamLocal
-from proxyd_ext.balance.server cimport ServerLocal
-from proxyd_ext.conn.model cimport ClientConn, Context, EX_OWN_ANSWER, EX_PROBE
+from proxyd_ext.balance.server cimport ServerLocal, server_drop, server_hold
+from proxyd_ext.conn.model cimport ClientConn, EX_OWN_ANSWER, EX_PROBE
+from proxyd_ext.core.events cimport EVENT_EJECTED, event_push
 from proxyd_ext.core.shim cimport PXD_UNLIKELY, counter_add, fetch_add_i64
 from proxyd_ext.core.slice cimport slice_empty
 from proxyd_ext.core.stats cimport count_add, histogram_add
@@ -92,3 +94,14 @@ cdef void record_try(Exchange* exchange, int fault) noexcept nogil:
     histogram_add(&upstream.response, exchange.first_byte_us)
     if exchange.pool.balance == BALANCE_EWMA:
         ewma_note(&exchange.server.ewma, exchange.first_byte_us, context.clock.now_ms)
+
+
+cdef void record_failure(Context* context, const PoolData* pool, ServerData* server) noexcept nogil:
+    cdef ServerLocal* local = server.local[context.engine]
+    if not note_failure(pool, server, context.clock.now_ms):
+        return
+    server_hold(server)       # the node is part of the server: until the control plane has read it
+    local.ejected.kind = EVENT_EJECTED
+    local.ejected.subject = server
+    if not event_push(context.events, &local.ejected):
+        server_drop(server)
