@@ -240,7 +240,7 @@ class FaultProxy(Origin):
         if fault is not None and fault.once:
             self.fault = None
         if fault is not None and fault.refuses:
-            self.sock.close()
+            super().refuse()
         return fault
 
     def turn(self) -> None:
@@ -280,10 +280,7 @@ class FaultProxy(Origin):
         if self._fillers:
             self._end_fillers()
             self.sock.listen(128)
-        if self.sock.fileno() < 0:
-            self.sock = socket.socket()
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self.sock.bind((self.host, self.port))
+        if not self.listening:
             self.sock.listen(128)
             self.sock.setblocking(False)
 

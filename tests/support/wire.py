@@ -283,6 +283,7 @@ class Origin:
         if send_bytes:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_bytes)
         self.sock.bind(path if path else (host, 0))
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # accepted sockets inherit it: `refuse` can bind the port again
         self.sock.listen(backlog)
         self.sock.setblocking(False)
         self.host = host
@@ -293,6 +294,10 @@ class Origin:
         self._read: dict[Peer, bytearray] = {}
 
     @property
+    def listening(self) -> bool:
+        return self.sock.fileno() >= 0 and bool(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+    @property
     def label(self) -> str:
         return f"unix:{self.path}" if self.path else f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
@@ -301,7 +306,7 @@ class Origin:
         return self.path if self.path else (self.host, self.port)
 
     def maybe_accept(self) -> Peer | None:
-        if self.sock.fileno() < 0:
+        if not self.listening:
             return None
         try:
             sock, _ = self.sock.accept()
@@ -353,8 +358,13 @@ class Origin:
                 peer.close()
 
     def refuse(self) -> None:
-        """Nobody listens any more; what is open stays open."""
+        """Nobody listens any more; what is open stays open. The port stays bound, so that no other socket can be given it."""
+        family = self.sock.family
         self.sock.close()
+        if not self.path:
+            self.sock = socket.socket(family)
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.sock.bind((self.host, self.port))
 
     def close(self) -> None:
         self.sock.close()
