@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from proxyd_ext.balance.pool import UpstreamState
     from proxyd_ext.balance.server import Server
+    from proxyd_ext.cache.store import Cache
     from proxyd_ext.io.listener import Listener
     from proxyd_ext.route.stats import RouteStats
 
@@ -179,6 +180,53 @@ class ProxyAction:
     hedge: HedgeSpec | None = None
     mirror: MirrorSpec | None = None
     rewrite: RewriteSpec | None = None
+    cache: CacheSpec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CacheKeyPart:
+    """A part of a cache key. `names`: of query parameters (empty: the whole query as it came), or the one header field or cookie."""
+
+    kind: Literal["scheme", "host", "path", "query", "header", "cookie"]
+    names: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CompressSpec:
+    """Compressed forms that are made of stored answers."""
+
+    encodings: Sequence[Literal["zstd", "br", "gzip"]]     # in order of preference
+    min_size: int
+    types: Sequence[str]       # media types; "text/*" is allowed
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSpec:
+    """How a route's answers are stored and served (RFC 9111). Times of storing are seconds, -1 = not set; waits are milliseconds."""
+
+    zone: str                  # whose answers: part of every key
+    key: Sequence[CacheKeyPart] = (CacheKeyPart("scheme"), CacheKeyPart("host"), CacheKeyPart("path"), CacheKeyPart("query"))
+    default_s: int = -1        # lifetime of answers that tell none; -1: those are not stored
+    override_s: int = -1       # replaces what answers tell
+    min_s: int = -1
+    max_s: int = -1
+    heuristic_percent: int = 0         # of the time since Last-Modified; 0: no heuristic
+    heuristic_max_s: int = 86_400
+    negative_s: int = -1       # lifetime of `negative` statuses that tell none
+    negative: Statuses = ((404, 404), (410, 410))
+    while_revalidate_s: int = -1       # -1: as the answer says (RFC 5861)
+    if_error_s: int = -1
+    max_object: int = 0        # bytes of a body; 0: an eighth of the store
+    variants: int = 32         # per key
+    uncacheable_s: int = 120   # how long a key is remembered as one whose answers are not stored
+    collapse_ms: int = 5_000   # how long a request waits for the fetch of another; 0: not at all
+    client_directives: bool = True     # Cache-Control of requests is obeyed
+    strip_set_cookie: bool = False     # answers with Set-Cookie are stored without it; else they are not stored
+    bypass: Sequence[Condition] = ()   # any holds: neither looked up nor stored
+    tags: Sequence[str] = ("surrogate-key", "cache-tag")   # fields, lower case
+    share: bool = False        # in the second tier too
+    share_ms: int = 50         # how long a look-up there may take
+    compress: CompressSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +255,18 @@ class ConsultAction:
     timeout_ms: int = 1_000
 
 
-Action = ProxyAction | RespondAction | RedirectAction | ConsultAction
+@dataclass(frozen=True, slots=True)
+class AsideAction:
+    """The cache for applications over HTTP: GET, HEAD, PUT and DELETE of {prefix}{key}."""
+
+    prefix: str = "/cache/"
+    max_value: int = 1 << 20   # bytes of a value
+    default_ttl_s: int = 3_600
+    share: bool = False        # in the second tier too
+    share_ms: int = 50
+
+
+Action = ProxyAction | RespondAction | RedirectAction | ConsultAction | AsideAction
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,3 +352,5 @@ class SnapshotSpec:
     listeners: Sequence[ListenerSpec]
     tables: Sequence[Sequence[RouteSpec]]
     upstreams: Sequence[UpstreamSpec] = field(default=())
+    cache: Cache | None = None         # where routes with `cache` store; None: there are none
+    purge_allow: Sequence[str] = ()    # networks whose PURGE requests are obeyed
