@@ -10,7 +10,7 @@ from proxyd_ext.core.events cimport EVENT_EJECTED, event_push
 from proxyd_ext.core.shim cimport PXD_UNLIKELY, counter_add, fetch_add_i64
 from proxyd_ext.core.slice cimport slice_empty
 from proxyd_ext.core.stats cimport count_add, histogram_add
-from proxyd_ext.log.record cimport AccessRecord, STATUS_BY_PROXYD, STATUS_BY_UPSTREAM, T_NONE
+from proxyd_ext.log.record cimport AccessRecord, CACHE_NONE, STATUS_BY_PROXYD, STATUS_BY_UPSTREAM, T_NONE
 from proxyd_ext.log.ring cimport log_submit
 from proxyd_ext.route.stats cimport RouteLocal, route_stats_join
 
@@ -37,6 +37,8 @@ cdef void _submit(Exchange* exchange, int64_t total_us) noexcept nogil:
     record.status_by = STATUS_BY_PROXYD if exchange.flags & EX_OWN_ANSWER else STATUS_BY_UPSTREAM
     record.minor = exchange.minor
     record.tls = 0
+    record.cache = CACHE_NONE
+    record.cache_age = T_NONE
     record.request_id = exchange.request_id
     record.client_ip = exchange.client_ip
     record.listener = client.listener.name

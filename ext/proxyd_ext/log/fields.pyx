@@ -29,6 +29,8 @@ cdef class RecordFields:
         r.status_by = rest.pop("status_by", 0)
         r.minor = rest.pop("minor", 1)
         r.tls = rest.pop("tls", 0)
+        r.cache = rest.pop("cache", 0)
+        r.cache_age = _time(rest.pop("cache_age", None))
         r.request_id = self._text(rest, "request_id")
         r.client_ip = self._text(rest, "client_ip")
         r.listener = self._text(rest, "listener")
@@ -72,7 +74,8 @@ cdef dict record_to_dict(const AccessRecord* r):
         "t_total_us": _time_or_none(r.t_total_us), "t_queue_us": _time_or_none(r.t_queue_us),
         "t_connect_us": _time_or_none(r.t_connect_us), "t_first_byte_us": _time_or_none(r.t_first_byte_us),
         "status": r.status, "engine": r.engine, "client_port": r.client_port, "fault": r.fault, "attempts": r.attempts,
-        "status_by": r.status_by, "minor": r.minor, "tls": r.tls, "request_id": _bytes(r.request_id), "client_ip": _bytes(r.client_ip),
+        "status_by": r.status_by, "minor": r.minor, "tls": r.tls,
+        "cache": r.cache, "cache_age": _time_or_none(r.cache_age), "request_id": _bytes(r.request_id), "client_ip": _bytes(r.client_ip),
         "listener": _bytes(r.listener), "route": _bytes(r.route), "upstream": _bytes(r.upstream), "server": _bytes(r.server),
         "method": _bytes(r.method), "host": _bytes(r.host), "path": _bytes(r.path), "query": _bytes(r.query),
         "user_agent": _bytes(r.user_agent), "referer": _bytes(r.referer), "trace_id": _bytes(r.trace_id),

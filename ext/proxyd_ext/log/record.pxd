@@ -10,6 +10,18 @@ cdef enum:
 
     T_NONE = 0xFFFFFFFF       # a time that does not apply
 
+    # What the cache did for a request of a route that has one; words in words.pxd.
+    CACHE_NONE = 0            # the route has no cache
+    CACHE_HIT = 1             # answered from memory, fresh
+    CACHE_MISS = 2            # nothing was stored
+    CACHE_STALE = 3           # answered from memory, no longer fresh (RFC 5861)
+    CACHE_EXPIRED = 4         # what was stored was too old: fetched again
+    CACHE_REVALIDATED = 5     # what was stored was too old, and the server said that it still holds (304)
+    CACHE_BYPASS = 6          # the route or the request asked for no cache
+    CACHE_COALESCED = 7       # answered by another request's fetch
+    CACHE_UNCACHEABLE = 8     # known not to be stored: went to the server on its own
+    CACHE_COUNT = 9
+
 
 ctypedef struct AccessRecord:
     int64_t time_us           # wall clock at the end of the exchange, microseconds since the epoch
@@ -30,6 +42,8 @@ ctypedef struct AccessRecord:
     uint8_t status_by         # STATUS_BY_*
     uint8_t minor             # HTTP/1.minor of the request
     uint8_t tls               # 1: https
+    uint8_t cache             # CACHE_*
+    uint32_t cache_age        # seconds: age of the stored answer when it was sent; T_NONE: none was
     Slice request_id          # X-Request-ID kept from a trusted peer; empty: `id` counts
     Slice client_ip           # text
     Slice listener            # name

@@ -18,9 +18,10 @@ from proxyd_ext.core.fault cimport FaultInfo, fault_info
 from proxyd_ext.core.shim cimport INVARIANT
 from proxyd_ext.core.slice cimport Slice, slice_of
 from proxyd_ext.log.fields cimport RecordFields
-from proxyd_ext.log.record cimport STATUS_BY_CACHE, STATUS_BY_PROXYD, STATUS_BY_UPSTREAM, T_NONE, AccessRecord
+from proxyd_ext.log.record cimport CACHE_NONE, STATUS_BY_CACHE, STATUS_BY_PROXYD, STATUS_BY_UPSTREAM, T_NONE, AccessRecord
 from proxyd_ext.log.text cimport (
     Moment, Out, moment_of, out_of, put_byte, put_bytes, put_hex, put_padded, put_text, put_uint, utf8_step)
+from proxyd_ext.log.words cimport cache_word
 
 
 cdef extern from "<time.h>" nogil:
@@ -143,6 +144,15 @@ cdef inline void _json_fault(Out* o, const AccessRecord* r) noexcept nogil:
         put_byte(o, c'"')
 
 
+cdef inline void _json_cache(Out* o, const AccessRecord* r) noexcept nogil:
+    if r.cache != CACHE_NONE:
+        put_text(o, b',"cache":"')
+        put_text(o, cache_word(r.cache))
+        put_byte(o, c'"')
+        if r.cache_age != T_NONE:
+            _json_number(o, b',"cache_age":', r.cache_age)
+
+
 cdef size_t render_json(const AccessRecord* r, uint8_t* out, size_t cap) noexcept nogil:
     cdef Out line = out_of(out, cap)
     cdef Out* o = &line
@@ -192,6 +202,7 @@ cdef size_t render_json(const AccessRecord* r, uint8_t* out, size_t cap) noexcep
     _json_text(o, b',"server":', r.server)
     if r.attempts:
         _json_number(o, b',"attempts":', r.attempts)
+    _json_cache(o, r)
     _json_fault(o, r)
     _json_text(o, b',"user_agent":', r.user_agent)
     _json_text(o, b',"referer":', r.referer)
@@ -356,18 +367,30 @@ cdef inline void _pretty_path(Out* o, const AccessRecord* r) noexcept nogil:
         _pretty_string(o, r.query)
 
 
+cdef inline void _pretty_gap(Out* o, bint begun) noexcept nogil:
+    put_text(o, b"  " if begun else b"   ")
+
+
 cdef void _pretty_outcome(Out* o, const AccessRecord* r) noexcept nogil:
-    """Who answered, and what went wrong."""
+    """Who answered, what the cache had to do with it, and what went wrong."""
+    cdef bint begun = r.upstream.size != 0
     if r.upstream.size:
         put_text(o, b"   ")
         _pretty_string(o, r.upstream)
         if r.server.size:
             put_text(o, b"\xe2\x86\x92")    # →
             _pretty_string(o, r.server)
-    if r.status_by == STATUS_BY_CACHE:
-        put_text(o, b"   from cache")
+    if r.status_by == STATUS_BY_CACHE or r.cache != CACHE_NONE:
+        _pretty_gap(o, begun)
+        begun = True
+        put_text(o, b"cache " if r.cache != CACHE_NONE else b"from cache")
+        put_text(o, cache_word(r.cache))
+        if r.cache_age != T_NONE:
+            put_text(o, b", ")
+            put_uint(o, r.cache_age)
+            put_text(o, b"s old")
     if r.fault:
-        put_text(o, b"  " if r.upstream.size else b"   ")
+        _pretty_gap(o, begun)
         put_text(o, fault_info(r.fault).sentence)
     if r.attempts > 1:
         put_text(o, b", " if r.fault else b"  ")

@@ -1,6 +1,7 @@
 """Counters of one (listener, route) pair; they outlive snapshots."""
 from libc.stdint cimport uint64_t
 from proxyd_ext.core.stats cimport CountTable, ENGINES_MAX, Histogram
+from proxyd_ext.log.record cimport CACHE_COUNT
 
 
 ctypedef struct RouteLocal:
@@ -11,6 +12,8 @@ ctypedef struct RouteLocal:
     Histogram ttfb
     uint64_t bytes_in
     uint64_t bytes_out
+    uint64_t[CACHE_COUNT] cache    # requests by CACHE_* (log/record.pxd)
+    uint64_t cache_bytes           # of the bytes out: bodies that came from memory
 
 
 ctypedef struct RouteStatsData:

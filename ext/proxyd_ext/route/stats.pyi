@@ -9,9 +9,14 @@ class RouteCounters(TypedDict):
     ttfb_seconds: Histogram
     bytes_in: int
     bytes_out: int
+    cache: dict[str, int]                  # by the cache's word; empty if no request met a cache
+    cache_bytes: int                       # of the bytes out: bodies that came from memory
 
 class RouteStats:
     listener: str
     route: str
     def __init__(self, listener: str, route: str) -> None: ...
     def stats(self) -> RouteCounters: ...
+
+def count_cache(stats: RouteStats, engine: int, result: int, body_bytes: int = 0) -> None:
+    """Count a request as an engine does, for tests; ValueError where CACHE_* has no such number."""

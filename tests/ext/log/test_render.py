@@ -18,6 +18,7 @@ from proxyd_ext.log.render import render_record
 Record = Mapping[str, int | bytes | None]
 FORMATS: tuple[Literal["json", "combined", "pretty"], ...] = ("json", "combined", "pretty")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+CACHE_WORDS = ("hit", "miss", "stale", "expired", "revalidated", "bypass", "coalesced", "uncacheable")
 REFUSED = faults()["connect_refused"]
 TEXTS = (
     "request_id", "client_ip", "listener", "route", "upstream", "server", "method", "host",
@@ -41,6 +42,7 @@ records = st.fixed_dictionaries(
         "status": st.integers(100, 599), "engine": st.integers(0, 65535),
         "client_port": st.integers(0, 65535), "fault": st.sampled_from([0, *(int(str(about["code"])) for about in faults().values())]),
         "attempts": st.integers(0, 255), "status_by": st.integers(0, 2), "minor": st.integers(0, 1), "tls": st.integers(0, 1),
+        "cache": st.integers(0, 8), "cache_age": times,
         **dict.fromkeys(TEXTS, texts),
     },
 )
@@ -106,6 +108,10 @@ def expected_json(record: Record) -> Iterator[tuple[str, object]]:
             yield name, readable(record[name])
     if number("attempts"):
         yield "attempts", number("attempts")
+    if number("cache"):
+        yield "cache", CACHE_WORDS[number("cache") - 1]
+        if record.get("cache_age") is not None:
+            yield "cache_age", number("cache_age")
     if number("fault"):
         about = next(about for about in faults().values() if about["code"] == number("fault"))
         yield "error", about["proxy_error"]
@@ -224,6 +230,18 @@ def test_pretty_to_the_letter() -> None:
     assert render_record("pretty", {"method": b"DELETE", "status": 204, "host": b"h", "query": b"", "status_by": 2}).decode() == (
         "19:00:00 DELETE 204   0us  h?   from cache   id 0000000000000000\n"
     )
+
+
+@pytest.mark.usefixtures("new_york")
+def test_pretty_tells_what_the_cache_did() -> None:
+    def after_the_path(**fields: int | bytes | None) -> str:
+        line = render_record("pretty", {"method": b"GET", "host": b"h", "path": b"/", **fields}).decode()
+        return line.removeprefix("19:00:00 GET  200   0us  h/   ").removesuffix("   id 0000000000000000\n")
+
+    assert after_the_path(cache=1, cache_age=12, status_by=2) == "cache hit, 12s old"
+    assert after_the_path(cache=2, upstream=b"api", server=b"s:1") == "api→s:1  cache miss"
+    assert after_the_path(cache=3, cache_age=0, status_by=2, fault=int(str(REFUSED["code"])), attempts=2) == (
+        "cache stale, 0s old  connection refused, 2 tries")
 
 
 @pytest.mark.parametrize(

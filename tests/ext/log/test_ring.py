@@ -32,7 +32,7 @@ def test_every_field_comes_through() -> None:
     record: Record = {
         "time_us": -1, "id": 2**64 - 1, "bytes_in": 2**63, "bytes_out": 2**40, "body_out": 2**39, "config": 7, "t_total_us": 1,
         "t_queue_us": 0, "t_connect_us": None, "t_first_byte_us": 2**32 - 2, "status": 999, "engine": 65535,
-        "client_port": 1, "fault": 64, "attempts": 255, "status_by": 2, "minor": 0, "tls": 1,
+        "client_port": 1, "fault": 64, "attempts": 255, "status_by": 2, "minor": 0, "tls": 1, "cache": 8, "cache_age": 2**32 - 2,
         "request_id": b"r", "client_ip": b"::1", "listener": b"web", "route": b"\xff\x00",
         "upstream": b"u", "server": b"s", "method": b"GET", "host": b"h", "path": b"/", "query": b"q", "user_agent": b"ua",
         "referer": b"ref", "trace_id": b"t",
