@@ -11,13 +11,14 @@ from proxyd_ext.cache.policy cimport (
 )
 from proxyd_ext.core.hash cimport mix64
 from proxyd_ext.core.lock cimport lock_give, lock_take
-from proxyd_ext.core.shim cimport fetch_add_u64, fetch_or_int, load_int, store_u64
+from proxyd_ext.core.shim cimport cpu_relax, fetch_add_u64, fetch_or_int, load_int, store_u64
 
 cdef enum:
     RECORDS = 16384
     BUCKETS = 32768
     RATE_ONE_BITS = 32        # the threshold of a rate of 1
     RATE_FIRST_BITS = 29      # a rate of 1/8
+    TRIES = 32                # to take the lock: half a microsecond or so, longer than it is held for a sample
     SAMPLES_MAX = 131072      # that count in full: when more were read, old ones weigh half
 
 # Sizes that are simulated, in quarters of the cache's own.
@@ -193,9 +194,13 @@ cdef void _note(Curve* curve, uint64_t key, uint32_t drawn, uint64_t size) noexc
 
 
 cdef void curve_note(Curve* curve, uint64_t key_hash, uint64_t size) noexcept nogil:
-    if load_int(&curve.lock) or fetch_or_int(&curve.lock, 1):
-        fetch_add_u64(&curve.missed, 1)
-        return
+    cdef int tries = 0
+    while load_int(&curve.lock) or fetch_or_int(&curve.lock, 1):
+        tries += 1
+        if tries == TRIES:    # who holds it has lost its CPU, or lowers the rate
+            fetch_add_u64(&curve.missed, 1)
+            return
+        cpu_relax()
     if curve_wants(curve, key_hash):          # still
         # Sampled keys are alike in the bits that decided it: the rest goes by all of them, mixed.
         _note(curve, mix64(key_hash), <uint32_t>(key_hash >> 24), max(size, <uint64_t>1))

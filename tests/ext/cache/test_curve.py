@@ -35,19 +35,22 @@ def estimate(capacity: int, zipf: Zipf, before: int, count: int) -> Replay:
 
 
 def test_half_the_size_the_size_and_twice_the_size() -> None:
-    found = ratios(estimate(CAPACITY, Zipf(ITEMS, 0.99), 300_000, 600_000))
+    found = ratios(estimate(CAPACITY, Zipf(ITEMS, 0.99), 200_000, 400_000))
     for i, capacity in ((1, CAPACITY // 2), (2, CAPACITY), (3, CAPACITY * 2)):
-        assert found[i] == pytest.approx(whole(capacity, Zipf(ITEMS, 0.99), 300_000, 600_000), abs=1.5), capacity
+        assert found[i] == pytest.approx(whole(capacity, Zipf(ITEMS, 0.99), 200_000, 400_000), abs=1.5), capacity
     assert found == sorted(found)
 
 
 def test_its_memory_is_fixed_and_the_rate_gives_way() -> None:
     zipf = Zipf(ITEMS, 0.8)
-    replay = estimate(100_000, zipf, 600_000, 300_000)
+    replay = estimate(100_000, zipf, 500_000, 200_000)
     rate, live = replay.sampled
     assert rate < 1 / 8
     assert 16_384 * 0.7 < live <= 16_384
-    assert ratios(replay)[2] == pytest.approx(whole(100_000, Zipf(ITEMS, 0.8), 600_000, 300_000), abs=1.5)
+    assert ratios(replay)[2] == pytest.approx(whole(100_000, Zipf(ITEMS, 0.8), 500_000, 200_000), abs=1.5)
+    replay.resize(1_000)              # a smaller cache may be looked at more closely
+    assert replay.sampled[0] == 1 / 8
+    assert 400 < replay.sampled[1] < 1_000
 
 
 def test_what_was_not_asked_for_again_hits_nowhere() -> None:
@@ -85,7 +88,7 @@ def test_it_follows_the_present() -> None:
         replay.note(again)
         replay.points()
     replay.note(again)
-    assert ratios(replay)[0] > 80     # 2.5 M requests that hit, behind 1.6 M that did not
+    assert 88 < ratios(replay)[0] < 97      # 2.5 M requests that hit, behind 1.6 M that did not, halved four times
 
 
 def test_another_size_moves_the_points_and_begins_anew() -> None:
@@ -100,7 +103,7 @@ def test_another_size_moves_the_points_and_begins_anew() -> None:
 
 
 def test_several_threads_at_a_time() -> None:
-    """Who finds the lock taken goes on, and what was missed by that is no hit."""
+    """Who finds the lock taken goes on after a while, and what was missed by that is no hit."""
     zipf = Zipf(ITEMS, 0.9)
     replay, alone = (Replay(ITEMS, CAPACITY, curve=True) for _ in range(2))
     warm, items = zipf.take(500_000), zipf.take(1_000_000)
@@ -115,4 +118,4 @@ def test_several_threads_at_a_time() -> None:
         thread.join()
     alone.note(items)
     assert replay.points()[0][1] <= alone.points()[0][1] == 125_000
-    assert ratios(replay)[1:4] == pytest.approx(ratios(alone)[1:4], abs=3)
+    assert ratios(replay)[1:4] == pytest.approx(ratios(alone)[1:4], abs=2)

@@ -234,7 +234,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(20, 400), st.lists(steps, min_size=30, max_size=150))
 def test_does_what_the_model_does(target: int, todo: list[tuple[str, int, int]]) -> None:
     queues, model = Queues(target, 2 * KEYS), S3Fifo(target)
