@@ -12,7 +12,8 @@ cdef enum:
     LIVE_LISTENER = 6
     LIVE_PIPE = 7
     LIVE_COPY = 8
-    LIVE_KINDS = 9
+    LIVE_CACHE = 9            # slots of the cache's memory
+    LIVE_KINDS = 10
 
 
 cdef void live_born(int kind) noexcept nogil
