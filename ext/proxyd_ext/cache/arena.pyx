@@ -1,14 +1,13 @@
 # cython: cdivision=True
-"""The arena (see arena.pxd). In the order of the file: classes, lists, where pages come from, where they go, slots, candidates."""
+"""The arena (see arena.pxd): classes, slots, candidates. Where pages come from and go to is in pages.pyx."""
 from libc.stdint cimport uint8_t, uint16_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.unistd cimport close
+from proxyd_ext.cache.pages cimport ASKED_ROUNDS, page_leave, page_push, page_remove, page_take, pages_trim
 from proxyd_ext.cache.region cimport (
-    META_PAGE, META_REGION, PAGE_COLD, PAGE_LEAVING, PAGE_USED, PAGE_WARM, REGION_PAGES, REGIONS_MAX,
-    bytes_allow, bytes_forbid, page_base, page_index, page_of, region_file, region_map, region_of, region_offset, region_punch,
-    region_unmap,
+    META_PAGE, PAGE_USED, REGIONS_MAX, bytes_forbid, page_base, page_index, page_of, region_file, region_of, region_offset, region_unmap,
 )
 from proxyd_ext.core.hash cimport Random, random_below, random_next
 from proxyd_ext.core.live cimport LIVE_CACHE, live_born, live_died
@@ -35,10 +34,7 @@ cdef extern from *:
 
 cdef enum:
     CLASS_STEPS = 4097        # sizes from 0 to ARENA_PAGE by 16
-    STOCK_SHARE = 8           # of the limit, 1/8 may stay warm
-    TRIM_PAGES = 16           # that go back to the kernel at a time: what one freeing may cost is bounded
     LOOK_PAGES = 64           # that arena_candidates compares, in each class
-    ASKED_ROUNDS = 64
     BLOCK_HEAD = 16           # sanitizer builds: a block begins with the address of the slot that it stands for; the slot holds the block's
 
 
@@ -69,59 +65,6 @@ _build_classes()
 cdef inline int _class_of(uint32_t size) noexcept nogil:
     INVARIANT(size <= ARENA_SLOT_MAX)
     return _class[(size + 15) // 16]
-
-
-# ---- lists and counts; from here on a leading underscore also means: the lock is held, unless the name or the docstring says otherwise
-cdef void _push(PageList* pages, Page* page) noexcept nogil:
-    page.prev = NULL
-    page.next = pages.first
-    if pages.first != NULL:
-        pages.first.prev = page
-    else:
-        pages.last = page
-    pages.first = page
-
-
-cdef void _remove(PageList* pages, Page* page) noexcept nogil:
-    if page.prev != NULL:
-        page.prev.next = page.next
-    else:
-        pages.first = page.next
-    if page.next != NULL:
-        page.next.prev = page.prev
-    else:
-        pages.last = page.prev
-
-
-cdef void _open(Arena* arena, Region* region) noexcept nogil:
-    """It has a cold page."""
-    if region.open:
-        return
-    region.open = True
-    region.prev = NULL
-    region.next = arena.open
-    if arena.open != NULL:
-        arena.open.prev = region
-    arena.open = region
-
-
-cdef void _shut(Arena* arena, Region* region) noexcept nogil:
-    region.open = False
-    if region.prev != NULL:
-        region.prev.next = region.next
-    else:
-        arena.open = region.next
-    if region.next != NULL:
-        region.next.prev = region.prev
-
-
-cdef void _hold(Arena* arena, int64_t bytes) noexcept nogil:
-    store_u64(&arena.held, arena.held + <uint64_t>bytes)
-
-
-cdef bint _fits(const Arena* arena, uint64_t bytes) noexcept nogil:
-    """Whether more memory can be taken from the kernel. Pages on their way there still occupy theirs."""
-    return arena.held + arena.leaving * ARENA_PAGE + bytes <= arena.limit
 
 
 # ---- birth and death
@@ -157,227 +100,12 @@ cdef void arena_destroy(Arena* arena) noexcept nogil:
     free(arena)
 
 
-# ---- where pages come from: the stock, then cold ones of a region that has some, then a new region
-cdef void _give_number(Arena* arena, uint32_t number) noexcept nogil:
-    arena.table[number].region = NULL
-    arena.table[number].next = arena.free_number
-    arena.free_number = number + 1
-
-
-cdef bint _grow(Arena* arena, Page** page) noexcept nogil:
-    """The first page of a new region; NULL: look again. Gives the lock away. False: not within the limit, or the system has no memory."""
-    cdef int64_t bytes = META_REGION + META_PAGE + ARENA_PAGE
-    cdef uint32_t number
-    cdef Region* region
-    page[0] = NULL
-    if not _fits(arena, bytes):
-        return False
-    if arena.free_number != 0:
-        number = arena.free_number - 1
-        arena.free_number = arena.table[number].next
-    elif arena.regions < REGIONS_MAX:
-        number = arena.regions
-        arena.regions += 1
-    else:
-        return False
-    _hold(arena, bytes)
-    lock_give(&arena.lock)
-    region = region_map(arena.fd, number)
-    lock_take(&arena.lock)
-    if region != NULL and arena.open == NULL:
-        region.owner = arena
-        region.fresh = 1
-        arena.table[number].region = region
-        _open(arena, region)
-        page[0] = &region.pages[0]
-        return True
-    if region != NULL:      # another thread was faster
-        lock_give(&arena.lock)
-        region_unmap(region)
-        lock_take(&arena.lock)
-    _hold(arena, -bytes)
-    _give_number(arena, number)
-    return region != NULL
-
-
-cdef Page* _cold_page(Arena* arena, Region* region) noexcept nogil:
-    """A page of a region that has cold ones; NULL: not within the limit."""
-    cdef Page* page = region.cold
-    if page != NULL:
-        if not _fits(arena, ARENA_PAGE):
-            return NULL
-        region.cold = page.next
-        _hold(arena, ARENA_PAGE)
-    else:
-        if not _fits(arena, META_PAGE + ARENA_PAGE):
-            return NULL
-        page = &region.pages[region.fresh]
-        region.fresh += 1
-        _hold(arena, META_PAGE + ARENA_PAGE)
-    if region.cold == NULL and region.fresh == REGION_PAGES:
-        _shut(arena, region)
-    return page
-
-
-cdef Page* _take_page(Arena* arena, int k, int kind) noexcept nogil:
-    """A page for a class, all of its slots free, in its list. May give the lock away meanwhile. NULL: see arena_new."""
-    cdef Page* page
-    cdef uint32_t word, slots = _count[k]
-    while True:
-        page = arena.stock.first
-        if page != NULL:
-            if arena.held + ARENA_PAGE > arena.limit:
-                return NULL
-            _remove(&arena.stock, page)
-            region_of(page).warm -= 1
-            store_u64(&arena.warm, arena.warm - 1)
-            _hold(arena, ARENA_PAGE)
-        elif arena.open != NULL:
-            page = _cold_page(arena, arena.open)
-            if page == NULL:
-                return NULL
-        elif not _grow(arena, &page):
-            return NULL
-        if page != NULL:
-            break
-    region_of(page).used += 1
-    page.state = PAGE_USED
-    page.size_class, page.kind = k, kind
-    page.live = page.hint = 0
-    page.asked = arena.round - ASKED_ROUNDS
-    for word in range((slots + 63) // 64):
-        page.free[word] = ~<uint64_t>0 if slots >= 64 * (word + 1) else (<uint64_t>1 << slots % 64) - 1
-    _push(&arena.partial[kind][k], page)
-    bytes_allow(page_base(page), ARENA_PAGE)
-    return page
-
-
-# ---- where pages go: into the stock, warm; from there, when it is too large, back to the kernel
-cdef void _cool(Arena* arena, Page* page) noexcept nogil:
-    """Its memory has been given back."""
-    cdef Region* region = region_of(page)
-    page.state = PAGE_COLD
-    page.next = region.cold
-    region.cold = page
-    _open(arena, region)
-
-
-cdef Region* _retire(Arena* arena, Region* region, Region* chain) noexcept nogil:
-    """Take a region of which nothing is used or warm out of circulation, and put it before a chain of those that are to be unmapped."""
-    if region.used or region.warm or arena.table[region.number].region == NULL:
-        return chain
-    _shut(arena, region)
-    arena.table[region.number].region = NULL    # its number stays taken until it is unmapped
-    region.next = chain
-    return region
-
-
-cdef void _unmap_all(Arena* arena, Region* chain) noexcept nogil:
-    """Without the lock."""
-    cdef Region* following
-    cdef uint32_t number
-    cdef int64_t bytes
-    while chain != NULL:
-        following = chain.next
-        number = chain.number
-        bytes = META_REGION + <int64_t>chain.fresh * META_PAGE
-        region_unmap(chain)
-        lock_take(&arena.lock)
-        _hold(arena, -bytes)
-        _give_number(arena, number)
-        lock_give(&arena.lock)
-        chain = following
-
-
-cdef void _punch_all(Arena* arena, Page** pages, int count) noexcept nogil:
-    """Without the lock: give the memory of pages back, neighbours with one call."""
-    cdef Page* page
-    cdef int i, at, run
-    for i in range(1, count):
-        page = pages[i]
-        at = i
-        while at > 0 and pages[at - 1] > page:
-            pages[at] = pages[at - 1]
-            at -= 1
-        pages[at] = page
-    at = 0
-    while at < count:
-        run = 1
-        # Pages of two regions cannot follow one another: the regions' heads lie between them.
-        while at + run < count and pages[at + run] == pages[at] + run:
-            run += 1
-        region_punch(arena.fd, pages[at], run)
-        at += run
-
-
-cdef bint _trim(Arena* arena) noexcept nogil:
-    """Without the lock: make the stock smaller by one portion if it is too large. False: it is not."""
-    cdef Page* pages[TRIM_PAGES]
-    cdef Region* chain = NULL
-    cdef int i, count = 0
-    lock_take(&arena.lock)
-    if arena.warm * ARENA_PAGE > arena.limit // STOCK_SHARE:
-        while count < TRIM_PAGES and arena.stock.last != NULL:
-            pages[count] = arena.stock.last
-            _remove(&arena.stock, pages[count])
-            pages[count].state = PAGE_LEAVING
-            count += 1
-    store_u64(&arena.warm, arena.warm - count)
-    arena.leaving += count
-    lock_give(&arena.lock)
-    if count == 0:
-        return False
-    _punch_all(arena, pages, count)
-    lock_take(&arena.lock)
-    arena.leaving -= count
-    for i in range(count):
-        region_of(pages[i]).warm -= 1
-        _cool(arena, pages[i])
-    for i in range(count):
-        # Only behind the last of its pages: a region that is retired must not be looked at again.
-        if i + 1 == count or region_of(pages[i]) != region_of(pages[i + 1]):
-            chain = _retire(arena, region_of(pages[i]), chain)
-    lock_give(&arena.lock)
-    _unmap_all(arena, chain)
-    return True
-
-
-cdef void _leave(Arena* arena, Page* page) noexcept nogil:
-    """A page whose last slot was freed. Comes with the lock, and gives it away."""
-    cdef Region* region = region_of(page)
-    cdef Region* chain
-    cdef bint too_much
-    if not load_int(&page.lent):
-        page.state = PAGE_WARM
-        _push(&arena.stock, page)
-        region.warm += 1
-        region.used -= 1
-        store_u64(&arena.warm, arena.warm + 1)
-        _hold(arena, -ARENA_PAGE)
-        too_much = arena.warm * ARENA_PAGE > arena.limit // STOCK_SHARE
-        lock_give(&arena.lock)
-        if too_much:
-            _trim(arena)
-        return
-    page.state = PAGE_LEAVING     # and counted as held until its memory is really gone
-    lock_give(&arena.lock)
-    region_punch(arena.fd, page, 1)
-    lock_take(&arena.lock)
-    store_int(&page.lent, 0)
-    region.used -= 1
-    _hold(arena, -ARENA_PAGE)
-    _cool(arena, page)
-    chain = _retire(arena, region, NULL)
-    lock_give(&arena.lock)
-    _unmap_all(arena, chain)
-
-
 # ---- limits and counts
 cdef void arena_limit(Arena* arena, uint64_t limit) noexcept nogil:
     lock_take(&arena.lock)
     store_u64(&arena.limit, limit)
     lock_give(&arena.lock)
-    while _trim(arena):
+    while pages_trim(arena):
         pass
 
 
@@ -411,8 +139,8 @@ cdef uint8_t* _take_slot(Arena* arena, Page* page) noexcept nogil:
     page.hint = word
     page.live += 1
     if page.live == _count[k]:
-        _remove(&arena.partial[page.kind][k], page)
-        _push(&arena.full[page.kind], page)
+        page_remove(&arena.partial[page.kind][k], page)
+        page_push(&arena.full[page.kind], page)
     store_u64(&arena.used, arena.used + _slot[k])
     return page_base(page) + at * _slot[k]
 
@@ -427,11 +155,11 @@ cdef void _put_slot(Arena* arena, Page* page, uint32_t at) noexcept nogil:
     if word < page.hint:
         page.hint = word
     if page.live == _count[k]:
-        _remove(&arena.full[page.kind], page)
-        _push(&arena.partial[page.kind][k], page)
+        page_remove(&arena.full[page.kind], page)
+        page_push(&arena.partial[page.kind][k], page)
     page.live -= 1
     if page.live == 0:
-        _remove(&arena.partial[page.kind][k], page)
+        page_remove(&arena.partial[page.kind][k], page)
     store_u64(&arena.used, arena.used - _slot[k])
 
 
@@ -453,7 +181,7 @@ cdef void* arena_new(Arena* arena, uint32_t size, int kind) noexcept nogil:
     lock_take(&arena.lock)
     page = arena.partial[kind][k].first
     if page == NULL:
-        page = _take_page(arena, k, kind)
+        page = page_take(arena, k, _count[k], kind)
     if page == NULL:
         lock_give(&arena.lock)
         free(block)
@@ -489,7 +217,7 @@ cdef void arena_free(Arena* arena, void* slot, uint32_t size) noexcept nogil:
         bytes_forbid(slot, _slot[k])
     _put_slot(arena, page, offset // _slot[k])
     if page.live == 0:
-        _leave(arena, page)
+        page_leave(arena, page)
     else:
         lock_give(&arena.lock)
     free(block)
@@ -564,8 +292,8 @@ cdef int arena_candidates(Arena* arena, void** out, int most) noexcept nogil:
         arena.round += 1
         page.asked = arena.round
         if page.live == _count[page.size_class]:
-            _remove(&arena.full[ARENA_OBJECT], page)
-            _push(&arena.full[ARENA_OBJECT], page)
+            page_remove(&arena.full[ARENA_OBJECT], page)
+            page_push(&arena.full[ARENA_OBJECT], page)
         n = _list_live(page, out, most)
     lock_give(&arena.lock)
     return n
