@@ -1,8 +1,8 @@
 """The arena's pages: the stock, where they come from and where they go. Who calls holds the arena's lock, unless a function says otherwise.
 
-A page is cold (no memory behind it), then used, then warm (in the stock), then used again, or cold again. One that was lent never gets
-warm: its memory is the kernel's. Memory goes back in portions of 16 pages, on the thread that made the stock too large; a region without a
-used or a warm page is unmapped. No system call is made under the lock: what one is made for is in nobody else's hands meanwhile.
+A page is cold (no memory behind it), then used, then warm (in the stock), then used again, or cold again. One that was lent is cold at
+once: that memory is the kernel's. Memory goes back in portions of 16 pages, on the thread that made the stock too large; a region without
+a used or a warm page is unmapped. No system call is made under the lock: what one is made for is in nobody else's hands meanwhile.
 """
 from libc.stdint cimport uint32_t
 from proxyd_ext.cache.arena cimport Arena, PageList

@@ -156,6 +156,19 @@ def test_a_limit_that_shrinks_stops_new_pages() -> None:
     assert arena.new(PAGE) is not None
 
 
+def test_a_limit_that_shrinks_closes_the_stock_too() -> None:
+    arena = ArenaProbe(room_for(64))
+    slots = fill(arena, PAGE)
+    for _ in range(4):
+        arena.free(slots.pop())
+    arena.limit(room_for(64) - 5 * PAGE)
+    assert (arena.warm, arena.new(PAGE)) == (4 * PAGE, None)
+    for _ in range(2):
+        arena.free(slots.pop())
+    assert arena.new(PAGE) is not None
+    assert arena.new(PAGE) is None
+
+
 @pytest.mark.parametrize("filed", [True, False])
 def test_nothing_is_held_under_no_limit(filed: bool) -> None:
     arena = ArenaProbe(8 * MIB, filed=filed)
