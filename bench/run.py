@@ -1,4 +1,4 @@
-"""proxyd beside nginx, HAProxy and the floor: `python bench/run.py --help`. README.md tells the method and how to read the table."""
+"""proxyd beside nginx, HAProxy, Varnish and the floor: `python bench/run.py --help`. README.md tells how it measures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harness import preflight, system
 from harness.build import BENCH, build
 from harness.contestants import Program, contestants_of
 from harness.idle import run_idle
-from harness.model import FAMILIES, Environment, Family, Placement, WorkloadResult
+from harness.model import BINARIES, FAMILIES, PEERS, Environment, Placement, WorkloadResult
 from harness.report import as_json, markdown
 from harness.rounds import Settings, run_workload
 from harness.summary import Roles
@@ -39,6 +39,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     p.add_argument("--contestants", metavar="NAMES", default=",".join(FAMILIES), help="of " + ", ".join(FAMILIES))
     p.add_argument("--nginx", action="append", metavar="PATH", help="another nginx; may be repeated to compare versions")
     p.add_argument("--haproxy", action="append", metavar="PATH", help="another HAProxy; may be repeated")
+    p.add_argument("--varnish", action="append", metavar="PATH", help="another varnishd; may be repeated")
     p.add_argument("--proxyd", metavar="CMD", help="command of proxyd (default: this Python -m proxyd)")
     p.add_argument("--threads", default="1,0", help="proxyd's runtime.threads, one contestant each (default 1,0)")
     p.add_argument("--cc", metavar="NAME", help="congestion control for the session, e.g. reno (root; put back afterwards)")
@@ -67,29 +68,31 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def ensure_programs(options: argparse.Namespace) -> None:
     """Exits with the one command that installs what is missing, or installs it."""
-    needed = ["gcc", "make", "wrk"] + [f for f in ("nginx", "haproxy") if f in options.families and not getattr(options, f)]
+    wanted = [f for f in PEERS if f in options.families and any(w.variants_of(f) for w in options.workloads)]
+    peers = {BINARIES.get(f, f): f for f in wanted if not getattr(options, f)}
+    needed = ["gcc", "make", "wrk", *peers]
     absent = preflight.missing(needed)
     if absent and options.install:
         preflight.install(absent)
         absent = preflight.missing(needed)
     if absent:
-        peers = [f for f in FAMILIES if f not in absent]
+        others = [f for f in FAMILIES if BINARIES.get(f, f) not in absent]
         raise SystemExit(
             f"bench: {', '.join(absent)} not found. Install with:\n    sudo {' '.join(preflight.command_for(absent))}\n"
             f"or call again with --install as root"
-            + (f", or leave it out: --contestants {','.join(peers)}" if set(absent) <= {"nginx", "haproxy"} else "")
+            + (f", or leave it out: --contestants {','.join(others)}" if set(absent) <= peers.keys() else "")
         )
 
 
 def programs(options: argparse.Namespace, floor: Path) -> list[Program]:
     found: list[Program] = []
-    peers: tuple[Family, ...] = ("nginx", "haproxy")
     if "floor" in options.families:
         found.append(Program("floor", "floor", (str(floor),), ""))
-    for family in peers:
-        if family not in options.families:
+    for family in PEERS:
+        if family not in options.families or not any(w.variants_of(family) for w in options.workloads):
             continue
-        paths: list[str] = getattr(options, family) or [preflight.which(family) or family]
+        binary = BINARIES.get(family, family)
+        paths: list[str] = getattr(options, family) or [preflight.which(binary) or binary]
         if unusable := [path for path in paths if not os.access(path, os.X_OK)]:
             raise SystemExit(f"bench: {', '.join(unusable)} is not a program (given with --{family})")
         for path in paths:

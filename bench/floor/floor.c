@@ -6,6 +6,7 @@
  *   floor close  -o PORT              a client connection a request; origin connections are kept in a stack. Answers must fit one recv
  *                                     (the connection is closed after the first one), and get the Connection: close that the client needs
  *   floor answer -s BYTES             recv, send from memory; no origin
+ *   floor file   -s BYTES             recv, send of the head, sendfile of the body from memory; no origin
  *
  * All: one thread, level-triggered epoll, non-blocking sockets, no epoll_ctl in steady state, send is tried before it is polled for.
  * Clients and origins are trusted to be the bench's own. Every mode prints the port it listens on, then serves until killed.
@@ -21,13 +22,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { PIPE_BYTES = 1024 * 1024, CLOSE_ROOM = 32, STACK_MAX = 65536 };
 
-typedef enum { MODE_RELAY, MODE_SPLICE, MODE_CLOSE, MODE_ANSWER } floor_mode_t;
+typedef enum { MODE_RELAY, MODE_SPLICE, MODE_CLOSE, MODE_ANSWER, MODE_FILE } floor_mode_t;
 
 /* One socket. Two of them, joined by `other`, are a relayed connection. */
 typedef struct side {
@@ -44,9 +47,9 @@ typedef struct side {
 } side_t;
 
 static floor_mode_t mode = MODE_RELAY;
-static int ep, listener;
+static int ep, listener, body_file = -1;
 static char *buffer;
-static size_t buffer_bytes = 64 * 1024, answer_bytes = 64, answer_length;
+static size_t buffer_bytes = 64 * 1024, answer_bytes = 64, answer_length, answer_head;
 static struct sockaddr_in origin_address;
 static side_t *graveyard;
 static side_t *idle[STACK_MAX];
@@ -187,11 +190,41 @@ static void on_writable(side_t *to) {
     resume_reading(from, to);
 }
 
+/* As send, from `offset` of the answer on. */
+static ssize_t answer_send(int fd, size_t offset) {
+    if (mode == MODE_ANSWER) return send(fd, buffer + offset, answer_length - offset, MSG_NOSIGNAL);
+    ssize_t head = 0;
+    if (offset < answer_head) {
+        head = send(fd, buffer + offset, answer_head - offset, MSG_NOSIGNAL | MSG_MORE);
+        if (head < (ssize_t)(answer_head - offset)) return head;
+        offset = answer_head;
+    }
+    off_t from = (off_t)(offset - answer_head);
+    ssize_t body = sendfile(fd, body_file, &from, answer_length - offset);
+    return body < 0 ? (head ? head : -1) : head + body;
+}
+
+/* Sends on from out_offset. An answer that is larger than the socket takes at once waits for room, and no request is read meanwhile. */
 static void answer_from_memory(side_t *s) {
     static char request[16 * 1024];
-    ssize_t n = recv(s->fd, request, sizeof request, 0);
-    if (n < 0 && errno == EAGAIN) return;
-    if (n <= 0 || send(s->fd, buffer, answer_length, MSG_NOSIGNAL) != (ssize_t)answer_length) side_close(s);
+    if (!s->paused) {
+        ssize_t got = recv(s->fd, request, sizeof request, 0);
+        if (got < 0 && errno == EAGAIN) return;
+        if (got <= 0) {
+            side_close(s);
+            return;
+        }
+    }
+    ssize_t n = answer_send(s->fd, s->out_offset);
+    if (n < 0 && errno != EAGAIN) {
+        side_close(s);
+        return;
+    }
+    s->out_offset += n > 0 ? (size_t)n : 0;
+    int waits = s->out_offset < answer_length;
+    if (!waits) s->out_offset = 0;
+    if (waits != s->paused) poll_set(s, waits ? EPOLLOUT : EPOLLIN | EPOLLRDHUP, EPOLL_CTL_MOD);
+    s->paused = waits;
 }
 
 /* MODE_CLOSE: the request of a client that was just accepted, or -1 if it has not come yet. */
@@ -251,7 +284,7 @@ static void on_accept(void) {
 
 static void on_event(side_t *s, unsigned events) {
     if (s->dead) return;
-    if (mode == MODE_ANSWER) {
+    if (mode == MODE_ANSWER || mode == MODE_FILE) {
         answer_from_memory(s);
     } else if (mode == MODE_CLOSE) {
         if (s->origin)
@@ -298,15 +331,20 @@ static void answer_build(void) {
     int n = snprintf(buffer, buffer_bytes,
                      "HTTP/1.1 200 OK\r\nServer: floor\r\nDate: %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n\r\n", date,
                      answer_bytes);
-    answer_length = (size_t)n + answer_bytes;
+    answer_head = (size_t)n;
+    answer_length = answer_head + answer_bytes;
     if (answer_length > buffer_bytes) die("-s is too big");
     memset(buffer + n, 'a', answer_bytes);
+    if (mode == MODE_FILE && ((body_file = memfd_create("body", MFD_CLOEXEC)) < 0 ||
+                              write(body_file, buffer + n, answer_bytes) != (ssize_t)answer_bytes))
+        die("memfd");
 }
 
 int main(int argc, char **argv) {
-    static const char *const names[] = {[MODE_RELAY] = "relay", [MODE_SPLICE] = "splice", [MODE_CLOSE] = "close", [MODE_ANSWER] = "answer"};
+    static const char *const names[] = {[MODE_RELAY] = "relay", [MODE_SPLICE] = "splice", [MODE_CLOSE] = "close", [MODE_ANSWER] = "answer",
+                                        [MODE_FILE] = "file"};
     int port = 0, found = 0;
-    for (int m = 0; argc > 1 && m < 4; m++)
+    for (int m = 0; argc > 1 && m <= MODE_FILE; m++)
         if (strcmp(argv[1], names[m]) == 0) {
             mode = (floor_mode_t)m;
             found = 1;
@@ -321,13 +359,13 @@ int main(int argc, char **argv) {
             case 's': answer_bytes = strtoul(optarg, NULL, 10); break;
             default: found = 0;
         }
-    if (!found || (mode != MODE_ANSWER && !origin_address.sin_port) || buffer_bytes < 4096) {
-        fprintf(stderr, "usage: floor relay|splice|close|answer [-l PORT] [-o ORIGIN_PORT] [-b BUFFER_BYTES] [-s ANSWER_BYTES]\n");
+    if (!found || (mode < MODE_ANSWER && !origin_address.sin_port) || buffer_bytes < 4096) {
+        fprintf(stderr, "usage: floor relay|splice|close|answer|file [-l PORT] [-o ORIGIN_PORT] [-b BUFFER_BYTES] [-s ANSWER_BYTES]\n");
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
     if (!(buffer = malloc(buffer_bytes))) die("malloc");
-    if (mode == MODE_ANSWER) answer_build();
+    if (mode >= MODE_ANSWER) answer_build();
     if ((ep = epoll_create1(EPOLL_CLOEXEC)) < 0) die("epoll_create1");
     listener_new(port);
     for (;;) {

@@ -1,4 +1,4 @@
-"""Starts and stops what is measured: nginx, HAProxy, proxyd, floor, each from its template, each in its own process group."""
+"""Starts and stops what is measured: nginx, HAProxy, Varnish, proxyd, floor, each from its template, each in its own process group."""
 
 from __future__ import annotations
 
@@ -156,6 +156,9 @@ def _argv(contestant: Contestant, workload: Workload, site: Site) -> list[str]:
             config.write_text(templates.haproxy((BENCH / "peers/haproxy.cfg").read_text(), site, workload, variant))
             (directory / "routes.map").write_text(templates.haproxy_map(workload))
             return [*program.argv, "-db", "-f", str(config)]
+        case "varnish":
+            (directory / "varnish.vcl").write_text(templates.varnish((BENCH / "peers/varnish.vcl").read_text(), site))
+            return [*program.argv, *templates.varnish_options(site, variant)]
         case "proxyd":
             config = directory / "proxyd.yaml"
             config.write_text(templates.proxyd((BENCH / "peers/proxyd.yaml").read_text(), site, workload, program.threads))
@@ -163,10 +166,13 @@ def _argv(contestant: Contestant, workload: Workload, site: Site) -> list[str]:
         case "floor":
             mode = variant or "relay"
             options = ["-b", str(256 * 1024)] if mode == "copy256k" else []
+            if mode in ("answer", "file"):
+                size = workload.answer_bytes or 64
+                options = ["-s", str(size), "-b", str(size + 4096)]
             return [
                 *program.argv,
                 "relay" if mode == "copy256k" else mode,
-                "-l", str(site.port), "-o", str(site.origin_ports[0]), "-s", "64", *options,
+                "-l", str(site.port), "-o", str(site.origin_ports[0]), *options,
             ]  # fmt: skip
 
 

@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Family = Literal["nginx", "haproxy", "proxyd", "floor"]
-FAMILIES: tuple[Family, ...] = ("nginx", "haproxy", "proxyd", "floor")
-PEERS: tuple[Family, ...] = ("nginx", "haproxy")
+Family = Literal["nginx", "haproxy", "varnish", "proxyd", "floor"]
+FAMILIES: tuple[Family, ...] = ("nginx", "haproxy", "varnish", "proxyd", "floor")
+PEERS: tuple[Family, ...] = ("nginx", "haproxy", "varnish")
+# family -> its program, where that has another name
+BINARIES: Mapping[Family, str] = {"varnish": "varnishd"}
+# What the origin sends, by the last segment of the path.
+ANSWER_BYTES: Mapping[str, int] = {"64": 64, "10k": 10 * 1024, "1m": 1024 * 1024}
 # Variants that do less than the others do: shown for whoever asks what it would change, never "the best peer".
 # leanid: nginx's X-Request-ID from counters. Its own $request_id, 128 random bits as in the others, costs it 1 to 2 µs.
 LESSER_VARIANTS = frozenset({"leanid"})
@@ -27,13 +31,21 @@ class Workload:
     routes: int = 0  # 0: one route that takes everything
     access_log: bool = False
     from_memory: bool = False  # the proxy answers by itself; the origin must not be asked
+    cached: bool = False  # the proxy has stored the origin's answer; it must not be asked again
     big: bool = False  # bodies worth splicing
     idle_connections: int = 0  # > 0: memory is measured, not CPU
     # Ways in which a contestant may be tuned for this workload. Each is run; the best peer is the cheapest of them all.
     variants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def variants_of(self, family: Family) -> tuple[str, ...]:
+        if family == "varnish" and not self.cached:
+            return ()  # a cache is not what its users put in front of what is not cached
         return self.variants.get(family, ("",))
+
+    @property
+    def answer_bytes(self) -> int | None:
+        """Size of the body that is asked for, where the path names one."""
+        return ANSWER_BYTES.get(self.path.rpartition("/")[2])
 
 
 @dataclass(frozen=True, slots=True)

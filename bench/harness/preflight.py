@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterable
 
 # program -> Debian package
-_PACKAGES = {"gcc": "gcc", "make": "make", "wrk": "wrk", "nginx": "nginx", "haproxy": "haproxy"}
+_PACKAGES = {"gcc": "gcc", "make": "make", "wrk": "wrk", "nginx": "nginx", "haproxy": "haproxy", "varnishd": "varnish"}
 
 
 def missing(programs: Iterable[str]) -> list[str]:
@@ -29,7 +29,7 @@ def command_for(programs: Iterable[str]) -> list[str]:
 
 
 def install(programs: list[str]) -> None:
-    """As root only. Debian's packages also start nginx and haproxy as services; they are kept from it, for the bench runs its own."""
+    """As root only. Debian's packages also start what they bring as services; they are kept from it, for the bench runs its own."""
     if os.geteuid() != 0:
         raise RuntimeError(f"--install needs root. Run: sudo {' '.join(command_for(programs))}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import time
 from collections.abc import Mapping
 
-from harness.model import Workload
+from harness.model import Family, Workload
 
 FIELDS_ADDED = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "via", "x-request-id")
-_SIZES = {"/64": 64, "/10k": 10 * 1024, "/1m": 1024 * 1024}
+HIT_SECONDS = 3.0
 
 
 def fetch(port: int, path: str, method: str = "GET", body: bytes | None = None) -> tuple[int, Mapping[str, str], bytes]:
@@ -30,12 +31,40 @@ def origin_stats(port: int) -> tuple[int, int]:
     return stats["requests"], stats["connections"]
 
 
-def faults_of(port: int, workload: Workload, direct_port: int, adds_fields: bool) -> list[str]:
+def faults_of(port: int, workload: Workload, direct_port: int, family: Family) -> list[str]:
     """What is wrong with a contestant's answers to this workload; an empty list when nothing is."""
+    by_itself = workload.from_memory or (workload.cached and family == "floor")
     try:
-        return _answer_faults(port, workload, direct_port) + (_field_faults(port) if adds_fields else [])
+        if by_itself:
+            return _own_answer_faults(port, workload)
+        faults = _answer_faults(port, workload, direct_port)
+        if workload.cached:
+            return faults or _hit_faults(port, workload, direct_port)
+        return faults + (_field_faults(port) if family != "floor" else [])
     except (OSError, http.client.HTTPException) as error:
         return [f"probe: {error!r}"]
+
+
+def _own_answer_faults(port: int, workload: Workload) -> list[str]:
+    status, _, content = fetch(port, workload.path)
+    if (status, len(content)) != (200, workload.answer_bytes):
+        return [f"probe: {status} with {len(content)} bytes came where {workload.answer_bytes} bytes were expected"]
+    return []
+
+
+def _hit_faults(port: int, workload: Workload, direct_port: int) -> list[str]:
+    """The answer is stored by now, or soon: it must come again without the origin, whole and the same."""
+    _, _, direct = fetch(direct_port, workload.path)
+    deadline = time.monotonic() + HIT_SECONDS
+    while time.monotonic() < deadline:
+        asked, _ = origin_stats(direct_port)
+        status, _, content = fetch(port, workload.path)
+        if status != 200 or content != direct:
+            return [f"probe: the second answer to {workload.path} was {status} with {len(content)} bytes for {len(direct)}"]
+        if origin_stats(direct_port)[0] == asked:
+            return []
+        time.sleep(0.05)
+    return [f"probe: {workload.path} is not served from the cache: the origin is asked every time"]
 
 
 def _answer_faults(port: int, workload: Workload, direct_port: int) -> list[str]:
@@ -44,11 +73,9 @@ def _answer_faults(port: int, workload: Workload, direct_port: int) -> list[str]
     status, fields, content = fetch(port, path, method, body)
     if status != 200:
         return [f"probe: {method} {path} answered {status}: {content[:200]!r}"]
-    if workload.from_memory:
-        return [] if len(content) == 64 else [f"probe: {len(content)} bytes came where 64 were expected"]
     faults = []
     _, direct_fields, direct = fetch(direct_port, path, method, body)
-    if hashlib.sha256(content).digest() != hashlib.sha256(direct).digest() or len(content) != _SIZES.get(workload.path, len(direct)):
+    if hashlib.sha256(content).digest() != hashlib.sha256(direct).digest() or len(content) != (workload.answer_bytes or len(direct)):
         faults.append(f"probe: the body of {path} differs from the origin's ({len(content)} bytes for {len(direct)})")
     lost = sorted(f for f in ("date", "content-type", "content-length") if f in direct_fields and f not in fields)
     if lost:

@@ -60,8 +60,7 @@ def enter(
         result.skipped[contestant.name] = str(error)
         settings.say(f"  SKIPPED {contestant.name}: {error}")
         return None
-    adds_fields = contestant.program.family != "floor" and not workload.from_memory
-    faults = probe.faults_of(one.port, workload, origin.ports[0], adds_fields)
+    faults = probe.faults_of(one.port, workload, origin.ports[0], contestant.program.family)
     if faults:
         why = "; ".join(faults)
         result.skipped[contestant.name] = why
@@ -151,7 +150,7 @@ def _measure(one: Running, number: int, workload: Workload, placement: Placement
 
 def origin_faults(workload: Workload, completed: int, asked: int, opened: int) -> list[str]:
     """Holds what wrk says against what the origin saw."""
-    if workload.from_memory:
+    if workload.from_memory or workload.cached:
         return [f"the origin was asked {asked} times, the answer should come from memory"] if asked else []
     faults = []
     # what wrk left unanswered when its time was up was asked, too; a retried request is asked twice

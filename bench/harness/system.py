@@ -129,6 +129,8 @@ def _first_line(argv: list[str]) -> str:
 
 
 def version_of(family: str, path: str) -> str:
+    if family == "varnish":
+        return _first_line([path, "-V"]).removeprefix("varnishd (varnish-").split(" ")[0]
     return _first_line([path, "-v"]).removeprefix("nginx version: ").removeprefix("HAProxy version ").split(" ")[0].removeprefix("nginx/")
 
 

@@ -29,6 +29,23 @@ _HAPROXY_LOG = (
 )
 
 
+# Sizes in MiB and bytes. Without max-age an answer is kept for a minute, whatever it says; without max-object-size it may be 1/256 of
+# the cache at most.
+_HAPROXY_CACHE = "cache hits\n    total-max-size 64\n    max-object-size 4194304\n    max-age 3600\n    process-vary off"
+
+_NGINX_CACHE = (
+    "    proxy_cache_path {directory}/nginx-cache levels=1:2 keys_zone=hits:10m max_size=256m inactive=1h use_temp_path=off;\n"
+    "    proxy_cache hits;\n    open_file_cache max=1000 inactive=1h;\n    open_file_cache_valid 1h;"
+)
+
+# Every record that a hit would write into the shared-memory log.
+_VARNISH_HIT_LOG = (
+    "Begin", "End", "Link", "Timestamp", "SessOpen", "SessClose", "ReqStart", "ReqMethod", "ReqURL", "ReqProtocol", "ReqHeader", "ReqUnset",
+    "ReqAcct", "Hit", "VCL_call", "VCL_return", "VCL_use", "RespProtocol", "RespStatus", "RespReason", "RespHeader", "RespUnset", "Filters",
+    "Length",
+)  # fmt: skip
+
+
 # splice-auto waits for a stream that it deems fast, and in 2.6 does not get there with 1 MiB answers: it copies (strace shows no splice).
 _HAPROXY_SPLICE = {
     "": "    option splice-response",
@@ -64,6 +81,8 @@ def nginx(template: str, site: Site, workload: Workload, variant: str) -> str:
             "CONNECTIONS": str(connection_limit(site, workload)),
             "ACCESS_LOG": f"{site.directory}/access.log bench buffer=64k flush=1s" if workload.access_log else "off",
             "SERVERS": "\n".join(f"        server 127.0.0.1:{p};" for p in site.origin_ports),
+            "SENDFILE": "off;\n    output_buffers 2 512k" if variant == "read" else "on",
+            "CACHE": _NGINX_CACHE.format(directory=site.directory) if workload.cached else "",
             "OPTIONS": "    proxy_buffering off;\n    proxy_request_buffering off;" if variant == "unbuffered" else "",
             "REQUEST_ID": '"$pid-$connection-$connection_requests"' if variant == "leanid" else "$request_id",
             "LISTEN": " deferred" if variant == "deferred" else "",
@@ -92,6 +111,8 @@ def haproxy(template: str, site: Site, workload: Workload, variant: str) -> str:
             "LOG_FRONTEND": _HAPROXY_LOG if workload.access_log else "",
             "BIND": " defer-accept" if variant == "deferred" else "",
             "ROUTES": routes,
+            "USE_CACHE": "    http-request cache-use hits\n    http-response cache-store hits" if workload.cached else "",
+            "CACHE": _HAPROXY_CACHE if workload.cached else "",
             "SERVERS": "\n".join(f"    server s{i} 127.0.0.1:{p}" for i, p in enumerate(site.origin_ports)),
         },
     )
@@ -101,11 +122,23 @@ def haproxy_map(workload: Workload) -> str:
     return "".join(f"{name} app\n" for name in route_names(workload.routes))
 
 
+def varnish(template: str, site: Site) -> str:
+    return fill(template, {"WORDS": "@WORDS@", "ORIGIN_PORT": str(site.origin_ports[0])})
+
+
+def varnish_options(site: Site, variant: str) -> list[str]:
+    """For varnishd. It has a thread for every connection that is busy, so it cannot be kept to one; one pool of them is the least."""
+    options = ["-F", "-a", f"127.0.0.1:{site.port}", "-n", f"{site.directory}/varnish", "-f", f"{site.directory}/varnish.vcl"]
+    options += ["-s", "malloc,256m", "-p", "thread_pools=1"]
+    return options + (["-p", "vsl_mask=" + ",".join(f"-{tag}" for tag in _VARNISH_HIT_LOG)] if variant == "nolog" else [])
+
+
 def proxyd(template: str, site: Site, workload: Workload, threads: str) -> str:
     if workload.from_memory:
         routes = [f'- {{respond: {{status: 200, body: "{"a" * 64}", content_type: text/plain}}}}']
     else:
-        routes = [f"- {{match: {name}*, to: app}}" for name in route_names(workload.routes)] + ["- to: app"]
+        routes = [f"- {{match: {name}*, to: app}}" for name in route_names(workload.routes)]
+        routes.append("- {to: app, cache: 1h}" if workload.cached else "- to: app")
     return fill(
         template,
         {

@@ -8,6 +8,9 @@ from harness.model import Workload
 _CLOSE = {"nginx": ("", "deferred"), "haproxy": ("", "deferred"), "floor": ("close",)}
 # Copies in big pieces, or no buffering at all: which one is cheaper depends on the kernel, so both run.
 _BIG = {"nginx": ("", "unbuffered"), "haproxy": ("", "64k", "auto"), "floor": ("splice", "copy256k")}
+# Hits. nginx sends files of a tmpfs, by sendfile or by reading them; Varnish writes its log to shared memory, or nothing at all.
+_HIT = {"nginx": ("", "read"), "varnish": ("", "nolog"), "floor": ("answer",)}
+_HIT_BIG = {**_HIT, "haproxy": ("", "64k"), "floor": ("answer", "file")}
 
 WORKLOADS: tuple[Workload, ...] = (
     Workload("64b-c64", "64-byte answers, 64 connections", variants={"nginx": ("", "leanid")}),
@@ -21,6 +24,9 @@ WORKLOADS: tuple[Workload, ...] = (
     Workload("servers-100", "64-byte answers, 64 connections, 100 servers", servers=100),
     Workload("log", "64-byte answers, 64 connections, JSON access log to a file", access_log=True),
     Workload("memory-answer", "64-byte answers from the proxy's memory, 64 connections", from_memory=True, variants={"floor": ("answer",)}),
+    Workload("hit-64b-c64", "hits of 64 bytes, 64 connections", path="/hit/64", cached=True, variants=_HIT),
+    Workload("hit-10k", "hits of 10 KiB, 64 connections", path="/hit/10k", cached=True, variants=_HIT),
+    Workload("hit-1m", "hits of 1 MiB, 16 connections", path="/hit/1m", connections=16, cached=True, big=True, variants=_HIT_BIG),
     Workload("idle-10k", "memory of 10,000 idle keep-alive connections", idle_connections=10_000, variants={"floor": ()}),
 )
 

@@ -7,6 +7,7 @@
  * The answer is chosen by the LAST segment of the path, so that /svc-0001/64 and /64 are the same and no proxy has to rewrite:
  *   /0 /64 /1k /10k /100k /1m   that many bytes       /post   reads the body, answers "ok\n"
  *   /echo                       the request head      /stats  {"requests": N, "connections": N} since the start, this request left out
+ * Below /hit/ (/hit/64) the sized answers say `Cache-Control: max-age=3600`, so that every cache stores them by its ordinary rules.
  * Anything else is a 404. A body in chunks is refused with 501: no contestant should send one, and it must not go unnoticed.
  *
  * usage: origin [-a ADDRESS] [-n PORTS]     binds PORTS free ports, prints them in one line on stdout, serves until killed
@@ -54,7 +55,8 @@ static answer_t answers[] = {
     {.name = "0", .size = 0},           {.name = "1k", .size = 1024},           {.name = "100k", .size = 100 * 1024},
     {.name = "post", .size = 3},
 };
-enum { ANSWERS = sizeof(answers) / sizeof(answers[0]) };
+enum { ANSWERS = sizeof(answers) / sizeof(answers[0]), POST = ANSWERS - 1 };
+static answer_t kept[ANSWERS]; /* the same, to be stored by caches */
 static answer_t missing = {.name = "missing", .size = 4}; /* 404 */
 static answer_t refused = {.name = "refused", .size = 4}; /* 501 */
 
@@ -67,17 +69,17 @@ static void die(const char *what) {
     exit(1);
 }
 
-static void answer_build(answer_t *a, const char *status) {
+static void answer_build(answer_t *a, const char *status, const char *fields) {
     a->bytes = malloc(HEAD_ROOM + a->size);
     if (!a->bytes) die("malloc");
     int n = snprintf(a->bytes, HEAD_ROOM,
                      "HTTP/1.1 %s\r\nServer: bench-origin\r\nDate: %*s\r\nContent-Type: application/octet-stream\r\n"
-                     "Content-Length: %zu\r\n\r\n",
-                     status, DATE_LENGTH, "", a->size);
+                     "%sContent-Length: %zu\r\n\r\n",
+                     status, DATE_LENGTH, "", fields, a->size);
     a->head = (size_t)n;
     a->total = a->head + a->size;
     a->date = (size_t)(strstr(a->bytes, "Date: ") - a->bytes) + 6;
-    if (a == &answers[6])
+    if (a == &answers[POST] || a == &kept[POST])
         memcpy(a->bytes + a->head, "ok\n", 3);
     else
         for (size_t i = 0; i < a->size; i++) a->bytes[a->head + i] = (char)('a' + i % 26);
@@ -91,7 +93,10 @@ static void dates_refresh(void) {
     char text[64];
     gmtime_r(&now, &tm);
     strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
-    for (int i = 0; i < ANSWERS; i++) memcpy(answers[i].bytes + answers[i].date, text, DATE_LENGTH);
+    for (int i = 0; i < ANSWERS; i++) {
+        memcpy(answers[i].bytes + answers[i].date, text, DATE_LENGTH);
+        memcpy(kept[i].bytes + kept[i].date, text, DATE_LENGTH);
+    }
     memcpy(missing.bytes + missing.date, text, DATE_LENGTH);
     memcpy(refused.bytes + refused.date, text, DATE_LENGTH);
 }
@@ -162,7 +167,7 @@ static int request_answer(conn_t *c, const char *head, size_t length) {
     answer_t *a = &missing;
     for (int i = 0; i < ANSWERS; i++)
         if (strlen(answers[i].name) == name_length && memcmp(answers[i].name, name, name_length) == 0) {
-            a = &answers[i];
+            a = name - path > 5 && memcmp(name - 5, "/hit/", 5) == 0 ? &kept[i] : &answers[i];
             break;
         }
     if (head[0] == 'H') { /* HEAD */
@@ -304,9 +309,13 @@ int main(int argc, char **argv) {
     }
     signal(SIGPIPE, SIG_IGN);
     if ((ep = epoll_create1(EPOLL_CLOEXEC)) < 0) die("epoll_create1");
-    for (int i = 0; i < ANSWERS; i++) answer_build(&answers[i], "200 OK");
-    answer_build(&missing, "404 Not Found");
-    answer_build(&refused, "501 Not Implemented");
+    for (int i = 0; i < ANSWERS; i++) {
+        kept[i] = answers[i];
+        answer_build(&answers[i], "200 OK", "");
+        answer_build(&kept[i], "200 OK", "Cache-Control: max-age=3600\r\n");
+    }
+    answer_build(&missing, "404 Not Found", "");
+    answer_build(&refused, "501 Not Implemented", "");
     dates_refresh();
     for (int i = 0; i < ports; i++) listener_new(address);
     printf("\n");

@@ -35,6 +35,13 @@ def test_origin_answers_by_the_last_segment(origin: Origin, path: str, size: int
     assert {"server", "date", "content-type"} <= fields.keys()
 
 
+def test_origin_says_below_hit_that_its_answers_may_be_stored(origin: Origin) -> None:
+    status, fields, body = fetch(origin.ports[0], "/hit/10k")
+    assert (status, fields["cache-control"], body) == (200, "max-age=3600", fetch(origin.ports[0], "/10k")[2])
+    assert "cache-control" not in fetch(origin.ports[0], "/10k")[1]
+    assert "cache-control" not in fetch(origin.ports[0], "/whit/10k")[1]
+
+
 def test_origin_refuses_what_it_does_not_know(origin: Origin) -> None:
     assert fetch(origin.ports[0], "/nothing")[0] == 404
 
@@ -96,6 +103,14 @@ def test_floor_close_ends_each_connection_and_keeps_its_origin_connections(origi
     assert after - before == 2  # floor's one, and the one that asks for the count
 
 
-def test_floor_answers_from_memory(floor: Callable[..., int]) -> None:
-    status, _, body = fetch(floor("answer", "-s", "64"), "/64")
-    assert (status, len(body)) == (200, 64)
+@pytest.mark.parametrize("mode", ["answer", "file"])
+@pytest.mark.parametrize("size", [64, 1 << 20])
+def test_floor_answers_from_memory_a_client_that_reads_late(floor: Callable[..., int], mode: str, size: int) -> None:
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+        client.settimeout(10)
+        client.connect(("127.0.0.1", floor(mode, "-s", str(size), "-b", str(size + 4096))))
+        for _ in range(3):
+            client.sendall(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
+            head, body, _ = read_answer(client)
+            assert (head[:15], body) == (b"HTTP/1.1 200 OK", b"a" * size)

@@ -10,7 +10,7 @@ from harness.model import Environment, Load, Placement, Run, Workload, WorkloadR
 from harness.report import as_json, markdown
 from harness.rounds import origin_faults
 from harness.summary import Ratio, summarise
-from harness.templates import Site, fill, haproxy, nginx, proxyd
+from harness.templates import Site, fill, haproxy, nginx, proxyd, varnish, varnish_options
 from harness.workloads import WORKLOADS, select
 
 SITE = Site(18000, 18001, "/run/x", (9001, 9002), 20000)
@@ -79,6 +79,32 @@ def test_the_origin_must_have_seen_what_wrk_counted(asked: int, opened: int, wor
 def test_an_answer_from_memory_must_not_ask_the_origin() -> None:
     assert origin_faults(Workload("w", "w", from_memory=True), 1000, 1, 0)
     assert not origin_faults(Workload("w", "w", from_memory=True), 1000, 0, 0)
+
+
+def test_a_hit_must_not_ask_the_origin() -> None:
+    assert origin_faults(Workload("w", "w", cached=True), 1000, 1, 0)
+    assert not origin_faults(Workload("w", "w", cached=True), 1000, 0, 0)
+
+
+def test_varnish_takes_part_where_something_is_cached_only() -> None:
+    assert [w.name for w in WORKLOADS if w.variants_of("varnish")] == ["hit-64b-c64", "hit-10k", "hit-1m"]
+    assert [w.answer_bytes for w in select("hit-64b-c64,hit-10k,hit-1m,post-10k", quick=False)] == [64, 10240, 1 << 20, None]
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_caches_are_set_up_where_they_are_measured_only(cached: bool) -> None:
+    workload = Workload("w", "w", cached=cached)
+    assert ("cache: 1h" in proxyd("@ROUTES@", SITE, workload, "1")) == cached
+    assert ("keys_zone=hits" in nginx("@CACHE@", SITE, workload, "")) == cached
+    text = haproxy("@USE_CACHE@@CACHE@", SITE, workload, "")
+    assert all((word in text) == cached for word in ("cache-use hits", "cache-store hits", "cache hits", "max-age 3600"))
+
+
+def test_varnish_is_told_where_its_origin_is_and_what_not_to_log() -> None:
+    assert varnish('"@ORIGIN_PORT@"', SITE) == '"9001"'
+    plain, silent = varnish_options(SITE, ""), varnish_options(SITE, "nolog")
+    assert plain == silent[: len(plain)]
+    assert silent[len(plain) + 1].startswith("vsl_mask=-Begin,-End")
 
 
 def test_the_line_of_wrk_is_read() -> None:
