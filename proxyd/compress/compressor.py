@@ -23,7 +23,7 @@ from functools import partial
 from typing import Generic, ParamSpec, TypeVar
 
 from proxyd.compress.codec import SAMPLE_FROM, encode, is_worth, looks_compressible
-from proxyd.compress.eligible import ORDER, Encoding, Refusal, Stored, eligible
+from proxyd.compress.eligible import ORDER, REFUSALS, Encoding, Refusal, Stored, eligible
 from proxyd.tasks import Tasks
 from proxyd_ext.snapshot.spec import CompressSpec, ProxyAction, SnapshotSpec
 
@@ -48,11 +48,12 @@ class Limits:
 
 @dataclass(slots=True)
 class Counters:
-    """Written on the loop only. An answer that was offered ends in exactly one of refused, superseded, dropped, incompressible,
-    over_budget, gone, failed or finished, once it neither waits nor is being worked on (and the service is not closed)."""
+    """Written on the loop, read on any thread: no dict ever gets another key. An answer that was offered ends in exactly one of refused,
+    superseded, dropped, incompressible, over_budget, gone, failed or finished, once it neither waits nor is worked on (and the service
+    is not closed)."""
 
     offered: int = 0
-    refused: dict[Refusal, int] = field(default_factory=dict)
+    refused: dict[Refusal, int] = field(default_factory=lambda: dict.fromkeys(REFUSALS, 0))
     superseded: int = 0            # a newer answer to the same request came while it waited
     dropped: int = 0               # the queue was full
     incompressible: int = 0        # a form would not have been smaller
@@ -134,7 +135,7 @@ class Compressor(Generic[StoredT]):
         self.counters.offered += 1
         encodings = eligible(stored, spec, self._limits.size_max)
         if isinstance(encodings, str):
-            self.counters.refused[encodings] = self.counters.refused.get(encodings, 0) + 1
+            self.counters.refused[encodings] += 1
             return
         request = (stored.key, stored.variant)
         before = self._waiting.pop(request, None)

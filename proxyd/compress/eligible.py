@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from proxyd_ext.snapshot.spec import CompressSpec
 
 Encoding = Literal["gzip", "br", "zstd"]
 # Why a stored answer gets no compressed form at all.
 Refusal = Literal["status", "encoded", "type", "too_small", "too_large", "short_lived", "no_transform", "range", "digest", "vary"]
+REFUSALS: tuple[Refusal, ...] = get_args(Refusal)
 
 # Every client that takes any of them takes gzip, nearly every browser br, the newer ones zstd: what serves most is made first, so that it
 # is there when the work is cut short. Which one a client gets is another question, answered by the order in the config.

@@ -15,7 +15,7 @@ import pytest
 from proxyd.compress import compressor as module
 from proxyd.compress.codec import PIECE, SAMPLE_FROM, encode
 from proxyd.compress.compressor import Compressor, Limits, routes_of
-from proxyd.compress.eligible import Encoding
+from proxyd.compress.eligible import REFUSALS, Encoding
 from proxyd.tasks import Tasks
 from proxyd_ext.snapshot.spec import CacheSpec, CompressSpec, ProxyAction, RespondAction, RouteSpec, SnapshotSpec
 from tests.support.stored import TEXT, FormStore, StoredAnswer
@@ -121,7 +121,7 @@ async def test_refusals_are_counted_by_their_reason(world: World) -> None:
     compressor = world.compressor()
     for stored in (StoredAnswer(status=404), StoredAnswer(status=500), StoredAnswer(size=10)):
         compressor.on_stored(stored)
-    assert compressor.counters.refused == {"status": 2, "too_small": 1}
+    assert compressor.counters.refused == dict.fromkeys(REFUSALS, 0) | {"status": 2, "too_small": 1}
     assert (compressor.counters.offered, compressor.waiting) == (3, 0)
 
 
