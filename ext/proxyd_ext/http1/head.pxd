@@ -31,7 +31,7 @@ cdef enum:
     BODY_CHUNKED = 2
     BODY_CLOSE = 3        # until the connection closes (responses only)
 
-    FIELD_OTHER = 0       # known fields: routing, framing, hop-by-hop, logged, and those the cache and gateway will ask for
+    FIELD_OTHER = 0       # known fields: routing, framing, hop-by-hop, logged, and those that the cache and the gateway ask for
     FIELD_HOST = 1
     FIELD_CONNECTION = 2
     FIELD_KEEP_ALIVE = 3
@@ -67,7 +67,27 @@ cdef enum:
     FIELD_X_REAL_IP = 33
     FIELD_RETRY_AFTER = 34
     FIELD_SEC_WEBSOCKET_KEY = 35
-    FIELD_COUNT = 36
+    FIELD_AGE = 36
+    FIELD_EXPIRES = 37
+    FIELD_PRAGMA = 38
+    FIELD_IF_NONE_MATCH = 39
+    FIELD_IF_MODIFIED_SINCE = 40
+    FIELD_IF_MATCH = 41
+    FIELD_IF_UNMODIFIED_SINCE = 42
+    FIELD_IF_RANGE = 43
+    FIELD_RANGE = 44
+    FIELD_LAST_MODIFIED = 45
+    FIELD_CONTENT_RANGE = 46
+    FIELD_CONTENT_ENCODING = 47
+    FIELD_ACCEPT_ENCODING = 48
+    FIELD_LOCATION = 49
+    FIELD_CONTENT_LOCATION = 50
+    FIELD_CDN_CACHE_CONTROL = 51
+    FIELD_SURROGATE_KEY = 52
+    FIELD_CACHE_TAG = 53
+    FIELD_CACHE_STATUS = 54
+    FIELD_WARNING = 55
+    FIELD_COUNT = 56      # at most 64: sets of them are words (field_bit)
 
     HEAD_KEEP_ALIVE = 1 << 0         # the sender will keep the connection (version and Connection taken together)
     HEAD_CONNECTION_CLOSE = 1 << 1   # Connection: close was said

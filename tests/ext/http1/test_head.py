@@ -18,6 +18,9 @@ FIELD_IDS = [
     "expect", "via", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id", "user-agent", "referer", "cookie",
     "authorization", "accept", "date", "server", "content-type", "traceparent", "proxy-authenticate", "proxy-authorization",
     "proxy-status", "set-cookie", "cache-control", "vary", "etag", "forwarded", "x-real-ip", "retry-after", "sec-websocket-key",
+    "age", "expires", "pragma", "if-none-match", "if-modified-since", "if-match", "if-unmodified-since", "if-range", "range",
+    "last-modified", "content-range", "content-encoding", "accept-encoding", "location", "content-location", "cdn-cache-control",
+    "surrogate-key", "cache-tag", "cache-status", "warning",
 ]
 
 
