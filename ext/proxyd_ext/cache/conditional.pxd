@@ -21,7 +21,7 @@ ctypedef struct Validators:
 cdef void read_validators(const Head* answer, int64_t received_s, Validators* out) noexcept nogil
 
 # What a request for a stored 200 has to be answered with, in the order of RFC 9110 §13.2.2.  Malformed conditions are ignored, but a
-# malformed If-Match is false.  `origin`: we are the server itself (cache-aside), so that If-Match and If-Unmodified-Since are ours to judge.
+# malformed If-Match is false.  `origin`: we are the server itself (cache-aside): If-Match and If-Unmodified-Since are ours to judge.
 # Of other stored statuses no condition is to be evaluated (§13.2.1): do not ask.
 cdef int evaluate_conditions(const Head* request, const Validators* stored, bint origin, int64_t now_s) noexcept nogil
 
