@@ -136,6 +136,12 @@ cdef inline PoolData* pool_pin(UpstreamData* state, int engine) noexcept nogil:
     return <PoolData*>pool
 
 
+cdef inline PoolData* pool_pin_again(PoolData* pool, int engine) noexcept nogil:
+    """For a second holder of a pool that is pinned."""
+    store_i64(&pool.users[engine].count, pool.users[engine].count + 1)
+    return pool
+
+
 cdef inline void pool_unpin(PoolData* pool, int engine) noexcept nogil:
     store_release_i64(&pool.users[engine].count, pool.users[engine].count - 1)    # behind all that was read of the pool
 

@@ -193,6 +193,7 @@ cdef void* arena_new(Arena* arena, uint32_t size, int kind) noexcept nogil:
         slot = (<void**>slot)[0]
     else:
         bytes_forbid(<uint8_t*>slot + size, _slot[k] - size)
+    memset(slot, 0, size if size < ARENA_ZEROED else ARENA_ZEROED)      # under the lock: before anybody can come upon it as a candidate
     lock_give(&arena.lock)
     live_born(LIVE_CACHE)
     return slot
@@ -243,7 +244,7 @@ cdef bint _evictable(const Page* page) noexcept nogil:
     return page.state == PAGE_USED and page.kind == ARENA_OBJECT and page.live != 0
 
 
-cdef int _list_live(const Page* page, void** out, int most) noexcept nogil:
+cdef int _list_live(const Page* page, void** out, int most, PinSlot pin) noexcept nogil:
     cdef int k = page.size_class
     cdef uint32_t word, slots = _count[k]
     cdef uint64_t taken
@@ -257,11 +258,12 @@ cdef int _list_live(const Page* page, void** out, int most) noexcept nogil:
             slot = page_base(page) + (64 * word + PXD_LOWEST_BIT(taken)) * _slot[k]
             out[n] = (<void**>slot)[0] if _is_block(k) else slot
             taken &= taken - 1
-            n += 1
+            if pin == NULL or pin(out[n]):
+                n += 1
     return n
 
 
-cdef int arena_candidates(Arena* arena, void** out, int most) noexcept nogil:
+cdef int arena_candidates(Arena* arena, void** out, int most, PinSlot pin) noexcept nogil:
     # The lock is given away between the classes. A page that was chosen may be somebody else's by the end, and even its region may be gone:
     # so it is remembered by its numbers, and looked at anew.
     cdef uint32_t region = 0, index = 0
@@ -294,7 +296,7 @@ cdef int arena_candidates(Arena* arena, void** out, int most) noexcept nogil:
         if page.live == _count[page.size_class]:
             page_remove(&arena.full[ARENA_OBJECT], page)
             page_push(&arena.full[ARENA_OBJECT], page)
-        n = _list_live(page, out, most)
+        n = _list_live(page, out, most, pin)
     lock_give(&arena.lock)
     return n
 
@@ -368,7 +370,7 @@ cdef void _churn(Churn* churn, int rounds) noexcept nogil:
         _churn_slot(churn, &churn.slots[random_below(&churn.random, churn.keep)])
         churn.most_held = max(churn.most_held, arena_held(churn.arena))
         if turn % 64 == 0:
-            arena_candidates(churn.arena, out, 64)
+            arena_candidates(churn.arena, out, 64, NULL)
     for i in range(churn.keep):
         if churn.slots[i].data != NULL:
             _churn_slot(churn, &churn.slots[i])
@@ -443,7 +445,7 @@ cdef class ArenaProbe:
 
     def candidates(self, int most=1024):
         cdef void* out[1024]
-        cdef int i, n = arena_candidates(self._arena, out, min(most, 1024))
+        cdef int i, n = arena_candidates(self._arena, out, min(most, 1024), NULL)
         return [<size_t>out[i] for i in range(n)]
 
     def file(self, slot, uint32_t offset=0):

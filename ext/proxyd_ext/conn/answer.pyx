@@ -1,8 +1,9 @@
 # cython: cdivision=True
 """Composing proxyd's own answers (see answer.pxd)."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memchr, memcmp, memcpy, strlen
-from proxyd_ext.conn.model cimport EX_CLIENT_CLOSE, EX_OWN_ANSWER, EX_RESPONSE_BEGUN, Context
+from libc.string cimport memcmp, memcpy, strlen
+from proxyd_ext.conn.model cimport EX_OWN_ANSWER, EX_RESPONSE_BEGUN, Context
+from proxyd_ext.conn.out cimport Out, out_connection, out_lines, out_open, out_put, out_send, out_slice, out_text
 from proxyd_ext.conn.page cimport PAGE_SCRATCH, page_find, page_part, page_size
 from proxyd_ext.core.fault cimport FAULT_CLIENT_LIMIT, FAULT_METHOD_REFUSED, FAULT_URI_TOO_LONG, FaultInfo, fault_info
 from proxyd_ext.core.slice cimport Slice, slice_empty, slice_equals_nocase, slice_of
@@ -10,7 +11,7 @@ from proxyd_ext.filter.chain cimport names_have
 from proxyd_ext.http1.head cimport FIELD_CACHE_CONTROL, FIELD_RETRY_AFTER, FIELD_SET_COOKIE, METHOD_HEAD, Field
 from proxyd_ext.http1.rewrite cimport reason_phrase, write_decimal, write_status_line
 from proxyd_ext.http1.template cimport TemplateValues, template_room, template_write
-from proxyd_ext.io.stream cimport stream_commit, stream_room, stream_send
+from proxyd_ext.io.stream cimport stream_send
 from proxyd_ext.snapshot.compile cimport CompiledRoute
 
 cdef const char* _ALLOW = b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n"
@@ -19,25 +20,6 @@ cdef enum:
     HEAD_ROOM = 1024          # status line and the fields that we write ourselves
     BODY_ROOM = 1024          # an error body
     COMPOSED_MAX = 65536      # a body up to this is composed with its head
-
-
-ctypedef struct Out:
-    uint8_t* start
-    uint8_t* at
-
-
-cdef inline void _put(Out* out, const void* data, size_t size) noexcept nogil:
-    memcpy(out.at, data, size)
-    out.at += size
-
-
-cdef inline void _text(Out* out, const char* text) noexcept nogil:
-    _put(out, text, strlen(text))
-
-
-cdef inline void _slice(Out* out, Slice s) noexcept nogil:
-    if s.size:
-        _put(out, s.data, s.size)
 
 
 cdef int wanted_form(Slice accept) noexcept nogil:
@@ -82,57 +64,35 @@ cdef inline Slice _words(const char* text) noexcept nogil:
     return slice_of(<const uint8_t*>text, strlen(text))
 
 
-cdef void _lines(Out* out, Slice lines, Slice drop) noexcept nogil:
-    """Field lines of our own, without those that a filter took away or writes itself."""
-    cdef const uint8_t* colon
-    cdef const uint8_t* end
-    cdef Slice line
-    while lines.size:
-        colon = <const uint8_t*>memchr(lines.data, c':', lines.size)
-        end = <const uint8_t*>memchr(lines.data, c'\n', lines.size)
-        line = slice_of(lines.data, end + 1 - lines.data if end != NULL else lines.size)
-        if drop.size == 0 or colon == NULL or not names_have(drop, slice_of(line.data, colon - line.data)):
-            _slice(out, line)
-        lines = slice_of(line.data + line.size, lines.size - line.size)
-
-
 cdef void _begin(Exchange* exchange, Out* out, uint16_t status, size_t room, Slice drop) noexcept nogil:
     """`drop`: names of fields that a filter took away."""
     cdef Context* context = exchange.context
-    out.start = stream_room(&exchange.client.stream, <uint32_t>room)
-    out.at = out.start
+    out_open(out, exchange, room)
     exchange.status = status
     exchange.flags |= EX_RESPONSE_BEGUN | EX_OWN_ANSWER
     out.at += write_status_line(status, out.at)
     if drop.size == 0 or not names_have(drop, _words(b"date")):
-        _text(out, b"Date: ")
-        _put(out, context.date, 29)
-        _text(out, b"\r\n")
-
-
-cdef void _connection(Exchange* exchange, Out* out) noexcept nogil:
-    if exchange.flags & EX_CLIENT_CLOSE:
-        _text(out, b"Connection: close\r\n")
-    elif exchange.minor == 0:
-        _text(out, b"Connection: keep-alive\r\n")
+        out_text(out, b"Date: ")
+        out_put(out, context.date, 29)
+        out_text(out, b"\r\n")
 
 
 cdef bint _end_head(Exchange* exchange, Out* out, size_t size) noexcept nogil:
     """Content-Length and the end of the head. False when the request or the status forbids a body (RFC 9110 §6.4.1)."""
     cdef uint16_t status = exchange.status
-    _connection(exchange, out)
+    out_connection(out, exchange)
     if status != 204 and status != 304 and status >= 200:
-        _text(out, b"Content-Length: ")
+        out_text(out, b"Content-Length: ")
         out.at += write_decimal(size, out.at)
-        _text(out, b"\r\n")
-    _text(out, b"\r\n")
+        out_text(out, b"\r\n")
+    out_text(out, b"\r\n")
     exchange.head_out += out.at - out.start
     return exchange.method != METHOD_HEAD and status != 204 and status != 304
 
 
 cdef void _body(Exchange* exchange, Out* out, Slice body) noexcept nogil:
     if _end_head(exchange, out, body.size):
-        _slice(out, body)
+        out_slice(out, body)
 
 
 cdef void _page_body(Exchange* exchange, Out* out, const CompiledPage* page, size_t size, const char* message) noexcept nogil:
@@ -142,66 +102,60 @@ cdef void _page_body(Exchange* exchange, Out* out, const CompiledPage* page, siz
     cdef Slice part
     cdef int i
     if not wanted or size > COMPOSED_MAX:
-        _send(exchange, out)
+        out_send(out, exchange)
         if not wanted:
             return
     for i in range(page.part_count):
         part = page_part(page, i, exchange, exchange.status, message, scratch)
         if size <= COMPOSED_MAX:
-            _slice(out, part)
+            out_slice(out, part)
         elif part.size:
             exchange.bytes_out += part.size
             stream_send(&exchange.client.stream, part.data, <uint32_t>part.size)
     if size <= COMPOSED_MAX:
-        _send(exchange, out)
+        out_send(out, exchange)
 
 
 cdef inline size_t _page_room(const CompiledPage* page, size_t size) noexcept nogil:
     return page.head.size + (size if size <= COMPOSED_MAX else 0)
 
 
-cdef void _send(Exchange* exchange, Out* out) noexcept nogil:
-    cdef uint32_t size = <uint32_t>(out.at - out.start)
-    exchange.bytes_out += size
-    stream_commit(&exchange.client.stream, out.start, size)
-
-
 cdef void _error_body(const Exchange* exchange, const FaultInfo* info, Out* out) noexcept nogil:
     cdef int form = exchange.error_form
     if form == WANT_JSON:
-        _text(out, b'{"status":')
+        out_text(out, b'{"status":')
         out.at += write_decimal(info.status, out.at)
-        _text(out, b',"error":"')
-        _text(out, info.word)
-        _text(out, b'","message":"')
-        _text(out, info.sentence)
-        _text(out, b'","request_id":"')
+        out_text(out, b',"error":"')
+        out_text(out, info.word)
+        out_text(out, b'","message":"')
+        out_text(out, info.sentence)
+        out_text(out, b'","request_id":"')
         out.at += write_request_id(exchange, out.at)
-        _text(out, b'"}\n')
+        out_text(out, b'"}\n')
         return
     if form == WANT_HTML:
-        _text(out, b"<!doctype html><html lang=en><meta charset=utf-8><title>")
+        out_text(out, b"<!doctype html><html lang=en><meta charset=utf-8><title>")
         out.at += write_decimal(info.status, out.at)
-        _text(out, b" ")
-        _text(out, reason_phrase(info.status))
-        _text(out, b"</title><body style=\"font-family:sans-serif;max-width:40em;margin:4em auto;padding:0 1em\"><h1>")
+        out_text(out, b" ")
+        out_text(out, reason_phrase(info.status))
+        out_text(out, b"</title><body style=\"font-family:sans-serif;max-width:40em;margin:4em auto;padding:0 1em\"><h1>")
         out.at += write_decimal(info.status, out.at)
-        _text(out, b" ")
-        _text(out, reason_phrase(info.status))
-        _text(out, b"</h1><p>")
-        _text(out, info.sentence)
-        _text(out, b".<p><small>request ")
+        out_text(out, b" ")
+        out_text(out, reason_phrase(info.status))
+        out_text(out, b"</h1><p>")
+        out_text(out, info.sentence)
+        out_text(out, b".<p><small>request ")
         out.at += write_request_id(exchange, out.at)
-        _text(out, b"</small>\n")
+        out_text(out, b"</small>\n")
         return
     out.at += write_decimal(info.status, out.at)
-    _text(out, b" ")
-    _text(out, reason_phrase(info.status))
-    _text(out, b": ")
-    _text(out, info.sentence)
-    _text(out, b" (request ")
+    out_text(out, b" ")
+    out_text(out, reason_phrase(info.status))
+    out_text(out, b": ")
+    out_text(out, info.sentence)
+    out_text(out, b" (request ")
     out.at += write_request_id(exchange, out.at)
-    _text(out, b")\n")
+    out_text(out, b")\n")
 
 
 cdef void answer_fault(Exchange* exchange, int fault) noexcept nogil:
@@ -215,34 +169,34 @@ cdef void answer_fault(Exchange* exchange, int fault) noexcept nogil:
     if page != NULL:
         size = page_size(page, exchange, info.status, info.sentence)
         _begin(exchange, &out, info.status, HEAD_ROOM + _page_room(page, size), slice_empty())
-        _slice(&out, page.head)
+        out_slice(&out, page.head)
     else:
         _error_body(exchange, info, &body)
         _begin(exchange, &out, info.status, HEAD_ROOM + BODY_ROOM, slice_empty())
     if page != NULL:
         pass
     elif exchange.error_form == WANT_JSON:
-        _text(&out, b"Content-Type: application/json\r\n")
+        out_text(&out, b"Content-Type: application/json\r\n")
     elif exchange.error_form == WANT_HTML:
-        _text(&out, b"Content-Type: text/html; charset=utf-8\r\n")
+        out_text(&out, b"Content-Type: text/html; charset=utf-8\r\n")
     else:
-        _text(&out, b"Content-Type: text/plain; charset=utf-8\r\n")
-    _text(&out, b"Proxy-Status: proxyd; error=")
-    _text(&out, info.proxy_error)
-    _text(&out, b"; details=\"")
-    _text(&out, info.word)
-    _text(&out, b"\"\r\nX-Request-ID: ")
+        out_text(&out, b"Content-Type: text/plain; charset=utf-8\r\n")
+    out_text(&out, b"Proxy-Status: proxyd; error=")
+    out_text(&out, info.proxy_error)
+    out_text(&out, b"; details=\"")
+    out_text(&out, info.word)
+    out_text(&out, b"\"\r\nX-Request-ID: ")
     out.at += write_request_id(exchange, out.at)
-    _text(&out, b"\r\n")
+    out_text(&out, b"\r\n")
     if fault == FAULT_METHOD_REFUSED:
-        _text(&out, _ALLOW)
+        out_text(&out, _ALLOW)
     if info.status == 503 and fault != FAULT_CLIENT_LIMIT:
-        _text(&out, b"Retry-After: 1\r\n")
+        out_text(&out, b"Retry-After: 1\r\n")
     if page != NULL:
         _page_body(exchange, &out, page, size, info.sentence)
         return
     _body(exchange, &out, slice_of(body.start, body.at - body.start))
-    _send(exchange, &out)
+    out_send(&out, exchange)
 
 
 cdef bint _stays(const Head* head, const Field* field) noexcept nogil:
@@ -263,20 +217,20 @@ cdef void answer_instead(Exchange* exchange, const CompiledPage* page, const Hea
     cdef int i
     _begin(exchange, &out, head.status, HEAD_ROOM + _page_room(page, size) + lines, exchange.response_drop)
     exchange.flags &= ~<uint32_t>EX_OWN_ANSWER   # the status is the server's
-    _lines(&out, page.head, exchange.response_drop)
+    out_lines(&out, page.head, exchange.response_drop)
     for i in range(head.field_count):
         field = &head.fields[i]
         if _stays(head, field):
-            _put(&out, head.base + field.name, field.name_size)
-            _text(&out, b": ")
-            _put(&out, head.base + field.value, field.value_size)
-            _text(&out, b"\r\n")
+            out_put(&out, head.base + field.name, field.name_size)
+            out_text(&out, b": ")
+            out_put(&out, head.base + field.value, field.value_size)
+            out_text(&out, b"\r\n")
     if exchange.response_drop.size == 0 or not names_have(exchange.response_drop, _words(b"x-request-id")):
-        _text(&out, b"X-Request-ID: ")
+        out_text(&out, b"X-Request-ID: ")
         out.at += write_request_id(exchange, out.at)
-        _text(&out, b"\r\n")
-    _slice(&out, exchange.response_lines)
-    _slice(&out, cookies)
+        out_text(&out, b"\r\n")
+    out_slice(&out, exchange.response_lines)
+    out_slice(&out, cookies)
     _page_body(exchange, &out, page, size, message)
 
 
@@ -296,14 +250,14 @@ cdef void answer_with(Exchange* exchange, uint16_t status, Slice head, Slice bod
         # Too big to compose: the head goes through the arena, the body straight after it.
         first = slice_empty()
     _begin(exchange, &out, status, HEAD_ROOM + head.size + lines.size + first.size, exchange.response_drop)
-    _lines(&out, head, exchange.response_drop)
-    _slice(&out, lines)
+    out_lines(&out, head, exchange.response_drop)
+    out_slice(&out, lines)
     if not large:
         _body(exchange, &out, body)
-        _send(exchange, &out)
+        out_send(&out, exchange)
         return
     wanted = _end_head(exchange, &out, body.size)
-    _send(exchange, &out)
+    out_send(&out, exchange)
     if wanted:
         exchange.bytes_out += body.size
         stream_send(&exchange.client.stream, body.data, <uint32_t>body.size)
@@ -328,10 +282,10 @@ cdef void answer_redirect(Exchange* exchange) noexcept nogil:
         answer_fault(exchange, FAULT_URI_TOO_LONG)
         return
     _begin(exchange, &out, route.status, HEAD_ROOM + exchange.response_lines.size + room, exchange.response_drop)
-    _slice(&out, exchange.response_lines)
+    out_slice(&out, exchange.response_lines)
     if exchange.response_drop.size == 0 or not names_have(exchange.response_drop, _words(b"location")):
-        _text(&out, b"Location: ")
+        out_text(&out, b"Location: ")
         out.at += template_write(&route.location, &values, out.at)
-        _text(&out, b"\r\n")
+        out_text(&out, b"\r\n")
     _body(exchange, &out, slice_empty())
-    _send(exchange, &out)
+    out_send(&out, exchange)

@@ -23,3 +23,7 @@ cdef void client_finished(ClientConn* client) noexcept nogil
 # Throw away what came while lingering; closes when it is too much.
 cdef void client_discard(ClientConn* client) noexcept nogil
 cdef void client_close(ClientConn* client, bint reset) noexcept nogil
+
+# A stand-in for the client of an exchange that nobody waits for, alike to `like`.  NULL: no memory.
+cdef ClientConn* client_behind(ClientConn* like) noexcept nogil
+cdef void client_behind_ended(ClientConn* client) noexcept nogil

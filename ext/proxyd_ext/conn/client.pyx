@@ -78,6 +78,7 @@ cdef void client_accept(void* owner, int fd, const sockaddr_storage* peer, sockl
         return
     _read_peer(peer, &client.address)
     client.counted = NULL
+    client.stand_in = False
     if settings.per_client > 0 and client.address.family != ADDRESS_UNIX and not trusted_peer(settings, &client.address):
         client.counted = clients_enter(&client.address, settings.per_client)
         if client.counted == NULL:
@@ -222,3 +223,42 @@ cdef void client_discard(ClientConn* client) noexcept nogil:
         client_close(client, False)
         return
     stream_consume(&client.stream, size)
+
+
+cdef ClientConn* client_behind(ClientConn* like) noexcept nogil:
+    cdef Context* context = like.context
+    cdef ClientConn* client = <ClientConn*>slab_new(&context.clients)
+    if client == NULL or not timers_reserve(&context.timers, context_timers_needed(context)):
+        if client != NULL:
+            slab_free(&context.clients, client)
+        return NULL
+    memset(client, 0, sizeof(ClientConn))
+    client.stream.fd = -1
+    client.stream.poller = &context.poller
+    client.stand_in = True
+    timer_init(&client.timer, client, context.on_client_timer)
+    client.context = context
+    client.listener = like.listener
+    client.local = like.local
+    listener_hold(client.listener)
+    client.address = like.address
+    client.ip_size = like.ip_size
+    memcpy(client.ip, like.ip, sizeof(client.ip))
+    client.head_us = context.clock.now_us
+    client.next = context.first_behind
+    if client.next != NULL:
+        client.next.previous = client
+    context.first_behind = client
+    return client
+
+
+cdef void client_behind_ended(ClientConn* client) noexcept nogil:
+    cdef Context* context = client.context
+    timer_remove(&context.timers, &client.timer)
+    if client.previous != NULL:
+        client.previous.next = client.next
+    else:
+        context.first_behind = client.next
+    if client.next != NULL:
+        client.next.previous = client.previous
+    _reap(client)

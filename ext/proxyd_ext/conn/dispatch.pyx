@@ -11,8 +11,9 @@ from proxyd_ext.conn.client cimport (
 from proxyd_ext.conn.wait cimport wait_end
 from proxyd_ext.conn.model cimport (
     CLIENT_BUSY, CLIENT_CLOSING, CLIENT_HEAD, CLIENT_IDLE, CLIENT_LINGER, CLIENT_TUNNEL, ClientConn, EX_CLIENT_CLOSE, EX_REQUEST_DONE,
-    EX_RESPONSE_BEGUN, EX_REUSED, Exchange, ORIGIN_BODY, ORIGIN_CONNECTING, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PAUSE_QUEUE,
+    EX_RESPONSE_BEGUN, EX_REUSED, Exchange, ORIGIN_BODY, ORIGIN_CONNECTING, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PAUSE_QUEUE, PAUSE_TIER, USE_SERVE,
 )
+from proxyd_ext.conn.fill cimport fills_abort
 from proxyd_ext.conn.origin cimport connect_fault, origin_close
 from proxyd_ext.conn.tunnel cimport (
     tunnel_client_drained, tunnel_client_ended, tunnel_from_client, tunnel_from_origin, tunnel_origin_drained, tunnel_origin_ended,
@@ -36,7 +37,7 @@ from proxyd_ext.io.stream cimport stream_pause, stream_resume, stream_salvage, s
 from proxyd_ext.snapshot.compile cimport CompiledListener
 from proxyd_ext.conn.exchange cimport (
     BODY_GRACE_MS, SEND_STALL_MS, exchange_abandon, exchange_begin, exchange_connected, exchange_end_tunnel, exchange_fail,
-    exchange_move_request, exchange_move_response, exchange_progress, exchange_read_head, exchange_read_response, exchange_refuse,
+    exchange_move_request, exchange_move_response, exchange_move_stored, exchange_progress, exchange_read_head, exchange_read_response, exchange_refuse,
     exchange_paused, exchange_request_spliced, exchange_response_closed, exchange_response_spliced, exchange_switch, exchange_takes_body,
     exchange_watch_origin,
 )
@@ -70,6 +71,8 @@ cdef void _on_client(void* owner, int what) noexcept nogil:
                 exchange_end_tunnel(exchange)
         elif state == CLIENT_IDLE:
             client_rested(client)
+        elif exchange != NULL and exchange.cached != NULL and exchange.cached.state == USE_SERVE:
+            exchange_move_stored(exchange)
         elif exchange != NULL and exchange.origin != NULL and exchange.origin.state == ORIGIN_BODY:
             timer_off(&client.timer)
             timer_after(&client.context.timers, &exchange.origin.timer, client.context.clock.now_ms, exchange.route.between_bytes_ms)
@@ -278,7 +281,7 @@ cdef void _on_origin_timer(void* owner) noexcept nogil:
 
 cdef void _on_total_timeout(void* owner) noexcept nogil:
     cdef Exchange* exchange = <Exchange*>owner
-    if exchange.wait >= 0 and exchange.pausing != PAUSE_QUEUE:
+    if exchange.wait >= 0 and exchange.pausing != PAUSE_QUEUE and exchange.pausing != PAUSE_TIER:
         wait_end(exchange)
         exchange_refuse(exchange, FAULT_CONSULT_TIMEOUT)
     else:
@@ -316,5 +319,8 @@ cdef void connections_abort(Context* context) noexcept nogil:
             exchange_abandon(context.first_client.exchange, FAULT_DRAINING, False)
         else:
             client_close(context.first_client, True)
+    while context.first_behind != NULL:
+        exchange_abandon(context.first_behind.exchange, FAULT_DRAINING, False)
+    fills_abort(context)
     while context.first_origin != NULL:
         origin_close(context.first_origin, False)

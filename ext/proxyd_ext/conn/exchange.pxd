@@ -3,7 +3,7 @@
 The functions are its steps, called when something happened (conn/dispatch); each leaves the exchange waiting for the next thing, or ended.
 """
 from libc.stdint cimport int64_t, uint16_t, uint64_t
-from proxyd_ext.conn.model cimport ClientConn, EX_REQUEST_DONE, Exchange, ORIGIN_CONNECTING
+from proxyd_ext.conn.model cimport CacheUse, ClientConn, EX_REQUEST_DONE, Exchange, ORIGIN_CONNECTING
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.io.stream cimport stream_unsent
 from proxyd_ext.snapshot.compile cimport CompiledListener
@@ -55,3 +55,8 @@ cdef inline bint exchange_takes_body(const Exchange* exchange) noexcept nogil:
 # Grows with every byte that moved between the origin and us.
 cdef inline uint64_t exchange_progress(const Exchange* exchange) noexcept nogil:
     return exchange.bytes_in + exchange.bytes_out + exchange.splice.moved - stream_unsent(&exchange.origin.stream)
+
+# Answers from the cache: the client takes more, or there is more; a wake-up of the cache; the second tier has answered.
+cdef void exchange_move_stored(Exchange* exchange) noexcept nogil
+cdef void exchange_cache_heard(CacheUse* use) noexcept nogil
+cdef void exchange_tier_answered(Exchange* exchange) noexcept nogil

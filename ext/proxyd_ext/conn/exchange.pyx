@@ -25,17 +25,27 @@ from proxyd_ext.conn.attempt cimport (
     RETRY_OTHER, RETRY_SAME, attempt_after_fault, attempt_after_status, attempt_backoff_ms, attempt_failover, attempt_give_budget,
     attempt_refuse_budget, attempt_repeatable, attempt_retry_after_ms, attempt_take_budget,
 )
-from proxyd_ext.conn.client cimport client_close, client_finish, client_rest
-from proxyd_ext.conn.wait cimport consult_ask, wait_again, wait_end, wait_for_room, wait_served
+from proxyd_ext.cache.alarm cimport alarm_heard, alarm_ring_self
+from proxyd_ext.conn.cached cimport (
+    CACHED_LINES, LOOKUP_BEHIND, LOOKUP_ONLY, LOOKUP_PASS, LOOKUP_SERVE, LOOKUP_TIER, LOOKUP_WAIT, STORE_FILL, STORE_RELAY, cached_again,
+    cached_alone, cached_answer, cached_as_get, cached_asked, cached_behind, cached_edit, cached_end, cached_failed, cached_heard,
+    cached_instead, cached_lookup, cached_need, cached_status_line, cached_unfilled, cached_woken,
+)
+from proxyd_ext.conn.client cimport client_behind, client_behind_ended, client_close, client_finish, client_rest
+from proxyd_ext.conn.deliver cimport (
+    DELIVER_BLOCKED, DELIVER_DONE, DELIVER_FAILED, DELIVER_LATER, deliver_begin, deliver_more,
+)
+from proxyd_ext.conn.fill cimport fill_begin
+from proxyd_ext.conn.wait cimport consult_ask, lookup_ask, wait_again, wait_end, wait_for_room, wait_served
 from proxyd_ext.conn.key cimport real_client, trusted_peer
 from proxyd_ext.conn.mirror cimport mirror_take
 from proxyd_ext.conn.guard cimport drop_disguised, max_forwards_used_up
 from proxyd_ext.conn.model cimport (
-    CLIENT_BUSY, CLIENT_HEAD, CLIENT_IDLE, CLIENT_TUNNEL, ClientConn, Context, EX_CLIENT_CLOSE, EX_FAILED_OVER, EX_FRESH, EX_HEDGE,
-    EX_IDEMPOTENT, EX_IN_FLIGHT, EX_LAST_REQUEST, EX_OF_TRY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_OWN_ANSWER, EX_PROBE,
+    CLIENT_BUSY, CLIENT_HEAD, CLIENT_IDLE, CLIENT_TUNNEL, CacheUse, ClientConn, Context, EX_BEHIND, EX_CLIENT_CLOSE, EX_FAILED_OVER, EX_FRESH, EX_HEDGE,
+    EX_IDEMPOTENT, EX_IN_FLIGHT, EX_LAST_REQUEST, EX_OF_TRY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_OWN_ANSWER, EX_PROBE, EX_QUIET,
     EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN, EX_REUSED, EX_SET_PIN, EX_STICKY_KEY, EX_TRUSTED, EX_UPGRADE, Exchange,
-    ORIGIN_BODY, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PATH_SCRATCH, PAUSE_BACKOFF, PAUSE_BUDGET, PAUSE_HEDGE,
-    PAUSE_NONE, PAUSE_QUEUE, Try,
+    ORIGIN_BODY, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PATH_SCRATCH, PAUSE_BACKOFF, PAUSE_BUDGET, PAUSE_FETCH,
+    PAUSE_HEDGE, PAUSE_NONE, PAUSE_QUEUE, PAUSE_TIER, Try, USE_SERVE,
     context_timers_needed,
 )
 from proxyd_ext.conn.page cimport page_find
@@ -52,9 +62,9 @@ from proxyd_ext.core.buffer cimport buffer_class, buffer_free, buffer_new
 from proxyd_ext.core.fault cimport (
     FAULT_BODY_TOO_LARGE, FAULT_CIRCUIT_OPEN, FAULT_CLIENT_CLOSED, FAULT_CONSULT_FULL, FAULT_FD_EXHAUSTED,
     FAULT_HEAD_REWRITE_TOO_LARGE, FAULT_HOST_INVALID,
-    FAULT_LOOP, FAULT_MEMORY, FAULT_METHOD_REFUSED, FAULT_NONE, FAULT_NO_ROUTE, FAULT_NO_SERVER, FAULT_PATH_INVALID, FAULT_QUEUE_FULL,
-    FAULT_QUEUE_TIMEOUT, FAULT_RETRY_IF_REUSED, FAULT_SOURCE_UPSTREAM, FAULT_TOTAL_TIMEOUT, FAULT_UPGRADE_UNEXPECTED,
-    FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT, FAULT_UPSTREAM_HEAD_TOO_LARGE,
+    FAULT_LOOP, FAULT_MEMORY, FAULT_METHOD_REFUSED, FAULT_NONE, FAULT_NOT_CACHED, FAULT_NO_ROUTE, FAULT_NO_SERVER, FAULT_PATH_INVALID, FAULT_QUEUE_FULL,
+    FAULT_QUEUE_TIMEOUT, FAULT_RETRY_IF_REUSED, FAULT_SOURCE_CLIENT, FAULT_SOURCE_UPSTREAM, FAULT_TOTAL_TIMEOUT, FAULT_UPGRADE_UNEXPECTED,
+    FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT, FAULT_UPSTREAM_HEAD_TOO_LARGE, FAULT_UPSTREAM_TRUNCATED,
     FAULT_URI_TOO_LONG, FAULT_WHEN_CONNECT, FAULT_WHEN_RESET, FaultInfo, fault_info,
 )
 from proxyd_ext.core.hash cimport random_below, random_next
@@ -77,7 +87,7 @@ from proxyd_ext.http1.rewrite cimport RequestEdits, ResponseEdits, write_request
 from proxyd_ext.http1.template cimport TemplateValues, rewrite_path
 from proxyd_ext.io.poller cimport STREAM_BROKEN, STREAM_ENDED, STREAM_ENDING, STREAM_ERRORED, STREAM_SENT
 from proxyd_ext.io.stream cimport stream_commit, stream_consume, stream_pause, stream_resume, stream_room, stream_send_stable, stream_unsent
-from proxyd_ext.log.record cimport T_NONE
+from proxyd_ext.log.record cimport CACHE_NONE, T_NONE
 from proxyd_ext.route.condition cimport RouteInput
 from proxyd_ext.route.table cimport route_match
 from proxyd_ext.snapshot.compile cimport (
@@ -94,6 +104,7 @@ cdef enum:
     INTERIMS_MAX = 32             # 1xx answers to one request
     BUDGET_WAIT_MS = 1000         # how long a retry waits for a place in the budget at most
     BUDGET_LOOK_MS = 4            # and how long between two looks
+    BEHIND_MS = 60000             # for a fetch that nobody waits for, on routes without a total timeout
     WORKING_LOOKS = 64            # servers among which one that works is looked for
 
 cdef HeadLimits _origin_limits
@@ -205,6 +216,9 @@ cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nog
     exchange.ttfb_us = 0
     exchange.body_ms = 0
     exchange.wait = -1
+    exchange.cached = NULL
+    exchange.cache = CACHE_NONE
+    exchange.cache_age = T_NONE
     exchange.until_ms = 0
     exchange.queued_us = 0
     exchange.queue_us = 0
@@ -280,6 +294,7 @@ cdef int _keep_request(Exchange* exchange, Head* head, uint32_t size) noexcept n
         need += exchange.sent_path.size + exchange.route.rewrite.host.size
     if head.body == BODY_LENGTH and head.content_length <= SMALL_BODY:
         need += <size_t>head.content_length
+    need += cached_need(exchange, head, size)
     if need > 262144:
         return FAULT_HEAD_REWRITE_TOO_LARGE
     exchange.request = buffer_new(&context.buffers, buffer_class(need))
@@ -466,6 +481,19 @@ cdef void _before_own_answer(Exchange* exchange) noexcept nogil:
 
 cdef void exchange_refuse(Exchange* exchange, int fault) noexcept nogil:
     exchange.fault = fault
+    if exchange.cached != NULL and fault_info(fault).source != FAULT_SOURCE_CLIENT and fault_info(fault).status >= 500:
+        if exchange.pausing == PAUSE_FETCH:
+            exchange.pausing = PAUSE_NONE
+            timer_off(&exchange.pause)
+        if cached_instead(exchange):
+            exchange.fault = FAULT_NONE
+            _serve_asked(exchange)
+            return
+        cached_failed(exchange, fault)
+    if exchange.flags & EX_BEHIND:
+        exchange.status = fault_info(fault).status
+        exchange_end(exchange)
+        return
     _before_own_answer(exchange)
     answer_fault(exchange, fault)
     _enter(exchange, PHASE_DELIVER)
@@ -483,10 +511,46 @@ cdef void exchange_answered(Exchange* exchange, uint16_t status, Slice head, Sli
 # ---- PICK ----
 
 cdef void _prepare(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
-    """Choose the upstream, and write the head that goes there, once for all tries."""
+    """Ask the cache; what it does not answer gets a head that goes to the servers, once for all tries."""
+    cdef Context* context = exchange.context
+    cdef int lookup = LOOKUP_PASS, fault
+    _enter(exchange, PHASE_CACHE_LOOKUP)
+    if exchange.snapshot.store != NULL:
+        lookup = cached_lookup(exchange, head, size)
+        if lookup == LOOKUP_SERVE or lookup == LOOKUP_BEHIND:
+            if lookup == LOOKUP_BEHIND:
+                _fetch_behind(exchange, head, size)
+            _serve_stored(exchange, head, slice_empty(), size)
+            return
+        if lookup == LOOKUP_ONLY:
+            stream_consume(&exchange.client.stream, size)
+            exchange_refuse(exchange, FAULT_NOT_CACHED)
+            return
+    fault = _compose(exchange, head)
+    stream_consume(&exchange.client.stream, size)
+    if fault != FAULT_NONE:
+        exchange_refuse(exchange, fault)
+        return
+    if exchange.route.total_ms:
+        timer_after(&context.timers, &exchange.total, context.clock.now_ms, exchange.route.total_ms)
+    if lookup == LOOKUP_WAIT:
+        exchange.pausing = PAUSE_FETCH
+        timer_after(&context.timers, &exchange.pause, context.clock.now_ms, exchange.route.cache.collapse_ms)
+    elif lookup == LOOKUP_TIER and lookup_ask(exchange):
+        exchange.pausing = PAUSE_TIER
+        timer_after(&context.timers, &exchange.pause, context.clock.now_ms, exchange.route.cache.share_ms)
+    else:
+        if lookup == LOOKUP_TIER:
+            cached_again(exchange)
+        _pick(exchange, FAULT_NO_SERVER)
+
+
+cdef int _compose(Exchange* exchange, Head* head) noexcept nogil:
+    """Choose the upstream, and write the head that goes there. FAULT_NONE or why there is none."""
     cdef Context* context = exchange.context
     cdef CompiledRoute* route = exchange.route
     cdef RequestEdits edits
+    cdef uint8_t[CACHED_LINES] added
     cdef uint8_t[16] id_text
     cdef uint64_t draw
     cdef int written, i
@@ -512,7 +576,12 @@ cdef void _prepare(Exchange* exchange, Head* head, uint32_t size) noexcept nogil
     edits.host = slice_empty()
     if route.rewrite != NULL and route.rewrite.host.size:
         edits.host = route.rewrite.host
+    written = cached_edit(exchange, head, added) if exchange.cached != NULL else 0
     edits.extra = exchange.request_lines
+    if written > 0:
+        memcpy(context.lines, exchange.request_lines.data, exchange.request_lines.size)
+        memcpy(context.lines + exchange.request_lines.size, added, written)
+        edits.extra = slice_of(context.lines, exchange.request_lines.size + written)
     edits.trusted = (exchange.flags & EX_TRUSTED) != 0
     edits.upgrade = (exchange.flags & EX_UPGRADE) != 0
     edits.body = head.body
@@ -522,14 +591,125 @@ cdef void _prepare(Exchange* exchange, Head* head, uint32_t size) noexcept nogil
     edits.replaced = drop_fields(head, exchange.request_drop) if exchange.request_drop.size else 0
     written = write_request_head(head, &edits, exchange.request.data + exchange.request.end, exchange.request.cap - exchange.request.end)
     if written < 0:
-        stream_consume(&exchange.client.stream, size)
-        exchange_refuse(exchange, -written)
-        return
+        return -written
     exchange.request.end += written
-    stream_consume(&exchange.client.stream, size)
-    if route.total_ms:
-        timer_after(&context.timers, &exchange.total, context.clock.now_ms, route.total_ms)
+    return FAULT_NONE
+
+
+# ---- the cache's part ----
+
+cdef void _serve_stored(Exchange* exchange, const Head* asked, Slice cookies, uint32_t size) noexcept nogil:
+    """`cached.object` answers. `size`: of the request's head, when it still stands in the client's buffer."""
+    if not exchange.flags & EX_RESPONSE_BEGUN and exchange.phase != PHASE_FILTER_RESPONSE:
+        _enter(exchange, PHASE_FILTER_RESPONSE)
+    exchange.ttfb_us = exchange.context.clock.now_us - exchange.start_us
+    _enter(exchange, PHASE_DELIVER)
+    _moved(exchange, deliver_begin(exchange, asked, cookies), size)
+
+
+cdef void _moved(Exchange* exchange, int result, uint32_t size) noexcept nogil:
+    if size:
+        stream_consume(&exchange.client.stream, size)
+    if result == DELIVER_DONE:
+        exchange_end(exchange)
+    elif result == DELIVER_FAILED:
+        _cut_off(exchange, FAULT_UPSTREAM_TRUNCATED)
+    elif result == DELIVER_BLOCKED:
+        timer_set(&exchange.context.timers, &exchange.client.timer, exchange.context.clock.now_ms + SEND_STALL_MS)
+    elif result == DELIVER_LATER:
+        alarm_ring_self(&exchange.cached.alarm)
+
+
+cdef void exchange_move_stored(Exchange* exchange) noexcept nogil:
+    """The client takes more of a stored answer, or there is more of it."""
+    timer_off(&exchange.client.timer)
+    _moved(exchange, deliver_more(exchange), 0)
+
+
+cdef void exchange_cache_heard(CacheUse* use) noexcept nogil:
+    """A wake-up of the cache: a fetch that was waited for has an outcome, or a stored body has grown."""
+    cdef Exchange* exchange = use.exchange
+    cdef int lookup, fault
+    alarm_heard(&use.alarm)
+    if exchange == NULL:
+        cached_heard(use)
+        return
+    if use.state == USE_SERVE:
+        if exchange.phase == PHASE_DELIVER:
+            exchange_move_stored(exchange)
+        return
+    lookup = cached_woken(exchange, &fault)
+    if lookup == LOOKUP_WAIT:
+        return
+    exchange.pausing = PAUSE_NONE
+    timer_off(&exchange.pause)
+    if lookup == LOOKUP_SERVE:
+        _serve_asked(exchange)
+    elif fault and not cached_instead(exchange):
+        exchange_refuse(exchange, fault)
+    elif fault:
+        _serve_asked(exchange)
+    else:
+        _pick(exchange, FAULT_NO_SERVER)
+
+
+cdef void _serve_asked(Exchange* exchange) noexcept nogil:
+    """After a wait: the client's head is read once more, for its conditions and ranges."""
+    timer_remove(&exchange.context.timers, &exchange.total)
+    _serve_stored(exchange, cached_asked(exchange), slice_empty(), 0)
+
+
+cdef void exchange_tier_answered(Exchange* exchange) noexcept nogil:
+    """The second tier has found something, or nothing, or its time is up."""
+    cdef int lookup
+    exchange.pausing = PAUSE_NONE
+    timer_off(&exchange.pause)
+    wait_end(exchange)
+    lookup = cached_again(exchange)
+    if lookup == LOOKUP_SERVE:
+        _serve_asked(exchange)
+    else:
+        _pick(exchange, FAULT_NO_SERVER)
+
+
+cdef void _fetch_behind(Exchange* asker, Head* head, uint32_t size) noexcept nogil:
+    """Fetch what is stored anew while the asker gets it as it is: an exchange whose client is a stand-in that nobody listens to."""
+    cdef Context* context = asker.context
+    cdef ClientConn* client = client_behind(asker.client)
+    cdef Exchange* exchange
+    if client == NULL:
+        return
+    exchange = _new(client, asker.listener)
+    if exchange == NULL:
+        client_behind_ended(client)
+        return
+    exchange.flags |= EX_BEHIND | EX_REQUEST_DONE | EX_IDEMPOTENT | (asker.flags & EX_TRUSTED)
+    exchange.method = METHOD_GET
+    exchange.route = asker.route
+    exchange.route_number = asker.route_number
+    exchange.start_us = context.clock.now_us
+    exchange.host = asker.host
+    exchange.path = asker.path
+    exchange.query = asker.query
+    exchange.client_address = asker.client_address
+    exchange.client_ip = asker.client_ip
+    exchange.request_lines = asker.request_lines
+    exchange.request_drop = asker.request_drop
+    exchange.sent_path = asker.sent_path
+    _enter(exchange, PHASE_ROUTE)
+    _enter(exchange, PHASE_FILTER_REQUEST)
+    if _keep_request(exchange, head, size) != FAULT_NONE:
+        exchange_refuse(exchange, FAULT_MEMORY)
+        return
     _enter(exchange, PHASE_CACHE_LOOKUP)
+    if not cached_behind(asker, exchange, head, size):
+        exchange.flags |= EX_QUIET
+        exchange_end(exchange)
+        return
+    if _compose(exchange, head) != FAULT_NONE:
+        exchange_refuse(exchange, FAULT_MEMORY)
+        return
+    timer_after(&context.timers, &exchange.total, context.clock.now_ms, exchange.route.total_ms if exchange.route.total_ms else BEHIND_MS)
     _pick(exchange, FAULT_NO_SERVER)
 
 
@@ -995,6 +1175,8 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
     if exchange.flags & EX_HEDGE:
         counter_add(&exchange.upstream.state.local[context.engine].hedges_won, 1)
     _drop_rival(exchange)
+    if exchange.cached != NULL and _store_answer(exchange, head, size):
+        return
     if _answer_instead(exchange, head, size):
         return
     _enter(exchange, PHASE_FILTER_ORIGIN_RESPONSE)
@@ -1006,6 +1188,8 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
     _enter(exchange, PHASE_CACHE_STORE)
     _enter(exchange, PHASE_FILTER_RESPONSE)
     edits.extra = exchange.response_lines
+    if exchange.cache != CACHE_NONE and not tunnel:
+        edits.extra = _with_cache_status(exchange)
     edits.cookies = slice_empty()
     if exchange.upstream.sticky != STICKY_NONE or exchange.flags & EX_SET_PIN:
         edits.cookies = slice_of(cookies, affinity_lines(exchange, head, cookies))
@@ -1017,6 +1201,8 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
     exchange.response_body = head.body
     exchange.response_left = head.content_length
     if exchange.method == METHOD_HEAD or head.status == 204 or head.status == 304 or tunnel:
+        if cached_as_get(exchange) and head.body != BODY_NONE:
+            exchange.flags &= ~<uint32_t>EX_ORIGIN_KEEP      # a body comes that nobody wants
         exchange.response_body = BODY_NONE
         if edits.body == BODY_CLOSE or exchange.minor == 0 and edits.body == BODY_CHUNKED:
             edits.body = BODY_NONE
@@ -1039,7 +1225,7 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
         exchange.flags &= ~<uint32_t>EX_ORIGIN_KEEP
     edits.close = (exchange.flags & EX_CLIENT_CLOSE) != 0 and not tunnel
     edits.keep_alive = exchange.minor == 0 and not edits.close
-    room = <uint32_t>(head.size + exchange.response_lines.size + edits.cookies.size + RESPONSE_EXTRA)
+    room = <uint32_t>(head.size + edits.extra.size + edits.cookies.size + RESPONSE_EXTRA)
     out = stream_room(&exchange.client.stream, room)
     if exchange.response_drop.size and drop_fields(head, exchange.response_drop) >> FIELD_DATE & 1:
         edits.date = slice_empty()
@@ -1064,6 +1250,50 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
         exchange_end(exchange)
         return
     exchange_move_response(exchange)
+
+
+cdef Slice _with_cache_status(Exchange* exchange) noexcept nogil:
+    cdef uint8_t* out = exchange.context.lines
+    memcpy(out, exchange.response_lines.data, exchange.response_lines.size)
+    return slice_of(out, exchange.response_lines.size + cached_status_line(exchange, out + exchange.response_lines.size))
+
+
+cdef bint _store_answer(Exchange* exchange, Head* head, int size) noexcept nogil:
+    """Whether the answer comes from the cache now: it has been stored, or says that what is stored still holds, or is an error in whose place
+    something stale is sent. What is not stored goes to the client alone."""
+    cdef Context* context = exchange.context
+    cdef uint8_t[COOKIES_ROOM] cookies
+    cdef Slice lines = slice_empty()
+    cdef int stored = cached_answer(exchange, head, size)
+    if stored == STORE_RELAY and not exchange.flags & EX_BEHIND:
+        return False
+    exchange.status = head.status
+    exchange.first_byte_us = <uint32_t>(context.clock.now_us - exchange.sent_us)
+    exchange.ttfb_us = context.clock.now_us - exchange.start_us
+    _enter(exchange, PHASE_FILTER_ORIGIN_RESPONSE)
+    _enter(exchange, PHASE_CACHE_STORE)
+    _enter(exchange, PHASE_FILTER_RESPONSE)
+    if not exchange.flags & EX_BEHIND and (exchange.upstream.sticky != STICKY_NONE or exchange.flags & EX_SET_PIN):
+        lines = slice_of(cookies, affinity_lines(exchange, head, cookies))
+    if head.flags & HEAD_KEEP_ALIVE:
+        exchange.flags |= EX_ORIGIN_KEEP
+    _try_answered(exchange)
+    if stored == STORE_FILL and not fill_begin(exchange, head, size):
+        cached_unfilled(exchange)
+        if exchange.flags & EX_BEHIND:
+            _discard_answer(exchange, head, size)
+            exchange_end(exchange)
+        else:
+            exchange_refuse(exchange, FAULT_MEMORY)
+        return True
+    if stored != STORE_FILL:
+        _discard_answer(exchange, head, size)
+    if exchange.flags & EX_BEHIND:
+        exchange_end(exchange)
+        return True
+    timer_remove(&context.timers, &exchange.total)
+    _serve_stored(exchange, cached_asked(exchange), lines, 0)
+    return True
 
 
 cdef bint _repeat_instead(Exchange* exchange, Head* head, int size) noexcept nogil:
@@ -1096,6 +1326,7 @@ cdef bint _repeat_instead(Exchange* exchange, Head* head, int size) noexcept nog
     exchange.first_byte_us = <uint32_t>(context.clock.now_us - exchange.sent_us)
     _try_answered(exchange)
     _discard_answer(exchange, head, size)
+    exchange.first_byte_us = T_NONE
     exchange.status = 0
     if exchange.rival.origin != NULL:
         _take_over(exchange)
@@ -1135,7 +1366,7 @@ cdef void _discard_answer(Exchange* exchange, const Head* head, int size) noexce
     cdef OriginConn* origin = exchange.origin
     cdef uint32_t body = origin.stream.received.end - origin.stream.received.start - size
     cdef bint whole = False
-    if exchange.method == METHOD_HEAD or head.body == BODY_NONE:
+    if exchange.method == METHOD_HEAD and not cached_as_get(exchange) or head.body == BODY_NONE:
         whole = body == 0
     elif head.body == BODY_LENGTH:
         whole = body == head.content_length
@@ -1144,7 +1375,6 @@ cdef void _discard_answer(Exchange* exchange, const Head* head, int size) noexce
             exchange.flags |= EX_ORIGIN_KEEP
         stream_consume(&origin.stream, size + body)
     counter_add(&origin.local.bytes_in, size + body)
-    exchange.first_byte_us = T_NONE
     _remember_tried(exchange)
     _leave_server(exchange)
     _leave_origin(exchange, whole)
@@ -1256,8 +1486,10 @@ cdef void _log(Exchange* exchange) noexcept nogil:
     _enter(exchange, PHASE_LOG)
     if exchange.pausing == PAUSE_QUEUE:
         _queued(exchange)
-    record_exchange(exchange)
+    if not exchange.flags & EX_QUIET:
+        record_exchange(exchange)
     _enter(exchange, PHASE_DONE)
+    cached_end(exchange)
     timer_remove(&context.timers, &exchange.total)
     timer_remove(&context.timers, &exchange.pause)
     wait_end(exchange)
@@ -1286,7 +1518,9 @@ cdef void exchange_end(Exchange* exchange) noexcept nogil:
     _leave_server(exchange)
     _leave_origin(exchange, True)
     _log(exchange)
-    if close:
+    if client.stand_in:
+        client_behind_ended(client)
+    elif close:
         client_finish(client, quiet)
     else:
         client_rest(client)
@@ -1428,6 +1662,11 @@ cdef void exchange_paused(Exchange* exchange) noexcept nogil:
     elif what == PAUSE_BUDGET:
         exchange.fault = FAULT_NONE
         _retry_within_budget(exchange, fault)
+    elif what == PAUSE_FETCH:
+        cached_alone(exchange)
+        _pick(exchange, FAULT_NO_SERVER)
+    elif what == PAUSE_TIER:
+        exchange_tier_answered(exchange)
     elif what == PAUSE_QUEUE:
         _queued(exchange)
         wait_end(exchange)
@@ -1448,7 +1687,7 @@ cdef void _cut_off(Exchange* exchange, int fault) noexcept nogil:
     cdef ClientConn* client = exchange.client
     cdef bint reset = _looks_whole(exchange)
     exchange.fault = fault
-    if fault_info(fault).source == FAULT_SOURCE_UPSTREAM and exchange.server != NULL:
+    if fault_info(fault).source == FAULT_SOURCE_UPSTREAM and exchange.flags & EX_IN_FLIGHT:
         record_try(exchange, fault)
         record_failure(exchange.context, exchange.pool, exchange.server)
     _leave_server(exchange)
@@ -1471,7 +1710,9 @@ cdef void exchange_abandon(Exchange* exchange, int fault, bint listens) noexcept
     _leave_server(exchange)
     _leave_origin(exchange, False)
     _log(exchange)
-    if listens and not reset:
+    if client.stand_in:
+        client_behind_ended(client)
+    elif listens and not reset:
         client_finish(client, True)
     else:
         client_close(client, reset)

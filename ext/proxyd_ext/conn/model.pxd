@@ -7,6 +7,11 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from proxyd_ext.balance.heap cimport Tried
 from proxyd_ext.balance.pool cimport MirrorCounts, PoolData, UpstreamData, Waiter
 from proxyd_ext.balance.server cimport ServerData, ServerLocal
+from proxyd_ext.cache.alarm cimport Alarm
+from proxyd_ext.cache.freshness cimport RequestFacts
+from proxyd_ext.cache.memory cimport StoreData
+from proxyd_ext.cache.object cimport Base, ChainReader, Fetch, KEY_MAX, FetchWaiter, Object, VARIANT_MAX
+from proxyd_ext.cache.ranges cimport ByteRange, RANGES_MAX
 from proxyd_ext.core.address cimport Address
 from proxyd_ext.core.buffer cimport Buffer, BufferPool
 from proxyd_ext.core.clock cimport Clock
@@ -21,7 +26,7 @@ from proxyd_ext.http1.head cimport Head
 from proxyd_ext.io.listener cimport ListenerData, ListenerLocal
 from proxyd_ext.io.poller cimport Poller, Splice, Stream, StreamHandler
 from proxyd_ext.log.ring cimport LogRing
-from proxyd_ext.snapshot.compile cimport CompiledListener, CompiledMirror, CompiledRoute, CompiledUpstream, SnapshotData, Target
+from proxyd_ext.snapshot.compile cimport CompiledCache, CompiledListener, CompiledMirror, CompiledRoute, CompiledUpstream, SnapshotData, Target
 
 
 cdef enum:
@@ -42,6 +47,7 @@ cdef enum:
     WAITS_KEPT = 64           # of them, kept for questions to the control plane: a full queue must not look like a daemon that is not ready
     WAITS_MAX = 1024          # exchanges of one engine that may wait for the control plane or for one another
     IP_TEXT = 46
+    LINES_ROOM = 40960        # field lines of a route, of the cache and cookies together
 
     EX_UPGRADE = 1 << 0       # the client asked for a WebSocket
     EX_TRUSTED = 1 << 1       # the peer is in client_ip.trust
@@ -63,6 +69,8 @@ cdef enum:
     EX_SET_PIN = 1 << 18      # the answer tells the client its branch of the split
     EX_STICKY_KEY = 1 << 19   # the key chooses the server, whatever the balancer
     EX_HEDGE = 1 << 20        # the try is a second one beside the first
+    EX_BEHIND = 1 << 21       # no client waits for it: a stored answer is fetched anew (its client is none of Context.first_client)
+    EX_QUIET = 1 << 22        # not recorded: it came to nothing before it began
     EX_OF_TRY = EX_ORIGIN_KEEP | EX_REUSED | EX_FRESH | EX_IN_FLIGHT | EX_PROBE | EX_HEDGE    # belong to a try, not to the exchange
 
     PAUSE_NONE = 0            # what Exchange.pause watches
@@ -70,12 +78,24 @@ cdef enum:
     PAUSE_QUEUE = 2           # waiting for a server with room ends then
     PAUSE_HEDGE = 3           # a second try begins then
     PAUSE_BUDGET = 4          # the retry budget is asked again
+    PAUSE_FETCH = 5           # waiting for the fetch of another ends then
+    PAUSE_TIER = 6            # waiting for the second cache tier ends then
+
+    USE_PASS = 0              # what an exchange does with the cache: nothing any more
+    USE_LEAD = 1              # fetches for its key; others may wait for it
+    USE_ALONE = 2             # fetches, and stores if it can
+    USE_WAIT = 3              # waits for the fetch of another
+    USE_TIER = 4              # waits for the second tier, as a leader
+    USE_SERVE = 5             # is answered by `object`
+    USE_UNSAFE = 6            # a method that makes what is stored invalid, if it succeeds
 
 
 cdef struct ClientConn
 cdef struct OriginConn
 cdef struct Exchange
 cdef struct MirrorCopy
+cdef struct CacheUse
+cdef struct Fill
 cdef struct Context
 
 
@@ -102,6 +122,7 @@ cdef struct ClientConn:
     bint closing              # no further request on this connection
     bint ended                # the client sent FIN
     bint quiet                # the client announced its last request
+    bint stand_in             # for a client: of an exchange with EX_BEHIND
     uint32_t unsent_mark      # bytes of its last answer that had not left when we last looked
     Address address           # the peer, or what PROXY said
     uint8_t ip_size
@@ -216,6 +237,63 @@ cdef struct Exchange:
     uint32_t queue_us         # spent waiting for room
     Slice sticky              # value of the client's sticky cookie
     int32_t wait              # slot of conn/wait; -1: none
+    CacheUse* cached          # NULL: the cache has no part in it
+    uint8_t cache             # CACHE_*: what part it had
+    uint32_t cache_age        # seconds: of the stored answer that was sent; T_NONE: none was
+
+
+cdef struct CacheUse:         # what an exchange does with the cache (conn/cached)
+    Alarm alarm               # first: what a wake-up names
+    Exchange* exchange        # NULL: it has gone, and a wake-up is still on its way
+    Context* context
+    CompiledCache* rules      # of the route; NULL for USE_UNSAFE on a route without a cache
+    uint8_t state             # USE_*
+    uint8_t reason            # STORE_* or REASON_*: why the answer was not stored
+    bint conditional          # the server is asked whether `stale` still holds
+    bint if_error             # `stale` may be served instead of an error
+    bint as_get               # the client asked by HEAD, the server is asked by GET
+    bint joined               # `reader` is in the chain of `object`
+    bint whole                # a plain answer with the whole body, no part of it
+    uint8_t[4] order          # FORM_* that the client likes, the best first, ended by FORM_NONE
+    uint32_t version          # of the base, when it was looked at
+    uint64_t variant
+    RequestFacts facts
+    Base* base                # pinned; NULL: none
+    Object* object            # pinned: what answers; NULL: nothing yet
+    Object* stale             # pinned: what may be revalidated, or served in an emergency
+    Fetch fetch
+    FetchWaiter waiter
+    ChainReader reader
+    Slice asked               # the client's head, in Exchange.request: for the values that an answer's Vary names
+    Slice authority           # of the URL, lower case: the same
+    uint64_t left             # bytes of the stored body still to be sent
+    uint64_t skip             # bytes in front of them, while a part is being sent
+    ByteRange[RANGES_MAX] ranges    # parts to send
+    int range_count
+    int part                  # the next one; -1: no several parts
+
+
+cdef struct Fill:             # an answer's body on its way into the cache (conn/fill)
+    Alarm alarm               # first
+    Context* context
+    Fill* next                # all of the engine
+    Fill* previous
+    SnapshotData* snapshot    # counted
+    StoreData* store
+    CompiledUpstream* upstream
+    PoolData* pool            # pinned
+    ServerData* server        # kept alive by the pool
+    OriginConn* origin
+    Object* object            # pinned
+    Base* base                # pinned
+    uint8_t body              # BODY_*
+    bint keep                 # the connection may be used again
+    bint over                 # its memory waits for a last wake-up only
+    uint64_t left             # bytes still to come (BODY_LENGTH)
+    uint64_t most             # bytes that are stored at most
+    ChunkDecoder chunks
+    Timer timer
+    int64_t between_ms        # pause of the server that is waited out
 
 
 cdef struct MirrorCopy:       # a request on its way to a mirror (conn/mirror)
@@ -254,6 +332,7 @@ cdef struct WaitSlot:
     Waiter waiter             # its place in an upstream's queue
     UpstreamData* upstream    # whose queue; NULL: it waits for the control plane
     Context* context          # of its engine
+    void* question            # WaitQuestion* of conn/wait, for the control plane; NULL: none, or taken
     void* answer              # Answer* of conn/wait, from any thread; NULL: none
     uint32_t generation       # grows with each use, so that a late answer is recognised
     int32_t next_free
@@ -269,6 +348,11 @@ cdef struct Context:
     Slab origins
     Slab exchanges
     Slab copies
+    Slab uses
+    Slab fills
+    Fill* first_fill
+    ClientConn* first_behind  # stand-ins for clients of exchanges that nobody waits for
+    int64_t uses_waiting      # uses that have gone but for a wake-up
     EventQueue* events
     LogRing* log              # NULL: no access records
     SnapshotData* snapshot    # the current one; NULL before the first
@@ -301,8 +385,12 @@ cdef struct Context:
     Head head                 # the head that is being looked at; nothing of it is kept over a turn
     uint8_t[PATH_SCRATCH] path
     uint8_t[PATH_SCRATCH] sent_path   # a rewritten one
+    Head asked                # the request of an answer that is looked at
+    uint8_t[KEY_MAX] key      # of the cache
+    uint8_t[VARIANT_MAX] variant
+    uint8_t[LINES_ROOM] lines # field lines that are added to a head
 
 
 # Room for the timers of everything that may be alive: connections, two of an exchange, copies.
 cdef inline int32_t context_timers_needed(const Context* context) noexcept nogil:
-    return <int32_t>(2 * (context.clients.live + context.origins.live + context.copies.live) + 3 * context.exchanges.live + 16)
+    return <int32_t>(2 * (context.clients.live + context.origins.live + context.copies.live + context.fills.live) + 3 * context.exchanges.live + 16)

@@ -5,12 +5,12 @@ from proxyd_ext.balance.ewma cimport ewma_note
 from proxyd_ext.balance.passive cimport note_failure
 from proxyd_ext.balance.pool cimport BALANCE_EWMA, UpstreamLocal
 from proxyd_ext.balance.server cimport ServerLocal, server_drop, server_hold
-from proxyd_ext.conn.model cimport ClientConn, EX_OWN_ANSWER, EX_PROBE
+from proxyd_ext.conn.model cimport ClientConn, EX_OWN_ANSWER, EX_PROBE, USE_SERVE
 from proxyd_ext.core.events cimport EVENT_EJECTED, event_push
 from proxyd_ext.core.shim cimport PXD_UNLIKELY, counter_add, fetch_add_i64
 from proxyd_ext.core.slice cimport slice_empty
 from proxyd_ext.core.stats cimport count_add, histogram_add
-from proxyd_ext.log.record cimport AccessRecord, CACHE_NONE, STATUS_BY_PROXYD, STATUS_BY_UPSTREAM, T_NONE
+from proxyd_ext.log.record cimport AccessRecord, CACHE_EXPIRED, CACHE_MISS, CACHE_NONE, STATUS_BY_CACHE, STATUS_BY_PROXYD, STATUS_BY_UPSTREAM, T_NONE
 from proxyd_ext.log.ring cimport log_submit
 from proxyd_ext.route.stats cimport RouteLocal, route_stats_join
 
@@ -35,10 +35,12 @@ cdef void _submit(Exchange* exchange, int64_t total_us) noexcept nogil:
     record.fault = <uint16_t>exchange.fault
     record.attempts = exchange.attempts
     record.status_by = STATUS_BY_PROXYD if exchange.flags & EX_OWN_ANSWER else STATUS_BY_UPSTREAM
+    if exchange.cached != NULL and exchange.cached.state == USE_SERVE and exchange.cache != CACHE_MISS and exchange.cache != CACHE_EXPIRED:
+        record.status_by = STATUS_BY_CACHE
     record.minor = exchange.minor
     record.tls = 0
-    record.cache = CACHE_NONE
-    record.cache_age = T_NONE
+    record.cache = exchange.cache
+    record.cache_age = exchange.cache_age
     record.request_id = exchange.request_id
     record.client_ip = exchange.client_ip
     record.listener = client.listener.name
@@ -66,6 +68,10 @@ cdef void record_exchange(Exchange* exchange) noexcept nogil:
             histogram_add(&local.ttfb, exchange.ttfb_us)
         if PXD_UNLIKELY(exchange.fault != 0):
             count_add(&local.errors, exchange.fault, 1)
+        if exchange.cache != CACHE_NONE:
+            counter_add(&local.cache[exchange.cache], 1)
+            if exchange.cached != NULL and exchange.cached.state == USE_SERVE:
+                counter_add(&local.cache_bytes, exchange.bytes_out - exchange.head_out)
         counter_add(&local.bytes_in, exchange.bytes_in)
         counter_add(&local.bytes_out, exchange.bytes_out)
     if context.log != NULL:

@@ -7,6 +7,7 @@ dropped, and counted. A wake-up for room only says that the slot may look again;
 """
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 from proxyd_ext.conn.model cimport Context, Exchange, WaitSlot
+from proxyd_ext.core.slice cimport Slice
 
 
 ctypedef struct Answer:
@@ -17,10 +18,22 @@ ctypedef struct Answer:
     size_t body_size
 
 
+ctypedef struct WaitQuestion:
+    # What a consult asks about, on its way to the control plane; the texts stand behind it in the same block.
+    uint32_t generation
+    bint has_variant
+    size_t text_size
+    size_t variant_size
+
+
 cdef bint waits_init(Context* context) noexcept nogil                       # False: no memory or descriptor
 cdef void waits_destroy(Context* context) noexcept nogil
 # Take a slot and ask the control plane.  False: all slots are taken (counted).
 cdef bint consult_ask(Exchange* exchange, int kind) noexcept nogil
+# The same with a text, and maybe a second one.  False also without memory.
+cdef bint consult_ask_about(Exchange* exchange, int kind, Slice text, bint has_variant, Slice variant) noexcept nogil
+# Ask the second cache tier for the key of the exchange's use.
+cdef bint lookup_ask(Exchange* exchange) noexcept nogil
 # Wait for room on the exchange's upstream.  False: too many wait there, or all slots are taken.
 cdef bint wait_for_room(Exchange* exchange) noexcept nogil
 # Woken in vain: somebody was faster.  Wait on, in the first place.

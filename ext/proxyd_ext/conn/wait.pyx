@@ -1,9 +1,16 @@
 """Slots of waiting exchanges, and waking them (see wait.pxd)."""
-from libc.stdlib cimport calloc, free
+from libc.stdint cimport uint8_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy
 from proxyd_ext.balance.pool cimport Waiter
 from proxyd_ext.balance.queue cimport queue_join, queue_leave
-from proxyd_ext.conn.model cimport WAITS_KEPT, WAITS_MAX
+from proxyd_ext.cache.memory cimport store_vary
+from proxyd_ext.cache.object cimport VARY_MAX, base_key
+from proxyd_ext.conn.cached cimport cached_variant_text
+from proxyd_ext.conn.model cimport CacheUse, WAITS_KEPT, WAITS_MAX
 from proxyd_ext.core.events cimport EVENT_CONSULT, EVENT_WAKE, event_push, events_destroy, events_init
+from proxyd_ext.core.slice cimport slice_of
+from proxyd_ext.snapshot.compile cimport CONSULT_LOOKUP
 from proxyd_ext.core.shim cimport counter_add, exchange_ptr, load_acquire_int, store_u64
 
 
@@ -29,6 +36,7 @@ cdef void waits_destroy(Context* context) noexcept nogil:
     if context.waits != NULL:
         for i in range(WAITS_MAX):
             free(context.waits[i].answer)
+            free(context.waits[i].question)
     free(context.waits)
     context.waits = NULL
     events_destroy(&context.wakeups)
@@ -60,6 +68,44 @@ cdef bint consult_ask(Exchange* exchange, int kind) noexcept nogil:
     store_u64(&slot.ask.number, <uint64_t>slot.generation << 32 | <uint64_t>kind << 16 | <uint64_t>exchange.wait)
     event_push(exchange.context.events, &slot.ask)
     return True
+
+
+cdef bint consult_ask_about(Exchange* exchange, int kind, Slice text, bint has_variant, Slice variant) noexcept nogil:
+    cdef Context* context = exchange.context
+    cdef WaitQuestion* question
+    cdef WaitSlot* slot = _take(exchange)
+    if slot == NULL:
+        return False
+    question = <WaitQuestion*>malloc(sizeof(WaitQuestion) + text.size + variant.size)
+    if question == NULL:
+        wait_end(exchange)
+        return False
+    question.generation = slot.generation
+    question.has_variant = has_variant
+    question.text_size = text.size
+    question.variant_size = variant.size
+    memcpy(question + 1, text.data, text.size)
+    if variant.size:
+        memcpy(<char*>(question + 1) + text.size, variant.data, variant.size)
+    free(exchange_ptr(&slot.question, question))
+    store_u64(&slot.ask.number, <uint64_t>slot.generation << 32 | <uint64_t>kind << 16 | <uint64_t>exchange.wait)
+    event_push(context.events, &slot.ask)
+    return True
+
+
+cdef bint lookup_ask(Exchange* exchange) noexcept nogil:
+    cdef CacheUse* use = exchange.cached
+    cdef uint8_t[VARY_MAX] names
+    cdef uint32_t size = store_vary(use.rules.store, use.base, names)
+    cdef int text = 0
+    if exchange.context.waits_free <= WAITS_KEPT:
+        return False
+    if use.variant:
+        text = cached_variant_text(exchange, slice_of(names, size))
+        if text < 0:
+            return False
+    return consult_ask_about(exchange, CONSULT_LOOKUP, base_key(use.base), size == 0 or use.variant != 0,
+                             slice_of(exchange.context.variant, text))
 
 
 cdef void wait_end(Exchange* exchange) noexcept nogil:

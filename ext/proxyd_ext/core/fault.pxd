@@ -61,7 +61,8 @@ cdef enum:
     FAULT_UPSTREAM_CHUNK = 63            # bad chunk framing in the answer
     FAULT_UPGRADE_UNEXPECTED = 64        # 502: 101 that nobody asked for
     FAULT_UPSTREAM_TRY_TIMEOUT = 65      # 504: timeout.per_try
-    FAULT_COUNT = 66
+    FAULT_NOT_CACHED = 66                # 504: only-if-cached, and it is not (RFC 9111 §5.2.1.7)
+    FAULT_COUNT = 67
 
     FAULT_SOURCE_CLIENT = 0
     FAULT_SOURCE_SELF = 1

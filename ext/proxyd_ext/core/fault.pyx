@@ -99,6 +99,8 @@ cdef void _fill() noexcept nogil:
          "the chunked answer of the server is not well-formed")
     _set(FAULT_UPGRADE_UNEXPECTED, 502, up, never, "upgrade_unexpected", "http_upgrade_failed",
          "the server switched protocols without being asked")
+    _set(FAULT_NOT_CACHED, 504, client, never, "not_cached", "http_request_error",
+         "the request asked for a stored answer only, and there is none")
     _set(FAULT_UPSTREAM_TRY_TIMEOUT, 504, up, never, "try_timeout", "http_response_timeout",
          "the server did not answer within timeout.per_try")
     for i in range(FAULT_CONNECT_REFUSED, FAULT_CONNECT_FAILED + 1):

@@ -13,7 +13,9 @@ cdef enum:
     LIVE_PIPE = 7
     LIVE_COPY = 8
     LIVE_CACHE = 9            # slots of the cache's memory
-    LIVE_KINDS = 10
+    LIVE_USE = 10             # of the cache, by an exchange
+    LIVE_FILL = 11
+    LIVE_KINDS = 12
 
 
 cdef void live_born(int kind) noexcept nogil

@@ -51,6 +51,9 @@ static inline int pxd_cas_u64(uint64_t *p, uint64_t *expected, uint64_t desired)
 static inline int pxd_cas_i64(int64_t *p, int64_t *expected, int64_t desired) {
     return __atomic_compare_exchange_n(p, expected, desired, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
+static inline int pxd_cas_int(int *p, int *expected, int desired) {
+    return __atomic_compare_exchange_n(p, expected, desired, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
 
 /* (high, low) < (high, low): two instructions and no branch. */
 static inline int pxd_less_pair(uint64_t high_a, uint64_t low_a, uint64_t high_b, uint64_t low_b) {

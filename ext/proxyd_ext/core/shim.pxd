@@ -37,6 +37,7 @@ cdef extern from "proxyd_ext/core/shim.h" nogil:
     void* load_fenced_ptr "pxd_load_fenced"(void** p)          # sequentially consistent, as the next
     void store_fenced_ptr "pxd_store_fenced"(void** p, void* value)
     void cpu_relax "pxd_cpu_relax"()
+    bint cas_int "pxd_cas_int"(int* p, int* expected, int desired)
     bint cas_i64 "pxd_cas_i64"(int64_t* p, int64_t* expected, int64_t desired)
 
     bint less_pair "pxd_less_pair"(uint64_t high_a, uint64_t low_a, uint64_t high_b, uint64_t low_b)

@@ -1,5 +1,6 @@
 """One thread's life: its loop, its doors, drain; and the shell that Python sees."""
 from libc.stdint cimport int64_t, uint64_t
+from proxyd_ext.cache.store cimport Cache
 from proxyd_ext.conn.model cimport Context
 from proxyd_ext.core.events cimport EventNode, EventQueue
 from proxyd_ext.core.ring cimport Ring
@@ -46,6 +47,7 @@ cdef class Engine:
     cdef list _logs           # (generation from which it counts, AccessLog or None): rings that the engine may still write to
     cdef list _published      # snapshots that this engine may still use
     cdef int _engines         # how many there are
+    cdef Cache _store         # whose objects events may speak of; None: there is none
     cdef int _join(self, Snapshot snapshot) except -1
     cdef bint _command(self, int kind)
     cdef void _ring_door(self) noexcept

@@ -7,24 +7,31 @@ from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from libc.stdint cimport int64_t, uint64_t
 from proxyd_ext.balance.pool cimport upstream_join
 from proxyd_ext.balance.queue cimport queue_more
 from proxyd_ext.balance.server cimport ServerData, server_drop, server_join
+from proxyd_ext.cache.object cimport Object
+from proxyd_ext.cache.store cimport stored_object
 from proxyd_ext.conn.client cimport client_accept
 from proxyd_ext.conn.dispatch cimport connections_abort, connections_drain, dispatch_install
-from proxyd_ext.conn.exchange cimport exchange_answered, exchange_woken
+from proxyd_ext.conn.exchange cimport exchange_answered, exchange_cache_heard, exchange_tier_answered, exchange_woken
+from proxyd_ext.conn.fill cimport fill_woken
 from proxyd_ext.conn.mirror cimport mirrors_abort, mirrors_begin
-from proxyd_ext.conn.model cimport ClientConn, Context, Exchange, MirrorCopy, OriginConn, WAITS_MAX, WaitSlot
+from proxyd_ext.conn.model cimport (
+    CacheUse, ClientConn, Context, Exchange, Fill, MirrorCopy, OriginConn, PAUSE_TIER, WAITS_MAX, WaitSlot,
+)
 from proxyd_ext.conn.pin cimport snapshot_hold, snapshot_release
 from proxyd_ext.conn.origin cimport origins_sweep
-from proxyd_ext.conn.wait cimport Answer, wait_find, wait_wake, wait_woken, waits_destroy, waits_init
+from proxyd_ext.conn.wait cimport Answer, WaitQuestion, wait_find, wait_wake, wait_woken, waits_destroy, waits_init
 from proxyd_ext.core.buffer cimport buffers_destroy, buffers_init
 from proxyd_ext.core.clock cimport clock_advance, clock_init, clock_read
 from proxyd_ext.core.events cimport (
-    EVENT_ACK, EVENT_CONSULT, EVENT_DRAINED, EVENT_EJECTED, EVENT_RETIRED, EventNode, event_done, event_push, events_destroy, events_init,
+    EVENT_ACK, EVENT_CACHE, EVENT_CONSULT, EVENT_DRAINED, EVENT_EJECTED, EVENT_FILL, EVENT_RETIRED, EVENT_STORED,
+    EventNode, event_done, event_push, events_destroy, events_init,
     events_take,
 )
-from proxyd_ext.core.live cimport LIVE_CLIENT, LIVE_COPY, LIVE_EXCHANGE, LIVE_ORIGIN
+from proxyd_ext.core.live cimport LIVE_CLIENT, LIVE_COPY, LIVE_EXCHANGE, LIVE_FILL, LIVE_ORIGIN, LIVE_USE
 from proxyd_ext.core.ring cimport RingItem, ring_destroy, ring_init, ring_pop, ring_push
 from proxyd_ext.core.shim cimport counter_add, exchange_ptr, load_acquire_ptr, load_i64, load_u64, store_i64, store_release_ptr
 from proxyd_ext.core.slab cimport slab_destroy, slab_init
@@ -43,7 +50,7 @@ from proxyd_ext.io.sys cimport (
     timerfd_settime, write,
 )
 from proxyd_ext.log.ring cimport LogRing
-from proxyd_ext.snapshot.compile cimport CONSULT_LIVE, CONSULT_READY, CompiledListener, Snapshot, SnapshotData
+from proxyd_ext.snapshot.compile cimport CONSULT_LIVE, CONSULT_LOOKUP, CONSULT_PURGE, CONSULT_READY, CompiledListener, Snapshot, SnapshotData
 
 cdef extern from "<signal.h>" nogil:
     ctypedef struct sigset_t:
@@ -271,17 +278,29 @@ cdef void _on_wakeup(Pollable* pollable, uint32_t events) noexcept nogil:
     cdef Answer* answer
     cdef Exchange* exchange
     cdef const unsigned char* text
+    cdef int kind
     while node != NULL:
         following = node.next
         slot = <WaitSlot*>node.subject
+        kind = node.kind
         event_done(node)
+        if kind == EVENT_CACHE:
+            exchange_cache_heard(<CacheUse*>slot)
+            node = following
+            continue
+        if kind == EVENT_FILL:
+            fill_woken(<Fill*>slot)
+            node = following
+            continue
         answer = <Answer*>exchange_ptr(&slot.answer, NULL)
         exchange = wait_woken(slot)
         if exchange != NULL:
             exchange_woken(exchange)
         if answer != NULL:
             exchange = wait_find(&core.context, slot, answer.generation)
-            if exchange != NULL:
+            if exchange != NULL and exchange.pausing == PAUSE_TIER:
+                exchange_tier_answered(exchange)
+            elif exchange != NULL:
                 text = <const unsigned char*>(answer + 1)
                 exchange_answered(exchange, <unsigned short>answer.status, slice_of(text, answer.head_size),
                                   slice_of(text + answer.head_size, answer.body_size))
@@ -365,6 +384,8 @@ cdef class Engine:
         slab_init(&context.origins, sizeof(OriginConn), LIVE_ORIGIN)
         slab_init(&context.exchanges, sizeof(Exchange), LIVE_EXCHANGE)
         slab_init(&context.copies, sizeof(MirrorCopy), LIVE_COPY)
+        slab_init(&context.uses, sizeof(CacheUse), LIVE_USE)
+        slab_init(&context.fills, sizeof(Fill), LIVE_FILL)
         context.random.state = <uint64_t>int.from_bytes(os.urandom(8), "little")
         pseudonym = _PSEUDONYM
         context.via_size = <uint32_t>len(pseudonym)
@@ -401,12 +422,17 @@ cdef class Engine:
             return
         mirrors_abort(&self.core.context)
         connections_abort(&self.core.context)
+        while self.core.context.uses_waiting > 0:
+            # Somebody has promised to ring: the node must not go before that.
+            _on_wakeup(&self.core.wakeup, 0)
         poller_reap(&self.core.context.poller)
         node = events_take(&self.core.events)
         while node != NULL:
             following = node.next     # the node is part of the server
             if node.kind == EVENT_EJECTED:
                 server_drop(<ServerData*>node.subject)
+            elif node.kind == EVENT_STORED:
+                stored_object(<Object*>node.subject, self._store)     # drops the pin
             node = following
         poller_destroy(&self.core.context.poller)
         if self.core.door_fd >= 0:
@@ -421,6 +447,8 @@ cdef class Engine:
         slab_destroy(&self.core.context.origins)
         slab_destroy(&self.core.context.exchanges)
         slab_destroy(&self.core.context.copies)
+        slab_destroy(&self.core.context.uses)
+        slab_destroy(&self.core.context.fills)
         buffers_destroy(&self.core.context.buffers)
         free(self.core)
 
@@ -466,6 +494,8 @@ cdef class Engine:
         cdef SnapshotData* passed_over
         self._join(snapshot)
         self._published.append(snapshot)
+        if snapshot.store is not None:
+            self._store = snapshot.store
         if log is not ...:
             self._logs.append((snapshot.generation, log))
             store_release_ptr(&self.core.published_log, NULL if log is None else (<AccessLog?>log).ring(self.index))
@@ -526,6 +556,10 @@ cdef class Engine:
         memcpy(text + len(head), <const char*>body, len(body))
         wait_wake(&self.core.context, slot, answer)
 
+    def proceed(self, int slot, long long generation) -> None:
+        """A ("lookup", ...) has been seen to: what was found is in the cache. Too late, it is dropped and counted."""
+        self.answer(slot, generation, 200, b"", "text/plain")
+
     cdef bint _command(self, int kind):
         cdef RingItem item
         item.kind = kind
@@ -566,7 +600,9 @@ cdef class Engine:
                             (<bytes>server.upstream.data[:server.upstream.size]).decode()))
                 server_drop(server)
             elif kind == EVENT_CONSULT:
-                out.append(("consult", <int>(number & 0xFFFF), number >> 32, _CONSULT_WORDS[(number >> 16) & 0xFFFF]))
+                out.append(_consult(number, &self.core.context.waits[<int>(number & 0xFFFF)]))
+            elif kind == EVENT_STORED:
+                out.append(("stored", stored_object(<Object*>server, self._store)))
             else:
                 out.append(("drained",))
             node = following
@@ -589,6 +625,24 @@ cdef class Engine:
         }
 
 
-_CONSULT_WORDS = {CONSULT_READY: "ready", CONSULT_LIVE: "live"}
+cdef tuple _consult(uint64_t number, WaitSlot* slot):
+    """The question that waits at a slot. One that has been overtaken by the slot's next use speaks for that."""
+    cdef WaitQuestion* question = <WaitQuestion*>exchange_ptr(&slot.question, NULL)
+    cdef const char* text = <const char*>(question + 1)
+    kind = (number >> 16) & 0xFFFF
+    if question == NULL:
+        if kind == CONSULT_LOOKUP:
+            return ("lookup", <int>(number & 0xFFFF), number >> 32, b"", None)     # it was told already
+        return ("consult", <int>(number & 0xFFFF), number >> 32, _CONSULT_WORDS[kind], b"")
+    first = text[:question.text_size]
+    second = text[question.text_size:question.text_size + question.variant_size] if question.has_variant else None
+    generation = question.generation
+    free(question)
+    if kind == CONSULT_LOOKUP:
+        return ("lookup", <int>(number & 0xFFFF), generation, first, second)
+    return ("consult", <int>(number & 0xFFFF), generation, _CONSULT_WORDS[kind], first)
+
+
+_CONSULT_WORDS = {CONSULT_PURGE: "purge", CONSULT_READY: "ready", CONSULT_LIVE: "live"}
 # Our name in Via, made anew for each process so that a request that comes back to this process is recognised (RFC 9110 §7.6.3).
 _PSEUDONYM = b"proxyd-" + os.urandom(4).hex().encode()

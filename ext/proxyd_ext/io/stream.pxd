@@ -3,7 +3,7 @@
 Order is kept: bytes leave in the order in which they were given. A stream never calls its handler from inside a call that its owner made;
 what a call discovers (a broken send) is told at the flush.
 """
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from proxyd_ext.io.poller cimport Pipe, Poller, Splice, Stream, StreamHandler, STREAM_PAUSED
 from proxyd_ext.io.sys cimport sockaddr, socklen_t
 
@@ -33,6 +33,10 @@ cdef uint8_t* stream_room(Stream* stream, uint32_t size) noexcept nogil
 cdef void stream_commit(Stream* stream, const uint8_t* data, uint32_t size) noexcept nogil
 cdef void stream_send(Stream* stream, const uint8_t* data, uint32_t size) noexcept nogil          # the bytes may go at once after the call
 cdef void stream_send_stable(Stream* stream, const uint8_t* data, uint32_t size) noexcept nogil   # the bytes stay until the end of the turn
+# Give bytes of a file straight to the kernel, behind everything that was given before.  How many it took; 0: none now: set `want_drained`.
+cdef uint32_t stream_send_file(Stream* stream, int fd, int64_t offset, uint32_t size) noexcept nogil
+# The same for memory: nothing of it is kept when the kernel does not take it.
+cdef uint32_t stream_send_some(Stream* stream, const uint8_t* data, uint32_t size) noexcept nogil
 cdef void stream_finish(Stream* stream) noexcept nogil       # no more bytes will be given: FIN after the last one (call when drained)
 cdef void poller_flush(Poller* poller) noexcept nogil        # send all that was composed
 cdef void poller_run_ready(Poller* poller) noexcept nogil    # read on where there is more

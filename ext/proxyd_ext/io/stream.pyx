@@ -5,6 +5,7 @@ What edge-triggering asks for: after an event one must go on until the kernel ha
 proves
 that, so no read is made only to see EAGAIN; a FIN that the event already announced is then the next thing, so no read is made to see the 0.
 """
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memmove, memset
 from proxyd_ext.core.buffer cimport BUFFER_CLASSES, Buffer, buffer_class, buffer_free, buffer_new
 from proxyd_ext.core.shim cimport INVARIANT, PXD_LIKELY, PXD_UNLIKELY
@@ -15,9 +16,9 @@ from proxyd_ext.io.poller cimport (
     STREAM_SENT, STREAM_SPLICED, Pollable, poller_add, poller_bury, poller_give_pipe, poller_take_pipe,
 )
 from proxyd_ext.io.sys cimport (
-    EAGAIN, EINPROGRESS, EINTR, ENOMEM, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, IPPROTO_TCP, MSG_NOSIGNAL,
+    EAGAIN, EINPROGRESS, EINTR, ENOMEM, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, IPPROTO_TCP, MSG_MORE, MSG_NOSIGNAL,
     SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_ERROR, SO_LINGER, SPLICE_F_MORE, SPLICE_F_MOVE,
-    SPLICE_F_NONBLOCK, TCP_NODELAY, AF_UNIX, close, connect, errno, getsockopt, linger, recv, send, setsockopt, shutdown, socket, splice,
+    SPLICE_F_NONBLOCK, TCP_NODELAY, AF_UNIX, close, connect, errno, getsockopt, linger, recv, send, sendfile, setsockopt, shutdown, socket, splice,
 )
 
 cdef enum:
@@ -431,6 +432,52 @@ cdef void stream_send(Stream* stream, const uint8_t* data, uint32_t size) noexce
     _write(stream, data, size)
     if stream.want_drained and stream.backlog == NULL:
         _push_flush(stream)
+
+
+cdef bint _goes_straight(Stream* stream) noexcept nogil:
+    """Send what was composed, and say whether the kernel may be given more behind it at once."""
+    cdef uint32_t size = stream.run_size
+    cdef ssize_t n
+    if _takes_nothing(stream) or stream.backlog != NULL or stream.flags & (STREAM_BLOCKED | STREAM_CONNECTING):
+        return False
+    if size > 0:
+        stream.run_size = 0
+        n = send(stream.fd, stream.run, size, MSG_NOSIGNAL | MSG_MORE)
+        if n != <ssize_t>size:
+            if n < 0 and errno != EAGAIN and errno != EINTR:
+                _break(stream, errno)
+                return False
+            n = 0 if n < 0 else n
+            stream.flags |= STREAM_BLOCKED | STREAM_SENT if n > 0 else STREAM_BLOCKED
+            _keep(stream, stream.run + n, size - <uint32_t>n)
+            return False
+        stream.flags |= STREAM_SENT
+    return True
+
+
+cdef uint32_t _took(Stream* stream, ssize_t n, uint32_t size) noexcept nogil:
+    if n < 0:
+        if errno != EAGAIN and errno != EINTR:
+            _break(stream, errno)
+            return 0
+        n = 0
+    if n > 0:
+        stream.flags |= STREAM_SENT
+    if n < <ssize_t>size:
+        stream.flags |= STREAM_BLOCKED
+    return <uint32_t>n
+
+
+cdef uint32_t stream_send_file(Stream* stream, int fd, int64_t offset, uint32_t size) noexcept nogil:
+    if not _goes_straight(stream):
+        return 0
+    return _took(stream, sendfile(stream.fd, fd, &offset, size), size)
+
+
+cdef uint32_t stream_send_some(Stream* stream, const uint8_t* data, uint32_t size) noexcept nogil:
+    if not _goes_straight(stream):
+        return 0
+    return _took(stream, send(stream.fd, data, size, MSG_NOSIGNAL), size)
 
 
 cdef void stream_finish(Stream* stream) noexcept nogil:

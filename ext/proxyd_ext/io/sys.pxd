@@ -6,6 +6,7 @@ cdef extern from *:
     #ifndef _GNU_SOURCE
     #define _GNU_SOURCE
     #endif
+    #include <sys/sendfile.h>
     #include <arpa/inet.h>
     #include <errno.h>
     #include <fcntl.h>
@@ -100,6 +101,7 @@ cdef extern from *:
     ssize_t send(int fd, const void* data, size_t size, int flags) nogil
     ssize_t read(int fd, void* data, size_t size) nogil
     ssize_t write(int fd, const void* data, size_t size) nogil
+    ssize_t sendfile(int out_fd, int in_fd, int64_t* offset, size_t size) nogil
     ssize_t splice(int fd_in, void* off_in, int fd_out, void* off_out, size_t size, unsigned int flags) nogil
     int pipe2(int* fds, int flags) nogil
     int fcntl(int fd, int command, ...) nogil

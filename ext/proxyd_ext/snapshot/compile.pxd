@@ -5,6 +5,9 @@ Slices point into Python bytes objects that the owning `Snapshot` keeps alive.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from proxyd_ext.balance.pool cimport Pool, PoolData, UpstreamData
+from proxyd_ext.cache.freshness cimport FreshnessRules
+from proxyd_ext.cache.key cimport KeyRecipe
+from proxyd_ext.cache.memory cimport StoreData
 from proxyd_ext.core.address cimport Address, Network
 from proxyd_ext.core.events cimport EventNode
 from proxyd_ext.core.slice cimport Slice
@@ -13,6 +16,7 @@ from proxyd_ext.filter.chain cimport FilterStep
 from proxyd_ext.http1.head cimport HeadLimits
 from proxyd_ext.http1.template cimport Rewrite, Template, TemplatePart
 from proxyd_ext.io.listener cimport ListenerData
+from proxyd_ext.route.condition cimport RouteCondition
 from proxyd_ext.route.stats cimport RouteStatsData
 from proxyd_ext.route.table cimport RouteTable
 
@@ -25,9 +29,12 @@ cdef enum:
     ACTION_RESPOND = 1
     ACTION_REDIRECT = 2
     ACTION_CONSULT = 3
+    ACTION_ASIDE = 4
 
     CONSULT_READY = 0
     CONSULT_LIVE = 1
+    CONSULT_PURGE = 2
+    CONSULT_LOOKUP = 3        # the second cache tier
 
     KEY_CLIENT_IP = 0
     KEY_HOST = 1
@@ -128,6 +135,27 @@ ctypedef struct CompiledMirror:
     int64_t in_flight         # copies for this upstream under way, one engine
 
 
+ctypedef struct CompiledCache:
+    StoreData* store
+    Slice zone
+    KeyRecipe recipe
+    FreshnessRules fresh      # negative_s: see `negative`
+    int64_t negative_s        # lifetime of negative statuses that tell none; -1: none
+    StatusSet negative
+    RouteCondition* bypass    # any holds: no cache
+    int bypass_count
+    Slice* tags               # names of fields, lower case
+    int tag_count
+    uint64_t max_object       # bytes of a body
+    int variants              # per key
+    int64_t uncacheable_ms
+    int64_t collapse_ms       # 0: never waits for another's fetch
+    bint client_directives
+    bint share                # a second tier is asked on a miss, and told of what is stored
+    int64_t share_ms
+    uint8_t[4] encodings      # FORM_* that may be made of stored answers, the best first, ended by FORM_NONE
+
+
 ctypedef struct CompiledRoute:
     Slice name
     int action                # ACTION_*
@@ -151,6 +179,7 @@ ctypedef struct CompiledRoute:
     int64_t hedge_ms          # HEDGE_*, or the delay
     int hedge_max
     CompiledMirror* mirror    # NULL: none
+    CompiledCache* cache      # NULL: none
     # ACTION_RESPOND, ACTION_REDIRECT
     uint16_t status
     Slice head                # field lines: Content-Type and what the config adds
@@ -159,6 +188,10 @@ ctypedef struct CompiledRoute:
     # ACTION_CONSULT
     int consult               # CONSULT_*
     int64_t consult_ms
+    # ACTION_ASIDE
+    Slice aside_prefix
+    uint64_t aside_max        # bytes of a value
+    int64_t aside_ttl_ms
 
 
 ctypedef struct CompiledTable:
@@ -203,6 +236,9 @@ cdef struct SnapshotData:
     int table_count
     CompiledUpstream* upstreams
     int upstream_count
+    StoreData* store          # NULL: nothing is cached
+    Network* purge_allow      # whose PURGE requests are obeyed
+    int purge_allow_count
     SnapshotLocal[ENGINES_MAX] local
 
 
@@ -210,6 +246,7 @@ cdef class Snapshot:
     cdef SnapshotData* data
     cdef list _keep           # Python objects that the compiled form points into
     cdef readonly list pools  # Pool of each upstream, in order
+    cdef readonly object store    # Cache; None: nothing is cached
     cdef bint in_use          # its pools have been put in use
     cdef readonly str config_hash
     cdef void _free_route(self, CompiledRoute* route) noexcept
@@ -217,6 +254,7 @@ cdef class Snapshot:
     cdef Slice _slice(self, value) except *
     cdef Slice _lines(self, value) except *
     cdef Network* _networks(self, allow, deny, int* count) except? NULL
+    cdef CompiledCache* _compile_cache(self, str route, spec) except? NULL
     cdef CompiledMirror* _compile_mirror(self, str route, spec) except? NULL
     cdef int _compile_route(self, spec, CompiledRoute* out) except -1
     cdef int _compile_target(self, spec, Target* out) except -1

@@ -3,7 +3,9 @@
 import re
 
 from libc.stdlib cimport calloc, free
+from libc.stdint cimport int64_t
 from proxyd_ext.balance.pool cimport BALANCE_HASH, BALANCE_MAGLEV, Pool
+from proxyd_ext.cache.store cimport Cache
 from proxyd_ext.core.address cimport Address, Network, address_parse, network_parse
 from proxyd_ext.core.fault cimport FAULT_WHEN_CONNECT, FAULT_WHEN_RESET, FAULT_WHEN_TIMEOUT, fault_info
 from proxyd_ext.core.live cimport LIVE_SNAPSHOT, live_born, live_died
@@ -16,13 +18,16 @@ from proxyd_ext.route.stats cimport RouteStats
 from proxyd_ext.route.table cimport (
     miss_words, route_match, route_table_add, route_table_free, route_table_new, route_table_seal, route_why,
 )
+from proxyd_ext.snapshot.caching cimport RouteCaching
 from proxyd_ext.snapshot.conditions cimport RouteMatch
 from proxyd_ext.snapshot.question cimport Question
 
 from proxyd_ext.http1.template import PART_KINDS
 from proxyd_ext.snapshot.fields import FieldEdits
 from proxyd_ext.snapshot.question import normal_path
-from proxyd_ext.snapshot.spec import AccessFilter, ConsultAction, HeadersFilter, ProxyAction, RedirectAction, RespondAction
+from proxyd_ext.snapshot.spec import (
+    AccessFilter, AsideAction, CacheSpec, ConsultAction, HeadersFilter, ProxyAction, RedirectAction, RespondAction,
+)
 from proxyd_ext.snapshot.template import location_parts, page_parts, path_parts
 
 HEADER_SIZE_MAX = 65536   # a head is received into one buffer
@@ -54,6 +59,10 @@ cdef class Snapshot:
         live_born(LIVE_SNAPSHOT)
         self.data.generation = spec.generation
         self.data.config = _first_bits(spec.config_hash)
+        self.store = spec.cache
+        if spec.cache is not None:
+            self.data.store = (<Cache?>spec.cache).data
+        self.data.purge_allow = self._networks(spec.purge_allow, (), &self.data.purge_allow_count)
         self._compile_upstreams(spec.upstreams)
         self._compile_tables(spec.tables)
         self._compile_listeners(spec.listeners)
@@ -63,6 +72,7 @@ cdef class Snapshot:
         if self.data == NULL:
             return
         free(self.data.upstreams)
+        free(self.data.purge_allow)
         for i in range(self.data.table_count):
             route_table_free(self.data.tables[i].tree)
             for k in range(self.data.tables[i].count):
@@ -215,6 +225,7 @@ cdef class Snapshot:
             if action.rewrite is not None:
                 self._compile_rewrite(action.rewrite, out)
             out.mirror = self._compile_mirror(spec.name, action.mirror)
+            out.cache = self._compile_cache(spec.name, action.cache)
         elif isinstance(action, RespondAction):
             out.action = ACTION_RESPOND
             out.status = action.status
@@ -228,9 +239,25 @@ cdef class Snapshot:
             out.action = ACTION_CONSULT
             out.consult = _CONSULTS[action.kind]
             out.consult_ms = action.timeout_ms
+        elif isinstance(action, AsideAction):
+            out.action = ACTION_ASIDE
+            out.aside_prefix = self._slice(action.prefix)
+            out.aside_max = action.max_value
+            out.aside_ttl_ms = <int64_t>action.default_ttl_s * 1000
+            out.cache = self._compile_cache(spec.name, CacheSpec("\0aside", share=action.share, share_ms=action.share_ms))
         else:
             raise ValueError(f"route {spec.name}: unknown action {action!r}")
         return 0
+
+    cdef CompiledCache* _compile_cache(self, str route, spec) except? NULL:
+        cdef RouteCaching caching
+        if spec is None:
+            return NULL
+        if self._keep[0].cache is None:
+            raise ValueError(f"route {route}: there is no cache to store in")
+        caching = RouteCaching(spec, self._keep[0].cache)
+        self._keep.append(caching)
+        return caching.data
 
     cdef int _compile_target(self, spec, Target* out) except -1:
         retry = spec.retry

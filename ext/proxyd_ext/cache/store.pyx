@@ -1,0 +1,633 @@
+"""The Python face of the store (see store.pxd)."""
+import struct
+import zlib
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+from proxyd_ext.cache.arena cimport ARENA_FIXED, arena_held, arena_slot, arena_used
+from proxyd_ext.cache.chain cimport chain_extend, chain_finish, chain_join, chain_leave, chain_new, chain_read, chain_ready, chain_room, chain_wrote
+from proxyd_ext.cache.curve cimport CURVE_POINTS, CurvePoint, curve_read
+from proxyd_ext.cache.freshness cimport Freshness
+from proxyd_ext.cache.key cimport Url, url_read, url_write
+from proxyd_ext.cache.memory cimport (
+    INSERT_RETRY, INSERT_STORED, KILL_CAPACITY, KILL_FAILED, KILL_PURGED, KILL_RECLAIMED, KILL_REPLACED, KILL_VARIANTS, ObjectShape,
+    object_new, object_weight, store_create, store_destroy, store_find, store_insert, store_insert_beside, store_kill, store_largest,
+    store_leave, store_names, store_release, store_resize, store_room, store_tags, store_totals, store_vary, StoreTotals,
+)
+from proxyd_ext.cache.object cimport (
+    Base, CHAIN_COMPLETE, CHAIN_FILLING, ChainReader, FORM_BR, FORM_GZIP, FORM_NONE, FORM_ZSTD, INLINE_MAX, KEY_MAX, OBJECT_COMPRESS,
+    OBJECT_MARKER, OBJECT_SHARE, OBJECT_SOFT, Piece, TAGS_MAX, VARY_MAX, object_body, object_head, object_route, object_url,
+    object_variant,
+)
+from proxyd_ext.cache.policy cimport load_u8
+from proxyd_ext.cache.purge cimport PURGE_ALL, PURGE_HOST, PURGE_PREFIX, PURGE_TAG, purge_count
+from proxyd_ext.cache.reasons cimport reason_word
+from proxyd_ext.cache.sweep cimport find_url, sweep, sweep_key, sweep_url, walk
+from proxyd_ext.core.clock cimport Clock, clock_init, clock_read
+from proxyd_ext.core.hash cimport hash_bytes, mix64
+from proxyd_ext.core.shim cimport fetch_add_i64, load_acquire_int, load_i64
+from proxyd_ext.core.slice cimport Slice, slice_of
+from proxyd_ext.http1.path cimport normalize_path
+
+_FORMS = {FORM_NONE: "", FORM_GZIP: "gzip", FORM_BR: "br", FORM_ZSTD: "zstd"}
+_KINDS = {"prefix": PURGE_PREFIX, "host": PURGE_HOST, "tag": PURGE_TAG, "all": PURGE_ALL}
+_ASIDE = b"\0aside\0"
+_MAGIC = b"PXC1"
+_BLOB = struct.Struct("<4sHBBqqqqqqIIIHHHHQ")    # see _blob
+_FLAGS_KEPT = OBJECT_SHARE | OBJECT_COMPRESS
+
+
+cdef Slice _view(bytes data):
+    return slice_of(<const uint8_t*><const char*>data, len(data))
+
+
+cdef bytes _bytes(Slice s):
+    return (<const char*>s.data)[:s.size] if s.size else b""
+
+
+cdef Clock _now():
+    cdef Clock clock
+    clock_init(&clock, False)
+    clock_read(&clock)
+    return clock
+
+
+cdef CachedObject stored_object(Object* object, Cache cache):
+    cdef CachedObject out = CachedObject.__new__(CachedObject)
+    out.object = object
+    out._cache = cache
+    out.key = store_key(cache, object)
+    return out
+
+
+cdef bytes store_key(Cache cache, Object* object):
+    """Of the object's base, while it has one."""
+    cdef uint8_t[KEY_MAX] text
+    cdef int size
+    with nogil:
+        size = store_names(cache.data, object, text, NULL, NULL)
+    return (<const char*>text)[:size] if size > 0 else b""
+
+
+cdef class CachedObject:
+    """A stored answer, held as it was found whatever becomes of it in the store."""
+
+    def __dealloc__(self):
+        if self.object != NULL:
+            store_release(self._cache.data, self.object)
+
+    @property
+    def url(self) -> str:
+        return _bytes(object_url(self.object)).decode("latin-1")
+
+    @property
+    def route(self) -> str:
+        return _bytes(object_route(self.object)).decode("latin-1")
+
+    @property
+    def status(self) -> int:
+        return self.object.status
+
+    @property
+    def head(self) -> bytes:
+        return _bytes(object_head(self.object))
+
+    @property
+    def body(self) -> bytes:
+        """A copy; of one that is still being filled: what has come."""
+        cdef ChainReader reader
+        cdef const uint8_t* data
+        cdef uint32_t size
+        if self.object.flags & OBJECT_MARKER:
+            return b""
+        if self.object.chain == NULL:
+            return (<const char*>object_body(self.object))[:self.object.body_size]
+        pieces = []
+        memset(&reader, 0, sizeof(reader))
+        if self.object.chain.dropped:
+            return b""
+        chain_join(self.object.chain, &reader, 0)
+        size = chain_ready(self.object.chain, &reader, &data)
+        while size:
+            pieces.append((<const char*>data)[:size])
+            chain_read(self._cache.data.arena, self.object.chain, &reader, size)
+            size = chain_ready(self.object.chain, &reader, &data)
+        chain_leave(self._cache.data.arena, self.object.chain, &reader)
+        return b"".join(pieces)
+
+    @property
+    def size(self) -> int:
+        return max(0, load_i64(&self.object.body_size))
+
+    @property
+    def footprint(self) -> int:
+        return object_weight(self.object)
+
+    @property
+    def encoding(self) -> str:
+        return _FORMS[self.object.encoding]
+
+    @property
+    def vary(self) -> str:
+        cdef uint8_t[VARY_MAX] names
+        cdef uint32_t size = 0
+        cdef int found
+        with nogil:
+            found = store_names(self._cache.data, self.object, NULL, names, &size)
+        return (<const char*>names)[:size].decode("latin-1") if found >= 0 and self.object.variant else ""
+
+    @property
+    def variant(self) -> bytes:
+        return _bytes(object_variant(self.object))
+
+    @property
+    def age_s(self) -> float:
+        return self.object.fresh.initial_age_s + (_now().now_ms - self.object.response_ms) / 1000
+
+    @property
+    def fresh_s(self) -> float:
+        return min(0.0, self._left()) if self.soft_purged else self._left()
+
+    def _left(self) -> float:
+        return self.object.fresh.lifetime_s - self.age_s
+
+    @property
+    def stale_while_revalidate_s(self) -> float:
+        return self.object.fresh.stale_while_revalidate_s
+
+    @property
+    def stale_if_error_s(self) -> float:
+        return self.object.fresh.stale_if_error_s
+
+    @property
+    def hits(self) -> int:
+        return load_u8(&self.object.node.freq)
+
+    @property
+    def tags(self) -> list[str]:
+        cdef Slice[TAGS_MAX] tags
+        cdef uint8_t[KEY_MAX] room
+        cdef int i, count
+        with nogil:
+            count = store_tags(self._cache.data, self.object, tags, room, sizeof(room))
+        return [_bytes(tags[i]).decode("latin-1") for i in range(count)]
+
+    @property
+    def reason(self) -> str:
+        return (<bytes>reason_word(self.object.reason)).decode() if self.object.flags & OBJECT_MARKER else ""
+
+    @property
+    def state(self) -> str:
+        if self.object.flags & OBJECT_MARKER:
+            return "marker"
+        if self.object.chain != NULL and load_acquire_int(&self.object.chain.state) == CHAIN_FILLING:
+            return "filling"
+        return "complete"
+
+    @property
+    def soft_purged(self) -> bool:
+        return (self.object.flags & OBJECT_SOFT) != 0
+
+    @property
+    def etag(self) -> str:
+        return _bytes(slice_of(object_head(self.object).data + self.object.etag_at, self.object.etag_size)).decode("latin-1")
+
+    @property
+    def compress(self) -> bool:
+        return (self.object.flags & OBJECT_COMPRESS) != 0
+
+    @property
+    def share(self) -> bool:
+        return (self.object.flags & OBJECT_SHARE) != 0
+
+    def blob(self) -> bytes:
+        """Everything that `Cache.load` needs to have it again, here or elsewhere, with a checksum; times are wall clock."""
+        cdef Object* o = self.object
+        cdef Freshness* f = &o.fresh
+        url, route, vary, variant, head, body = self.url.encode("latin-1"), self.route.encode("latin-1"), self.vary.encode(), self.variant, \
+            self.head, self.body
+        tags = "\n".join(self.tags).encode("latin-1")
+        bits = f.no_cache | f.must_revalidate << 1 | f.explicit << 2 | f.no_transform << 3
+        fixed = _BLOB.pack(_MAGIC, o.status, o.flags & _FLAGS_KEPT, bits, o.response_s, f.lifetime_s, f.initial_age_s,
+                           f.stale_while_revalidate_s, f.stale_if_error_s, o.last_modified_s, len(self.key), len(variant), len(head),
+                           len(url), len(route), len(vary), len(tags), len(body))
+        data = b"".join((fixed, self.key, variant, head, url, route, vary, tags, body))
+        return data + struct.pack("<I", zlib.crc32(data))
+
+
+ctypedef struct Parts:        # of an object to be made
+    Slice key
+    Slice url
+    Slice route
+    Slice names
+    Slice variant
+    Slice head
+    Slice body
+    uint16_t status
+    uint8_t encoding
+    uint32_t flags
+    int64_t response_ms
+    int64_t response_s
+    int64_t last_modified_s
+    int64_t epoch
+    Freshness fresh
+
+
+cdef Object* _make(StoreData* store, const Parts* parts, uint64_t hash, Slice* tags, int tag_count) noexcept nogil:
+    """An object that nobody finds yet, with its whole body. NULL: no room."""
+    cdef ObjectShape shape
+    cdef Object* object
+    cdef uint8_t* room
+    cdef void* slot
+    cdef uint32_t part, asked
+    cdef size_t at = 0
+    memset(&shape, 0, sizeof(shape))
+    shape.url = parts.url
+    shape.route = parts.route
+    shape.variant = parts.variant
+    shape.head_size = <uint32_t>parts.head.size
+    shape.tags = tags
+    shape.tag_count = tag_count
+    if sizeof(Object) + parts.url.size + parts.route.size + parts.variant.size + parts.head.size + parts.body.size <= INLINE_MAX:
+        shape.inline_size = parts.body.size
+    object = object_new(store, hash, &shape)
+    if object == NULL:
+        return NULL
+    memcpy(<void*>object_head(object).data, parts.head.data, parts.head.size)
+    object.status = parts.status
+    object.encoding = parts.encoding
+    object.flags = parts.flags
+    object.response_ms = parts.response_ms
+    object.response_s = parts.response_s
+    object.last_modified_s = parts.last_modified_s
+    object.epoch = parts.epoch
+    object.fresh = parts.fresh
+    object.body_size = <int64_t>parts.body.size
+    if parts.variant.size or parts.names.size:
+        object.variant = mix64(hash_bytes(parts.names.data, parts.names.size)) ^ hash_bytes(parts.variant.data, parts.variant.size)
+        if object.variant == 0:
+            object.variant = 1
+    _find_fields(object)
+    if shape.inline_size or parts.body.size == 0:
+        memcpy(object_body(object), parts.body.data, parts.body.size)
+        return object
+    object.chain = chain_new(store.arena)
+    while object.chain != NULL and at < parts.body.size:
+        room = chain_room(object.chain, &part)
+        if room == NULL:
+            asked = <uint32_t>(parts.body.size - at + sizeof(Piece) if parts.body.size - at + sizeof(Piece) < 65536 else 65536)
+            slot = store_room(store, asked, ARENA_FIXED, hash)
+            if slot == NULL:
+                break
+            chain_extend(object.chain, slot, asked, arena_slot(asked))
+            continue
+        if part > parts.body.size - at:
+            part = <uint32_t>(parts.body.size - at)
+        memcpy(room, parts.body.data + at, part)
+        chain_wrote(object.chain, part)
+        at += part
+    if at < parts.body.size:
+        store_release(store, object)
+        return NULL
+    chain_finish(object.chain, CHAIN_COMPLETE)
+    object.node.size = object_weight(object)
+    return object
+
+
+cdef void _find_fields(Object* object) noexcept nogil:
+    """Where ETag and Content-Type stand in the head."""
+    cdef Slice head = object_head(object)
+    cdef size_t at = 0, end, start
+    while at < head.size:
+        end = at
+        while end < head.size and head.data[end] != c'\n':
+            end += 1
+        start = at
+        while start < end and head.data[start] != c':':
+            start += 1
+        if end < 0xFFFF and end > start + 1:
+            if start - at == 4 and _is(head.data + at, b"etag", 4):
+                object.etag_at, object.etag_size = <uint16_t>(start + 2), <uint16_t>(end - 1 - (start + 2))
+            elif start - at == 12 and _is(head.data + at, b"content-type", 12):
+                object.type_at, object.type_size = <uint16_t>(start + 2), <uint16_t>(end - 1 - (start + 2))
+        at = end + 1
+
+
+cdef bint _is(const uint8_t* data, const char* lower, size_t size) noexcept nogil:
+    cdef size_t i
+    for i in range(size):
+        if (data[i] | 0x20 if c'A' <= data[i] <= c'Z' else data[i]) != lower[i]:
+            return False
+    return True
+
+
+cdef bint _insert(StoreData* store, const Parts* parts, Slice* tags, int tag_count, bint unless_newer) noexcept nogil:
+    """Make an object and hang it in. False: no room, purged meanwhile, or (unless_newer) a newer one is there."""
+    cdef uint64_t hash = hash_bytes(parts.key.data, parts.key.size)
+    cdef uint8_t[VARY_MAX] known
+    cdef uint8_t[VARY_MAX] vary
+    cdef uint8_t[1] order
+    cdef uint32_t version, size
+    cdef Base* base
+    cdef Object* object
+    cdef Object* other
+    cdef int result = INSERT_RETRY, tries
+    order[0] = FORM_NONE
+    other = store_find(store, hash, parts.key.data, <uint32_t>parts.key.size, order, &base, &version, vary, &size)
+    if base == NULL:
+        return False
+    if other != NULL:
+        if unless_newer and other.response_s >= parts.response_s and parts.names.size == 0:
+            result = INSERT_STORED + 99
+        store_release(store, other)
+    for tries in range(8):
+        if result != INSERT_RETRY:
+            break
+        object = _make(store, parts, hash, tags, tag_count)
+        if object == NULL:
+            break
+        size = store_vary(store, base, known)
+        result = store_insert(store, base, object, slice_of(known, size), parts.names, 32)
+        store_release(store, object)
+    store_leave(store, base)
+    return result == INSERT_STORED
+
+
+cdef class Cache:
+    """The cache of a process: objects in memory, shared by all engines. Thread-safe. `size` in bytes holds everything, fragmentation too."""
+
+    def __cinit__(self, uint64_t size, *, int shards=16):
+        if size < 4 << 20:
+            raise ValueError("a cache has at least 4 MiB")
+        if not 1 <= shards <= 64 or shards & (shards - 1):
+            raise ValueError("the number of shards is a power of two up to 64")
+        self.data = store_create(size, shards)
+        if self.data == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        if self.data != NULL:
+            store_destroy(self.data)
+
+    def resize(self, uint64_t size) -> None:
+        if size < 4 << 20:
+            raise ValueError("a cache has at least 4 MiB")
+        with nogil:
+            store_resize(self.data, size)
+
+    def stats(self) -> dict[str, int]:
+        cdef StoreData* s = self.data
+        cdef StoreTotals totals
+        with nogil:
+            store_totals(s, &totals)
+        killed = [load_i64(&s.counts.killed[k]) for k in range(6)]
+        return {
+            "objects": totals.objects, "markers": totals.markers, "bases": totals.bases, "tags": totals.tags,
+            "bytes": arena_used(s.arena), "held_bytes": arena_held(s.arena) + totals.overhead, "limit_bytes": s.size,
+            "inserted": load_i64(&s.counts.inserted), "evictions_capacity": killed[KILL_CAPACITY],
+            "evictions_replaced": killed[KILL_REPLACED], "evictions_purged": killed[KILL_PURGED],
+            "evictions_reclaimed": killed[KILL_RECLAIMED], "evictions_failed": killed[KILL_FAILED],
+            "evictions_variants": killed[KILL_VARIANTS], "refused_too_large": load_i64(&s.counts.too_large),
+            "refused_no_room": load_i64(&s.counts.no_room), "purges_url": load_i64(&s.counts.purges[0]),
+            "purges_prefix": load_i64(&s.counts.purges[1]), "purges_host": load_i64(&s.counts.purges[2]),
+            "purges_tag": load_i64(&s.counts.purges[3]), "purges_all": load_i64(&s.counts.purges[4]),
+            "purged_objects": load_i64(&s.counts.purged), "collapsed": load_i64(&s.counts.collapsed),
+            "handed_over": load_i64(&s.counts.handed_over), "late_fills": load_i64(&s.counts.late),
+        }
+
+    def curve(self) -> list[tuple[int, int, int]]:
+        """The live miss-ratio curve: (size of a cache in bytes, requests, hits that it would have had)."""
+        cdef CurvePoint[CURVE_POINTS] points
+        cdef int i, count
+        with nogil:
+            count = curve_read(self.data.curve, load_i64(&self.data.counts.lookups), points)
+        return [(points[i].size, points[i].requests, points[i].hits) for i in range(count)]
+
+    cdef Url _url(self, bytes text, uint8_t* scratch, uint8_t* path) except *:
+        cdef Url url
+        cdef int size
+        if len(text) > KEY_MAX // 4:
+            raise ValueError("the URL is too long")
+        if not url_read(_view(text), &url, scratch):
+            raise ValueError(f"not a URL: {text.decode(errors='replace')} (scheme://host[:port]/path)")
+        size = normalize_path(url.path, path, KEY_MAX)
+        if size < 0:
+            raise ValueError(f"not a path: {_bytes(url.path).decode(errors='replace')}")
+        url.path = slice_of(path, size)
+        return url
+
+    def purge(self, str kind, str text="", *, bint soft=False) -> int:
+        """Take out, or (soft) make stale, all that is meant; how many objects. No engine gives them to anybody when this returns.
+
+        url, prefix: scheme://host[:port]/path…, a prefix also without the scheme; host: host[:port]; tag: one of an answer's tags; all.
+        """
+        cdef bytes data = text.encode()
+        cdef uint8_t[KEY_MAX + 1] scratch
+        cdef uint8_t[KEY_MAX] path
+        cdef uint8_t[KEY_MAX] key
+        cdef Slice what = _view(data)
+        cdef Url url
+        cdef int64_t count
+        cdef int code, number
+        if kind == "url":
+            url = self._url(data, scratch, path)
+            number = 0
+            with nogil:
+                count = sweep_url(self.data, &url, soft, key, KEY_MAX)
+        else:
+            if kind not in _KINDS:
+                raise ValueError(f"no purge by {kind}: url, prefix, host, tag, all")
+            if kind != "all" and not data:
+                raise ValueError(f"a purge by {kind} needs one")
+            if kind == "host":
+                data = data.lower()
+                what = _view(data)
+            code = _KINDS[kind]
+            number = ("url", "prefix", "host", "tag", "all").index(kind)
+            with nogil:
+                count = sweep(self.data, code, what, soft)
+        fetch_add_i64(&self.data.counts.purges[number], 1)
+        fetch_add_i64(&self.data.counts.purged, count)
+        return count
+
+    def find(self, str text not None) -> list[CachedObject]:
+        cdef uint8_t[KEY_MAX + 1] scratch
+        cdef uint8_t[KEY_MAX] path
+        cdef uint8_t[KEY_MAX] key
+        cdef Object* found[256]
+        cdef Url url = self._url(text.encode(), scratch, path)
+        cdef int i, count
+        with nogil:
+            count = find_url(self.data, &url, found, 256, key, KEY_MAX)
+        return [stored_object(found[i], self) for i in range(count)]
+
+    def export(self, int64_t cursor, int most) -> tuple[int, list[CachedObject]]:
+        """A walk over everything: begin with 0, go on with what is returned until that is 0. What comes and goes meanwhile may be missed."""
+        cdef Object* found[256]
+        cdef int shard = <int>(cursor >> 40)
+        cdef int64_t bucket = cursor & ((<int64_t>1 << 40) - 1)
+        cdef int i, count, room = min(max(most, 1), 256)
+        if cursor < 0 or shard >= self.data.shard_count:
+            raise ValueError("no such cursor")
+        with nogil:
+            count = walk(self.data, &shard, &bucket, found, room)
+        return 0 if shard < 0 else <int64_t>shard << 40 | bucket, [stored_object(found[i], self) for i in range(count)]
+
+    def load(self, bytes blob not None) -> bool:
+        """Insert what CachedObject.blob wrote. False: too old by now, no room, or a newer one is there. ValueError: it is no blob."""
+        cdef Parts parts
+        cdef Slice[TAGS_MAX] tags
+        cdef Clock now = _now()
+        cdef int i, tag_count
+        cdef bint stored
+        if len(blob) < _BLOB.size + 4 or blob[:4] != _MAGIC or zlib.crc32(blob[:-4]) != int.from_bytes(blob[-4:], "little"):
+            raise ValueError("not an object of the cache, or a damaged one")
+        (_, status, flags, bits, response_s, lifetime, age, revalidate, error, modified, key_size, variant_size, head_size, url_size,
+         route_size, vary_size, tags_size, body_size) = _BLOB.unpack_from(blob)
+        sizes = (key_size, variant_size, head_size, url_size, route_size, vary_size, tags_size, body_size)
+        if sum(sizes) != len(blob) - _BLOB.size - 4 or not 200 <= status <= 599 or vary_size > VARY_MAX or key_size > KEY_MAX:
+            raise ValueError("not an object of the cache, or a damaged one")
+        at, texts = _BLOB.size, []
+        for size in sizes:
+            texts.append(blob[at:at + size])
+            at += size
+        key, variant, head, url, route, vary, tag_text, body = texts
+        if b"\0" not in key or (head and not head.endswith(b"\r\n")) or b"\r\n\r\n" in head or b"\0" in head or head.startswith(b"\r\n"):
+            raise ValueError("not an object of the cache, or a damaged one")
+        passed_ms = now.wall_us // 1000 - response_s * 1000
+        if passed_ms < -60_000 or passed_ms // 1000 + age > lifetime + max(revalidate, error) or body_size > store_largest(self.data):
+            return False
+        words = [word for word in tag_text.split(b"\n") if word][:TAGS_MAX]
+        tag_count = len(words)
+        for i in range(tag_count):
+            tags[i] = _view(words[i])
+        memset(&parts, 0, sizeof(parts))
+        parts.key, parts.url, parts.route, parts.names = _view(key), _view(url), _view(route), _view(vary)
+        parts.variant, parts.head, parts.body = _view(variant), _view(head), _view(body)
+        parts.status, parts.flags = status, flags & _FLAGS_KEPT
+        parts.response_s = response_s
+        parts.response_ms = now.now_ms - max(0, passed_ms)
+        parts.last_modified_s = modified
+        parts.epoch = purge_count(self.data.purges)
+        parts.fresh.lifetime_s, parts.fresh.initial_age_s = lifetime, age
+        parts.fresh.stale_while_revalidate_s, parts.fresh.stale_if_error_s = revalidate, error
+        parts.fresh.no_cache, parts.fresh.must_revalidate = bits & 1, bits >> 1 & 1
+        parts.fresh.explicit, parts.fresh.no_transform = bits >> 2 & 1, bits >> 3 & 1
+        with nogil:
+            stored = _insert(self.data, &parts, tags, tag_count, True)
+        return stored
+
+    def put_encoded(self, CachedObject source not None, str encoding not None, bytes body not None) -> bool:
+        """A compressed form beside its source. False: the source has gone or changed meanwhile, or there is no room."""
+        cdef Parts parts
+        cdef Slice[TAGS_MAX] tags
+        cdef uint8_t[KEY_MAX] room
+        cdef Object* object = source.object
+        cdef Object* fresh
+        cdef bint stored = False
+        cdef int count
+        codes = {name: code for code, name in _FORMS.items() if name}
+        if encoding not in codes:
+            raise ValueError(f"no encoding {encoding}: gzip, br, zstd")
+        head = _encoded_head(source.head, encoding)
+        memset(&parts, 0, sizeof(parts))
+        parts.url, parts.route, parts.variant = object_url(object), object_route(object), object_variant(object)
+        parts.head, parts.body = _view(head), _view(body)
+        parts.status, parts.encoding, parts.flags = object.status, codes[encoding], 0
+        parts.response_ms, parts.response_s, parts.last_modified_s = object.response_ms, object.response_s, object.last_modified_s
+        parts.epoch, parts.fresh = object.epoch, object.fresh
+        with nogil:
+            count = store_tags(self.data, object, tags, room, sizeof(room))
+            fresh = _make(self.data, &parts, object.hash, tags, count)
+            if fresh != NULL:
+                fresh.variant = object.variant
+                stored = store_insert_beside(self.data, object, fresh)
+                store_release(self.data, fresh)
+        return stored
+
+    # ---- for applications: the cache beside their database
+
+    def get(self, str key not None) -> bytes | None:
+        cdef bytes text = _ASIDE + key.encode()
+        cdef Slice view = _view(text)
+        cdef Object* object
+        cdef Base* base = NULL
+        cdef uint8_t[VARY_MAX] vary
+        cdef uint8_t[1] order
+        cdef uint32_t version, size
+        cdef uint64_t hash
+        cdef CachedObject found
+        order[0] = FORM_NONE
+        with nogil:
+            hash = hash_bytes(view.data, view.size)
+            object = store_find(self.data, hash, view.data, <uint32_t>view.size, order, &base, &version, vary, &size)
+            if base != NULL:
+                store_leave(self.data, base)
+        if object == NULL:
+            return None
+        found = stored_object(object, self)
+        if found.fresh_s <= 0 or found.state != "complete":
+            return None
+        return found.body
+
+    def put(self, str key not None, bytes value not None, int64_t ttl_ms, tags=()) -> bool:
+        """False: larger than an eighth of the cache, or there is no room."""
+        cdef Parts parts
+        cdef Slice[TAGS_MAX] views
+        cdef bytes text = _ASIDE + key.encode()
+        cdef bytes head = b"Content-Type: application/octet-stream\r\n"
+        cdef Clock now = _now()
+        cdef int i, count
+        cdef bint stored
+        words = [tag.encode() for tag in tags]
+        if len(words) > TAGS_MAX:
+            raise ValueError(f"a value has at most {TAGS_MAX} tags")
+        if len(text) > KEY_MAX:
+            raise ValueError(f"a key has at most {KEY_MAX - len(_ASIDE)} bytes")
+        if ttl_ms <= 0:
+            raise ValueError("a time to live is above 0")
+        if <uint64_t>len(value) > store_largest(self.data):
+            fetch_add_i64(&self.data.counts.too_large, 1)
+            return False
+        count = len(words)
+        for i in range(count):
+            views[i] = _view(words[i])
+        memset(&parts, 0, sizeof(parts))
+        parts.key, parts.head, parts.body = _view(text), _view(head), _view(value)
+        parts.url = slice_of(parts.key.data + len(_ASIDE), parts.key.size - len(_ASIDE))
+        parts.status = 200
+        parts.response_ms, parts.response_s, parts.last_modified_s = now.now_ms, now.wall_us // 1000000, -1
+        parts.epoch = purge_count(self.data.purges)
+        parts.fresh.lifetime_s = max(1, (ttl_ms + 999) // 1000)
+        parts.fresh.explicit = True
+        with nogil:
+            stored = _insert(self.data, &parts, views, count, False)
+        return stored
+
+    def delete(self, str key not None) -> bool:
+        """Whether there was one."""
+        cdef bytes text = _ASIDE + key.encode()
+        cdef int64_t count
+        cdef Slice view = _view(text)
+        with nogil:
+            count = sweep_key(self.data, view)
+        return count > 0
+
+
+def _encoded_head(head: bytes, encoding: str) -> bytes:
+    """What changes with the coding: a weak ETag, for the bytes are others (RFC 9110 §8.8.3.3), Content-Encoding, Vary."""
+    out, vary = [], []
+    for line in head.split(b"\r\n")[:-1]:
+        name, _, value = line.partition(b":")
+        lower = name.strip().lower()
+        if lower == b"vary":
+            vary.append(value.strip())
+            continue
+        if lower in (b"content-encoding", b"accept-ranges", b"content-md5", b"digest", b"content-digest", b"repr-digest"):
+            continue
+        if lower == b"etag" and not value.strip().startswith(b"W/"):
+            line = b"ETag: W/" + value.strip()
+        out.append(line)
+    names = b", ".join([*vary, b"Accept-Encoding"]) if b"accept-encoding" not in b",".join(vary).lower() else b", ".join(vary)
+    out += [b"Content-Encoding: " + encoding.encode(), b"Vary: " + names]
+    return b"\r\n".join(out) + b"\r\n"

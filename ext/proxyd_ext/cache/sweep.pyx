@@ -1,0 +1,271 @@
+# cython: cdivision=True
+"""Sweeps over the store (see sweep.pxd)."""
+from libc.stdint cimport uint64_t
+from libc.string cimport memcmp
+from proxyd_ext.cache.key cimport key_write, url_read
+from proxyd_ext.cache.memory cimport KILL_PURGED, Zone, shard_kill, shard_tidy, store_bury, store_shard
+from proxyd_ext.cache.object cimport OBJECT_MARKER, OBJECT_SOFT, Base, Tag, TagLink, base_key
+from proxyd_ext.cache.purge cimport PURGE_KEY, PURGE_KEY_PREFIX, PURGE_TAG, purge_means, purge_note
+from proxyd_ext.cache.shard cimport Shard, shard_base, shard_bucket, shard_buckets, shard_freeze, shard_tag, shard_thaw
+from proxyd_ext.core.hash cimport hash_bytes
+from proxyd_ext.core.lock cimport lock_give, lock_take
+from proxyd_ext.core.shim cimport fetch_add_int, fetch_or_int, load_acquire_ptr
+from proxyd_ext.core.slice cimport slice_of
+
+cdef enum:
+    BUCKETS_AT_ONCE = 512     # looked at between giving the lock and taking it again
+    KILLS_AT_ONCE = 4096
+
+
+ctypedef struct Finding:
+    # What becomes of the objects that are found.
+    bint pins                 # into `out`
+    bint soft
+    Object** out
+    int most
+    int64_t count             # found, without markers
+    Object* dead              # taken out, for store_bury
+
+
+cdef void _found(StoreData* store, Shard* shard, Object* object, Finding* finding) noexcept nogil:
+    if finding.pins:
+        if finding.count < finding.most:
+            fetch_add_int(&object.refs, 1)
+            finding.out[finding.count] = object
+            finding.count += 1
+        return
+    if not object.flags & OBJECT_MARKER:
+        finding.count += 1
+    if finding.soft:
+        fetch_or_int(<int*>&object.flags, OBJECT_SOFT)
+    else:
+        shard_kill(store, shard, object, KILL_PURGED, &finding.dead)
+
+
+cdef void _bury(StoreData* store, Finding* finding) noexcept nogil:
+    store_bury(store, finding.dead)
+    finding.dead = NULL
+
+
+cdef void _of_base(StoreData* store, Shard* shard, Base* base, int kind, Slice text, Finding* finding) noexcept nogil:
+    """The objects of a base that are meant. It goes with the last of them."""
+    cdef Object* object = base.objects
+    cdef Object* following
+    base.pins += 1
+    while object != NULL:
+        following = object.next
+        if purge_means(kind, text, base_key(base), object):
+            _found(store, shard, object, finding)
+        object = following
+    base.pins -= 1
+    shard_tidy(store, shard, base)
+
+
+cdef void _key(StoreData* store, Slice key, Finding* finding) noexcept nogil:
+    cdef uint64_t hash = hash_bytes(key.data, key.size)
+    cdef Shard* shard = store_shard(store, hash)
+    cdef Base* base
+    lock_take(&shard.lock)
+    base = shard_base(shard, hash, key.data, <unsigned int>key.size)
+    if base != NULL:
+        _of_base(store, shard, base, PURGE_KEY, key, finding)
+    lock_give(&shard.lock)
+    _bury(store, finding)
+
+
+cdef void _tag(StoreData* store, Slice text, Finding* finding) noexcept nogil:
+    """Only what carries the tag is looked at."""
+    cdef uint64_t hash = hash_bytes(text.data, text.size)
+    cdef Shard* shard
+    cdef Tag* tag
+    cdef TagLink* link
+    cdef TagLink* following
+    cdef int i, killed
+    cdef bint more
+    for i in range(store.shard_count):
+        shard = &store.shards[i]
+        more = True
+        while more:
+            more = False
+            killed = 0
+            lock_take(&shard.lock)
+            tag = shard_tag(shard, hash, text.data, <unsigned int>text.size)
+            link = tag.first if tag != NULL else NULL
+            while link != NULL:
+                following = link.next         # the tag goes with its last link, and is not looked at again then
+                _found(store, shard, link.object, finding)
+                link = following
+                killed += 1
+                if killed == KILLS_AT_ONCE and not finding.soft and link != NULL:
+                    more = True
+                    break
+            lock_give(&shard.lock)
+            _bury(store, finding)
+
+
+cdef void _walk(StoreData* store, int kind, Slice text, Finding* finding) noexcept nogil:
+    cdef Shard* shard
+    cdef Base* base
+    cdef Base* following
+    cdef uint64_t n, buckets
+    cdef int i, k
+    for i in range(store.shard_count):
+        shard = &store.shards[i]
+        lock_take(&shard.lock)
+        while not shard_freeze(shard):
+            lock_give(&shard.lock)
+            lock_take(&shard.lock)
+        buckets = shard_buckets(shard)
+        n = 0
+        while n < buckets:
+            for k in range(BUCKETS_AT_ONCE):
+                if n == buckets:
+                    break
+                base = shard_bucket(shard, n)
+                while base != NULL:
+                    following = base.next
+                    _of_base(store, shard, base, kind, text, finding)
+                    base = following
+                n += 1
+            if n < buckets:
+                lock_give(&shard.lock)
+                _bury(store, finding)
+                lock_take(&shard.lock)
+        shard_thaw(shard)
+        lock_give(&shard.lock)
+        _bury(store, finding)
+
+
+cdef int64_t sweep(StoreData* store, int kind, Slice text, bint soft) noexcept nogil:
+    cdef Finding finding
+    finding.pins = False
+    finding.soft = soft
+    finding.count = 0
+    finding.dead = NULL
+    if not soft:
+        purge_note(store.purges, kind, text)
+    if kind == PURGE_TAG:
+        _tag(store, text, &finding)
+    else:
+        _walk(store, kind, text, &finding)
+    return finding.count
+
+
+cdef void _url(StoreData* store, const Url* url, Finding* finding, bint note, uint8_t* scratch, size_t room) noexcept nogil:
+    cdef Zone* zone = <Zone*>load_acquire_ptr(<void**>&store.zones)
+    cdef Slice key
+    cdef int size
+    while zone != NULL:
+        size = key_write(&zone.recipe, zone.name, url, NULL, scratch, room)
+        if size >= 0:
+            key = slice_of(scratch, size)
+            if zone.recipe.url_count == zone.recipe.count:
+                if note:
+                    purge_note(store.purges, PURGE_KEY, key)
+                _key(store, key, finding)
+            else:
+                # The rest of the key is not in the URL: all that begin with what is.
+                if note:
+                    purge_note(store.purges, PURGE_KEY_PREFIX, key)
+                _walk(store, PURGE_KEY_PREFIX, key, finding)
+        zone = zone.next
+
+
+cdef int64_t sweep_url(StoreData* store, const Url* url, bint soft, uint8_t* scratch, size_t size) noexcept nogil:
+    cdef Finding finding
+    finding.pins = False
+    finding.soft = soft
+    finding.count = 0
+    finding.dead = NULL
+    _url(store, url, &finding, not soft, scratch, size)
+    return finding.count
+
+
+cdef int64_t sweep_reference(StoreData* store, const Url* url, Slice reference, uint8_t* scratch, size_t size) noexcept nogil:
+    cdef Url named
+    cdef uint8_t* rest
+    if reference.size == 0 or reference.size > size // 4:
+        return 0
+    rest = scratch + reference.size + 1
+    if reference.data[0] == c'/' and (reference.size == 1 or reference.data[1] != c'/'):
+        named = url[0]
+        _split(reference, &named)
+    elif not url_read(reference, &named, scratch) or not _same(named.scheme, url.scheme) or not _same(named.authority, url.authority):
+        return 0
+    return sweep_url(store, &named, False, rest, size - reference.size - 1)
+
+
+cdef void _split(Slice reference, Url* out) noexcept nogil:
+    cdef size_t i
+    out.path = reference
+    out.query = slice_of(NULL, 0)
+    for i in range(reference.size):
+        if reference.data[i] == c'#':
+            out.path.size = i
+            break
+    for i in range(out.path.size):
+        if reference.data[i] == c'?':
+            out.query = slice_of(reference.data + i + 1, out.path.size - i - 1)
+            out.path.size = i
+            break
+
+
+cdef inline bint _same(Slice a, Slice b) noexcept nogil:
+    return a.size == b.size and memcmp(a.data, b.data, a.size) == 0
+
+
+cdef int find_url(StoreData* store, const Url* url, Object** out, int most, uint8_t* scratch, size_t size) noexcept nogil:
+    cdef Finding finding
+    finding.pins = True
+    finding.soft = False
+    finding.count = 0
+    finding.dead = NULL
+    finding.out = out
+    finding.most = most
+    _url(store, url, &finding, False, scratch, size)
+    return <int>finding.count
+
+
+cdef int walk(StoreData* store, int* at, int64_t* bucket, Object** out, int most) noexcept nogil:
+    cdef Shard* shard
+    cdef Base* base
+    cdef Object* object
+    cdef int count = 0
+    cdef uint64_t buckets
+    while at[0] < store.shard_count:
+        shard = &store.shards[at[0]]
+        lock_take(&shard.lock)
+        buckets = shard_buckets(shard)
+        while <uint64_t>bucket[0] < buckets and count < most:
+            base = shard_bucket(shard, bucket[0])
+            while base != NULL:
+                object = base.objects
+                while object != NULL:
+                    if count < most:     # a bucket with more than the room that is left gives what fits
+                        fetch_add_int(&object.refs, 1)
+                        out[count] = object
+                        count += 1
+                    object = object.next
+                base = base.next
+            bucket[0] += 1
+        lock_give(&shard.lock)
+        if count == most and <uint64_t>bucket[0] < buckets:
+            return count
+        at[0] += 1
+        bucket[0] = 0
+        if count == most:
+            break
+    if at[0] == store.shard_count:
+        at[0] = -1
+    return count
+
+
+cdef int64_t sweep_key(StoreData* store, Slice key) noexcept nogil:
+    cdef Finding finding
+    finding.pins = False
+    finding.soft = False
+    finding.count = 0
+    finding.dead = NULL
+    purge_note(store.purges, PURGE_KEY, key)
+    _key(store, key, &finding)
+    return finding.count
