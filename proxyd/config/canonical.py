@@ -12,6 +12,7 @@ import yaml
 from proxyd.config.base import NONE, Model, Short
 from proxyd.config.factor import Factor
 from proxyd.config.model import Config
+from proxyd.config.redis_url import RedisUrl
 from proxyd.config.regex import Regex
 from proxyd.diagnostics.nodes import SecretText
 from proxyd.diagnostics.scalars import resolve
@@ -67,6 +68,8 @@ def _plain(value: object, secrets: bool) -> object:
         return value
     if isinstance(value, Factor):
         return value.number
+    if isinstance(value, RedisUrl):
+        return value.url if secrets else str(value)
     if isinstance(value, Regex):
         return {"regex": value.pattern}
     return str(value)  # quantities, addresses, sets of statuses

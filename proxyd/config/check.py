@@ -88,7 +88,7 @@ class _Check:
         if self.config.routes or not self.complete:
             return
         for name, listener in self.config.listeners.items():
-            if listener.routes is None:
+            if listener.routes is None and listener.mode != "cache":
                 self.tell(
                     "PXD-022",
                     f"the listener `{name}` has no routes, so it could only answer 404",
@@ -130,6 +130,7 @@ class _Check:
             first.setdefault(route.name, index)
             self.targets(here, route)
             self.fields(here, route)
+            self.cache(here, route)
             self.policies(here, route.use)
         if not self.complete:
             return  # a match that was refused would seem to take everything
@@ -174,6 +175,12 @@ class _Check:
             if size > MAX_LINES:
                 help = f"allowed: {MAX_LINES} bytes, for all policies of a route together"
                 self.tell("PXD-033", f"the fields that the route writes into the {side} have {size} bytes", here, help)
+
+    def cache(self, here: tuple[Step, ...], route: Route) -> None:
+        largest, size = route.cache.max_object if route.cache is not None else None, self.config.cache.memory.size
+        if largest is not None and largest > size:
+            help = "a body that large is never stored; `cache.memory.size` is for all routes together"
+            self.tell("PXD-039", f"`max_object` {largest} is more than the whole cache, {size}", (*here, "cache", "max_object"), help)
 
     def upstream(self, name: str, path: tuple[Step, ...], what: str, *, key: bool = False) -> None:
         """A name that must be an upstream's."""

@@ -1,6 +1,7 @@
 """The stable codes of what can be wrong with a config, with what `proxyd explain CODE` says about each. Numbers are never given out again.
 
-00x YAML and files · 02x unknown, missing, there twice · 03x values and units · 05x references · 07x sockets · 08x policies · 1xx lint.
+00x YAML and files · 02x unknown, missing, there twice · 03x values and units · 04x missing extras · 05x references ·
+07x sockets · 08x policies · 1xx lint.
 (Codes of a running daemon stand in proxyd/codes.py.)
 """
 
@@ -171,6 +172,12 @@ CODES: dict[str, Code] = {
         wrong="to: {app: 0}",
         right="to: {app: 100}",
     ),
+    "PXD-040": Code(
+        "a part of proxyd is not installed",
+        "What is asked for needs a library that comes with an extra of the package, so that those who do not use it need not install it.",
+        wrong="cache: {shared: {redis: redis://127.0.0.1}}   # without the extra",
+        right="pip install 'proxyd[redis]'",
+    ),
     "PXD-050": Code(
         "an upstream that is not defined",
         "A word in `to` is the name of an upstream. An address is known by its port.",
@@ -187,6 +194,12 @@ CODES: dict[str, Code] = {
         "of the same upstream are what `retry` is for.",
         wrong="{to: app, failover: app}",
         right="{to: app, failover: spare}",
+    ),
+    "PXD-053": Code(
+        "a tier that is not set up",
+        "`cache.tiers` names `shared`, and there is no `cache.shared` that says where it is.",
+        wrong="cache: {tiers: [memory, shared]}",
+        right="cache: {tiers: [memory, shared], shared: {redis: redis://127.0.0.1:6379/0}}",
     ),
     "PXD-071": Code(
         "an admin API that the network can reach",
@@ -252,5 +265,40 @@ CODES: dict[str, Code] = {
         "A client of both has one cookie of that name, so each answer overwrites what the other upstream had set.",
         wrong="upstreams: {a: {servers: [10.0.0.1:80], sticky: cookie}, b: {servers: [10.0.0.2:80], sticky: cookie}}",
         right="upstreams: {a: {servers: [10.0.0.1:80], sticky: {cookie: a}}, b: {servers: [10.0.0.2:80], sticky: {cookie: b}}}",
+    ),
+    "PXD-109": Code(
+        "a key that takes different answers for one",
+        "Stored answers are told apart by the cache's key. What is not in it makes no difference: without `path`, whatever was asked for "
+        "first is sent for every path.",
+        wrong="{match: /img/*, to: app, cache: {ttl: 1h, key: [host, 'query:w,h']}}",
+        right="{match: /img/*, to: app, cache: {ttl: 1h, key: [host, path, 'query:w,h']}}",
+    ),
+    "PXD-110": Code(
+        "answers for one visitor that others could get",
+        "`ttl.override` stores what the server has not meant to be stored, and `set_cookie: strip` what it has said to one client. On a "
+        "route that takes everything, pages of those who are logged in are among it, unless the server marks them as private.",
+        wrong="{match: /*, to: app, cache: {ttl: {override: 1h}}}",
+        right="{match: /*, to: app, cache: {ttl: {override: 1h}, bypass: [header:Authorization, cookie:session]}}",
+    ),
+    "PXD-111": Code(
+        "stored answers that go across branches",
+        "The route keeps each client on its branch of `to`, but what is stored is one for all branches: a client of one is sent what "
+        "another has answered. Where the key has the cookie or the field that chooses the branch, each branch has its own.",
+        wrong="{to: {a: 95, b: 5}, sticky: {cookie: release}, cache: 10m}",
+        right="{to: {a: 95, b: 5}, sticky: {cookie: release}, cache: {ttl: 10m, key: [scheme, host, path, query, 'cookie:release']}}",
+    ),
+    "PXD-112": Code(
+        "a door without a lock",
+        "The store for applications and PURGE ask nobody who he is. They are meant for this machine, or for networks of which all "
+        "machines may read, change and empty the cache.",
+        wrong="listeners: {store: {bind: ':2081', mode: cache}}",
+        right="listeners: {store: {bind: '127.0.0.1:2081', mode: cache}}",
+    ),
+    "PXD-113": Code(
+        "a secret in the file",
+        "Config files are copied, shown and kept in version control. A secret comes from the environment or from a file of its own, and "
+        "is shown as `***` everywhere.",
+        wrong="redis: redis://:hunter2@10.0.0.1:6379/0",
+        right='redis: "redis://:${env:REDIS_PASSWORD}@10.0.0.1:6379/0"',
     ),
 }

@@ -4,7 +4,8 @@
 * a listener's own `to`, `redirect` or `respond` becomes its `routes`;
 * a route without a name gets one that is made from its match, so that it stays the same when routes are added around it;
 * addresses in a route's `to` become an upstream that is named after the route, and addresses for an upstream its `servers`;
-* one active check becomes a list of one.
+* one active check becomes a list of one;
+* a shared tier that is set up is looked into, unless `tiers` says otherwise.
 
 What has the wrong shape is left as it stands; validation tells of it.
 """
@@ -26,6 +27,7 @@ _ACTIONS = ("to", "redirect", "respond")
 def lift(data: Map, found: list[Diagnostic]) -> None:
     """Bring `data` into the canonical shape, in place."""
     _lift_servers(data)
+    _lift_tiers(data)
     _lift_listen(data, found)
     _lift_last_route(data)
     upstreams = _Upstreams(data, found)
@@ -57,6 +59,14 @@ def _lift_servers(data: Map) -> None:
         if isinstance(health, Map) and isinstance(health.get("active"), Map):
             active, spot = health.take("active")
             health.put("active", Seq(spot.value).add(active, Spot(spot.value, spot.value)), spot)
+
+
+def _lift_tiers(data: Map) -> None:
+    cache = data.get("cache")
+    if isinstance(cache, Map) and "shared" in cache and "tiers" not in cache and "tiers" not in cache.lost:
+        spot = cache.spots["shared"]
+        at = Spot(spot.key, spot.key)
+        cache.put("tiers", Seq(spot.key).add("memory", at).add("shared", at), at)
 
 
 def _lift_listen(data: Map, found: list[Diagnostic]) -> None:

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from proxyd.config.cache_lint import cache_doubts
+from proxyd.config.doubt import Doubt
 from proxyd.config.model import Config, Retry, Route, Upstream
 from proxyd.diagnostics.marked import Step
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})  # RFC 9110 §9.2.2
-
-
-class Doubt(NamedTuple):
-    code: str
-    message: str
-    path: tuple[Step, ...]
-    help: str
 
 
 def lint(config: Config) -> Iterator[Doubt]:
@@ -28,6 +22,7 @@ def lint(config: Config) -> Iterator[Doubt]:
     for name, upstream in config.upstreams.items():
         yield from _upstream(config, name, upstream)
     yield from _cookies(config)
+    yield from cache_doubts(config)
 
 
 def _route(route: Route, here: tuple[Step, ...]) -> Iterator[Doubt]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -12,7 +12,8 @@ from proxyd.config.headers import HeaderName
 from proxyd.config.routes import RedirectField, RespondField, Route, TargetsField
 from proxyd.config.text import Count, Integer, as_text
 from proxyd.config.units import Duration, Rate, Size, Within
-from proxyd.diagnostics.fail import fail
+from proxyd.diagnostics.fail import fail, shown
+from proxyd.diagnostics.suggest import closest
 
 
 def check_peer(value: object) -> str:
@@ -67,13 +68,35 @@ class Limits(Model):
         return self
 
 
+MODES = ("http", "cache")
+LATER_MODES = ("tcp", "udp", "tls_passthrough")
+
+
+def check_mode(value: object) -> str:
+    text = as_text(value)
+    if text in MODES:
+        return text
+    if text in LATER_MODES:
+        raise fail("PXD-034", f"the mode `{text}` is not in this version yet", f"allowed: {', '.join(MODES)}")
+    near = closest(text, MODES)
+    hint = f"did you mean `{near}`? " if near else ""
+    raise fail("PXD-034", f"{shown(value)} is not a mode of a listener", f"{hint}allowed: {', '.join(MODES)}")
+
+
 class Listener(Model):
-    later: ClassVar[frozenset[str]] = frozenset({"protocols", "tls", "mode", "allow", "deny", "proxy_protocol"})
+    later: ClassVar[frozenset[str]] = frozenset({"protocols", "tls", "allow", "deny", "proxy_protocol"})
 
     bind: Annotated[tuple[BindAddress, ...], ONE_OR_MORE] = Field(
         description="Addresses to listen on. `:8080` is every address of the machine; port 0 takes any free port.",
         examples=[["127.0.0.1:8080", "[::1]:8080", "unix:/run/proxyd/web.sock"]],
         min_length=1,
+    )
+    mode: Annotated[Literal["http", "cache"], BeforeValidator(check_mode)] = Field(
+        "http",
+        description=(
+            "`http`: a proxy, by routes. `cache`: the store itself, for applications: GET, PUT and DELETE of /cache/KEY; routes have no "
+            "meaning then."
+        ),
     )
     client_ip: ClientIp | None = Field(None, description="Whom to believe about the client's address; unset: nobody.")
     limits: Limits = Field(Limits(), description="Bounds that hold on this listener.")
@@ -87,3 +110,10 @@ class Listener(Model):
     respond: RespondField | None = Field(
         None, description="Short form of `routes: [{respond: …}]`.", examples=[{"status": 404}], json_schema_extra=SHORT_FORM
     )
+
+    @model_validator(mode="after")
+    def _mode(self) -> Self:
+        if self.mode == "cache" and self.routes is not None:
+            help = "for proxying, add another listener with an address of its own"
+            raise fail("PXD-024", "a listener with `mode: cache` has nothing to route", help, at=("routes",), key=True)
+        return self

@@ -17,21 +17,27 @@ from proxyd.config.address import Address, BindAddress
 from proxyd.config.balance import Balance, Zones
 from proxyd.config.base import NONE, ONE_OR_MORE, SHORT_FORM, STRING, Described, Model, Short
 from proxyd.config.branches import Failover, Mirror, Pin
+from proxyd.config.cache import Aside, Cache, Memory, Purge, SnapshotFile
+from proxyd.config.cache_keys import Bypass
 from proxyd.config.circuit import Adaptive, Circuit
+from proxyd.config.compress import Compress
 from proxyd.config.error_pages import ErrorPage, PageFile
 from proxyd.config.headers import HeaderChanges, Headers
 from proxyd.config.health import Health, Latency, Passive, SuccessRate
 from proxyd.config.listeners import ClientIp, Limits, Listener
 from proxyd.config.match import Match
 from proxyd.config.policies import Access, Defaults, Policy
+from proxyd.config.redis_url import RedisUrl
 from proxyd.config.regex import Regex
 from proxyd.config.retry import Backoff, Budget, Hedge, Retry
 from proxyd.config.rewrite import Rewrite
-from proxyd.config.routes import Redirect, Respond, Route, RouteTimeout, TargetsField
+from proxyd.config.route_cache import Collapse, Grace, Heuristic, Negative, RouteCache, Ttl
+from proxyd.config.routes import STORE_ROUTES, Redirect, Respond, Route, RouteTimeout, TargetsField
 from proxyd.config.statuses import StatusSet
 from proxyd.config.sticky import Sticky, StickyCookie
 from proxyd.config.text import Name, Text, as_integer
-from proxyd.config.units import Duration, Percent, Rate, Size, Within
+from proxyd.config.tiers import Shared, TierCircuit
+from proxyd.config.units import Duration, Lifetime, Percent, Rate, Size, Within
 from proxyd.config.upstreams import Pool, Server, Upstream, UpstreamTimeout, expand_upstream
 from proxyd.diagnostics.fail import fail, shown
 
@@ -42,49 +48,66 @@ __all__ = [
     "Adaptive",
     "Address",
     "Admin",
+    "Aside",
     "Backoff",
     "Balance",
     "BindAddress",
     "Budget",
+    "Bypass",
+    "Cache",
     "Circuit",
     "ClientIp",
+    "Collapse",
+    "Compress",
     "Config",
     "Defaults",
     "Duration",
     "ErrorPage",
     "Failover",
+    "Grace",
     "HeaderChanges",
     "Headers",
     "Health",
     "Hedge",
+    "Heuristic",
     "Latency",
+    "Lifetime",
     "Limits",
     "Listener",
     "Log",
     "Match",
+    "Memory",
     "Mirror",
+    "Negative",
     "Passive",
     "Percent",
     "Pin",
     "Policy",
     "Pool",
+    "Purge",
     "Rate",
     "Redirect",
+    "RedisUrl",
     "Regex",
     "Respond",
     "Retry",
     "Rewrite",
     "Route",
+    "RouteCache",
     "RouteTimeout",
     "Runtime",
     "Server",
+    "Shared",
     "Shutdown",
     "Size",
+    "SnapshotFile",
     "StatusSet",
     "Sticky",
     "StickyCookie",
     "SuccessRate",
     "Tcp",
+    "TierCircuit",
+    "Ttl",
     "Upstream",
     "UpstreamTimeout",
     "Zones",
@@ -182,7 +205,7 @@ class Log(Model):
 
 
 class Config(Model):
-    later: ClassVar[frozenset[str]] = frozenset({"tls", "cache", "tests", "metrics", "providers", "autoscaling"})
+    later: ClassVar[frozenset[str]] = frozenset({"tls", "tests", "metrics", "providers", "autoscaling"})
 
     version: Annotated[Literal[1], BeforeValidator(as_integer)] = Field(1, description="Version of this format.")
     include: Annotated[tuple[Text, ...], ONE_OR_MORE] | None = Field(
@@ -214,12 +237,21 @@ class Config(Model):
     upstreams: dict[Name, Annotated[Upstream, Short(expand_upstream, (STRING, {"type": "array", "items": {}}))]] = Field(
         {}, description="Services that requests are sent to, by name."
     )
+    cache: Cache = Field(Cache(), description="The store behind all routes that cache.")
     admin: Admin = Field(Admin(), description="The admin API, which the command line and Prometheus use.")
     log: Log = Field(Log(), description="What is written down.")
 
     def routes_of(self, listener: Listener) -> tuple[Route, ...]:
-        """The routes that hold on a listener: its own, or the top-level ones."""
+        """The routes that hold on a listener: its own, or the top-level ones; always the same tuple for those that share them."""
+        if listener.mode == "cache":
+            return STORE_ROUTES
         return self.routes if listener.routes is None else listener.routes
+
+    @property
+    def stores(self) -> bool:
+        """Whether anything is stored: some route that can be reached caches, or a listener offers the store itself."""
+        listeners = self.listeners.values()
+        return any(route.cache is not None or route.serves_store for listener in listeners for route in self.routes_of(listener))
 
     def policies_of(self, route: Route) -> tuple[tuple[str, Policy], ...]:
         """The policies of a route in the order in which they act, each once."""

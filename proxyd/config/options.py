@@ -15,7 +15,10 @@ from pydantic_core import PydanticUndefined
 from proxyd.config.active import check_content
 from proxyd.config.address import Address, BindAddress, check_network
 from proxyd.config.base import Described, Model, Short
+from proxyd.config.cache import check_snapshot_file
+from proxyd.config.cache_keys import check_part, check_tag_field
 from proxyd.config.canonical import canonical
+from proxyd.config.compress import check_media_type
 from proxyd.config.cookies import check_cookie_domain, check_cookie_name, check_cookie_path
 from proxyd.config.error_pages import check_file
 from proxyd.config.factor import Factor
@@ -27,10 +30,11 @@ from proxyd.config.match import check_parameter, check_source, parse_host, parse
 from proxyd.config.model import Config
 from proxyd.config.paths import check_prefix
 from proxyd.config.policies import check_client
+from proxyd.config.redis_url import RedisUrl
 from proxyd.config.regex import check_regex
 from proxyd.config.retry import check_failover_word, check_retry_word
 from proxyd.config.rewrite import check_template
-from proxyd.config.statuses import StatusSet
+from proxyd.config.statuses import FailureStatuses, StatusSet
 from proxyd.config.text import as_flag, check_name, count_or_none
 from proxyd.config.units import Quantity, Within
 from proxyd.diagnostics.shape import Shape, field_shape, shape_of
@@ -63,7 +67,18 @@ _WORDS: dict[Callable[..., object], str] = {
     check_retry_word: "connect_failure | reset | timeout | statuses",
     check_failover_word: "no_server | connect_failure | reset | timeout | statuses",
     as_flag: "true or false",
+    check_part: "part of a key",
+    check_tag_field: "`header:NAME`",
+    check_media_type: "media type",
+    check_snapshot_file: "path of a file",
     count_or_none: "whole number or `none`",
+}
+_KINDS: dict[Any, str] = {
+    StatusSet: "statuses",
+    FailureStatuses: "statuses",
+    RedisUrl: "URL of a Redis",
+    bool: "true or false",
+    int: "whole number",
 }
 
 
@@ -171,7 +186,7 @@ def _leaf(shape: Shape) -> str:
         return kind.noun.split(" ", 1)[1]
     if isinstance(kind, type) and issubclass(kind, Address):
         return "address to listen on" if issubclass(kind, BindAddress) else "address"
-    return {StatusSet: "statuses", bool: "true or false", int: "whole number"}.get(kind, "text")
+    return _KINDS.get(kind, "text")
 
 
 def _bounds(shape: Shape) -> str:

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from proxyd.config.address import check_network
 from proxyd.config.base import ONE_OR_MORE, Model
+from proxyd.config.compress import CompressField
 from proxyd.config.error_pages import ErrorPages
 from proxyd.config.headers import Headers
 from proxyd.config.text import as_text
@@ -56,6 +57,11 @@ class Policy(Model):
 
     access: Access | None = Field(None, description="Allow or deny by the client's address.")
     headers: Headers | None = Field(None, description="Remove, set and add header fields.")
+    compress: CompressField | None = Field(
+        None,
+        description="Compress what the cache stores for the routes; in short `on`, or a list of encodings.",
+        examples=[{"encodings": ["br", "gzip"], "min_size": "1KiB"}],
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:

@@ -54,7 +54,8 @@ TESTS = (
 SAMPLES: dict[str, tuple[Entry, ...]] = {
     "listeners": (Entry("web", without=("routes",)),),
     "routes": (
-        Entry(without=("redirect", "respond"), values={"name": "api", "use": ["marked"], "to": {"app": 95, "canary": 5}}),
+        Entry(without=("redirect", "respond", "cache"), values={"name": "api", "use": ["marked"], "to": {"app": 95, "canary": 5}}),
+        Entry(only=("match", "use", "to", "cache"), values={"match": "/static/*", "use": ["small"], "to": "app"}, comment="a cache"),
         Entry(only=("match", "redirect"), values={"match": "old.example.com/*"}, comment="a redirect"),
         Entry(only=("match", "respond"), values={"match": "/robots.txt"}, comment="an answer from the config"),
         Entry(brief={"to": "app"}, comment="everything else"),
@@ -62,8 +63,11 @@ SAMPLES: dict[str, tuple[Entry, ...]] = {
     "routes[].match.header": TESTS,
     "routes[].match.query": (Entry("debug", brief="1"),),
     "routes[].match.cookie": (Entry("beta", brief={"present": True}),),
+    "routes[].cache.bypass.header": (Entry("X-No-Cache", brief="1"),),
+    "routes[].cache.bypass.query": (Entry("nocache", brief="1"),),
+    "routes[].cache.bypass.cookie": (Entry("session", brief={"present": True}),),
     "routes[].error_pages": (Entry("404", without=("file",)), Entry("5xx", brief={"body": "<h1>Back soon</h1>"}, comment="in short")),
-    "policies": (Entry("office", only=("access",)), Entry("marked", only=("headers",))),
+    "policies": (Entry("office", only=("access",)), Entry("marked", only=("headers",)), Entry("small", only=("compress",))),
     "defaults.error_pages": (Entry("502-504", without=("file",)),),
     "upstreams": (
         Entry("app"),
@@ -84,7 +88,7 @@ SAMPLES: dict[str, tuple[Entry, ...]] = {
 LIVE = re.compile(
     r"routes\[\]\.match\.\w+|routes\[\]\.sticky\.cookie|policies\.NAME\.access\.\w+|.*headers\.\w+\.set|defaults\.use"
     r"|upstreams\.NAME\.health\.active\[\]\.path|.*\.header\.NAME\.(?!not)\w+|upstreams\.NAME\.sticky\.cookie|.*\.tcp\.\w+"
-    r"|.*error_pages\.NAME\.body"
+    r"|.*error_pages\.NAME\.body|routes\[\]\.cache\.(ttl\.max|grace\.\w+)|cache\.(tiers|shared\.redis|purge\.allow)"
 )
 
 

@@ -14,6 +14,7 @@ from proxyd.config.headers import HeaderValue, SettableName
 from proxyd.config.match import Match, MatchField
 from proxyd.config.retry import HedgeField, RetryField
 from proxyd.config.rewrite import Rewrite
+from proxyd.config.route_cache import RouteCacheField
 from proxyd.config.text import Integer, Name, Text, check_body
 from proxyd.config.units import Duration, Within
 from proxyd.diagnostics.fail import fail, shown
@@ -137,7 +138,7 @@ class RouteTimeout(Model):
 
 
 class Route(Model):
-    later: ClassVar[frozenset[str]] = frozenset({"cache", "concurrency"})
+    later: ClassVar[frozenset[str]] = frozenset({"concurrency"})
 
     name: Name = Field("", description="Name in logs, metrics and `status`; made from `match` where it is missing.", examples=["shop-api"])
     match: MatchField = Field(
@@ -182,6 +183,17 @@ class Route(Model):
         None, description="A second try beside a slow first one; unset: none. In short `p95`, or a duration.", examples=[{"after": "p95"}]
     )
 
+    cache: RouteCacheField = Field(
+        None,
+        description="Answers are stored and served from memory; unset: never. In short `on`, or a lifetime for answers that tell none.",
+        examples=[{"ttl": "10m"}],
+    )
+
+    @property
+    def serves_store(self) -> bool:
+        """Whether it is the route of a listener with `mode: cache`: it has none of the actions that a file can give."""
+        return self.to is None and self.redirect is None and self.respond is None
+
     @model_validator(mode="after")
     def _one_action(self) -> Self:
         actions = [name for name in ("to", "redirect", "respond") if getattr(self, name) is not None]
@@ -191,7 +203,7 @@ class Route(Model):
             raise fail(
                 "PXD-024", f"the route has both `{actions[0]}` and `{actions[1]}`", "a route has one action", at=(actions[1],), key=True
             )
-        for name in ("sticky", "failover", "mirror", "hedge"):
+        for name in ("sticky", "failover", "mirror", "hedge", "cache"):
             if self.to is None and getattr(self, name) is not None:
                 raise fail("PXD-024", f"`{name}` has no meaning with `{actions[0]}`", "it needs `to`", at=(name,), key=True)
         return self
@@ -212,6 +224,10 @@ class Route(Model):
             raise fail("PXD-039", "`{rest}` is what the `/*` of `match.path` stands for, and there is none", help, at=("rewrite", "path"))
         return self
 
+
+# Of a listener with `mode: cache`; no file can write it, so it is not validated.
+STORE_PREFIX = "/cache/"
+STORE_ROUTES: tuple[Route, ...] = (Route.model_construct(name="cache", match=Match(path=f"{STORE_PREFIX}*")),)
 
 RedirectField = Annotated[Redirect, Short(expand_redirect, (STRING,))]
 RespondField = Annotated[Respond, Short(expand_respond, ({"type": "integer"},))]

@@ -113,7 +113,7 @@ class Duration(Quantity):
     noun = "a duration"
     base = "ms"
     units: ClassVar[dict[str, int]] = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-    shown_units = ("d", "h", "m", "s", "ms")
+    shown_units: ClassVar[tuple[str, ...]] = ("d", "h", "m", "s", "ms")
     parts = True
     bare_unit = "s"
 
@@ -143,6 +143,26 @@ class Duration(Quantity):
     @property
     def seconds(self) -> float:
         return int(self) / 1000
+
+
+class Lifetime(Duration):
+    """Seconds: how long something is kept, which HTTP counts in whole ones (RFC 9111 §1.2.2)."""
+
+    base = "s"
+    units: ClassVar[dict[str, int]] = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+    shown_units = ("d", "h", "m", "s")
+
+    @classmethod
+    def example(cls) -> str:
+        return "10m"
+
+    @classmethod
+    def _aliases(cls) -> dict[str, str]:
+        return {word: unit for word, unit in super()._aliases().items() if unit in cls.units}
+
+    @property
+    def seconds(self) -> float:
+        return int(self)
 
 
 class Size(Quantity):

@@ -7,7 +7,7 @@ import yaml
 
 from proxyd.config import Config, load_text
 from proxyd.config.canonical import canonical, canonical_text, config_hash, dump
-from proxyd.config.model import Limits, Passive, Retry
+from proxyd.config.model import Cache, Limits, Passive, Retry
 from proxyd.diagnostics.compose import compose
 from proxyd.diagnostics.diagnostic import Source
 from proxyd.diagnostics.marked import mark
@@ -40,7 +40,7 @@ def test_short_and_long_forms_are_one_config() -> None:
 
 def test_every_shorthand_is_written_out() -> None:
     shown: dict[str, Any] = canonical(config(SHORT + "log: {access: none}\n"))
-    assert shown["listeners"] == {"default": {"bind": [":8080"], "limits": canonical(Limits())}}
+    assert shown["listeners"] == {"default": {"bind": [":8080"], "mode": "http", "limits": canonical(Limits())}}
     assert canonical(Limits())["header_size"] == "16KiB"
     assert canonical(Limits())["body_size"] == "none"
     assert shown["log"] == {"level": "info", "access": "none"}
@@ -91,12 +91,55 @@ def test_the_canonical_form_of_an_upstream_loads_to_the_same(text: str) -> None:
         "match: {source: '::1', cookie: {a: {suffix: b}}}",
         "match: /a/*, rewrite: {replace_prefix: {from: /a, to: /}, host: 'x.y:80', headers: {request: {remove: A, add: {B: c}}}}",
         "match: /a/*, rewrite: {strip_prefix: /a}",
+        "cache: on",
+        "cache: 10m",
+        "cache: {ttl: {override: 1h}, grace: none, negative: 5s, heuristic: none, key: [path, 'query:b,a', 'header:X-A', 'cookie:c']}",
+        "cache: {ttl: {min: 1s, max: 1d}, grace: {stale_if_error: 1h}, negative: {ttl: 1s, statuses: 4xx}}",
+        "cache: {heuristic: {percent: 5%, max: 1h}, bypass: {}}",
+        "cache: {bypass: ['header:X-A', 'cookie:b'], tags: none, set_cookie: strip, collapse: none, uncacheable: none, share: false}",
+        "cache: {bypass: {query: {a: {regex: '^x', not: true}}}, tags: ['header:X-Tags'], collapse: 1s, max_object: 1MiB, variants: 1}",
         "error_pages: {404: {body: ''}, 5xx: {body: x, intercept: true}}",
     ],
 )
 def test_the_canonical_form_of_a_route_loads_to_the_same(text: str) -> None:
     loaded = config(f"listen: :1\nroutes: [{{to: {{a: 1, b: 1}}, {text}}}]\nupstreams: {{a: 'a:1', b: 'b:1'}}\n")
     assert load_text(canonical_text(loaded, secrets=True), env={}).config == loaded
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{memory: 1GiB}",
+        "{memory: {snapshot: /a/b}, shared: 'redis://u:p%40ss@[::1]:1/2'}",
+        "{memory: {snapshot: {file: /a/b, every: none}}, tiers: memory, shared: 'a.internal:11211'}",
+        "{shared: {redis: 'rediss://:p@a', prefix: '', timeout: 1ms, circuit: {failures: 1, open_for: 1m}}, purge: {allow: [10.0.0.0/8]}}",
+        "{shared: ['a.internal:1', 'b.internal:1']}",
+        "{shared: {memcached: 'unix:/run/m.sock', max_object: 1KiB}, aside: {max_value: 1KiB, ttl: 1d}}",
+        "{shared: {redis: 'unix:/run/r.sock?db=3'}}",
+    ],
+)
+def test_the_canonical_form_of_the_cache_loads_to_the_same(text: str) -> None:
+    loaded = config(f"listeners: {{a: {{bind: '127.0.0.1:1', mode: cache}}}}\ncache: {text}\n")
+    assert loaded.cache != Cache()
+    assert load_text(canonical_text(loaded, secrets=True), env={}).config == loaded
+
+
+def test_the_password_of_a_tier_is_hidden_and_counts() -> None:
+    def one(url: str, **env: str) -> Config:
+        return config(f"listeners: {{a: {{bind: '127.0.0.1:1', mode: cache}}}}\ncache: {{shared: '{url}'}}\n", **env)
+
+    plain, other = one("redis://:secret@a"), one("redis://:other@a")
+    assert "redis: redis://:***@a:6379/0" in canonical_text(plain)
+    assert config_hash(plain) != config_hash(other)
+    outside = one("redis://:${env:PW}@a", PW="secret")
+    assert "redis: '***'" in canonical_text(outside)
+    assert config_hash(outside) == config_hash(plain)
+
+
+@pytest.mark.parametrize("text", ["on", "br", "[gzip, br]", "{types: text/html, min_size: 10B}"])
+def test_the_canonical_form_of_a_compressing_policy_loads_to_the_same(text: str) -> None:
+    loaded = config(f"listen: :1\nroutes: [{{to: ['a:1'], use: p, cache: on}}]\npolicies: {{p: {{compress: {text}}}}}\n")
+    assert load_text(canonical_text(loaded), env={}).config == loaded
 
 
 def test_an_empty_policy_stays_one() -> None:

@@ -32,6 +32,7 @@ def test_there_are_the_examples_that_the_readme_names() -> None:
     assert {path.stem for path in (FOLDER / "examples").iterdir()} == {
         "two-lines",
         "ten-lines",
+        "cache",
         "canary",
         "circuit",
         "failover",

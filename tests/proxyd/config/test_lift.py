@@ -36,6 +36,25 @@ def test_a_single_address_and_server_mappings() -> None:
     assert [server.weight for server in loaded.upstreams["default"].servers] == [3, 1]
 
 
+@pytest.mark.parametrize(
+    ("text", "tiers"),
+    [
+        ("{}", ("memory",)),
+        ("{shared: 'a:1'}", ("memory", "shared")),
+        ("{shared: {redis: 'redis://a'}}", ("memory", "shared")),
+        ("{tiers: [memory, shared], shared: 'a:1'}", ("memory", "shared")),
+    ],
+)
+def test_a_shared_tier_is_looked_into(text: str, tiers: tuple[str, ...]) -> None:
+    assert config(f"listen: ':1'\nroutes: [{{to: ['a:1'], cache: on}}]\ncache: {text}\n").cache.tiers == tiers
+
+
+def test_wrong_tiers_are_not_replaced() -> None:
+    """What was refused is told of once, and nothing follows from it."""
+    text = "listen: ':1'\nroutes: [{to: ['a:1'], cache: on}]\ncache: {tiers: , shared: 'a:1'}\n"
+    assert findings(text) == [("PXD-022", 3, 9)]
+
+
 def test_listen_beside_routes_and_upstreams() -> None:
     loaded = config("listen: [':1', ':2']\nupstreams: {app: 127.0.0.1:1}\nroutes: [{match: /a/*, to: app}]\nto: app\n")
     assert [(route.name, route.match.path) for route in loaded.routes] == [("a", "/a/*"), ("default", "")]

@@ -37,6 +37,15 @@ def test_types_are_words() -> None:
         "upstreams.NAME.servers[].address": "address",
         "routes[].to": "mapping of names, each to: whole number",
         "log.access.to": "text",
+        "routes[].cache.key": "list of part of a key",
+        "routes[].cache.tags": "list of `header:NAME`",
+        "routes[].cache.ttl.min": "duration",
+        "routes[].cache.negative.statuses": "statuses",
+        "cache.shared.redis": "URL of a Redis",
+        "cache.tiers": "list of memory | shared",
+        "cache.memory.snapshot.file": "path of a file",
+        "policies.NAME.compress.types": "list of media type",
+        "listeners.NAME.mode": "http | cache",
     }
     assert {path: at(path).type for path in expected} == expected
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
-from proxyd.config.units import Duration, Percent, Quantity, Rate, Size, Within
+from proxyd.config.units import Duration, Lifetime, Percent, Quantity, Rate, Size, Within
 from proxyd.diagnostics.scalars import resolve
 
 
@@ -21,6 +21,9 @@ from proxyd.diagnostics.scalars import resolve
         (Duration, "1.5s", 1_500),
         (Duration, "2d", 172_800_000),
         (Duration, "0s", 0),
+        (Lifetime, "10m", 600),
+        (Lifetime, "1h30m", 5_400),
+        (Lifetime, "0.5m", 30),
         (Size, "16KiB", 16_384),
         (Size, "1.5MiB", 1_572_864),
         (Size, "10MB", 10_000_000),
@@ -46,6 +49,11 @@ def test_spellings(kind: type[Quantity], text: str, value: int) -> None:
         (Duration, "-1s", "PXD-032", "like `30s`"),
         (Duration, "", "PXD-032", "like `30s`"),
         (Duration, "999999999999999999999d", "PXD-033", ""),
+        (Lifetime, "10", "PXD-031", "units: s, m, h, d"),
+        (Lifetime, "10min", "PXD-032", "did you mean `10m`?"),
+        (Lifetime, "1500ms", "PXD-032", "like `10m`"),
+        (Lifetime, "5 millis", "PXD-032", "write a number and a unit"),
+        (Lifetime, "1.5s", "PXD-032", "the finest unit here is `s`"),
         (Size, "16k", "PXD-032", "did you mean `16KiB`?"),
         (Size, "16kib", "PXD-032", "did you mean `16KiB`?"),
         (Size, "16384", "PXD-031", "units"),
