@@ -34,7 +34,7 @@ class Change:
     """One difference between two configs: `kind` of `thing` called `name`; `text` is the sentence for people."""
 
     kind: Literal["added", "removed", "changed"]
-    thing: Literal["listener", "route", "upstream", "server", "runtime", "log", "admin"]
+    thing: Literal["listener", "route", "upstream", "server", "runtime", "cache", "log", "admin"]
     name: str                      # "web 127.0.0.1:8080", "web/shop-api", "api", "api/10.0.1.12:8000"
     text: str                      # "server api/10.0.1.12:8000: weight 1 -> 2"
     live: bool = True              # False: cannot change in a running daemon; takes effect at the next start

@@ -15,6 +15,7 @@ from proxyd_ext.snapshot.spec import ErrorPage, ListenerSpec, RouteSpec, Snapsho
 if TYPE_CHECKING:
     from proxyd.config.address import BindAddress
     from proxyd.config.model import Config, Listener
+    from proxyd_ext.cache.store import Cache
     from proxyd_ext.io.listener import Listener as NativeListener
     from proxyd_ext.route.stats import RouteStats
 
@@ -33,9 +34,11 @@ def build_spec(
     generation: int,
     config_hash: str,
     sticky_key: bytes = PROCESS_KEY,
+    cache: Cache | None = None,
 ) -> SnapshotSpec:
     """The specification of a snapshot. New handles are made in `store`; carried-over ones are the same objects as before.
 
+    `cache` is where routes store; None for a snapshot that answers questions, or in which nothing is stored (`Store.cache`).
     `sticky_key` signs the cookies of upstreams whose config has no secret. It stays the same over reloads, or clients lose their servers.
     """
     zone = config.runtime.zone or ""
@@ -56,7 +59,9 @@ def build_spec(
         stats = tuple(store.route(name, route) for route in (*(route.name for route in routes), NO_ROUTE))
         for bind in listener.bind:
             listeners.append(_listener(name, listener, listen(name, bind), table_of[id(routes)], stats, pages))
-    return SnapshotSpec(generation, config_hash, tuple(listeners), tuple(tables), upstreams)
+    return SnapshotSpec(
+        generation, config_hash, tuple(listeners), tuple(tables), upstreams, cache=cache, purge_allow=config.cache.purge.allow
+    )
 
 
 def used_upstreams(config: Config) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from proxyd.config.retry import statuses_of
 from proxyd.config.routes import FULL_WEIGHT, RouteTimeout
 from proxyd.config.sticky import StickyCookie
 from proxyd.config.units import Duration
+from proxyd.snapshot.build_cache import build_aside, build_cache
 from proxyd_ext.snapshot.spec import (
     AccessFilter,
     Action,
@@ -155,12 +156,11 @@ def _action(config: Config, route: Route, index: dict[str, int]) -> Action:
             hedge=_hedge(route.hedge) if route.hedge else None,
             mirror=_mirror(config, route, route.mirror, index) if route.mirror else None,
             rewrite=_rewrite(route) if route.rewrite else None,
+            cache=build_cache(config, route),
         )
     if route.redirect is not None:
         return RedirectAction(route.redirect.status, route.redirect.to)
-    if route.respond is None:
-        raise ValueError(f"route {route.name} has no action")     # the model refuses it
-    return _respond(route.respond)
+    return _respond(route.respond) if route.respond is not None else build_aside(config.cache)
 
 
 def _respond(respond: Respond) -> Action:

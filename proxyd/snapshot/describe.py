@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def action_text(route: Route) -> str:
-    """`to api`, `to api 95, api-canary 5 (else spare, copy of 1% to next)`, `redirect 308 to https://...`, `respond 404`."""
+    """`to api`, `to api 95, api-canary 5 (cached, else spare, copy of 1% to next)`, `redirect 308 to https://...`, `respond 404`."""
     if route.to is not None:
         names = next(iter(route.to)) if len(route.to) == 1 else ", ".join(f"{name} {weight}" for name, weight in route.to.items())
         return f"to {names}{_beside(route)}"
@@ -18,11 +18,11 @@ def action_text(route: Route) -> str:
         return f"redirect {route.redirect.status} to {route.redirect.to}"
     if route.respond is not None and route.respond.probe is not None:
         return "respond with proxyd's " + {"ready": "readiness", "live": "liveness"}[route.respond.probe]
-    return f"respond {route.respond.status}" if route.respond is not None else ""
+    return f"respond {route.respond.status}" if route.respond is not None else "serve the store to applications"
 
 
 def _beside(route: Route) -> str:
-    said = []
+    said = ["cached"] if route.cache is not None else []
     if route.sticky is not None:
         said.append("sticky by " + (f"cookie {route.sticky.cookie}" if route.sticky.cookie else f"header {route.sticky.header}"))
     if route.failover is not None:

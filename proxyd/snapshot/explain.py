@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from proxyd.config.address import BindAddress
 from proxyd.snapshot.build import build_filters, build_spec
+from proxyd.snapshot.caching import cache_facts
 from proxyd.snapshot.compiled import Compiled
 from proxyd.snapshot.conduct import route_facts, upstream_facts
 from proxyd.snapshot.describe import action_text, balance_text, targets
@@ -95,7 +96,8 @@ def _decide(compiled: Compiled, index: int, question: Question, live: Live | Non
     )
     if not isinstance(action, ProxyAction):
         return decision
-    facts = tuple(route_facts(action, compiled.spec.upstreams))
+    cached = cache_facts(action.cache, spec.scheme, normal, question) if action.cache is not None else ()
+    facts = (*cached, *route_facts(action, compiled.spec.upstreams))
     return replace(decision, targets=tuple(_targets(compiled, action, live)), facts=facts)
 
 

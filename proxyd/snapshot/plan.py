@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SHOWN_MAX = 60    # characters of a value
 
-Thing = Literal["listener", "route", "upstream", "server", "runtime", "log", "admin"]
+Thing = Literal["listener", "route", "upstream", "server", "runtime", "cache", "log", "admin"]
 
 
 def plan(old: Config, new: Config) -> tuple[Change, ...]:
@@ -27,9 +27,12 @@ def _changes(old: Config, new: Config) -> Iterator[Change]:
     yield from _listeners(old, new)
     yield from _routes(old, new)
     yield from _upstreams(old.upstreams, new.upstreams)
-    for thing, before, after in (("admin", old.admin, new.admin), ("log", old.log, new.log)):
+    sections: tuple[tuple[Thing, Model, Model], ...] = (
+        ("cache", old.cache, new.cache), ("admin", old.admin, new.admin), ("log", old.log, new.log),
+    )
+    for thing, before, after in sections:
         for text in _fields(before, after):
-            yield Change("changed", "admin" if thing == "admin" else "log", text.partition(":")[0], f"{thing}.{text}")
+            yield Change("changed", thing, text.partition(":")[0], f"{thing}.{text}")
 
 
 def _runtime(old: Config, new: Config) -> Iterator[Change]:

@@ -2,6 +2,7 @@
 
     server      (upstream, address)         upstream    its name
     listener    (name, bind address)        route       (listener, route)
+    cache       there is one, as long as something is stored in it
 
 A handle is made when a snapshot first needs it and let go when no engine can use it any more: the daemon calls `sweep` with every
 snapshot that still serves somewhere.
@@ -20,6 +21,8 @@ from proxyd_ext.io.listener import Listener
 from proxyd_ext.route.stats import RouteStats
 
 if TYPE_CHECKING:
+    from proxyd.config.model import Config
+    from proxyd_ext.cache.store import Cache
     from proxyd_ext.snapshot.spec import SnapshotSpec
 
 K = TypeVar("K")
@@ -36,12 +39,21 @@ class HeldListener:
     bound: Bound                 # its fds belong to the listener; the socket file is still ours to remove
 
 
+def new_cache(size: int) -> Cache:
+    """`size`: bytes."""
+    from proxyd_ext.cache.store import Cache  # here: a proxy that stores nothing does not load it
+
+    return Cache(size)
+
+
 @dataclass(slots=True)
 class Store:
     servers: dict[ServerKey, Server] = field(default_factory=dict)
     upstreams: dict[str, UpstreamState] = field(default_factory=dict)
     listeners: dict[ListenerKey, HeldListener] = field(default_factory=dict)
     routes: dict[RouteKey, RouteStats] = field(default_factory=dict)
+    cache: Cache | None = None
+    new_cache: Callable[[int], Cache] = new_cache
     _departing: list[HeldListener] = field(default_factory=list)     # no longer in the config; some engine may still close them
     _departed_opened: dict[str, int] = field(default_factory=dict)   # upstream -> connections opened to servers that were let go
 
@@ -53,6 +65,20 @@ class Store:
 
     def route(self, listener: str, route: str) -> RouteStats:
         return _held(self.routes, (listener, route), lambda: RouteStats(listener, route))
+
+    def cache_for(self, config: Config) -> Cache | None:
+        """The cache for a snapshot of `config`, made when the first one needs it; None where nothing is stored. One that is there keeps its
+        size until the config serves (`resize_cache`): a reload that fails changes nothing."""
+        if not config.stores:
+            return None
+        if self.cache is None:
+            self.cache = self.new_cache(int(config.cache.memory.size))
+        return self.cache
+
+    def resize_cache(self, config: Config) -> None:
+        """`config` serves now."""
+        if self.cache is not None and config.stores:
+            self.cache.resize(int(config.cache.memory.size))
 
     def adopt(self, name: str, bind: str, bound: Bound) -> Listener:
         """Make a listener of bound sockets; from here on it owns them."""
@@ -90,13 +116,17 @@ class Store:
     def sweep(self, specs: Iterable[SnapshotSpec]) -> None:
         """Let go of every handle that none of these snapshots names."""
         listeners, routes, servers, upstreams = set[int](), set[int](), set[int](), set[int]()
+        stored = False
         for spec in specs:
+            stored |= spec.cache is not None
             for item in spec.listeners:
                 listeners.add(id(item.listener))
                 routes.update(id(stats) for stats in item.stats)
             for upstream in spec.upstreams:
                 upstreams.add(id(upstream.state))
                 servers.update(id(member.server) for member in upstream.members)
+        if not stored:
+            self.cache = None
         for key, server in _unnamed(self.servers, servers):
             self._departed_opened[key[0]] = self._departed_opened.get(key[0], 0) + server.stats()["opened"]
             del self.servers[key]

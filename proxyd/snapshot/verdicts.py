@@ -59,6 +59,8 @@ def _words(policy: Policy, client: str) -> str:
     """What a policy does that lets the request pass."""
     if policy.access is not None:
         return "lets the client pass" if client else UNSAID
+    if policy.compress is not None:
+        return f"compresses what the cache stores: {', '.join(policy.compress.encodings)} from {policy.compress.min_size}"
     changes = [
         f"sets {', '.join(fields)} on the {side}"
         for side, fields in (

@@ -8,6 +8,7 @@ import pytest
 
 from proxyd.config.address import BindAddress
 from proxyd.snapshot.build import build_spec, used_upstreams
+from proxyd.snapshot.build_upstreams import PROCESS_KEY
 from proxyd.snapshot.members import members_of
 from proxyd.snapshot.store import Store
 from proxyd_ext.io.listener import Listener
@@ -208,9 +209,11 @@ def test_pages_for_requests_without_a_route() -> None:
 def test_the_key_of_sticky_cookies() -> None:
     config = config_of("{listen: ':80', to: app, upstreams: {app: {servers: 10.0.0.1:80, sticky: cookie}}}")
 
-    def one(**key: bytes) -> bytes:
+    def one(sticky_key: bytes = PROCESS_KEY) -> bytes:
         listener = Listener("default", ":80", [os.open(os.devnull, os.O_RDONLY)], True)
-        spec = build_spec(config, members_of(config, {}), lambda name, bind: listener, Store(), generation=1, config_hash="", **key)
+        spec = build_spec(
+            config, members_of(config, {}), lambda name, bind: listener, Store(), generation=1, config_hash="", sticky_key=sticky_key
+        )
         return spec.upstreams[0].members[0].sticky_id
 
     assert one(sticky_key=b"a") == one(sticky_key=b"a") != one(sticky_key=b"b")

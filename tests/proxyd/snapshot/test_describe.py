@@ -16,6 +16,7 @@ from tests.support.config import config_of
          "to a 1, b 1 (sticky by cookie x, else c, a copy of 0.5% to c)", ("a", "b")),
         ("{to: {a: 1, b: 1}, sticky: {header: X-U}, mirror: c}", "*", "to a 1, b 1 (sticky by header X-U, a copy to c)", ("a", "b")),
         ("{match: {path: {regex: ^/v1}, header: {X-A: b}}, to: a}", "~^/v1 (header X-A = b)", "to a", ("a",)),
+        ("{to: a, failover: c, cache: 10m}", "*", "to a (cached, else c)", ("a",)),
         ("{redirect: https}", "*", "redirect 308 to https://{host}{path}{query}", ()),
         ("{respond: 404}", "*", "respond 404", ()),
         ("{match: /ready, respond: {probe: ready}}", "/ready", "respond with proxyd's readiness", ()),
@@ -49,3 +50,11 @@ def test_what_a_route_can_reach() -> None:
         upstreams: {a: 10.0.0.1:80, b: 10.0.0.2:80, c: 10.0.0.3:80, d: 10.0.0.4:80}
     """)
     assert reachable(config.routes[0]) == ("a", "c", "d")
+
+
+def test_the_store_for_applications() -> None:
+    config = config_of("{listeners: {store: {bind: '127.0.0.1:1', mode: cache}}}")
+    route, = config.routes_of(config.listeners["store"])
+    assert (route.name, match_text(route), action_text(route), reachable(route)) == (
+        "cache", "/cache/*", "serve the store to applications", (),
+    )

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
+from proxyd.config import Config
 from proxyd.config.address import BindAddress
 from proxyd.snapshot.build import build_spec
 from proxyd.snapshot.members import members_of
@@ -11,6 +14,9 @@ from proxyd.sockets import open_bound
 from proxyd_ext.io.listener import Listener
 from proxyd_ext.snapshot.spec import SnapshotSpec
 from tests.support.config import config_of
+
+if TYPE_CHECKING:
+    from proxyd_ext.cache.store import Cache
 
 
 def spec_of(store: Store, text: str) -> SnapshotSpec:
@@ -100,3 +106,47 @@ def test_connections_to_departed_servers_stay_in_the_upstreams_count() -> None:
     assert store.departed_opened("app", (member.server for member in spec.upstreams[0].members)) == 0
     store.sweep([])
     assert store.departed_opened("app", ()) == 0
+
+
+class FakeCache:
+    """What the store of handles asks of a cache."""
+
+    def __init__(self, size: int) -> None:
+        self.sizes = [size]
+
+    def resize(self, size: int) -> None:
+        self.sizes.append(size)
+
+
+def cached(size: str) -> Config:
+    return config_of(f"{{listen: '127.0.0.1:0', cache: {{memory: {size}}}, routes: [{{to: ['10.0.0.1:80'], cache: on}}]}}")
+
+
+def test_a_cache_is_made_when_something_is_stored_and_let_go_when_nothing_is() -> None:
+    store = Store(new_cache=lambda size: cast("Cache", FakeCache(size)))
+    assert store.cache_for(config_of(ONE)) is None
+    cache = store.cache_for(cached("1GiB"))
+    assert cast(FakeCache, cache).sizes == [1 << 30]
+    assert store.cache_for(cached("1GiB")) is cache
+    spec = replace(spec_of(store, ONE), cache=cache)
+    store.sweep([spec])
+    assert store.cache is cache
+    store.sweep([spec_of(store, ONE)])
+    assert store.cache is None
+
+
+def test_a_cache_is_resized_when_the_config_serves_and_not_before() -> None:
+    store = Store(new_cache=lambda size: cast("Cache", FakeCache(size)))
+    cache = cast(FakeCache, store.cache_for(cached("1GiB")))
+    store.cache_for(cached("2GiB"))
+    assert cache.sizes == [1 << 30]
+    store.resize_cache(cached("2GiB"))
+    assert cache.sizes == [1 << 30, 2 << 30]
+    store.resize_cache(config_of(ONE))
+    assert cache.sizes == [1 << 30, 2 << 30]
+
+
+def test_without_a_cache_there_is_nothing_to_resize() -> None:
+    store = Store()
+    store.resize_cache(cached("1GiB"))
+    assert store.cache is None

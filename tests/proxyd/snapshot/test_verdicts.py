@@ -53,3 +53,13 @@ def test_a_decision_brings_them_along() -> None:
     assert [verdict.refuses for verdict in guarded.policies] == [False, True, False]
     unguarded, = explain(compiled, Question("GET", "", "/b", "192.0.2.1"))
     assert (unguarded.route, unguarded.policies, unguarded.targets) == ("open", (), ())
+
+
+def test_a_compressing_policy() -> None:
+    config = config_of("""
+        listen: :80
+        routes: [{name: a, use: small, to: ["10.0.0.1:80"], cache: on}]
+        policies: {small: {compress: {encodings: [br, gzip], min_size: 2KiB}}}
+    """)
+    [verdict] = verdicts(config.policies_of(config.routes[0]), "10.1.1.1", build_filters)
+    assert verdict == PolicyVerdict("small", "compresses what the cache stores: br, gzip from 2KiB")
