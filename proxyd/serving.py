@@ -193,7 +193,8 @@ class Serving:
             return self.store.listeners[(name, str(bind))].listener
 
         generation = self.current.generation + 1 if self.current is not None else 1
-        spec = build_spec(config, members, listen, self.store, generation=generation, config_hash=config_hash)
+        cache = self.store.cache_for(config)
+        spec = build_spec(config, members, listen, self.store, generation=generation, config_hash=config_hash, cache=cache)
         self._candidate = Compiled(config, members, spec, Snapshot(spec))
         return self._candidate
 
@@ -236,6 +237,7 @@ class Serving:
         await self.health.apply(wanted, keep_others=True)
         await self.engines.publish(candidate.spec, candidate.native, sink.log if sink is not None else None)
         self.current, self._candidate = candidate, None
+        self.store.resize_cache(candidate.config)
         before, self.sink = self.sink, sink
         if before is not None and before is not sink:
             await asyncio.to_thread(before.close)
