@@ -52,7 +52,10 @@ TESTS = (
     Entry("X-Role", brief="primary", comment="in short"),
 )
 SAMPLES: dict[str, tuple[Entry, ...]] = {
-    "listeners": (Entry("web", without=("routes",)),),
+    "listeners": (
+        Entry("web", without=("routes",)),
+        Entry("store", only=("bind", "mode"), values={"bind": ["127.0.0.1:2081"], "mode": "cache"}, comment="the cache, for applications"),
+    ),
     "routes": (
         Entry(without=("redirect", "respond", "cache"), values={"name": "api", "use": ["marked"], "to": {"app": 95, "canary": 5}}),
         Entry(only=("match", "use", "to", "cache"), values={"match": "/static/*", "use": ["small"], "to": "app"}, comment="a cache"),

@@ -33,6 +33,7 @@ def test_there_are_the_examples_that_the_readme_names() -> None:
         "two-lines",
         "ten-lines",
         "cache",
+        "cache-aside",
         "canary",
         "circuit",
         "failover",
