@@ -17,6 +17,7 @@ soft ones; what the tier holds is not used after either.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
@@ -86,6 +87,8 @@ class Link:
 
     async def close(self) -> None:
         await self._tasks.close()
+        if self._catching is not None:
+            self._catching.cancel()
         await self._tier.close()
 
     @property
@@ -104,6 +107,11 @@ class Link:
     @property
     def mark(self) -> Mark:
         """How far purges have been applied here. What is made from now on may be stored with it."""
+        return self._applied
+
+    async def caught_up(self) -> Mark:
+        """`mark`, after what has come since has been applied, if the server tells: to share what is newer than one's own purge."""
+        await self._quietly(self._catch_up)
         return self._applied
 
     def purged_since(self, mark: Mark, url: str, tags: Sequence[str]) -> bool:
@@ -235,7 +243,11 @@ class Link:
             if not told:
                 self._keep(order)
             # Only now: what this node took from the tier until now is still in its store, and goes with the rest.
-            return await self._carry_out(order), told
+            purged = await self._carry_out(order)
+        if told:
+            # Until its own order has come back, nothing that matches is shared from here.
+            self._begin_to_catch_up()
+        return purged, told
 
     async def _send(self, order: Order) -> bool:
         try:
@@ -294,11 +306,14 @@ class Link:
     async def _follow_once(self) -> None:
         """Read what is new, tell what could not be told, and wait for news, or for the circuit to open."""
         await self._catch_up()
-        await self._send_late()
+        if self._unsent:
+            await self._send_late()
+            await self._catch_up()
         try:
             async with asyncio.timeout(LISTEN_S + CATCH_UP_S) as self._listening:
                 await self._tier.doorbell(LISTEN_S)
         except (TierError, TimeoutError):
+            self._listening = None
             # It answers, but it does not tell: then it is asked.
             if not self._circuit.open:
                 await self._clock.sleep(self.settings.poll_s)
@@ -308,7 +323,8 @@ class Link:
     def _stop_listening(self) -> None:
         """The circuit has opened: now it is time that counts."""
         if self._listening is not None:
-            self._listening.reschedule(asyncio.get_running_loop().time())
+            with contextlib.suppress(RuntimeError):        # it is ending already
+                self._listening.reschedule(asyncio.get_running_loop().time())
 
     async def _reach(self, mark: Mark) -> None:
         """Make sure that what the log held at `mark`, which has just been read, is applied. Raises TierError."""
@@ -322,26 +338,31 @@ class Link:
 
     async def _catch_up(self) -> None:
         """Apply what the log holds beyond what has been applied. Those who need it at the same time wait for one reading of it."""
+        await asyncio.shield(self._begin_to_catch_up())
+
+    def _begin_to_catch_up(self) -> asyncio.Future[None]:
         if self._catching is None:
-            self._catching = asyncio.get_running_loop().create_future()
-            self._catching.add_done_callback(lambda done: done.cancelled() or done.exception())
-            self._tasks.spawn("cache tier: catching up", self._settle(self._catching))
-        await asyncio.shield(self._catching)
+            waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            waiting.add_done_callback(lambda done: done.cancelled() or done.exception())       # nobody may be waiting
+            self._tasks.keep("cache tier: catching up", lambda: self._settle(waiting))
+            self._catching = waiting
+        return self._catching
 
     async def _settle(self, waiting: asyncio.Future[None]) -> None:
         """Tells those who wait how the reading went."""
         try:
             await self._read_log()
-        except BaseException as error:
+        except Exception as error:
+            if not isinstance(error, (TierError, TimeoutError)):
+                _log.exception("the log of purges could not be applied")
             self._late = True
-            self._catching = None
             reason = f"the log of purges: {error or type(error).__name__}"
             waiting.set_exception(error if isinstance(error, TierError) else TierError(reason))
-            if not isinstance(error, (TierError, TimeoutError)):
-                raise
         else:
-            self._catching = None
             waiting.set_result(None)
+        finally:
+            self._catching = None
+            waiting.cancel()
 
     async def _read_log(self) -> None:
         async with self._order:

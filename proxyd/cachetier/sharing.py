@@ -160,7 +160,8 @@ class Sharing:
             engine.proceed(slot, generation)
             return
         self._lookups += 1
-        self._tasks.spawn("cache tier: lookup", self._look_up(link, engine, slot, generation, key, variant))
+        work = self._look_up(link, engine, slot, generation, key, variant)
+        self._tasks.spawn("cache tier: lookup", work).add_done_callback(lambda _: work.close())    # it may never have begun
 
     async def _look_up(self, link: Link, engine: Asking, slot: int, generation: int, key: bytes, variant: bytes | None) -> None:
         try:

@@ -66,8 +66,9 @@ class FakeRedis:
             while command := await self._read(reader):
                 name = command[0].upper()
                 self.commands.append(name)
+                reply: Reply = "OK"
                 if name == b"MULTI":
-                    queued, reply = [], "OK"
+                    queued = []
                 elif name == b"EXEC" and queued is not None:
                     reply, queued = [self._execute(each, writer) for each in queued], None
                 elif queued is not None:

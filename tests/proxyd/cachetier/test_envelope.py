@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxyd.cachetier.envelope import Envelope, unwrap, wrap
+
+ONE = Envelope(b"app\0\xff", "token", 1 << 60, "http://a/ü", ["t"], b"payload")
+
+
+@given(st.binary(), st.binary(), st.lists(st.text()))
+def test_round_trip(key: bytes, payload: bytes, tags: list[str]) -> None:
+    envelope = Envelope(key, "t", 1, "http://a/", tags, payload)
+    assert unwrap(wrap(envelope)) == envelope
+
+
+def test_of_another_version() -> None:
+    assert unwrap(b"PXT2" + wrap(ONE)[4:]) is None
+
+
+def test_every_damaged_byte_is_noticed() -> None:
+    raw = wrap(ONE)
+    for at in range(len(raw)):
+        damaged = raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1:]
+        if at == 3:        # the version
+            assert unwrap(damaged) is None
+            continue
+        with pytest.raises(ValueError, match="envelope"):
+            unwrap(damaged)
+        with pytest.raises(ValueError, match="envelope"):
+            unwrap(raw[:at])
