@@ -46,7 +46,15 @@ def unwrap(raw: bytes) -> Envelope | None:
     payload = raw[_FIXED.size + length:]
     if len(header) != length or zlib.crc32(header) != header_sum:
         raise ValueError("the header of an envelope is damaged")
-    facts = json.loads(header)
-    if zlib.crc32(payload) != facts["sum"]:
+    try:
+        facts = json.loads(header)
+        envelope = Envelope(facts["key"].encode("latin-1"), facts["token"], facts["serial"], facts["url"], facts["tags"], payload)
+        damaged = zlib.crc32(payload) != facts["sum"]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError("the header of an envelope makes no sense") from error
+    texts = [envelope.token, envelope.url, *envelope.tags] if isinstance(envelope.tags, list) else [None]
+    if not isinstance(envelope.serial, int) or not all(isinstance(text, str) for text in texts):
+        raise ValueError("the header of an envelope makes no sense")
+    if damaged:
         raise ValueError("the payload of an envelope is damaged")
-    return Envelope(facts["key"].encode("latin-1"), facts["token"], facts["serial"], facts["url"], facts["tags"], payload)
+    return envelope

@@ -55,6 +55,10 @@ class Guard:
         except TierError as error:
             self.failed(str(error))
             raise NotDone("wrong" if isinstance(error, WrongAnswer) else "error", self.last_error) from error
+        except Exception as error:
+            # Client libraries have their own ways to trip over nonsense; to those who ask it is one more failure.
+            self.failed(f"{type(error).__name__}: {error}")
+            raise NotDone("wrong", self.last_error) from error
         if self.circuit.open:
             _log.info("the shared cache tier works again")
         self.circuit.succeeded()

@@ -32,6 +32,7 @@ from proxyd.clock import Clock
 
 LOG_MOST = 500                 # orders
 LOG_BYTES = 256 * 1024         # of their text; an item may have 1 MiB
+DIGITS = 20                    # of a serial
 TRIES = 8                      # at a compare-and-swap that others were faster at
 
 T = TypeVar("T")
@@ -221,7 +222,7 @@ def _address(text: str) -> emcache.MemcachedHostAddress | emcache.MemcachedUnixS
 
 def _mark(value: bytes) -> Mark:
     token, _, serial = bytes(value).decode("latin-1").partition(" ")
-    if not token or not serial.isdecimal():
+    if not token or not serial.isdecimal() or len(serial) > DIGITS:
         raise WrongAnswer(f"memcached: the end of the log is {value[:80]!r}")
     return Mark(token, int(serial))
 
@@ -241,7 +242,7 @@ def _read_log(value: bytes) -> tuple[str, int, list[tuple[int, Order]]]:
     entries = []
     for line in lines:
         serial, _, order = line.partition(b" ")
-        if not serial.isdigit():
+        if not serial.isdigit() or len(serial) > DIGITS:
             raise WrongAnswer(f"memcached: the log of purges holds {line[:80]!r}")
         entries.append((int(serial), Order.decode(order)))
     return mark.token, mark.serial, entries

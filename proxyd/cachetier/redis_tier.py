@@ -121,7 +121,7 @@ class RedisTier:
                 for _ in range(LOG_MOST):      # many purges at once are one ring
                     if await self._bell.get_message(timeout=0.0) is None:
                         break
-        except (RedisError, OSError, ValueError) as error:
+        except Exception as error:     # redis-py has more than its own for a message that is none
             await self._hang_up()
             raise TierError(_words(error)) from error
 

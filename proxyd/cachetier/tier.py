@@ -57,7 +57,7 @@ class Order:
         """Raises WrongAnswer."""
         try:
             kind, text, soft, by = json.loads(raw)
-        except ValueError as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise WrongAnswer(f"the log of purges holds {raw[:80]!r}") from error
         if kind not in get_args(PurgeKind) or not isinstance(text, str) or not isinstance(by, str):
             raise WrongAnswer(f"the log of purges holds {raw[:80]!r}")

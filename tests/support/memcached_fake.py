@@ -51,6 +51,9 @@ class FakeMemcached:
         self.items[key] = (value, self._serial)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None or not self._server.is_serving():
+            writer.close()                     # accepted just before the end
+            return
         self.connections += 1
         self._writers.add(writer)
         try:

@@ -59,6 +59,9 @@ class FakeRedis:
 
     # ------------------------------------------------------------------ the wire
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None or not self._server.is_serving():
+            writer.close()                     # accepted just before the end
+            return
         self.connections += 1
         self._writers.add(writer)
         queued: list[list[bytes]] | None = None

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import struct
+import zlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,3 +33,17 @@ def test_every_damaged_byte_is_noticed() -> None:
             unwrap(damaged)
         with pytest.raises(ValueError, match="envelope"):
             unwrap(raw[:at])
+
+
+@pytest.mark.parametrize("header", [
+    b"[]", b"{}", b"7", b"{", b'"' + b"[" * 10, b"[" * 100_000,
+    b'{"key": "k", "token": "t", "serial": "1", "url": "", "tags": [], "sum": 0}',
+    b'{"key": "k", "token": "t", "serial": 1, "url": 7, "tags": [], "sum": 0}',
+    b'{"key": "k", "token": "t", "serial": 1, "url": "", "tags": [[]], "sum": 0}',
+    b'{"key": "k", "token": "t", "serial": 1, "url": "", "tags": "t", "sum": 0}',
+    b'{"key": ["k"], "token": "t", "serial": 1, "url": "", "tags": [], "sum": 0}',
+    '{"key": "\u0394", "token": "t", "serial": 1, "url": "", "tags": [], "sum": 0}'.encode(),
+])
+def test_headers_that_are_whole_but_make_no_sense(header: bytes) -> None:
+    with pytest.raises(ValueError, match="makes no sense"):
+        unwrap(struct.pack(">4sII", b"PXT1", len(header), zlib.crc32(header)) + header)
