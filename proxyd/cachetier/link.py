@@ -66,8 +66,9 @@ class Link:
         self._clock = clock
         self._tier = open_tier(settings, clock)
         self._circuit = Circuit(settings.circuit_failures, settings.circuit_open_s, clock)
-        self._guard = Guard(settings, self._circuit, self.counters, self._stop_listening)
+        self._guard = Guard(settings, self._circuit, self.counters, self._stop_waiting)
         self._listening: asyncio.Timeout | None = None
+        self._reading: asyncio.Timeout | None = None
         self._tasks = Tasks(clock)
         self._index = PurgeIndex()
         self._applied = Mark()
@@ -313,18 +314,16 @@ class Link:
             async with asyncio.timeout(LISTEN_S + CATCH_UP_S) as self._listening:
                 await self._tier.doorbell(LISTEN_S)
         except (TierError, TimeoutError):
-            self._listening = None
             # It answers, but it does not tell: then it is asked.
             if not self._circuit.open:
                 await self._clock.sleep(self.settings.poll_s)
-        finally:
-            self._listening = None
 
-    def _stop_listening(self) -> None:
-        """The circuit has opened: now it is time that counts."""
-        if self._listening is not None:
-            with contextlib.suppress(RuntimeError):        # it is ending already
-                self._listening.reschedule(asyncio.get_running_loop().time())
+    def _stop_waiting(self) -> None:
+        """The circuit has opened: nothing is to be heard from the server now, until it is tried again."""
+        for waiting in (self._listening, self._reading):
+            if waiting is not None:
+                with contextlib.suppress(RuntimeError):        # it has ended, or is ending already
+                    waiting.reschedule(asyncio.get_running_loop().time())
 
     async def _reach(self, mark: Mark) -> None:
         """Make sure that what the log held at `mark`, which has just been read, is applied. Raises TierError."""
@@ -367,7 +366,7 @@ class Link:
     async def _read_log(self) -> None:
         async with self._order:
             before = self._applied
-            async with asyncio.timeout(CATCH_UP_S):
+            async with asyncio.timeout(CATCH_UP_S) as self._reading:
                 part = await self._tier.read_log(before)
                 if part.mark.token == before.token and part.mark.serial < before.serial:
                     _log.warning("the shared cache tier has lost its log of purges; what it holds is not used any more")

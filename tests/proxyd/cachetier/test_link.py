@@ -5,7 +5,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -32,6 +32,17 @@ class Node:
         return await self.link.store(
             stored.key, stored.blob(), ttl_s, self.link.mark, vary=stored.vary, variant=stored.variant, url=stored.url, tags=stored.tags)
 
+    def hurry(self) -> None:
+        """From now on trouble is expected, and to be over soon."""
+        self._take(HASTY)
+
+    def relax(self) -> None:
+        """From now on all is well again, but the machine may be busy."""
+        self._take(PATIENT)
+
+    def _take(self, timeout_s: float) -> None:
+        self.link._guard._settings = replace(self.link.settings, timeout_s=timeout_s)
+
     async def look(self, stored: FakeObject, variant: bytes | None = b"") -> int:
         return await self.link.lookup(stored.key, variant, self.store.load)
 
@@ -42,14 +53,12 @@ class Scene:
     clock: FakeClock = field(default_factory=FakeClock)
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
-    def settings(self, timeout_s: float = PATIENT) -> TierSettings:
-        if isinstance(self.server, FakeRedis):
-            return TierSettings(redis=self.server.url, timeout_s=timeout_s, circuit_failures=3)
-        return TierSettings(memcached=self.server.address, timeout_s=timeout_s, circuit_failures=3)
-
-    async def node(self, *, timeout_s: float = PATIENT, up: bool = True, store: FakeStore | None = None, empty: bool = True) -> Node:
-        node = Node(Link(self.settings(timeout_s), store or FakeStore(), self.clock, empty=empty), FakeStore())
-        node.link._store = node.store = store or node.store
+    async def node(self, *, up: bool = True, empty: bool = True) -> Node:
+        where = (self.server.url, "") if isinstance(self.server, FakeRedis) else ("", self.server.address)
+        store = FakeStore()
+        node = Node(Link(TierSettings(*where, timeout_s=PATIENT, circuit_failures=3), store, self.clock, empty=empty), store)
+        if not up:
+            node.hurry()
         await node.link.start()
         self.stack.push_async_callback(node.link.close)
         if up:
@@ -205,14 +214,16 @@ async def test_a_node_that_was_away_catches_up_before_it_loads(scene: Scene) -> 
 
 
 async def test_purges_wait_for_the_server(scene: Scene) -> None:
-    one, two = await scene.node(timeout_s=HASTY), await scene.node()
+    one, two = await scene.node(), await scene.node()
     stored = FakeObject(tags=["t"])
     one.store.hold(FakeObject(tags=["t"]))
     assert await two.share(stored)
     await scene.server.stop()
+    one.hurry()
     assert await one.link.purge("tag", "t") == (1, False)
     assert one.link.unsent == 1
     await scene.server.start()
+    one.relax()
     assert await one.look(stored) == 0, "it knows better than the server"
     await until_recovered(scene, one)
     await until_true(scene, lambda: one.link.unsent == 0)
@@ -223,8 +234,9 @@ async def test_purges_wait_for_the_server(scene: Scene) -> None:
 
 async def test_too_many_that_wait_become_one_of_everything(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proxyd.cachetier.link.UNSENT_MOST", 10)
-    node = await scene.node(timeout_s=HASTY)
+    node = await scene.node()
     await scene.server.stop()
+    node.hurry()
     for number in range(12):
         await node.link.purge("tag", str(number))
     assert node.link.unsent == 2
@@ -308,13 +320,13 @@ def put(scene: Scene, key: bytes, raw: bytes) -> None:
 
 @pytest.mark.parametrize("mood", ["silent", "garbage", "errors", "hangs up"])
 async def test_trouble_opens_the_circuit_and_recovery_closes_it(scene: Scene, mood: Mood) -> None:
-    node = await scene.node(timeout_s=HASTY)
+    node = await scene.node()
     stored = FakeObject()
     assert await node.share(stored)
     if isinstance(scene.server, FakeRedis):
-        commands = scene.server.commands
-        await until(lambda: b"EXEC" in commands[commands.index(b"SUBSCRIBE") if b"SUBSCRIBE" in commands else 9_999:], "it listens")
+        await until(lambda: scene.server.commands.count(b"EXEC") >= 3, "it has read the log twice, and listens")
     scene.server.mood = mood
+    node.hurry()
     counters = node.link.counters
     for _ in range(3):
         began = time.monotonic()
@@ -330,18 +342,20 @@ async def test_trouble_opens_the_circuit_and_recovery_closes_it(scene: Scene, mo
     assert (counters.lookup_skipped >= 1, counters.store_skipped) == (True, 1)
     assert node.link.last_error
     scene.server.mood = "well"
+    node.relax()
     await until_recovered(scene, node)
     assert await node.look(stored) == 1
 
 
 async def test_a_dead_server_is_no_reason_not_to_start(scene: Scene) -> None:
     await scene.server.stop()
-    node = await scene.node(timeout_s=HASTY, up=False)
+    node = await scene.node(up=False)
     await until_true(scene, lambda: node.link.circuit_open)
     assert await node.look(FakeObject()) == 0
     node.store.hold(FakeObject(tags=["t"]))
     assert await node.link.purge("tag", "t") == (1, False)
     await scene.server.start()
+    node.relax()
     await until_recovered(scene, node)
     await until_true(scene, lambda: node.link.mark.token)
     assert await node.share(FakeObject())
@@ -358,14 +372,16 @@ async def test_a_restart_of_the_server_is_noticed_by_itself(scene: Scene) -> Non
 
 
 async def test_a_late_answer_reaches_nobody(redis: Scene) -> None:
-    node = await redis.node(timeout_s=HASTY)
+    node = await redis.node()
     assert await node.share(FakeObject(text="first"))
     other = FakeObject(key=b"app\0other", text="other")
     assert await node.share(other)
     assert isinstance(redis.server, FakeRedis)
     redis.server.mood = "silent"
+    node.hurry()
     assert await node.look(FakeObject()) == 0
     redis.server.speak()
+    node.relax()
     assert await node.look(other) == 1
     assert node.store.texts() == ["other"]
 
@@ -424,7 +440,7 @@ async def test_another_node_is_faster_at_the_log(memcached: Scene) -> None:
 
 
 async def test_one_lock_among_nodes(scene: Scene) -> None:
-    one, two = await scene.node(timeout_s=0.3), await scene.node()
+    one, two = await scene.node(), await scene.node()
     assert await one.link.lock(b"k", b"one", 10.0) is True
     assert await two.link.lock(b"k", b"two", 10.0) is False
     await two.link.unlock(b"k", b"two")
@@ -432,5 +448,6 @@ async def test_one_lock_among_nodes(scene: Scene) -> None:
     await one.link.unlock(b"k", b"one")
     assert await two.link.lock(b"k", b"two", 10.0) is True
     await scene.server.stop()
+    one.hurry()
     assert await one.link.lock(b"k", b"one", 10.0) is None
     await scene.server.start()
