@@ -21,11 +21,14 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 
 from proxyd import codes, logs
+from proxyd.caching.purge import Purge, Purged, urls_of
+from proxyd.caching.report import CacheView, ObjectView, WhyView
+from proxyd.caching.service import Caching
 from proxyd.clock import Clock, SystemClock
 from proxyd.diagnostics import Diagnostic
 from proxyd.discovery.names import Names
 from proxyd.discovery.resolver import AresResolver, Resolver
-from proxyd.engines import Callbacks, EngineSet
+from proxyd.engines import Answer, Callbacks, EngineSet
 from proxyd.files import allow_many_files
 from proxyd.governor.governor import Governors
 from proxyd.health.ejections import Ejections
@@ -41,6 +44,7 @@ from proxyd.since import Since
 from proxyd.snapshot.explain import Question, explain
 from proxyd.snapshot.plan import plan
 from proxyd.state import (
+    CacheEntry,
     DaemonError,
     Difference,
     EngineEntry,
@@ -119,7 +123,11 @@ class Daemon:
         threads = min(len(os.sched_getaffinity(0)), THREADS_MAX) if config.runtime.threads == "auto" else config.runtime.threads
         self._threads = threads
         self._resolver = self._make_resolver()
-        callbacks = Callbacks(self._on_ejected, self._on_consult, lambda: self._serving.sweep(), self._on_engine_death)
+        self._caching = Caching(self._tasks, self._clock)
+        callbacks = Callbacks(
+            self._on_ejected, self._on_consult, lambda: self._serving.sweep(), self._on_engine_death, self._caching.on_lookup,
+            self._caching.on_stored,
+        )
         self._engines = EngineSet(threads, callbacks)
         ejections = Ejections(self._tasks, self._clock, self._on_change)
         self._serving = Serving(
@@ -134,6 +142,7 @@ class Daemon:
             since=Since(self._clock),
             services=[factory(self) for factory in self._factories],
             passed=PassedFds(),
+            caching=self._caching,
         )
         self._engines.start()
         try:
@@ -205,6 +214,7 @@ class Daemon:
     async def _close(self) -> None:
         await self._tasks.close()
         await self._engines.close()
+        await self._caching.close(self._stop_now.is_set)
         for service in self._serving.services:
             try:
                 await service.close()
@@ -326,6 +336,10 @@ class Daemon:
         # Like a reload: a caller that goes away must not leave it half done.
         return await self._tasks.shielded("change of a server", in_turn())
 
+    async def purge(self, orders: Sequence[Purge]) -> Purged:
+        """Purge the cache, on every engine when it returns; a caller that goes away does not stop it half-way."""
+        return await self._tasks.shielded("purge", self._caching.purge(orders))
+
     async def _watch_files(self) -> None:
         async for _ in watch(lambda: self._loaded.files, self._seen):
             await self._reload_and_log()
@@ -361,11 +375,14 @@ class Daemon:
         """A server of the upstream left or returned."""
         self._serving.on_state(upstream)
 
-    def _on_consult(self, kind: str) -> tuple[int, bytes, str]:
-        """The answer of a route with `respond: {probe: ...}`."""
+    def _on_consult(self, kind: str, payload: bytes, answer: Answer) -> None:
+        """A route with `respond: {probe: ...}` asks, or a client with PURGE."""
+        if kind == "purge":
+            self._caching.on_purge(payload, answer)
+            return
         reasons = list(self.not_ready()) if kind == "ready" else []
         facts = {"status": kind} if not reasons else {"status": "not ready", "reasons": reasons}
-        return (503 if reasons else 200), json.dumps(facts).encode() + b"\n", "application/json"
+        answer(503 if reasons else 200, json.dumps(facts).encode() + b"\n", "application/json")
 
     def _on_engine_death(self, index: int, error: BaseException | None) -> None:
         log.critical("engine %d ended unexpectedly; proxyd leaves", index, exc_info=error)
@@ -462,6 +479,17 @@ class Daemon:
         """
         return explain(self._serving.compiled, question, self._serving.views)
 
+    def cache(self) -> CacheView:
+        return self._caching.view(self.route_entries())
+
+    def cache_objects(self, url: str) -> tuple[ObjectView, ...]:
+        """What is stored under the URL, markers too. ValueError where it is none."""
+        return self._caching.find(tuple(urls_of(url)))
+
+    def cache_why(self, url: str, question: Question) -> WhyView:
+        """What is stored under the URL, or why nothing is. `question`: a GET for it. ValueError where it is none."""
+        return self._caching.why(tuple(urls_of(url)), self._serving.compiled, self.explain(question))
+
     # ------------------------------------------------------------------ native handles, for the metrics collector
     def listener_entries(self) -> tuple[ListenerEntry, ...]:
         return self._serving.views.listener_entries()
@@ -474,6 +502,9 @@ class Daemon:
 
     def engine_entries(self) -> tuple[EngineEntry, ...]:
         return tuple(EngineEntry(index, engine) for index, engine in enumerate(self._engines.engines))
+
+    def cache_entry(self) -> CacheEntry | None:
+        return self._caching.entry()
 
     def log_entries(self) -> tuple[LogEntry, ...]:
         return (self._serving.sink.entry(),) if self._serving.sink is not None else ()

@@ -6,6 +6,7 @@ is polled by the event loop. Either way its events come through one descriptor t
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -19,9 +20,12 @@ from proxyd_ext.engine import Engine
 from proxyd_ext.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from proxyd.caching.service import Answering
+    from proxyd_ext.cache.store import CachedObject
     from proxyd_ext.log import AccessLog
     from proxyd_ext.snapshot.spec import SnapshotSpec
 
+Answer = Callable[[int, bytes, str], None]     # status, body, content type
 SLOW_ACK = 10.0        # seconds after which a missing acknowledgement is worth a line in the log
 JOIN_TIMEOUT = 10.0    # seconds that a closed engine has to leave its thread
 
@@ -44,9 +48,11 @@ class Callbacks:
     """Who hears of what the engines tell. All are called on the loop."""
 
     on_ejected: Callable[[str, str], None]              # (upstream, server label)
-    on_consult: Callable[[str], tuple[int, bytes, str]]  # kind -> status, body, content type
+    on_consult: Callable[[str, bytes, Answer], None]    # (kind, payload, what takes the answer, at once or later)
     on_released: Callable[[], None]                     # a snapshot is used by no engine any more
     on_death: Callable[[int, BaseException | None], None]   # an engine left its thread unasked
+    on_lookup: Callable[[Answering, int, int, bytes, bytes | None], None]    # (engine, slot, generation, key, variant): then `proceed`
+    on_stored: Callable[[CachedObject], None]
 
 
 class EngineSet:
@@ -186,8 +192,14 @@ class EngineSet:
                     return True
             case ("ejected", label, upstream):
                 self._callbacks.on_ejected(upstream, label)
-            case ("consult", slot, generation, kind):
-                self.engines[index].answer(slot, generation, *self._callbacks.on_consult(kind))
+            case ("consult", slot, generation, kind, *payload):
+                answer = functools.partial(self.engines[index].answer, slot, generation)
+                self._callbacks.on_consult(kind, payload[0] if payload else b"", answer)
+            case ("lookup", slot, generation, key, variant):
+                engine: Any = self.engines[index]
+                self._callbacks.on_lookup(engine, slot, generation, key, variant)
+            case ("stored", stored):
+                self._callbacks.on_stored(stored)
             case ("drained",):
                 self._drained[index].set()
             case _:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from proxyd import codes
+from proxyd.caching.service import Caching
 from proxyd.clock import Clock
 from proxyd.config.address import BindAddress
 from proxyd.diagnostics import Diagnostic
@@ -67,6 +68,7 @@ class Serving:
     since: Since
     services: Sequence[Service]
     passed: PassedFds
+    caching: Caching
     store: Store = field(default_factory=Store)
     current: Compiled | None = None
     sink: AccessSink | None = None

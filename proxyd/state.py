@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from proxyd.cachetier.counters import TierCounters
+    from proxyd.compress.compressor import Counters as Compressed
     from proxyd.config.model import Config
     from proxyd.diagnostics import Diagnostic
     from proxyd_ext.balance.pool import UpstreamState
     from proxyd_ext.balance.server import Server
+    from proxyd_ext.cache.store import Cache
     from proxyd_ext.engine import Engine
     from proxyd_ext.io.listener import Listener
     from proxyd_ext.route.stats import RouteStats
@@ -331,6 +334,23 @@ class RouteEntry:
 class EngineEntry:
     index: int
     engine: Engine
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """The store and what is around it. All may be read on any thread."""
+
+    store: Cache
+    tier: TierEntry | None = None
+    compress: Compressed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TierEntry:
+    name: str                      # "redis", "memcached"
+    circuit_open: bool
+    counters: TierCounters
+    last_error: str = ""
 
 
 @dataclass(frozen=True, slots=True)

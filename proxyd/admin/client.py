@@ -14,6 +14,8 @@ from proxyd.admin.address import AdminAddress, UnixAddress, others_beside
 
 PREFIX = "/api/v1"
 
+Query = Mapping[str, str] | Sequence[tuple[str, str]]      # a name may come several times in a sequence
+
 
 class AdminError(Exception):
     """No answer that could be used. The message is a sentence for the user."""
@@ -82,7 +84,7 @@ class Client:
         self.address = address
         self.timeout_s = timeout_s
 
-    def get(self, path: str, query: Mapping[str, str] | None = None, *, accept: frozenset[int] = frozenset()) -> Any:
+    def get(self, path: str, query: Query | None = None, *, accept: frozenset[int] = frozenset()) -> Any:
         """The JSON value of a GET below /api/v1. A status in `accept` (503 of /ready) is an answer, too."""
         return self.send("GET", path, query=query, accept=accept).json()
 
@@ -98,7 +100,7 @@ class Client:
         method: str,
         path: str,
         *,
-        query: Mapping[str, str] | None = None,
+        query: Query | None = None,
         body: bytes = b"",
         content_type: str = "",
         accept: frozenset[int] = frozenset(),

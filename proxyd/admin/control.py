@@ -1,7 +1,7 @@
 """What the admin API needs of the daemon. `proxyd.daemon.Daemon` is one; the tests have a small one of their own."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -9,6 +9,8 @@ from proxyd.metrics.source import MetricsSource
 from proxyd.state import Difference, ReloadResult, RouteDecision, RouteView, ServerChange, StatusView, UpstreamView
 
 if TYPE_CHECKING:
+    from proxyd.caching.purge import Purge, Purged
+    from proxyd.caching.report import CacheView, ObjectView, WhyView
     from proxyd.config.model import Config
     from proxyd.snapshot.explain import Question
 
@@ -47,5 +49,13 @@ class Control(MetricsSource, Protocol):
     async def add_server(self, upstream: str, server: Mapping[str, Any], *, by: str) -> ServerChange: ...
 
     async def remove_server(self, upstream: str, server: str, *, by: str, force: bool = False) -> ServerChange: ...
+
+    def cache(self) -> CacheView: ...
+
+    def cache_objects(self, url: str) -> tuple[ObjectView, ...]: ...
+
+    def cache_why(self, url: str, question: Question) -> WhyView: ...
+
+    async def purge(self, orders: Sequence[Purge]) -> Purged: ...
 
     def stop(self, *, now: bool = False) -> None: ...

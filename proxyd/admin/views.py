@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from proxyd.admin import problem
+from proxyd.admin.cache import CacheViews
 from proxyd.admin.configs import check_text, json_schema, show
 from proxyd.admin.control import Control
 from proxyd.admin.guard import json_answer
@@ -46,6 +47,7 @@ class Views:
             View("GET", "/listeners", self.listeners, "the bound addresses"),
             View("GET", "/routes", self.routes, "the routes of every listener, in order"),
             *UpstreamViews(control).table,
+            *CacheViews(control).table,
             View("POST", "/route/explain", self.explain, "what a request would meet: {url, method, host, headers, client, listener}"),
             View("POST", "/stop", self.stop, "drain and leave; {\"now\": true}: at once"),
             View("GET", "/metrics", self.metrics, "Prometheus metrics", at_root=True),

@@ -24,6 +24,7 @@ VERBS: dict[str, str] = {
     "status": "listeners, upstreams and engines of the running daemon",
     "route": "what a request would meet, and why not the other routes",
     "upstream": "upstreams and their servers: drain, ready, maint, weight, add, remove",
+    "cache": "what the cache holds and why not; purges: stats, get, why, purge",
     "schema": "the JSON Schema of the config, for editors",
     "explain": "what an option or an error code means",
     "stop": "make the running daemon drain and leave",

@@ -10,8 +10,10 @@ import platform
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import HistogramMetricFamily, Metric
 
+from proxyd.metrics.cache import compress_families, route_families, store_families, tier_families
+from proxyd.metrics.families import Labels, counter, gauge, histogram
 from proxyd.metrics.retained import Ratchet, Retained, Stats
 from proxyd.metrics.source import Capture
 from proxyd.state import ServerEntry, ServerState
@@ -22,20 +24,6 @@ SERVER_STATES: tuple[ServerState, ...] = ("up", "down", "pending", "ejected", "m
 BOUNDS = (*(str(float(bound)) for bound in BUCKETS_SECONDS), "+Inf")
 ERROR_WORDS: Mapping[str, str] = {word: str(facts["proxy_error"]) or word for word, facts in faults().items()}
 """Fault word → the error type of RFC 9209 §2.3 that stands in `Proxy-Status`."""
-
-Labels = tuple[str, ...]
-
-
-def counter(name: str, text: str, labels: Labels = ()) -> CounterMetricFamily:
-    return CounterMetricFamily(f"proxyd_{name}", text, labels=labels)
-
-
-def gauge(name: str, text: str, labels: Labels = ()) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"proxyd_{name}", text, labels=labels)
-
-
-def histogram(name: str, text: str, labels: Labels) -> HistogramMetricFamily:
-    return HistogramMetricFamily(f"proxyd_{name}", text, labels=labels)
 
 
 def put(family: HistogramMetricFamily, labels: Labels, value: Mapping[str, Any]) -> None:
@@ -56,7 +44,7 @@ class Collector:
         self._version = version
         self._listeners: Retained[str] = Retained(frozenset({"accepted", "rejected"}), keep=False)
         self._routes: Retained[Labels] = Retained(
-            frozenset({"requests", "errors", "duration_seconds", "ttfb_seconds", "bytes_in", "bytes_out"}))
+            frozenset({"requests", "errors", "duration_seconds", "ttfb_seconds", "bytes_in", "bytes_out", "cache", "cache_bytes"}))
         self._upstreams: Retained[str] = Retained(
             frozenset({"response_seconds", "connect_seconds", "retries", "refused", "hedges", "mirror"}))
         self._servers: Retained[Labels] = Retained(frozenset({"requests", "errors"}))
@@ -67,6 +55,9 @@ class Collector:
         yield from self._collect_routes(now)
         yield from self._collect_upstreams(now)
         yield from self._collect_servers(now)
+        yield from store_families(now.cache, self._numbers)
+        yield from tier_families(now.cache, self._numbers)
+        yield from compress_families(now.cache, self._numbers)
         yield from self._collect_config(now)
         yield from self._collect_engines(now)
 
@@ -97,7 +88,8 @@ class Collector:
         ttfb = histogram("http_response_ttfb_seconds", "From the first byte of the request to the first of the answer.", labels)
         bytes_in = counter("http_request_bytes_total", "Bytes of requests received from clients.", labels)
         bytes_out = counter("http_response_bytes_total", "Bytes of answers sent to clients.", labels)
-        for names, total in self._routes.totals(((entry.listener, entry.route), entry.stats) for entry in now.routes).items():
+        totals = self._routes.totals(((entry.listener, entry.route), entry.stats) for entry in now.routes)
+        for names, total in totals.items():
             for (method, code), count in total["requests"].items():
                 requests.add_metric((*names, method, code_label(code)), count)
             for error, count in by_error_type(total["errors"]).items():
@@ -106,7 +98,7 @@ class Collector:
             put(ttfb, names, total["ttfb_seconds"])
             bytes_in.add_metric(names, total["bytes_in"])
             bytes_out.add_metric(names, total["bytes_out"])
-        return requests, errors, duration, ttfb, bytes_in, bytes_out
+        return requests, errors, duration, ttfb, bytes_in, bytes_out, *route_families(totals)
 
     def _collect_upstreams(self, now: Capture) -> Iterable[Metric]:
         retries = counter("http_retries_total", "Requests that were tried again on a server, by reason.", ("upstream", "reason"))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from proxyd.state import EngineEntry, ListenerEntry, LogEntry, RouteEntry, UpstreamEntry, UpstreamView
+from proxyd.state import CacheEntry, EngineEntry, ListenerEntry, LogEntry, RouteEntry, UpstreamEntry, UpstreamView
 
 
 class Handle(Protocol):
@@ -39,6 +39,8 @@ class MetricsSource(Protocol):
 
     def engine_entries(self) -> tuple[EngineEntry, ...]: ...
 
+    def cache_entry(self) -> CacheEntry | None: ...
+
     def log_entries(self) -> tuple[LogEntry, ...]: ...
 
 
@@ -56,6 +58,7 @@ class Capture:
     upstreams: tuple[UpstreamEntry, ...]
     engines: tuple[EngineEntry, ...]
     logs: tuple[LogEntry, ...]
+    cache: CacheEntry | None = None
 
 
 def capture(source: MetricsSource) -> Capture:
@@ -70,4 +73,5 @@ def capture(source: MetricsSource) -> Capture:
         upstreams=source.upstream_entries(),
         engines=source.engine_entries(),
         logs=source.log_entries(),
+        cache=source.cache_entry(),
     )

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any, cast
 
 import pytest
 
-from proxyd.engines import Callbacks, EngineSet
+from proxyd.engines import Answer, Callbacks, EngineSet
 from proxyd.state import DaemonError
 from proxyd_ext.snapshot import Snapshot
 from proxyd_ext.snapshot.spec import SnapshotSpec
@@ -19,11 +20,17 @@ class World:
         self.told: list[str] = []
         self.set = EngineSet(threads, Callbacks(
             on_ejected=lambda upstream, label: self.told.append(f"ejected {upstream} {label}"),
-            on_consult=lambda kind: (200, b"", "text/plain"),
+            on_consult=self.consult,
+            on_lookup=lambda engine, slot, generation, key, variant: self.told.append(f"lookup {slot} {generation} {key!r} {variant!r}"),
+            on_stored=lambda stored: self.told.append(f"stored {stored}"),
             on_released=lambda: self.told.append("released"),
             on_death=lambda index, error: self.told.append(f"engine {index} died"),
         ))
         self.set.start()
+
+    def consult(self, kind: str, payload: bytes, answer: Answer) -> None:
+        self.told.append(f"consult {kind} {payload!r}")
+        answer(200, b"well", "text/plain")
 
     async def publish(self, generation: int) -> None:
         spec = SnapshotSpec(generation, "hash", (), ())
@@ -84,4 +91,33 @@ async def test_a_death_during_a_publish_ends_it() -> None:
     await asyncio.wait({publish}, timeout=5)
     assert publish.done()
     await asyncio.gather(publish, return_exceptions=True)
+    await world.set.close()
+
+
+class Telling:
+    """An engine that tells these events once, and notes what it is answered."""
+
+    def __init__(self, *events: tuple[Any, ...]) -> None:
+        self.events, self.answers = list(events), list[tuple[Any, ...]]()
+
+    def take_events(self) -> list[tuple[Any, ...]]:
+        events, self.events = self.events, []
+        return events
+
+    def answer(self, *words: Any) -> None:
+        self.answers.append(words)
+
+
+async def test_events_of_the_cache_reach_who_acts_on_them(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(0)
+    engine = Telling(
+        ("consult", 3, 7, "purge", b"PURGE"), ("consult", 4, 8, "ready", b""), ("lookup", 5, 9, b"k", None), ("stored", "an answer"),
+        ("news from tomorrow",),
+    )
+    real, world.set.engines[0] = world.set.engines[0], cast(Any, engine)
+    world.set._on_events(0)
+    world.set.engines[0] = real
+    assert world.told == ["consult purge b'PURGE'", "consult ready b''", "lookup 5 9 b'k' None", "stored an answer"]
+    assert engine.answers == [(3, 7, 200, b"well", "text/plain"), (4, 8, 200, b"well", "text/plain")]
+    assert "news from tomorrow" in caplog.text
     await world.set.close()

@@ -3,17 +3,33 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from proxyd import codes
+from proxyd.cachetier.counters import TierCounters
+from proxyd.caching.purge import Purge, Purged, urls_of
+from proxyd.caching.report import (
+    CacheView,
+    ObjectView,
+    RouteCacheView,
+    RouteOfUrl,
+    SnapshotView,
+    WhyView,
+    build_view,
+    hit_ratio,
+    object_view,
+    why,
+)
+from proxyd.compress.compressor import Counters as Compressed
 from proxyd.config import Config, load_text
 from proxyd.diagnostics import Diagnostic, Source, Span
 from proxyd.overrides import OverrideError
 from proxyd.snapshot.explain import Question
 from proxyd.state import (
+    CacheEntry,
     CandidateView,
     Change,
     CheckView,
@@ -35,9 +51,11 @@ from proxyd.state import (
     ServerView,
     StatusView,
     TargetView,
+    TierEntry,
     UpstreamEntry,
     UpstreamView,
 )
+from tests.support.store import FakeStore, as_cache, as_object
 
 BROKEN = Source("proxyd.yaml", "listen: :8080\ntoo: x\n")
 UNKNOWN_KEY = Diagnostic("PXD-021", "unknown option `too`", Span(BROKEN, 1, 0, 1, 3), "did you mean `to`?")
@@ -68,6 +86,11 @@ class FakeDaemon:
     holds: bool = False                              # a reload waits until `held` is set
     held: threading.Event = field(default_factory=threading.Event)
     asked: list[tuple[Any, ...]] = field(default_factory=list)
+    store: FakeStore | None = None                   # the cache
+    tier: TierEntry | None = field(
+        default_factory=lambda: TierEntry("redis", True, TierCounters(lookup_hit=12_345, failures=5), "timed out"))
+    compress: Compressed | None = None
+    spread: bool | None = None                       # whether a purge reached the shared tier
     on_stop: Callable[[], None] = lambda: None
     config_text: str = "listen: :8080\nto: [127.0.0.1:9001]\n"
     config_path: Path | None = Path("/etc/proxyd/proxyd.yaml")
@@ -162,6 +185,27 @@ class FakeDaemon:
         )
         return ReloadResult(True, True, dry_run, 5, "def456", (), plan, 0.012)
 
+    def cache(self) -> CacheView:
+        if self.store is None:
+            return CacheView(False)
+        requests = {"hit": 880, "miss": 100, "stale": 0, "expired": 0, "revalidated": 20, "bypass": 4, "coalesced": 0, "uncacheable": 0}
+        routes = (RouteCacheView("web", "media", requests, hit_ratio(requests), 3 << 20),)
+        snapshot = SnapshotView("/var/lib/proxyd/cache.snapshot", 900.0, 12, 0, 0.0, 0, "it ends too early")
+        return build_view(CacheEntry(as_cache(self.store), self.tier, self.compress), routes, snapshot)
+
+    def cache_objects(self, url: str) -> tuple[ObjectView, ...]:
+        stored, urls = [] if self.store is None else self.store.objects, list(urls_of(url))
+        return tuple(object_view(as_object(entry)) for entry in stored if entry.url in urls)
+
+    def cache_why(self, url: str, question: Question) -> WhyView:
+        self.asked.append(("why", url, question))
+        caches = RouteOfUrl("web", "127.0.0.1:8080", "media", "to app", True, "app", (("cache key", "host, path"),))
+        return why(next(urls_of(url)), (caches,), self.cache_objects(url), {})
+
+    async def purge(self, orders: Sequence[Purge]) -> Purged:
+        self.asked.append(("purge", tuple(orders)))
+        return Purged(7, tuple(orders), 0.001, self.spread)
+
     def stop(self, *, now: bool = False) -> None:
         self.asked.append(("stop", now))
         self.on_stop()
@@ -177,6 +221,9 @@ class FakeDaemon:
 
     def engine_entries(self) -> tuple[EngineEntry, ...]:
         return ()
+
+    def cache_entry(self) -> CacheEntry | None:
+        return None if self.store is None else CacheEntry(as_cache(self.store))
 
     def log_entries(self) -> tuple[LogEntry, ...]:
         return (LogEntry("access", 10, 0),)

@@ -10,10 +10,13 @@ import pytest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from proxyd.cachetier.counters import TierCounters
+from proxyd.compress.compressor import Counters
 from proxyd.metrics.exposition import Exposition
 from proxyd.metrics.source import Capture
-from proxyd.state import CircuitView, GovernorView, ServerView, UpstreamView
+from proxyd.state import CacheEntry, CircuitView, GovernorView, ServerView, TierEntry, UpstreamView
 from proxyd_ext.core.stats import BUCKETS_SECONDS
+from tests.support.store import FakeStore, as_cache
 
 EMPTY = {"buckets": [0] * (len(BUCKETS_SECONDS) + 1), "sum": 0.0, "count": 0}
 
@@ -38,7 +41,8 @@ def listener(name: str, address: str, **stats: Any) -> Any:
 
 
 def route(name: str, **stats: Any) -> Any:
-    empty = {"requests": {}, "errors": {}, "duration_seconds": EMPTY, "ttfb_seconds": EMPTY, "bytes_in": 0, "bytes_out": 0}
+    empty = {"requests": {}, "errors": {}, "duration_seconds": EMPTY, "ttfb_seconds": EMPTY, "bytes_in": 0, "bytes_out": 0,
+             "cache": {}, "cache_bytes": 0}
     return SimpleNamespace(listener="web", route=name, stats=handle(**(empty | stats)))
 
 
@@ -114,6 +118,9 @@ class Source:
 
     def engine_entries(self) -> Any:
         return self.now.engines
+
+    def cache_entry(self) -> Any:
+        return self.now.cache
 
     def log_entries(self) -> Any:
         return self.now.logs
@@ -332,3 +339,63 @@ async def test_limits_hedges_and_copies(source: Source, exposition: Exposition) 
     assert page.value("proxyd_upstream_requests_in_flight", upstream="app") == 6
     assert page.value("proxyd_upstream_queue_length", upstream="app") == 5
     assert page.value("proxyd_upstream_retries_in_flight", upstream="app") == 1
+
+
+# ---------------------------------------------------------------------- the cache
+async def test_what_routes_met_in_the_cache(source: Source, exposition: Exposition) -> None:
+    source.set(routes=(route("media", cache={"hit": 7, "miss": 2, "stale": 0}, cache_bytes=900), route("api")))
+    page = await scrape(exposition)
+    assert page.of("proxyd_cache_requests", "listener", "route", "result") == {
+        ("web", "media", "hit"): 7, ("web", "media", "miss"): 2, ("web", "media", "stale"): 0}
+    assert page.of("proxyd_cache_served_bytes", "listener", "route") == {("web", "media"): 900}
+
+
+async def test_what_the_store_holds_and_lets_go(source: Source, exposition: Exposition) -> None:
+    store = FakeStore(bytes=100, held_bytes=120, limit_bytes=1_000, inserted=9, evictions_capacity=3, purges_tag=2, purged_objects=5,
+                      refused_no_room=1, collapsed=4, handed_over=1, late_fills=1, objects=2)
+    store.points = [(500, 1_000, 700), (1_000, 1_000, 880), (1_500, 0, 0)]
+    source.set(cache=CacheEntry(as_cache(store)))
+    page = await scrape(exposition)
+    assert [page.value(f"proxyd_cache_{name}") for name in ("objects", "bytes", "held_bytes", "limit_bytes")] == [2, 100, 120, 1_000]
+    assert page.value("proxyd_cache_evictions_total", reason="capacity") == 3
+    assert page.value("proxyd_cache_purges_total", kind="tag") == 2
+    assert page.value("proxyd_cache_refused_total", reason="no_room") == 1
+    names = ("inserted", "purged_objects", "collapsed", "handed_over", "late_fills")
+    assert [page.value(f"proxyd_cache_{name}_total") for name in names] == [9, 5, 4, 1, 1]
+    assert page.of("proxyd_cache_estimated_hit_ratio", "scale") == {("0.5",): 0.7, ("1",): 0.88}
+
+
+async def test_another_store_goes_on_counting(source: Source, exposition: Exposition) -> None:
+    source.set(cache=CacheEntry(as_cache(FakeStore(inserted=9))))
+    await scrape(exposition)
+    source.set(cache=None)
+    assert (await scrape(exposition)).of("proxyd_cache_inserted") == {}
+    source.set(cache=CacheEntry(as_cache(FakeStore(inserted=2))))
+    assert (await scrape(exposition)).value("proxyd_cache_inserted_total") == 11
+
+
+async def test_the_shared_tier(source: Source, exposition: Exposition) -> None:
+    counters = TierCounters(lookup_hit=3, lookup_timeout=1, store_done=2, purges_received=4, failures=1, circuit_opened=1, bytes_read=900)
+    source.set(cache=CacheEntry(as_cache(FakeStore()), TierEntry("redis", True, counters)))
+    page = await scrape(exposition)
+    looked_up = page.of("proxyd_cache_tier_lookups", "tier", "result")
+    assert {key: value for key, value in looked_up.items() if value} == {("redis", "hit"): 3, ("redis", "timeout"): 1}
+    assert len(looked_up) == 7
+    assert page.value("proxyd_cache_tier_stores_total", tier="redis", result="done") == 2
+    assert page.of("proxyd_cache_tier_purges", "tier", "direction") == {("redis", "sent"): 0, ("redis", "received"): 4}
+    assert page.value("proxyd_cache_tier_bytes_total", tier="redis", direction="read") == 900
+    names = ("operations_total", "failures_total", "circuit_opened_total", "circuit_open", "history_lost_total")
+    assert [page.value(f"proxyd_cache_tier_{name}", tier="redis") for name in names] == [0, 1, 1, 1, 0]
+
+
+async def test_compressed_forms(source: Source, exposition: Exposition) -> None:
+    counters = Counters(finished=5, dropped=1)
+    counters.refused["type"] = 2
+    counters.made["br"], counters.bytes_in["br"], counters.bytes_out["br"] = 5, 1_000, 250
+    source.set(cache=CacheEntry(as_cache(FakeStore()), None, counters))
+    page = await scrape(exposition)
+    results = {key: value for key, value in page.of("proxyd_cache_compressions", "result").items() if value}
+    assert results == {("finished",): 5, ("dropped",): 1, ("refused_type",): 2}
+    assert page.value("proxyd_cache_compressed_forms_total", encoding="br") == 5
+    sides = page.of("proxyd_cache_compress_bytes", "encoding", "side")
+    assert (sides[("br", "before")], sides[("br", "after")]) == (1_000, 250)
