@@ -7,6 +7,7 @@ import pytest
 from proxyd.caching.reasons import REASONS, reason_of
 from proxyd.caching.report import RouteOfUrl, freshness_text, hit_ratio, object_view, route_views, why
 from proxyd.state import RouteEntry
+from proxyd_ext.cache.freshness import store_words
 from proxyd_ext.route.stats import RouteStats, count_cache
 from tests.support.store import FakeObject, as_object
 
@@ -90,4 +91,8 @@ def test_nothing_is_stored() -> None:
 
 def test_an_unknown_word_stands_for_itself() -> None:
     assert reason_of("new-word").text == "the store says: new-word"
-    assert reason_of("no-store") is REASONS["no_store"]
+    assert reason_of("no-store") is REASONS["no-store"]
+
+
+def test_every_word_of_the_native_side_has_a_sentence() -> None:
+    assert {word for word in store_words() if word} <= REASONS.keys()
