@@ -38,7 +38,7 @@ from proxyd.snapshot.members import Members, names_of, needs_lookup
 from proxyd.snapshot.store import ListenerKey, Store
 from proxyd.sockets import BindError, Bound, close_all, open_bound
 from proxyd.state import DaemonError, Service
-from proxyd.upkeep import build_checks, governor_policy, hedge_percentiles, outlier_policy
+from proxyd.upkeep import build_checks, cache_wanted, governor_policy, hedge_percentiles, outlier_policy
 from proxyd.views import Views
 from proxyd_ext.io.listener import Listener
 from proxyd_ext.snapshot import Snapshot
@@ -237,6 +237,7 @@ class Serving:
             self._mark_states(candidate.members, upstream)
         wanted = list(self._checks(candidate))
         await self.health.apply(wanted, keep_others=True)
+        await self.caching.follow(cache_wanted(candidate.config, candidate.spec))
         await self.engines.publish(candidate.spec, candidate.native, sink.log if sink is not None else None)
         self.current, self._candidate = candidate, None
         self.store.resize_cache(candidate.config)

@@ -1,8 +1,12 @@
-"""What a config asks of the parts that look after servers: active checks, tests for outliers, governors."""
+"""What a config asks of the parts beside the engines: active checks, tests for outliers, governors, what stands around the cache."""
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from proxyd.cachetier.settings import TierSettings
+from proxyd.caching.keeper import SnapshotRule
+from proxyd.caching.service import Wanted
 from proxyd.config.regex import Regex
 from proxyd.governor.breaker import BreakerPolicy
 from proxyd.governor.governor import GovernorPolicy
@@ -13,9 +17,38 @@ from proxyd.health.outliers import Latency, OutlierPolicy, SuccessRate
 
 if TYPE_CHECKING:
     from proxyd.config.active import Active
+    from proxyd.config.cache import Cache
     from proxyd.config.circuit import Circuit
     from proxyd.config.health import Passive
     from proxyd.config.model import Config
+    from proxyd_ext.snapshot.spec import SnapshotSpec
+
+
+def cache_wanted(config: Config, spec: SnapshotSpec) -> Wanted:
+    """What the cache of a snapshot needs around it."""
+    if spec.cache is None:
+        return Wanted()
+    snapshot = config.cache.memory.snapshot
+    rule = SnapshotRule(Path(snapshot.file), snapshot.every.seconds) if snapshot is not None else None
+    from proxyd.compress.compressor import routes_of  # here: a proxy that stores nothing does not load the libraries
+
+    return Wanted(spec.cache, rule, tier_settings(config.cache), routes_of(spec))
+
+
+def tier_settings(cache: Cache) -> TierSettings | None:
+    """None where there is no shared tier."""
+    shared = cache.shared
+    if shared is None or not cache.is_shared:
+        return None
+    return TierSettings(
+        redis=shared.redis.url if shared.redis is not None else "",
+        memcached=",".join(map(str, shared.memcached or ())),
+        prefix=shared.prefix,
+        timeout_s=shared.timeout.seconds,
+        circuit_failures=shared.circuit.failures,
+        circuit_open_s=shared.circuit.open_for.seconds,
+        max_object=int(shared.max_object),
+    )
 
 
 def build_checks(active: tuple[Active, ...]) -> tuple[Check, ...]:

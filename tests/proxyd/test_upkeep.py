@@ -1,15 +1,25 @@
 from __future__ import annotations
 
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
+from proxyd.cachetier.settings import TierSettings
+from proxyd.caching.keeper import SnapshotRule
+from proxyd.caching.service import Wanted
 from proxyd.governor.breaker import BreakerPolicy
 from proxyd.governor.governor import GovernorPolicy
 from proxyd.governor.gradient import AdaptivePolicy
 from proxyd.health.check import HttpCheck, TcpCheck
 from proxyd.health.expect import Test
 from proxyd.health.outliers import Latency, OutlierPolicy, SuccessRate
-from proxyd.upkeep import build_checks, governor_policy, hedge_percentiles, outlier_policy
+from proxyd.snapshot.explain import compile_unbound
+from proxyd.upkeep import build_checks, cache_wanted, governor_policy, hedge_percentiles, outlier_policy
+from proxyd_ext.snapshot.spec import CompressSpec
 from tests.support.config import config_of, upstream_of
+from tests.support.store import FakeStore, as_cache
 
 
 def test_checks_by_default() -> None:
@@ -81,3 +91,45 @@ def test_an_upstream_has_one_hedge_delay() -> None:
     )
     assert hedge_percentiles(config) == {"a": 0.99, "b": 0.99, "c": 0.5, "spare": 0.5}
     assert governor_policy(config.upstreams["a"].circuit, 0.99) == GovernorPolicy(hedge=0.99)
+
+
+# ---------------------------------------------------------------------- the cache
+def wanted(text: str, cache: FakeStore | None) -> Wanted:
+    config = config_of(textwrap.dedent(text))
+    spec = replace(compile_unbound(config).spec, cache=None if cache is None else as_cache(cache))
+    return cache_wanted(config, spec)
+
+
+def test_where_nothing_is_stored_nothing_is_wanted() -> None:
+    assert wanted("listen: 127.0.0.1:8080\nto: [127.0.0.1:1]\n", None) == Wanted()
+
+
+def test_what_stands_around_the_cache() -> None:
+    store = FakeStore()
+    found = wanted("""
+        listen: 127.0.0.1:8080
+        cache:
+          memory: {snapshot: {file: /var/lib/proxyd/s, every: 1m}}
+          shared:
+            {redis: "redis://:secret@127.0.0.1:1/2", prefix: "p:", timeout: 20ms, circuit: {failures: 3, open_for: 2s}, max_object: 2KiB}
+        policies: {small: {compress: {encodings: [br], min_size: 2KiB, types: [text/css]}}}
+        upstreams: {app: {servers: [127.0.0.1:1]}}
+        routes: [{name: media, match: /a, to: app, cache: 10m, use: [small]}, {name: plain, to: app, cache: 10m}]
+    """, store)
+    assert found.store is as_cache(store)
+    assert found.snapshot == SnapshotRule(Path("/var/lib/proxyd/s"), 60.0)
+    assert found.tier == TierSettings(
+        redis="redis://:secret@127.0.0.1:1/2", prefix="p:", timeout_s=0.02, circuit_failures=3, circuit_open_s=2.0, max_object=2048)
+    assert found.compress == {"media": CompressSpec(("br",), 2048, ("text/css",))}
+
+
+@pytest.mark.parametrize(("cache", "snapshot", "tier"), [
+    ("{memory: {snapshot: {file: /s, every: none}}}", SnapshotRule(Path("/s"), 0), None),
+    ("{shared: 127.0.0.1:11211}", None, TierSettings(memcached="127.0.0.1:11211")),
+    ("{shared: {memcached: [127.0.0.1:1, 'unix:/m']}}", None, TierSettings(memcached="127.0.0.1:1,unix:/m")),
+    ("{shared: 127.0.0.1:11211, tiers: [memory]}", None, None),
+])
+def test_parts_of_it(cache: str, snapshot: SnapshotRule | None, tier: TierSettings | None) -> None:
+    text = "listen: 127.0.0.1:8080\nupstreams: {app: {servers: [127.0.0.1:1]}}\nroutes: [{to: app, cache: 1m}]\n"
+    found = wanted(f"cache: {cache}\n{text}", FakeStore())
+    assert (found.snapshot, found.tier, found.compress) == (snapshot, tier, {})
