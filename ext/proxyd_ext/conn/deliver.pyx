@@ -1,7 +1,7 @@
 # cython: cdivision=True
 """Answers from the cache (see deliver.pxd)."""
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, strlen
 from proxyd_ext.cache.arena cimport arena_file
 from proxyd_ext.cache.chain cimport chain_join, chain_leave, chain_read, chain_ready, chain_wait
 from proxyd_ext.cache.conditional cimport (
@@ -35,13 +35,13 @@ cdef enum:
     NO_PART = -1
 
 
-cdef inline Slice _text(const char* text, size_t size) noexcept nogil:
-    return slice_of(<const uint8_t*>text, size)
+cdef inline Slice _text(const char* text) noexcept nogil:
+    return slice_of(<const uint8_t*>text, strlen(text))
 
 
 # What a part of a whole, and what a 304, do not tell: each name with its newline, as FilterStep.response_drop.
-cdef Slice _not_in_304 = _text(b"content-type\ncontent-encoding\ncontent-language\ncontent-range\n", 62)
-cdef Slice _not_in_parts = _text(b"content-type\n", 13)
+cdef Slice _not_in_304 = _text(b"content-type\ncontent-encoding\ncontent-language\ncontent-range\n")
+cdef Slice _not_in_parts = _text(b"content-type\n")
 
 
 cdef void _validators(const Object* object, Validators* out) noexcept nogil:
