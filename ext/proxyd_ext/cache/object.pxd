@@ -114,6 +114,7 @@ cdef struct Object:           # url, route, variant, head and, where there is no
     uint64_t epoch            # of purges, when its fetch began
     int64_t response_ms       # monotonic: when the answer came; younger by Freshness.initial_age_s
     int64_t response_s        # the same, POSIX
+    int64_t date_s            # its Date, POSIX
     int64_t last_modified_s   # -1: none
     Freshness fresh
     int64_t body_size         # declared, while it is filled; -1: not known yet

@@ -258,7 +258,7 @@ cdef Object* _make(StoreData* store, const Parts* parts, uint64_t hash, Slice* t
     object.encoding = parts.encoding
     object.flags = parts.flags
     object.response_ms = parts.response_ms
-    object.response_s = parts.response_s
+    object.response_s = object.date_s = parts.response_s
     object.last_modified_s = parts.last_modified_s
     object.epoch = parts.epoch
     object.fresh = parts.fresh

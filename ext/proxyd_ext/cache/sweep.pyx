@@ -1,7 +1,7 @@
 # cython: cdivision=True
 """Sweeps over the store (see sweep.pxd)."""
 from libc.stdint cimport uint64_t
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memcpy
 from proxyd_ext.cache.key cimport key_write, url_read
 from proxyd_ext.cache.memory cimport KILL_PURGED, Zone, shard_kill, shard_tidy, store_bury, store_shard
 from proxyd_ext.cache.object cimport OBJECT_MARKER, OBJECT_SOFT, Base, Tag, TagLink, base_key
@@ -11,6 +11,7 @@ from proxyd_ext.core.hash cimport hash_bytes
 from proxyd_ext.core.lock cimport lock_give, lock_take
 from proxyd_ext.core.shim cimport fetch_add_int, fetch_or_int, load_acquire_ptr
 from proxyd_ext.core.slice cimport slice_of
+from proxyd_ext.http1.path cimport normalize_path
 
 cdef enum:
     BUCKETS_AT_ONCE = 512     # looked at between giving the lock and taking it again
@@ -183,31 +184,54 @@ cdef int64_t sweep_url(StoreData* store, const Url* url, bint soft, uint8_t* scr
 
 cdef int64_t sweep_reference(StoreData* store, const Url* url, Slice reference, uint8_t* scratch, size_t size) noexcept nogil:
     cdef Url named
-    cdef uint8_t* rest
-    if reference.size == 0 or reference.size > size // 4:
+    cdef Slice text
+    cdef uint8_t* rest = scratch
+    cdef size_t used
+    cdef int normal
+    if reference.size == 0 or reference.size + url.path.size + 16 > size // 8:
         return 0
-    rest = scratch + reference.size + 1
-    if reference.data[0] == c'/' and (reference.size == 1 or reference.data[1] != c'/'):
-        named = url[0]
-        _split(reference, &named)
-    elif not url_read(reference, &named, scratch) or not _same(named.scheme, url.scheme) or not _same(named.authority, url.authority):
+    text = _resolved(url, reference, scratch)
+    used = text.size
+    if not url_read(text, &named, scratch + used) or not _same(named.scheme, url.scheme) or not _same(named.authority, url.authority):
         return 0
-    return sweep_url(store, &named, False, rest, size - reference.size - 1)
+    used += text.size + 1
+    normal = normalize_path(named.path, scratch + used, size // 4)
+    if normal < 0:
+        return 0
+    named.path = slice_of(scratch + used, normal)
+    used += normal
+    return sweep_url(store, &named, False, rest + used, size - used)
 
 
-cdef void _split(Slice reference, Url* out) noexcept nogil:
+cdef void _append(uint8_t** at, Slice s) noexcept nogil:
+    memcpy(at[0], s.data, s.size)
+    at[0] += s.size
+
+
+cdef Slice _resolved(const Url* url, Slice reference, uint8_t* out) noexcept nogil:
+    """A reference as a whole URL (RFC 3986 §5.2); dot segments stay for whoever normalises the path."""
+    cdef uint8_t* at = out
     cdef size_t i
-    out.path = reference
-    out.query = slice_of(NULL, 0)
     for i in range(reference.size):
-        if reference.data[i] == c'#':
-            out.path.size = i
+        if reference.data[i] == c':':
+            return reference             # it has a scheme
+        if reference.data[i] == c'/' or reference.data[i] == c'?' or reference.data[i] == c'#':
             break
-    for i in range(out.path.size):
-        if reference.data[i] == c'?':
-            out.query = slice_of(reference.data + i + 1, out.path.size - i - 1)
-            out.path.size = i
-            break
+    _append(&at, url.scheme)
+    if reference.size > 1 and reference.data[0] == c'/' and reference.data[1] == c'/':
+        at[0] = c':'
+        at += 1
+    else:
+        _append(&at, slice_of(<const uint8_t*>b"://", 3))
+        _append(&at, url.authority)
+        if reference.data[0] != c'/':
+            i = url.path.size
+            if reference.data[0] != c'?':
+                while i > 0 and url.path.data[i - 1] != c'/':
+                    i -= 1
+            _append(&at, slice_of(url.path.data, i))
+    _append(&at, reference)
+    return slice_of(out, at - out)
 
 
 cdef inline bint _same(Slice a, Slice b) noexcept nogil:

@@ -589,6 +589,10 @@ cdef int _judge(CacheUse* use, const Head* head, Freshness* fresh) noexcept nogi
     cdef int reason
     freshness.negative_s = rules.negative_s if status_in(&rules.negative, head.status) else -1
     reason = judge_answer(&use.facts, head, &freshness, request_s, _now_s(context), fresh)
+    if rules.fresh.while_revalidate_s == 0:
+        fresh.stale_while_revalidate_s = 0       # `none`, whatever the answer says
+    if rules.fresh.if_error_s == 0:
+        fresh.stale_if_error_s = 0
     if reason == STORE_OK and head.has_content_length and head.content_length > _most(rules):
         reason = REASON_TOO_LARGE
     return reason
@@ -715,7 +719,10 @@ cdef void _describe(CacheUse* use, Object* object, const Head* head) noexcept no
         object.type_at = <uint16_t>(kind.data - lines.data)
         object.type_size = <uint16_t>kind.size
     if modified.size:
-        object.last_modified_s = parse_http_date(modified, _now_s(use.context))
+        object.last_modified_s = parse_http_date(modified, object.response_s)
+    object.date_s = parse_http_date(_stored_field(object, b"date", 4), object.response_s)
+    if object.date_s < 0:
+        object.date_s = object.response_s
 
 
 cdef void _stamp(CacheUse* use, Object* object, const Freshness* fresh, uint16_t status) noexcept nogil:
@@ -880,7 +887,7 @@ cdef bint _still_the_same(const Object* old, const Head* head, int64_t now_s) no
     cdef Validators stored
     stored.etag = _stored_etag(old)
     stored.last_modified_s = old.last_modified_s
-    stored.date_s = old.response_s
+    stored.date_s = old.date_s
     return freshens(&stored, head, now_s)
 
 

@@ -49,7 +49,7 @@ cdef void _validators(const Object* object, Validators* out) noexcept nogil:
     if object.etag_size:
         out.etag = slice_of(object_head(object).data + object.etag_at, object.etag_size)
     out.last_modified_s = object.last_modified_s
-    out.date_s = object.response_s
+    out.date_s = object.date_s
 
 
 cdef int _choose(Exchange* exchange, const Head* asked, int64_t size) noexcept nogil:
