@@ -47,6 +47,23 @@ _SEARCHES = (
     b"^/api/v[0-9]+/\n/api/v1/x", b"(a+)+$\naaaaaaaa!", b"(?i)abc|[^a-z]{2,3}$\nxABc", b"(?:a?){9}a{9}\naaaaaaaaa",
     b".*x.{40}y\nx", b"(^|/)\\.\n/.",
 )
+_CACHE_LINES = (
+    b"Cache-Control: max-age=60, s-maxage=\"5\", no-cache=\"a, b\", x=\"\\\"\", must-understand\r\nAge: 5, 6\r\n",
+    b"CDN-Cache-Control: max-age=60;a=1.5;b, no-store=?0, x=(1 \"a\";p tok), y=:aGk=:, z=@1, d=%\"f%c3%bc\"\r\n",
+    b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nExpires: Sunday, 06-Nov-94 08:50:37 GMT\r\nLast-Modified: Sun Nov  6 08:49:37 1993\r\n",
+    b"Vary: Accept-Encoding, x , Accept-Language\r\nAccept-Encoding: gzip;q=0.5, *;q=0, br\r\nX: 1 ,  \"a , b\"\r\nAccept-Language: DE\r\n",
+    b"ETag: W/\"a\"\r\nIf-None-Match: \"b\", W/\"a\"\r\nIf-Range: \"a\"\r\nConnection: x\r\nX: y\r\nContent-Encoding: gzip\r\n",
+)
+_CACHE_WORDS = (
+    "Cache-Control: ", "CDN-Cache-Control: ", "Pragma: no-cache", "Age: ", "Expires: ", "Date: ", "Last-Modified: ", "Vary: ", "ETag: ",
+    "Accept-Encoding", "Accept-Language", "If-None-Match: ", "If-Modified-Since: ", "If-Match: ", "If-Range: ", "Set-Cookie: a",
+    "Content-Encoding: ", "Connection: ", "max-age=", "s-maxage=", "no-store", "no-cache", "private", "public", "must-revalidate",
+    "must-understand", "stale-while-revalidate=", "stale-if-error=", "max-stale", "min-fresh=", "2147483648", ", ", "\r\n", ";q=0", "*",
+    "gzip", "br", "zstd", "W/", '"a"', "?1", "=(", " GMT", "Sun, 06 Nov 1994 08:49:37 GMT",
+)
+_DATES = (
+    b"Sun, 06 Nov 1994 08:49:37 GMT", b"Sunday, 06-Nov-94 08:49:37 GMT", b"Sun Nov  6 08:49:37 1994", b"Tue, 29 Feb 2000 23:59:60 GMT",
+)
 _CONFIG_WORDS = (
     "listen", "listeners", "bind", "to", "routes", "match", "upstreams", "servers", "balance", "health", "policies", "use", "admin", "log",
     "vars", "include", "runtime", "threads", "tests", "cache", "timeout", "retry", "respond", "redirect", "limits", "client_ip", "weight",
@@ -62,6 +79,11 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
     "path": _PATHS,
     "authority": (b"a", b"a.example.:8080", b"[::1]:443", b"192.0.2.1:1", b"[::ffff:192.0.2.1]", b"a:0", b"a:65536"),
     "regex": _SEARCHES,
+    "cache_control": _CACHE_LINES,
+    "vary": _CACHE_LINES,
+    "stored_lines": _CACHE_LINES,
+    "range": (b"\x40bytes=0-0,-1", b"\x00bytes=5-", b"\xffbytes=0-1 ,, 300-400,200-250", b"\x08bytes=18446744073709551615-"),
+    "http_date": tuple(b"\x65" + date for date in _DATES),
     "config": tuple(file.read_bytes() for file in sorted((ROOT / "config").rglob("*.yaml")) if file.stat().st_size < 8192),
 }
 WORDS: dict[str, tuple[str, ...]] = {
@@ -71,6 +93,11 @@ WORDS: dict[str, tuple[str, ...]] = {
     "path": ("/", "/.", "/..", "%2e", "%2E", "%2f", "%2F", "%25", "%00", "%7e", "//"),
     "authority": ("[", "]", ":", "::", "[::1]", ".", "65535", "0"),
     "regex": ("(?:", "(?i)", "(?i:", "[^", "a-z", "{2,3}", "{,4}", "{20}", "|", ")*", ")+?", "\\d", "\\W", "\\x41", "^", "$", "\n", "é"),
+    "cache_control": _CACHE_WORDS,
+    "vary": _CACHE_WORDS,
+    "stored_lines": _CACHE_WORDS,
+    "range": ("bytes=", "-", ",", "0-", "-1", "18446744073709551615", "18446744073709551616"),
+    "http_date": ("Sun", "Sunday", "Nov", "GMT", ", ", "-", ":", "94", "1994", "29", "Feb", "day"),
     "config": _CONFIG_WORDS,
 }
 

@@ -53,7 +53,8 @@ def test_s3_1_fields_that_connection_names_are_not_stored() -> None:
     "line",
     [
         "X-Test: a", "ETag: \"a\"", "Cache-Control: max-age=5", "Content-Type: text/plain", "Cache-Status: x; hit", "Proxy-Status: y",
-        "Empty: ", "Warning: 110 - x", "Expires: 0", "Set-Cookie: a=b", "WWW-Authenticate: Basic", "Proxy-Authentication-Infos: x", "X: caf\xe9",
+        "Empty: ", "Warning: 110 - x", "Expires: 0", "Set-Cookie: a=b", "WWW-Authenticate: Basic",
+        "Proxy-Authentication-Infos: x", "X: caf\xe9",
     ],
 )
 def test_what_is_stored_as_it_came(line: str) -> None:
