@@ -127,6 +127,8 @@ def parse_request(payload: bytes) -> tuple[Purge, ...]:
     `Surrogate-Key` (blanks between tags) or `Cache-Tag` (commas) name tags, and then the URL counts for nothing; a path that ends in `*` is
     a prefix; `Soft-Purge: 1` is soft.
     """
+    if payload.startswith(b"DELETE\n"):   # of a value of the cache for applications: aside:KEY
+        return (Purge("url", payload[7:].decode("utf-8", "replace")),)
     lines = payload.decode("utf-8", "replace").split("\n")
     if len(lines) < 2 or not lines[1]:
         raise ValueError("the request has no URL")

@@ -419,7 +419,8 @@ cdef class Cache:
     def purge(self, str kind, str text="", *, bint soft=False) -> int:
         """Take out, or (soft) make stale, all that is meant; how many objects. No engine gives them to anybody when this returns.
 
-        url, prefix: scheme://host[:port]/path…, a prefix also without the scheme; host: host[:port]; tag: one of an answer's tags; all.
+        url, prefix: scheme://host[:port]/path…, a prefix also without the scheme; host: host[:port];
+        url aside:KEY: a value of the cache for applications; tag: one of an answer's tags; all.
         """
         cdef bytes data = text.encode()
         cdef uint8_t[KEY_MAX + 1] scratch
@@ -429,7 +430,13 @@ cdef class Cache:
         cdef Url url
         cdef int64_t count
         cdef int code, number
-        if kind == "url":
+        if kind == "url" and data.startswith(b"aside:"):
+            data = _ASIDE + data[6:]
+            what = _view(data)
+            number = 0
+            with nogil:
+                count = sweep_key(self.data, what)
+        elif kind == "url":
             url = self._url(data, scratch, path)
             number = 0
             with nogil:
@@ -576,6 +583,7 @@ cdef class Cache:
         cdef Slice[TAGS_MAX] views
         cdef bytes text = _ASIDE + key.encode()
         cdef bytes head = b"Content-Type: application/octet-stream\r\n"
+        cdef bytes url
         cdef Clock now = _now()
         cdef int i, count
         cdef bint stored
@@ -594,7 +602,8 @@ cdef class Cache:
             views[i] = _view(words[i])
         memset(&parts, 0, sizeof(parts))
         parts.key, parts.head, parts.body = _view(text), _view(head), _view(value)
-        parts.url = slice_of(parts.key.data + len(_ASIDE), parts.key.size - len(_ASIDE))
+        url = b"aside:" + text[len(_ASIDE):]
+        parts.url = _view(url)
         parts.status = 200
         parts.response_ms, parts.response_s, parts.last_modified_s = now.now_ms, now.wall_us // 1000000, -1
         parts.epoch = purge_count(self.data.purges)

@@ -67,3 +67,7 @@ cdef bint cached_as_get(const Exchange* exchange) noexcept nogil
 cdef void cached_unfilled(Exchange* exchange) noexcept nogil
 # What the request says of these fields, into Context.variant; its size, or -1.
 cdef int cached_variant_text(Exchange* exchange, Slice names) noexcept nogil
+# A use for an exchange of a route with a cache; NULL: no memory.
+cdef CacheUse* cached_use(Exchange* exchange) noexcept nogil
+# The tags that a head names, each once: at most TAGS_MAX; -1: more.
+cdef int cached_tags(const CacheUse* use, const Head* head, Slice* out) noexcept nogil

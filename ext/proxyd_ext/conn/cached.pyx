@@ -5,11 +5,11 @@ from libc.string cimport memchr, memcmp, memcpy, memset, strlen
 from proxyd_ext.cache.alarm cimport alarm_heard, alarm_is_promised
 from proxyd_ext.cache.chain cimport chain_finish, chain_hold, chain_leave, chain_new
 from proxyd_ext.cache.conditional cimport Validators, freshens
-from proxyd_ext.cache.control cimport CC_NO_CACHE, CC_NO_STORE, CC_ONLY_IF_CACHED, CacheControl, control_none, parse_request_directives
+from proxyd_ext.cache.control cimport CC_NO_CACHE, CC_NO_STORE, CC_ONLY_IF_CACHED, control_none, parse_request_directives
 from proxyd_ext.cache.dates cimport parse_http_date
 from proxyd_ext.cache.freshness cimport (
     Freshness, FreshnessRules, SERVE_FRESH, SERVE_NOT, SERVE_STALE, SERVE_STALE_REVALIDATE, STORE_AUTHORIZATION, STORE_METHOD,
-    STORE_NO_STORE_REQUEST, STORE_OK, STORE_PARTIAL, judge_answer, may_serve,
+    STORE_NO_STORE_REQUEST, STORE_OK, STORE_PARTIAL, judge_answer, may_serve, read_facts,
 )
 from proxyd_ext.cache.key cimport Url, authority_write, key_write, url_read, url_write
 from proxyd_ext.cache.memory cimport (
@@ -41,7 +41,7 @@ from proxyd_ext.core.slice cimport slice_empty, slice_of
 from proxyd_ext.core.timer cimport TIMER_OFF_MS
 from proxyd_ext.http1.fields cimport field_from_last
 from proxyd_ext.http1.head cimport (
-    BODY_LENGTH, BODY_NONE, FIELD_ACCEPT_ENCODING, FIELD_AUTHORIZATION, FIELD_CONTENT_LOCATION, FIELD_ETAG, FIELD_CONTENT_TYPE,
+    BODY_LENGTH, BODY_NONE, FIELD_ACCEPT_ENCODING, FIELD_CACHE_CONTROL, FIELD_PRAGMA, FIELD_CONTENT_LOCATION, FIELD_ETAG, FIELD_CONTENT_TYPE,
     FIELD_IF_MATCH, FIELD_IF_MODIFIED_SINCE, FIELD_IF_NONE_MATCH, FIELD_IF_RANGE, FIELD_IF_UNMODIFIED_SINCE, FIELD_LAST_MODIFIED,
     FIELD_LOCATION, FIELD_RANGE, FIELD_SET_COOKIE, HEAD_EXPECT_CONTINUE, HeadLimits, MAX_FIELDS, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS,
     METHOD_TRACE, head_field, parse_request_head,
@@ -66,7 +66,7 @@ _own_limits.field_count = MAX_FIELDS
 
 # ---- a use ----
 
-cdef CacheUse* _new_use(Exchange* exchange) noexcept nogil:
+cdef CacheUse* cached_use(Exchange* exchange) noexcept nogil:
     cdef Context* context = exchange.context
     cdef CacheUse* use = <CacheUse*>slab_new(&context.uses)
     if use == NULL:
@@ -213,7 +213,7 @@ cdef int cached_lookup(Exchange* exchange, Head* head, uint32_t size) noexcept n
     cdef Url url
     cdef int key_size
     if not _is_safe(head.method):
-        use = _new_use(exchange)
+        use = cached_use(exchange)
         if use != NULL:
             _keep_authority(exchange, head, use)
             use.state = USE_UNSAFE
@@ -225,12 +225,10 @@ cdef int cached_lookup(Exchange* exchange, Head* head, uint32_t size) noexcept n
     if (head.body != BODY_NONE or head.flags & HEAD_EXPECT_CONTINUE or head.first[FIELD_IF_MATCH] or head.first[FIELD_IF_UNMODIFIED_SINCE]
             or exchange.flags & EX_UPGRADE or _bypasses(exchange, rules, head)):
         return LOOKUP_PASS
-    use = _new_use(exchange)
+    use = cached_use(exchange)
     if use == NULL:
         return LOOKUP_PASS
-    use.facts.method = METHOD_GET
-    use.facts.authorization = head.first[FIELD_AUTHORIZATION] != 0
-    if rules.client_directives:
+    if rules.client_directives and (head.first[FIELD_CACHE_CONTROL] or head.first[FIELD_PRAGMA]):
         parse_request_directives(head, &use.facts.control)
         if use.facts.control.flags & CC_NO_STORE:
             return LOOKUP_PASS
@@ -241,6 +239,13 @@ cdef int cached_lookup(Exchange* exchange, Head* head, uint32_t size) noexcept n
         return LOOKUP_PASS
     _order_forms(rules, head, use.order)
     return _look(use, hash_bytes(context.key, key_size), key_size, head, size)
+
+
+cdef void _read_facts(CacheUse* use, const Head* head) noexcept nogil:
+    read_facts(head, use.rules.client_directives, &use.facts)
+    use.facts.method = METHOD_GET            # a HEAD is asked as one
+    if use.rules.encodings[0] != FORM_NONE:
+        use.facts.encodings = -1             # Accept-Encoding is not passed on
 
 
 cdef int _look(CacheUse* use, uint64_t hash, uint32_t key_size, Head* head, uint32_t size) noexcept nogil:
@@ -265,6 +270,7 @@ cdef int _look(CacheUse* use, uint64_t hash, uint32_t key_size, Head* head, uint
     verdict = _weigh(use, object)
     if verdict == LOOKUP_SERVE or verdict == LOOKUP_BEHIND or verdict == LOOKUP_ONLY:
         return verdict
+    _read_facts(use, head)
     # The head is needed later, when an answer says by which of its fields it varies.
     use.asked = _keep(exchange, slice_of(head.base, size))
     return _fetch(use, verdict)
@@ -446,12 +452,12 @@ cdef Slice _stored_field(const Object* object, const char* name, size_t size) no
 
 cdef bint cached_behind(Exchange* asker, Exchange* behind, Head* head, uint32_t size) noexcept nogil:
     cdef CacheUse* use = asker.cached
-    cdef CacheUse* fresh = _new_use(behind)
+    cdef CacheUse* fresh = cached_use(behind)
     cdef StoreData* store = use.rules.store
     if fresh == NULL:
         return False
-    fresh.facts.method = METHOD_GET
-    fresh.facts.authorization = use.facts.authorization
+    _read_facts(fresh, head)
+    fresh.facts.control = control_none()
     fresh.order[0] = FORM_NONE
     fresh.variant = use.variant
     # The base of an object that was found is not pinned: find it by the object.
@@ -645,14 +651,14 @@ cdef Slice _url_text(CacheUse* use) noexcept nogil:
     return slice_of(use.context.key, size if size > 0 else 0)
 
 
-cdef int _tags(const CompiledCache* rules, const Head* head, Slice* out) noexcept nogil:
+cdef int cached_tags(const CacheUse* use, const Head* head, Slice* out) noexcept nogil:
     """The words of the fields that carry tags; at most TAGS_MAX."""
     cdef Slice value
     cdef int f, n, count = 0
     cdef size_t i, start
-    for f in range(rules.tag_count):
+    for f in range(use.rules.tag_count):
         n = 0
-        value = field_from_last(head, rules.tags[f], n)
+        value = field_from_last(head, use.rules.tags[f], n)
         while value.data != NULL:
             i = 0
             while i < value.size:
@@ -668,7 +674,7 @@ cdef int _tags(const CompiledCache* rules, const Head* head, Slice* out) noexcep
                         out[count] = slice_of(value.data + start, i - start)
                         count += 1
             n += 1
-            value = field_from_last(head, rules.tags[f], n)
+            value = field_from_last(head, use.rules.tags[f], n)
     return count
 
 
@@ -755,7 +761,7 @@ cdef int _store(CacheUse* use, Head* head, uint32_t size, const Freshness* fresh
     if head.body == BODY_LENGTH:
         body = head.content_length
     whole = head.body == BODY_NONE or head.body == BODY_LENGTH and body <= here
-    tag_count = _tags(use.rules, head, tags)
+    tag_count = cached_tags(use, head, tags)
     lines = storable_lines(head, _now_s(use.context), use.rules.fresh.strip_set_cookie, use.context.lines, LINES_ROOM)
     if lines < 0 or tag_count < 0:
         reason[0] = REASON_NO_ROOM

@@ -3,7 +3,7 @@
 The functions are its steps, called when something happened (conn/dispatch); each leaves the exchange waiting for the next thing, or ended.
 """
 from libc.stdint cimport int64_t, uint16_t, uint64_t
-from proxyd_ext.conn.model cimport CacheUse, ClientConn, EX_REQUEST_DONE, Exchange, ORIGIN_CONNECTING
+from proxyd_ext.conn.model cimport USE_TAKE, CacheUse, ClientConn, EX_REQUEST_DONE, Exchange, ORIGIN_CONNECTING
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.io.stream cimport stream_unsent
 from proxyd_ext.snapshot.compile cimport CompiledListener
@@ -49,7 +49,11 @@ cdef void exchange_end_tunnel(Exchange* exchange) noexcept nogil
 
 # Whether body bytes of the client can be passed on now.
 cdef inline bint exchange_takes_body(const Exchange* exchange) noexcept nogil:
-    return exchange.origin != NULL and exchange.origin.state != ORIGIN_CONNECTING and not exchange.flags & EX_REQUEST_DONE
+    if exchange.flags & EX_REQUEST_DONE:
+        return False
+    if exchange.origin != NULL:
+        return exchange.origin.state != ORIGIN_CONNECTING
+    return exchange.cached != NULL and exchange.cached.state == USE_TAKE
 
 
 # Grows with every byte that moved between the origin and us.

@@ -26,6 +26,7 @@ from proxyd_ext.conn.attempt cimport (
     attempt_refuse_budget, attempt_repeatable, attempt_retry_after_ms, attempt_take_budget,
 )
 from proxyd_ext.cache.alarm cimport alarm_heard, alarm_ring_self
+from proxyd_ext.conn.aside cimport ASIDE_DELETE, ASIDE_SERVE, ASIDE_TAKE, ASIDE_TIER, aside_begin, aside_take
 from proxyd_ext.conn.cached cimport (
     CACHED_LINES, LOOKUP_BEHIND, LOOKUP_ONLY, LOOKUP_PASS, LOOKUP_SERVE, LOOKUP_TIER, LOOKUP_WAIT, STORE_FILL, STORE_RELAY, cached_again,
     cached_alone, cached_answer, cached_as_get, cached_asked, cached_behind, cached_edit, cached_end, cached_failed, cached_heard,
@@ -36,16 +37,16 @@ from proxyd_ext.conn.deliver cimport (
     DELIVER_BLOCKED, DELIVER_DONE, DELIVER_FAILED, DELIVER_LATER, deliver_begin, deliver_more,
 )
 from proxyd_ext.conn.fill cimport fill_begin
-from proxyd_ext.conn.wait cimport consult_ask, lookup_ask, wait_again, wait_end, wait_for_room, wait_served
+from proxyd_ext.conn.wait cimport consult_ask, consult_ask_about, lookup_ask, wait_again, wait_end, wait_for_room, wait_served
 from proxyd_ext.conn.key cimport real_client, trusted_peer
 from proxyd_ext.conn.mirror cimport mirror_take
 from proxyd_ext.conn.guard cimport drop_disguised, max_forwards_used_up
 from proxyd_ext.conn.model cimport (
     CLIENT_BUSY, CLIENT_HEAD, CLIENT_IDLE, CLIENT_TUNNEL, CacheUse, ClientConn, Context, EX_BEHIND, EX_CLIENT_CLOSE, EX_FAILED_OVER, EX_FRESH, EX_HEDGE,
     EX_IDEMPOTENT, EX_IN_FLIGHT, EX_LAST_REQUEST, EX_OF_TRY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_OWN_ANSWER, EX_PROBE, EX_QUIET,
-    EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN, EX_REUSED, EX_SET_PIN, EX_STICKY_KEY, EX_TRUSTED, EX_UPGRADE, Exchange,
+    EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN, EX_REUSED, EX_SET_PIN, EX_STICKY_KEY, EX_TRUSTED, EX_UPGRADE, Exchange, LINES_ROOM,
     ORIGIN_BODY, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PATH_SCRATCH, PAUSE_BACKOFF, PAUSE_BUDGET, PAUSE_FETCH,
-    PAUSE_HEDGE, PAUSE_NONE, PAUSE_QUEUE, PAUSE_TIER, Try, USE_SERVE,
+    PAUSE_HEDGE, PAUSE_NONE, PAUSE_QUEUE, PAUSE_TIER, Try, USE_SERVE, USE_TAKE,
     context_timers_needed,
 )
 from proxyd_ext.conn.page cimport page_find
@@ -58,11 +59,12 @@ from proxyd_ext.conn.origin cimport origin_close, origin_connect, origin_park, o
 from proxyd_ext.conn.record cimport record_exchange, record_failure, record_try
 from proxyd_ext.conn.relay cimport RELAY_BLOCKED, RELAY_DONE, RELAY_MORE, RELAY_SPLICED, finish_until_close, relay_request, relay_response
 from proxyd_ext.conn.tunnel cimport tunnel_from_client, tunnel_from_origin
+from proxyd_ext.core.address cimport network_contains
 from proxyd_ext.core.buffer cimport buffer_class, buffer_free, buffer_new
 from proxyd_ext.core.fault cimport (
     FAULT_BODY_TOO_LARGE, FAULT_CIRCUIT_OPEN, FAULT_CLIENT_CLOSED, FAULT_CONSULT_FULL, FAULT_FD_EXHAUSTED,
     FAULT_HEAD_REWRITE_TOO_LARGE, FAULT_HOST_INVALID,
-    FAULT_LOOP, FAULT_MEMORY, FAULT_METHOD_REFUSED, FAULT_NONE, FAULT_NOT_CACHED, FAULT_NO_ROUTE, FAULT_NO_SERVER, FAULT_PATH_INVALID, FAULT_QUEUE_FULL,
+    FAULT_LOOP, FAULT_MEMORY, FAULT_METHOD_REFUSED, FAULT_NONE, FAULT_NOT_CACHED, FAULT_NOT_STORED, FAULT_NO_ROUTE, FAULT_NO_SERVER, FAULT_PATH_INVALID, FAULT_QUEUE_FULL,
     FAULT_QUEUE_TIMEOUT, FAULT_RETRY_IF_REUSED, FAULT_SOURCE_CLIENT, FAULT_SOURCE_UPSTREAM, FAULT_TOTAL_TIMEOUT, FAULT_UPGRADE_UNEXPECTED,
     FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT, FAULT_UPSTREAM_HEAD_TOO_LARGE, FAULT_UPSTREAM_TRUNCATED,
     FAULT_URI_TOO_LONG, FAULT_WHEN_CONNECT, FAULT_WHEN_RESET, FaultInfo, fault_info,
@@ -78,7 +80,7 @@ from proxyd_ext.http1.chunk cimport chunk_start
 from proxyd_ext.http1.fields cimport field_from_last
 from proxyd_ext.http1.head cimport (
     BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, FIELD_ACCEPT, FIELD_DATE, FIELD_REFERER, FIELD_TRACEPARENT, FIELD_USER_AGENT,
-    FIELD_VIA, FIELD_X_REQUEST_ID, HEAD_KEEP_ALIVE, HEAD_UPGRADE_WEBSOCKET, Head, HeadLimits, METHOD_CONNECT, METHOD_DELETE, METHOD_GET,
+    FIELD_VIA, FIELD_X_REQUEST_ID, Field, HEAD_EXPECT_CONTINUE, HEAD_KEEP_ALIVE, HEAD_UPGRADE_WEBSOCKET, Head, HeadLimits, METHOD_CONNECT, METHOD_DELETE, METHOD_GET,
     METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_PUT, METHOD_TRACE, TARGET_ASTERISK, head_field, parse_request_head,
     parse_response_head, split_host,
 )
@@ -86,12 +88,12 @@ from proxyd_ext.http1.path cimport normalize_path, path_is_normal
 from proxyd_ext.http1.rewrite cimport RequestEdits, ResponseEdits, write_request_head, write_response_head
 from proxyd_ext.http1.template cimport TemplateValues, rewrite_path
 from proxyd_ext.io.poller cimport STREAM_BROKEN, STREAM_ENDED, STREAM_ENDING, STREAM_ERRORED, STREAM_SENT
-from proxyd_ext.io.stream cimport stream_commit, stream_consume, stream_pause, stream_resume, stream_room, stream_send_stable, stream_unsent
+from proxyd_ext.io.stream cimport stream_commit, stream_consume, stream_pause, stream_resume, stream_room, stream_send, stream_send_stable, stream_unsent
 from proxyd_ext.log.record cimport CACHE_NONE, T_NONE
 from proxyd_ext.route.condition cimport RouteInput
 from proxyd_ext.route.table cimport route_match
 from proxyd_ext.snapshot.compile cimport (
-    ACTION_CONSULT, ACTION_PROXY, ACTION_REDIRECT, ACTION_RESPOND, CompiledListener, CompiledPage, CompiledRoute, HEDGE_NEVER,
+    ACTION_ASIDE, ACTION_CONSULT, CONSULT_PURGE, ACTION_PROXY, ACTION_REDIRECT, ACTION_RESPOND, CompiledListener, CompiledPage, CompiledRoute, HEDGE_NEVER,
     HEDGE_PERCENTILE, SPLIT_NONE, STICKY_NONE, SnapshotData,
 )
 
@@ -104,6 +106,7 @@ cdef enum:
     INTERIMS_MAX = 32             # 1xx answers to one request
     BUDGET_WAIT_MS = 1000         # how long a retry waits for a place in the budget at most
     BUDGET_LOOK_MS = 4            # and how long between two looks
+    PURGE_MS = 30000              # for the control plane to purge, with the nodes that share the cache
     BEHIND_MS = 60000             # for a fetch that nobody waits for, on routes without a total timeout
     WORKING_LOOKS = 64            # servers among which one that works is looked for
 
@@ -359,6 +362,9 @@ cdef void _route(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
     if listener.trust_count and trusted_peer(listener, &exchange.client.address):
         exchange.flags |= EX_TRUSTED
         exchange.client_ip = real_client(listener, head, &exchange.client_address, exchange.client_ip)
+    if (fault == FAULT_NONE and head.method == METHOD_OTHER and exchange.snapshot.purge_allow_count and _may_purge(exchange, head)):
+        _purge(exchange, head, size)
+        return
     if fault == FAULT_NONE:
         asked.head = head
         asked.host = host
@@ -395,11 +401,118 @@ cdef void _route(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
         _enter(exchange, PHASE_DELIVER)
         exchange_end(exchange)
         return
+    if exchange.route.action == ACTION_ASIDE:
+        _enter(exchange, PHASE_CACHE_LOOKUP)
+        _aside(exchange, head, size)
+        return
     if exchange.route.action != ACTION_PROXY:
         stream_consume(&exchange.client.stream, size)
         _own_answer(exchange)
         return
     _prepare(exchange, head, size)
+
+
+cdef bint _may_purge(const Exchange* exchange, const Head* head) noexcept nogil:
+    cdef int i
+    if head.method_text.size != 5 or memcmp(head.method_text.data, b"PURGE", 5) != 0:
+        return False
+    for i in range(exchange.snapshot.purge_allow_count):
+        if network_contains(&exchange.snapshot.purge_allow[i], &exchange.client_address):
+            return True
+    return False
+
+
+cdef void _purge(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
+    """PURGE from whom it is allowed: the control plane carries it out, here and on the nodes that share the cache, and answers."""
+    cdef Context* context = exchange.context
+    cdef uint8_t* out = context.lines
+    cdef uint8_t* end = out + LINES_ROOM
+    cdef int fault = _keep_request(exchange, head, size)
+    cdef int i
+    cdef const Field* field
+    if fault == FAULT_NONE and exchange.path.size + exchange.query.size + head.host.size + 64 > LINES_ROOM // 2:
+        fault = FAULT_URI_TOO_LONG
+    if fault == FAULT_NONE:
+        out += _copy(out, slice_of(<const uint8_t*>b"PURGE\n", 6))
+        out += _copy(out, exchange.listener.scheme)
+        out += _copy(out, slice_of(<const uint8_t*>b"://", 3))
+        out += _copy(out, head.host)
+        out += _copy(out, exchange.path)
+        if exchange.query.data != NULL:
+            out += _copy(out, slice_of(<const uint8_t*>b"?", 1))
+            out += _copy(out, exchange.query)
+        for i in range(head.field_count):
+            field = &head.fields[i]
+            if field.name_size + field.value_size + 3 > <size_t>(end - out):
+                fault = FAULT_HEAD_REWRITE_TOO_LARGE       # a tag that is left out would be one that stays
+                break
+            out += _copy(out, slice_of(<const uint8_t*>b"\n", 1))
+            out += _copy(out, slice_of(head.base + field.name, field.name_size))
+            out += _copy(out, slice_of(<const uint8_t*>b":", 1))
+            out += _copy(out, slice_of(head.base + field.value, field.value_size))
+    stream_consume(&exchange.client.stream, size)
+    _enter(exchange, PHASE_FILTER_REQUEST)
+    if fault == FAULT_NONE:
+        _ask_to_purge(exchange, slice_of(context.lines, out - context.lines))
+    else:
+        exchange_refuse(exchange, fault)
+
+
+cdef inline size_t _copy(uint8_t* out, Slice s) noexcept nogil:
+    if s.size:
+        memcpy(out, s.data, s.size)
+    return s.size
+
+
+cdef void _ask_to_purge(Exchange* exchange, Slice text) noexcept nogil:
+    if consult_ask_about(exchange, CONSULT_PURGE, text, False, slice_empty()):
+        timer_after(&exchange.context.timers, &exchange.total, exchange.context.clock.now_ms, PURGE_MS)
+    else:
+        exchange_refuse(exchange, FAULT_CONSULT_FULL)
+
+
+# ---- the cache for applications ----
+
+cdef void _aside(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
+    cdef int fault = FAULT_NONE
+    cdef uint32_t told
+    cdef int what = aside_begin(exchange, head, &fault, &told)
+    cdef bint waits = what == ASIDE_TAKE and head.flags & HEAD_EXPECT_CONTINUE
+    if what == ASIDE_SERVE:
+        _serve_stored(exchange, head, slice_empty(), size)
+        return
+    stream_consume(&exchange.client.stream, size)
+    if what == ASIDE_DELETE:
+        _ask_to_purge(exchange, slice_of(exchange.context.lines, told))
+    elif what == ASIDE_TIER and lookup_ask(exchange):
+        exchange.pausing = PAUSE_TIER
+        timer_after(&exchange.context.timers, &exchange.pause, exchange.context.clock.now_ms, exchange.route.cache.share_ms)
+    elif what != ASIDE_TAKE:
+        exchange_refuse(exchange, fault)
+    else:
+        if waits:
+            stream_send(&exchange.client.stream, <const uint8_t*>b"HTTP/1.1 100 Continue\r\n\r\n", 25)
+        exchange.body_ms = exchange.context.clock.now_ms
+        _watch_body(exchange)
+        stream_resume(&exchange.client.stream)
+        _take_value(exchange)
+
+
+cdef void _take_value(Exchange* exchange) noexcept nogil:
+    """More of a value that is put has come."""
+    cdef int fault
+    if not aside_take(exchange, &fault):
+        if exchange.client.ended:
+            exchange_abandon(exchange, FAULT_CLIENT_CLOSED, True)
+        return
+    timer_off(&exchange.client.timer)
+    if fault != FAULT_NONE:
+        exchange_refuse(exchange, fault)
+        return
+    _before_own_answer(exchange)
+    answer_with(exchange, 204, slice_empty(), slice_empty())
+    _enter(exchange, PHASE_DELIVER)
+    exchange_end(exchange)
 
 
 cdef bint _is_loop(Context* context, const Head* head) noexcept nogil:
@@ -668,6 +781,8 @@ cdef void exchange_tier_answered(Exchange* exchange) noexcept nogil:
     lookup = cached_again(exchange)
     if lookup == LOOKUP_SERVE:
         _serve_asked(exchange)
+    elif exchange.route.action == ACTION_ASIDE:
+        exchange_refuse(exchange, FAULT_NOT_STORED)
     else:
         _pick(exchange, FAULT_NO_SERVER)
 
@@ -948,6 +1063,9 @@ cdef void exchange_move_request(Exchange* exchange) noexcept nogil:
     """More of the request's body has come, or there is room for it."""
     cdef int result
     if exchange.splice.active:
+        return
+    if exchange.cached != NULL and exchange.cached.state == USE_TAKE:
+        _take_value(exchange)
         return
     result = relay_request(exchange)
     if result == RELAY_DONE:

@@ -87,6 +87,7 @@ cdef enum:
     USE_WAIT = 3              # waits for the fetch of another
     USE_TIER = 4              # waits for the second tier, as a leader
     USE_SERVE = 5             # is answered by `object`
+    USE_TAKE = 7              # its body is the value that is put into `object`
     USE_UNSAFE = 6            # a method that makes what is stored invalid, if it succeeds
 
 

@@ -62,7 +62,10 @@ cdef enum:
     FAULT_UPGRADE_UNEXPECTED = 64        # 502: 101 that nobody asked for
     FAULT_UPSTREAM_TRY_TIMEOUT = 65      # 504: timeout.per_try
     FAULT_NOT_CACHED = 66                # 504: only-if-cached, and it is not (RFC 9111 §5.2.1.7)
-    FAULT_COUNT = 67
+    FAULT_NOT_STORED = 67                # 404: no such key in the cache for applications
+    FAULT_LENGTH_REQUIRED = 68           # 411: a value is put with a Content-Length
+    FAULT_NO_ROOM = 69                   # 507: the cache has no memory for the value
+    FAULT_COUNT = 70
 
     FAULT_SOURCE_CLIENT = 0
     FAULT_SOURCE_SELF = 1
