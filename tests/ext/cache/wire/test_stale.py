@@ -39,6 +39,7 @@ IF_ERROR = {
     "configured: nobody there": down(MINUTE, 600, True, if_error_s=600),
     "configured: 503": busy(MINUTE, 600, True, if_error_s=600),
     "configured: not behind its time": busy(MINUTE, 661, False, if_error_s=600),
+    "configured: none, whatever the answer says": busy(SIE, 61, False, if_error_s=0),
     "fresh is fresh": down(MINUTE, 59, True),
 }
 
@@ -65,6 +66,7 @@ WHILE = {
     "5861 3 nobody there behind it": Row(Answer(SWR), Ask(1), Ask(1, after=61, down=True), Ask(1)),
     "configured": Row(Answer(MINUTE), Ask(1), Ask(1, after=600, asked=2), Ask(2), while_revalidate_s=600),
     "configured, for answers that do not say": Row(Answer(SWR), Ask(1), Ask(2, after=121), while_revalidate_s=600),
+    "configured: none, whatever the answer says": Row(Answer(SWR), Ask(1), Ask(2, after=61), while_revalidate_s=0),
     "the request's own condition is answered from what is stale": Row(
         Answer(SWR, 'ETag: "a"'), Ask(1), Ask(status=304, text=b"", after=61, fields=['If-None-Match: "a"'], asked=2)
     ),
