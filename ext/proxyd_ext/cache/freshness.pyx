@@ -19,7 +19,7 @@ from proxyd_ext.cache.probe cimport OwnHead, own_head
 from proxyd_ext.cache.vary cimport VARY_NAMES_BYTES, accepted_encodings, content_encoding, names_have, vary_names
 from proxyd_ext.core.slice cimport slice_of
 from proxyd_ext.http1.head cimport (
-    FIELD_AUTHORIZATION, FIELD_CACHE_CONTROL, FIELD_CDN_CACHE_CONTROL, FIELD_CONTENT_RANGE, FIELD_DATE, FIELD_ETAG, FIELD_EXPIRES,
+    FIELD_AUTHORIZATION, FIELD_CACHE_CONTROL, FIELD_CDN_CACHE_CONTROL, FIELD_DATE, FIELD_ETAG, FIELD_EXPIRES,
     FIELD_LAST_MODIFIED, FIELD_SET_COOKIE, METHOD_GET, head_field,
 )
 
@@ -64,7 +64,7 @@ cdef int _refusal(const RequestFacts* request, const Head* answer, const Freshne
         return STORE_METHOD
     if answer.status < 200 or answer.status == 304 or answer.status > 599:
         return STORE_STATUS
-    if answer.status == 206 or answer.status == 416 or answer.first[FIELD_CONTENT_RANGE]:
+    if answer.status == 206 or answer.status == 416:         # elsewhere Content-Range means nothing (RFC 9110 §14.4)
         return STORE_PARTIAL
     if flags & CC_MUST_UNDERSTAND:          # §5.2.2.3: who understands the status ignores no-store
         if not _is_understood(answer.status):

@@ -100,8 +100,9 @@ cdef void store_resolve(StoreData* store, Fetch* fetch, int outcome, Object* obj
 cdef void store_hand_over(StoreData* store, Fetch* fetch) noexcept nogil     # the leader goes without an outcome: one who waits leads
 cdef void store_quit(StoreData* store, Base* base, FetchWaiter* waiter) noexcept nogil      # wait no more; what was given meanwhile is given back
 
-# Hang in an object (see object_new) as the answer of its base and variant; it keeps the caller's pin beside the base's.  `names`: canonical Vary names of the
-# answer, of which its variant was made together with those of `known`.  STORED: it stands.  RETRY: the base's names have changed: make the variant anew.  PURGED: not stored.
+# Hang in an object (see object_new) as the answer of its base and variant; it keeps the caller's pin beside the base's.  `names`: by what
+# the answers of the base vary from now on (canonical); `known`: what they varied by when the caller looked (store_vary), and the variant
+# was made.  INSERT_RETRY: that has changed: make the variant anew.  INSERT_PURGED: not stored.  `most`: variants of one key.
 cdef int store_insert(StoreData* store, Base* base, Object* object, Slice known, Slice names, int most) noexcept nogil
 # A compressed form beside its source, which must still stand.
 cdef bint store_insert_beside(StoreData* store, Object* source, Object* object) noexcept nogil

@@ -706,23 +706,23 @@ cdef int vary_union(Slice a, Slice b, uint8_t* out, size_t cap) noexcept nogil:
     return <int>at
 
 
-cdef bint _set_vary(StoreData* store, Base* base, Slice known, Slice names) noexcept nogil:
-    """The names of the base become those it has and those of the answer. False: no memory for them. The lock is held."""
-    cdef uint8_t[VARY_MAX] both
-    cdef uint8_t* copy
-    cdef int size = vary_union(known, names, both, VARY_MAX)
-    if size < 0:
-        return False
-    if <uint32_t>size == base.vary_size:
-        return True           # a union of the same size is the same
-    copy = <uint8_t*>arena_new(store.arena, size, ARENA_FIXED)
-    if copy == NULL:
-        return False
-    memcpy(copy, both, size)
+cdef bint _set_vary(StoreData* store, Shard* shard, Base* base, Slice names, Object** dead) noexcept nogil:
+    """What its answers vary by from now on. Those that were stored under other names would not be found any more: they go. False: no memory
+    for the names. The lock is held."""
+    cdef uint8_t* copy = NULL
+    if names.size == base.vary_size and (names.size == 0 or memcmp(names.data, base.vary, names.size) == 0):
+        return True
+    if names.size:
+        copy = <uint8_t*>arena_new(store.arena, <uint32_t>names.size, ARENA_FIXED)
+        if copy == NULL:
+            return False
+        memcpy(copy, names.data, names.size)
     if base.vary != NULL:
         arena_free(store.arena, base.vary, base.vary_size)
     base.vary = copy
-    base.vary_size = size
+    base.vary_size = <uint32_t>names.size
+    while base.objects != NULL:
+        shard_kill(store, shard, base.objects, KILL_REPLACED, dead)
     return True
 
 
@@ -770,13 +770,15 @@ cdef int store_insert(StoreData* store, Base* base, Object* object, Slice known,
         result = INSERT_RETRY
     elif purged_since(store.purges, object.epoch, base_key(base), object):
         result = INSERT_PURGED
-    elif names.size and not _set_vary(store, base, known, names):
-        result = INSERT_NO_ROOM
     else:
         base.pins += 1        # it must not go with the last of what is replaced
+        if not _set_vary(store, shard, base, names, &dead):
+            result = INSERT_NO_ROOM
+    if result == INSERT_STORED:
         _make_way(store, shard, base, object, most, &dead)
         _hang_in(shard, base, object)
         _link_tags(store, shard, object)
+    if result == INSERT_STORED or result == INSERT_NO_ROOM:
         base.pins -= 1
     lock_give(&shard.lock)
     store_bury(store, dead)

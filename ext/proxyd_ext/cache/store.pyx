@@ -3,7 +3,7 @@ import struct
 import zlib
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 from proxyd_ext.cache.arena cimport ARENA_FIXED, arena_held, arena_slot, arena_used
 from proxyd_ext.cache.chain cimport chain_extend, chain_finish, chain_join, chain_leave, chain_new, chain_read, chain_ready, chain_room, chain_wrote
 from proxyd_ext.cache.curve cimport CURVE_POINTS, CurvePoint, curve_read
@@ -347,6 +347,9 @@ cdef bint _insert(StoreData* store, const Parts* parts, Slice* tags, int tag_cou
         if object == NULL:
             break
         size = store_vary(store, base, known)
+        if size and (size != parts.names.size or memcmp(known, parts.names.data, size) != 0):
+            store_release(store, object)     # what is here varies by something else, and is newer
+            break
         result = store_insert(store, base, object, slice_of(known, size), parts.names, 32)
         store_release(store, object)
     store_leave(store, base)

@@ -20,6 +20,7 @@ cdef enum:
 
     STORE_RELAY = 0           # the answer goes to this client only
     STORE_SERVE = 1           # `object` answers; nothing more of the server's answer is needed (its body, if any, is stored or of no use)
+    STORE_AGAIN = 3           # a 304 for something that we do not have: ask once more, without a condition
     STORE_FILL = 2            # `object` answers, and its body is still to come (conn/fill)
 
 

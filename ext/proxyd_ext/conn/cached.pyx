@@ -14,7 +14,7 @@ from proxyd_ext.cache.freshness cimport (
 from proxyd_ext.cache.key cimport Url, authority_write, key_write, url_read, url_write
 from proxyd_ext.cache.memory cimport (
     INSERT_NO_ROOM, INSERT_PURGED, INSERT_RETRY, INSERT_STORED, KILL_REPLACED, LEAD_AGAIN, LEAD_ALONE, LEAD_WAIT, LEAD_YOURS, ObjectShape,
-    StoreData, object_new, object_weight, store_find, store_base_of, store_filled, store_hand_over, store_insert, store_largest, store_lead, store_leave,
+    StoreData, object_new, object_weight, store_find, store_base_of, store_filled, store_hand_over, store_insert, store_kill, store_largest, store_lead, store_leave,
     store_outcome, store_quit, store_tags, store_release, store_resolve, store_variant, store_vary,
 )
 from proxyd_ext.cache.merge cimport merge_lines, storable_lines
@@ -641,7 +641,7 @@ cdef void _mark(CacheUse* use, const Head* head, int reason) noexcept nogil:
     marker.response_s = _now_s(context)
     marker.fresh.lifetime_s = use.rules.uncacheable_ms // 1000
     known_size = store_vary(use.rules.store, use.base, known)
-    store_insert(use.rules.store, use.base, marker, slice_of(known, known_size), slice_empty(), use.rules.variants)
+    store_insert(use.rules.store, use.base, marker, slice_of(known, known_size), slice_of(known, known_size), use.rules.variants)
     store_release(use.rules.store, marker)
 
 
@@ -688,7 +688,8 @@ cdef bint _among(const Slice* tags, int count, Slice tag) noexcept nogil:
 
 cdef bint _find_variant(CacheUse* use, const Head* head, uint8_t* known, uint32_t* known_size, uint8_t* names, uint32_t* names_size,
                         Slice* text) noexcept nogil:
-    """By what the answer varies, together with what is known of its base, and what the request says of it."""
+    """By what the answers of the base vary with this one, and what the request says of it. An answer that varies by less than those before
+    is newer than they and answers all their requests (RFC 9111 §4); one that varies by other fields adds these."""
     cdef uint8_t[VARY_MAX] both
     cdef int size
     known_size[0] = store_vary(use.rules.store, use.base, known)
@@ -701,10 +702,15 @@ cdef bint _find_variant(CacheUse* use, const Head* head, uint8_t* known, uint32_
     if size == 0 and known_size[0] == 0:
         return True
     size = vary_union(slice_of(known, known_size[0]), slice_of(names, names_size[0]), both, VARY_MAX)
-    if size < 0 or not _read_asked(use):
+    if size < 0:
         return False
-    names_size[0] = <uint32_t>size
-    memcpy(names, both, size)
+    if <uint32_t>size != known_size[0] or names_size[0] == known_size[0]:
+        names_size[0] = <uint32_t>size
+        memcpy(names, both, size)
+    if names_size[0] == 0:
+        return True
+    if not _read_asked(use):
+        return False
     if not _name_variant(use, slice_of(names, names_size[0]), &use.context.asked):
         return False
     size = vary_text(slice_of(names, names_size[0]), &use.context.asked, use.context.variant, VARIANT_MAX)
@@ -849,6 +855,13 @@ cdef int _refresh(CacheUse* use, Head* head) noexcept nogil:
     cdef Slice[TAGS_MAX] tags
     cdef uint32_t known_size
     cdef int lines, i, result
+    if not _still_the_same(old, head, _now_s(use.context)):
+        # It speaks of something else: what we have is of no use, and the server is asked again.
+        store_kill(store, old, KILL_REPLACED)
+        store_release(store, old)
+        use.stale = NULL
+        use.conditional = False
+        return STORE_AGAIN
     exchange.cache = CACHE_REVALIDATED
     lines = merge_lines(object_head(old), head, _now_s(use.context), use.context.lines, LINES_ROOM)
     memset(&shape, 0, sizeof(shape))
@@ -859,7 +872,7 @@ cdef int _refresh(CacheUse* use, Head* head) noexcept nogil:
     shape.inline_size = <uint64_t>old.body_size if old.chain == NULL else 0
     shape.tags = tags
     shape.tag_count = _old_tags(store, old, tags, use.context.variant)
-    object = object_new(store, use.base.hash, &shape) if lines > 0 and _still_the_same(old, head, _now_s(use.context)) else NULL
+    object = object_new(store, use.base.hash, &shape) if lines > 0 else NULL
     if object == NULL:
         # It holds, but cannot be made anew: it answers once more as it is.
         _serve_stale(use)
@@ -878,7 +891,7 @@ cdef int _refresh(CacheUse* use, Head* head) noexcept nogil:
     _describe(use, object, head)
     object.node.size = object_weight(object)
     known_size = store_vary(store, use.base, known)
-    result = store_insert(store, use.base, object, slice_of(known, known_size), slice_empty(), use.rules.variants)
+    result = store_insert(store, use.base, object, slice_of(known, known_size), slice_of(known, known_size), use.rules.variants)
     use.object = object
     _share(use, result == INSERT_STORED and not fresh.no_cache and fresh.lifetime_s > fresh.initial_age_s)
     use.state = USE_SERVE

@@ -28,7 +28,7 @@ from proxyd_ext.conn.attempt cimport (
 from proxyd_ext.cache.alarm cimport alarm_heard, alarm_ring_self
 from proxyd_ext.conn.aside cimport ASIDE_DELETE, ASIDE_SERVE, ASIDE_TAKE, ASIDE_TIER, aside_begin, aside_take
 from proxyd_ext.conn.cached cimport (
-    CACHED_LINES, LOOKUP_BEHIND, LOOKUP_ONLY, LOOKUP_PASS, LOOKUP_SERVE, LOOKUP_TIER, LOOKUP_WAIT, STORE_FILL, STORE_RELAY, cached_again,
+    CACHED_LINES, LOOKUP_BEHIND, LOOKUP_ONLY, LOOKUP_PASS, LOOKUP_SERVE, LOOKUP_TIER, LOOKUP_WAIT, STORE_AGAIN, STORE_FILL, STORE_RELAY, cached_again,
     cached_alone, cached_answer, cached_as_get, cached_asked, cached_behind, cached_edit, cached_end, cached_failed, cached_heard,
     cached_instead, cached_lookup, cached_need, cached_status_line, cached_unfilled, cached_woken,
 )
@@ -1376,6 +1376,24 @@ cdef Slice _with_cache_status(Exchange* exchange) noexcept nogil:
     return slice_of(out, exchange.response_lines.size + cached_status_line(exchange, out + exchange.response_lines.size))
 
 
+cdef void _ask_again(Exchange* exchange, Head* head, int size) noexcept nogil:
+    """Without the condition: the client's own head is composed anew."""
+    cdef const Head* asked
+    exchange.status = head.status
+    exchange.first_byte_us = <uint32_t>(exchange.context.clock.now_us - exchange.sent_us)
+    _try_answered(exchange)
+    _discard_answer(exchange, head, size)
+    exchange.tried.count = 0
+    exchange.first_byte_us = T_NONE
+    exchange.status = 0
+    exchange.request_start = exchange.request.end
+    asked = cached_asked(exchange)
+    if asked == NULL or _compose(exchange, <Head*>asked) != FAULT_NONE:
+        exchange_refuse(exchange, FAULT_MEMORY)
+    else:
+        _pick(exchange, FAULT_NO_SERVER)
+
+
 cdef bint _store_answer(Exchange* exchange, Head* head, int size) noexcept nogil:
     """Whether the answer comes from the cache now: it has been stored, or says that what is stored still holds, or is an error in whose place
     something stale is sent. What is not stored goes to the client alone."""
@@ -1385,6 +1403,9 @@ cdef bint _store_answer(Exchange* exchange, Head* head, int size) noexcept nogil
     cdef int stored = cached_answer(exchange, head, size)
     if stored == STORE_RELAY and not exchange.flags & EX_BEHIND:
         return False
+    if stored == STORE_AGAIN:
+        _ask_again(exchange, head, size)
+        return True
     exchange.status = head.status
     exchange.first_byte_us = <uint32_t>(context.clock.now_us - exchange.sent_us)
     exchange.ttfb_us = context.clock.now_us - exchange.start_us
