@@ -16,7 +16,7 @@ from proxyd_ext.conn.cached cimport cached_tags, cached_tell, cached_use, object
 from proxyd_ext.conn.model cimport EX_REQUEST_DONE, USE_PASS, USE_SERVE, USE_TAKE, USE_TIER, CacheUse, ClientConn, Context
 from proxyd_ext.core.buffer cimport Buffer
 from proxyd_ext.core.fault cimport (
-    FAULT_BODY_TOO_LARGE, FAULT_LENGTH_REQUIRED, FAULT_METHOD_REFUSED, FAULT_NOT_STORED, FAULT_NO_ROOM, FAULT_PATH_INVALID,
+    FAULT_BODY_TOO_LARGE, FAULT_LENGTH_REQUIRED, FAULT_METHOD_REFUSED, FAULT_NOT_STORED, FAULT_NO_ROOM, FAULT_TTL_INVALID,
     FAULT_URI_TOO_LONG,
 )
 from proxyd_ext.core.hash cimport hash_bytes
@@ -30,7 +30,7 @@ from proxyd_ext.log.record cimport CACHE_HIT, CACHE_MISS
 from proxyd_ext.snapshot.compile cimport CompiledRoute
 
 cdef enum:
-    TTL_MOST_S = 1 << 31
+    TTL_MOST_S = 2000000000   # 63 years
     PIECE = 65536
 
 
@@ -151,7 +151,7 @@ cdef int _put(Exchange* exchange, const Head* head, int key, int* fault) noexcep
     fault[0] = FAULT_BODY_TOO_LARGE
     if head.content_length > route.aside_max:
         return ASIDE_FAULT
-    fault[0] = FAULT_PATH_INVALID
+    fault[0] = FAULT_TTL_INVALID
     if ttl_s < 0:
         return ASIDE_FAULT
     fault[0] = FAULT_NO_ROOM

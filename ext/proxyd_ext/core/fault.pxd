@@ -65,7 +65,8 @@ cdef enum:
     FAULT_NOT_STORED = 67                # 404: no such key in the cache for applications
     FAULT_LENGTH_REQUIRED = 68           # 411: a value is put with a Content-Length
     FAULT_NO_ROOM = 69                   # 507: the cache has no memory for the value
-    FAULT_COUNT = 70
+    FAULT_TTL_INVALID = 70               # 400: ttl of a value
+    FAULT_COUNT = 71
 
     FAULT_SOURCE_CLIENT = 0
     FAULT_SOURCE_SELF = 1

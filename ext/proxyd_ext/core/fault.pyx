@@ -104,6 +104,7 @@ cdef void _fill() noexcept nogil:
     _set(FAULT_NOT_STORED, 404, client, never, "not_stored", "destination_not_found", "the cache has no such key")
     _set(FAULT_LENGTH_REQUIRED, 411, client, never, "length_required", "http_request_error", "a value needs a Content-Length")
     _set(FAULT_NO_ROOM, 507, self, never, "no_room", "proxy_internal_error", "the cache has no room for the value")
+    _set(FAULT_TTL_INVALID, 400, client, never, "ttl_invalid", "http_request_error", "ttl is no number of seconds above 0")
     _set(FAULT_UPSTREAM_TRY_TIMEOUT, 504, up, never, "try_timeout", "http_response_timeout",
          "the server did not answer within timeout.per_try")
     for i in range(FAULT_CONNECT_REFUSED, FAULT_CONNECT_FAILED + 1):

@@ -57,7 +57,9 @@ def test_s3_any_final_status_is_stored_that_says_its_lifetime(status: int) -> No
 
 
 def test_s3_a_part_is_not_the_whole() -> None:
-    assert verdict(CC + "max-age=60", "Content-Range: bytes 0-1/2") == "partial"
+    """RFC 9110 section 14.4: Content-Range means nothing in other statuses."""
+    assert verdict(CC + "max-age=60", "Content-Range: bytes 0-1/2", status=206) == "partial"
+    assert lifetime(CC + "max-age=60", "Content-Range: bytes 0-1/2") == 60
 
 
 def test_s3_no_store_is_not_stored() -> None:
