@@ -5,7 +5,7 @@ from __future__ import annotations
 from proxyd_ext.core.live import counting, live_counts
 from tests.support.engine import OK, Rig, get
 
-KINDS = {"buffer", "client", "origin", "exchange", "snapshot", "server", "listener", "pipe", "copy", "cache"}
+KINDS = {"buffer", "client", "origin", "exchange", "snapshot", "server", "listener", "pipe", "copy", "cache", "use", "fill"}
 
 
 def test_kinds() -> None:
@@ -22,7 +22,7 @@ def test_an_exchange_in_the_middle() -> None:
     client.send(get())
     peer, _ = origin.asked()
     alive = {kind: count - rig.born[kind] for kind, count in live_counts().items()}
-    expected = dict.fromkeys(KINDS, 1) | {"pipe": 0, "copy": 0, "cache": 0} if counting() else dict.fromkeys(KINDS, 0)
+    expected = dict.fromkeys(KINDS, 1) | {"pipe": 0, "copy": 0, "cache": 0, "use": 0, "fill": 0} if counting() else dict.fromkeys(KINDS, 0)
     assert alive == expected
     peer.send(OK)
     client.response()
