@@ -1,8 +1,8 @@
 """Chains (see chain.pxd)."""
 from libc.string cimport memset
 from proxyd_ext.cache.alarm cimport Alarm, alarm_promise, alarms_ring
-from proxyd_ext.cache.arena cimport ARENA_FIXED, arena_free, arena_new, arena_slot
-from proxyd_ext.cache.object cimport CHAIN_FILLING, piece_data
+from proxyd_ext.cache.arena cimport ARENA_FIXED, ARENA_PAGE, arena_file, arena_free, arena_new, arena_slot
+from proxyd_ext.cache.object cimport CHAIN_FILLING
 from proxyd_ext.core.lock cimport lock_give, lock_take
 from proxyd_ext.core.shim cimport (
     INVARIANT, fetch_add_int, fetch_add_u64, load_acquire_int, load_acquire_ptr, load_acquire_u32, load_acquire_u64, load_int, load_u64,
@@ -34,9 +34,14 @@ cdef void chain_drop(Arena* arena, Chain* chain) noexcept nogil:
     piece = chain.first
     while piece != NULL:
         following = piece.next
-        arena_free(arena, piece, piece.asked)
+        _free(arena, piece)
         piece = following
     arena_free(arena, chain, sizeof(Chain))
+
+
+cdef void _free(Arena* arena, Piece* piece) noexcept nogil:
+    arena_free(arena, piece.data, piece.cap)
+    arena_free(arena, piece, sizeof(Piece))
 
 
 # ---- the source ----
@@ -46,14 +51,13 @@ cdef uint8_t* chain_room(Chain* chain, uint32_t* room) noexcept nogil:
     if last == NULL or last.filled == last.cap:
         return NULL
     room[0] = last.cap - last.filled
-    return piece_data(last) + last.filled
+    return last.data + last.filled
 
 
-cdef void chain_extend(Chain* chain, void* slot, uint32_t asked, uint32_t slot_bytes) noexcept nogil:
-    cdef Piece* piece = <Piece*>slot
+cdef void chain_extend(Chain* chain, Piece* piece, uint8_t* data, uint32_t cap, uint32_t slots) noexcept nogil:
     piece.next = NULL
-    piece.asked = asked
-    piece.cap = asked - <uint32_t>sizeof(Piece)
+    piece.data = data
+    piece.cap = cap
     piece.filled = 0
     lock_take(&chain.lock)
     if chain.last == NULL:
@@ -61,7 +65,7 @@ cdef void chain_extend(Chain* chain, void* slot, uint32_t asked, uint32_t slot_b
     else:
         store_release_ptr(<void**>&chain.last.next, piece)
     chain.last = piece
-    chain.footprint += slot_bytes
+    chain.footprint += slots
     lock_give(&chain.lock)
 
 
@@ -157,7 +161,7 @@ cdef void _give_back(Arena* arena, Chain* chain) noexcept nogil:
     alarms_ring(todo)
     while freed != NULL:
         piece = freed.next
-        arena_free(arena, freed, freed.asked)
+        _free(arena, freed)
         freed = piece
 
 
@@ -219,7 +223,7 @@ cdef uint32_t chain_ready(Chain* chain, ChainReader* reader, const uint8_t** dat
     while True:
         filled = load_acquire_u32(&piece.filled)
         if reader.offset < filled:
-            data[0] = piece_data(piece) + reader.offset
+            data[0] = piece.data + reader.offset
             return filled - reader.offset
         if filled < piece.cap:
             return 0
@@ -227,8 +231,33 @@ cdef uint32_t chain_ready(Chain* chain, ChainReader* reader, const uint8_t** dat
         if following == NULL:
             return 0
         piece = following
-        reader.offset = 0
+        reader.offset -= filled
         store_release_ptr(<void**>&reader.piece, piece)
+
+
+cdef uint32_t chain_run(Arena* arena, Chain* chain, ChainReader* reader, uint32_t most, const uint8_t** data, int* fd,
+                        int64_t* offset) noexcept nogil:
+    cdef uint32_t size = chain_ready(chain, reader, data)
+    cdef Piece* piece
+    cdef Piece* following
+    cdef int64_t at, offset_of_next
+    cdef int other
+    fd[0] = -1
+    if size == 0 or reader.piece.cap != ARENA_PAGE or not arena_file(arena, reader.piece.data, fd, offset):
+        return size if size < most else most
+    piece = reader.piece
+    at = offset[0]
+    offset[0] += reader.offset
+    while size < most and piece.filled == ARENA_PAGE:
+        following = <Piece*>load_acquire_ptr(<void**>&piece.next)
+        if following == NULL or following.cap != ARENA_PAGE or following.data != piece.data + ARENA_PAGE:
+            break
+        if not arena_file(arena, following.data, &other, &offset_of_next) or offset_of_next != at + ARENA_PAGE:
+            break
+        at += ARENA_PAGE
+        piece = following
+        size += load_acquire_u32(&piece.filled)
+    return size if size < most else most
 
 
 cdef void chain_read(Arena* arena, Chain* chain, ChainReader* reader, uint32_t size) noexcept nogil:

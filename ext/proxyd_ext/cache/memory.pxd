@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from proxyd_ext.cache.arena cimport Arena
 from proxyd_ext.cache.curve cimport Curve
 from proxyd_ext.cache.key cimport KeyRecipe
-from proxyd_ext.cache.object cimport Base, Fetch, Object, FetchWaiter
+from proxyd_ext.cache.object cimport Base, Chain, Fetch, FetchWaiter, Object
 from proxyd_ext.cache.purge cimport PurgeLog
 from proxyd_ext.cache.shard cimport Shard
 from proxyd_ext.core.shim cimport fetch_add_int
@@ -77,6 +77,9 @@ cdef uint64_t store_largest(const StoreData* store) noexcept nogil           # b
 
 # Memory from the arena; what it takes is evicted, first from the shard of that hash.  NULL: no room (counted).
 cdef void* store_room(StoreData* store, uint32_t size, int kind, uint64_t hash) noexcept nogil
+
+# Another piece for a chain whose source has `left` more bytes to write (at least 1), or does not know how many.  False: no room.
+cdef bint store_extend(StoreData* store, Chain* chain, uint64_t left, uint64_t hash) noexcept nogil
 
 # Look for the answer to a key.  An object that is found is pinned.  Else the base is pinned (made where there is none; NULL: no room), `version`
 # tells what stood in it, and, when its answers vary, `vary` (VARY_MAX bytes) gets the names and *vary_size > 0: then go on with store_variant.

@@ -7,11 +7,11 @@ from proxyd_ext.cache.alarm cimport Alarm, alarm_promise, alarms_ring
 from proxyd_ext.cache.arena cimport (
     ARENA_FIXED, ARENA_OBJECT, ARENA_PAGE, ARENA_SLOT_MAX, arena_candidates, arena_create, arena_destroy, arena_free, arena_limit, arena_new, arena_over, arena_slot,
 )
-from proxyd_ext.cache.chain cimport chain_drop, chain_pass
+from proxyd_ext.cache.chain cimport chain_drop, chain_extend, chain_pass
 from proxyd_ext.cache.curve cimport curve_create, curve_destroy, curve_note, curve_size, curve_wants
 from proxyd_ext.cache.key cimport KeyPart
 from proxyd_ext.cache.object cimport (
-    CHAIN_FILLING, FORM_NONE, FETCH_LEAD, FETCH_STORED, OBJECT_MARKER, Tag, TagLink, VARY_MAX, base_key, object_text,
+    CHAIN_FILLING, FORM_NONE, FETCH_LEAD, FETCH_STORED, OBJECT_MARKER, Piece, Tag, TagLink, VARY_MAX, base_key, object_text,
 )
 from proxyd_ext.cache.policy cimport (
     POLICY_NONE, PolicyNode, policy_hit, policy_insert, policy_remove, policy_target, policy_victim,
@@ -174,6 +174,25 @@ cdef void* store_room(StoreData* store, uint32_t size, int kind, uint64_t hash) 
     if slot == NULL:
         fetch_add_i64(&store.counts.no_room, 1)
     return slot
+
+
+cdef bint store_extend(StoreData* store, Chain* chain, uint64_t left, uint64_t hash) noexcept nogil:
+    cdef uint32_t cap = ARENA_PAGE
+    cdef Piece* piece
+    cdef uint8_t* data
+    if left <= ARENA_PAGE // 2:
+        cap = <uint32_t>left
+    elif left < ARENA_PAGE:
+        cap = ARENA_PAGE // 2            # and the rest in another: a page that is half empty helps nobody
+    piece = <Piece*>store_room(store, sizeof(Piece), ARENA_FIXED, hash)
+    if piece == NULL:
+        return False
+    data = <uint8_t*>store_room(store, cap, ARENA_FIXED, hash)
+    if data == NULL:
+        arena_free(store.arena, piece, sizeof(Piece))
+        return False
+    chain_extend(chain, piece, data, cap, arena_slot(cap) + arena_slot(sizeof(Piece)))
+    return True
 
 
 cdef uint64_t _evict_fairly(StoreData* store, Shard* home, int* idle) noexcept nogil:

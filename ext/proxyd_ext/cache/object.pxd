@@ -48,12 +48,11 @@ cdef struct Fetch
 cdef struct Base
 
 
-cdef struct Piece:            # of a chain; the bytes follow
+cdef struct Piece:            # of a chain; its bytes stand elsewhere, so that those of neighbours are one run
     Piece* next
-    uint32_t asked            # bytes asked of the arena
-    uint32_t cap              # bytes it can hold
+    uint8_t* data
+    uint32_t cap              # bytes it can hold: what was asked of the arena
     uint32_t filled           # released by the writer, acquired by readers
-    uint32_t spare
 
 
 cdef struct ChainReader:      # somebody who reads a chain from some place on
@@ -213,7 +212,3 @@ cdef inline Slice base_key(const Base* base) noexcept nogil:
     s.data = <const uint8_t*>base + sizeof(Base)
     s.size = base.key_size
     return s
-
-
-cdef inline uint8_t* piece_data(const Piece* piece) noexcept nogil:
-    return <uint8_t*>piece + sizeof(Piece)

@@ -4,19 +4,19 @@ import zlib
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
-from proxyd_ext.cache.arena cimport ARENA_FIXED, arena_held, arena_slot, arena_used
-from proxyd_ext.cache.chain cimport chain_extend, chain_finish, chain_join, chain_leave, chain_new, chain_read, chain_ready, chain_room, chain_wrote
+from proxyd_ext.cache.arena cimport arena_held, arena_used
+from proxyd_ext.cache.chain cimport chain_finish, chain_join, chain_leave, chain_new, chain_read, chain_ready, chain_room, chain_wrote
 from proxyd_ext.cache.curve cimport CURVE_POINTS, CurvePoint, curve_read
 from proxyd_ext.cache.freshness cimport Freshness
 from proxyd_ext.cache.key cimport Url, url_read, url_write
 from proxyd_ext.cache.memory cimport (
     INSERT_RETRY, INSERT_STORED, KILL_CAPACITY, KILL_FAILED, KILL_PURGED, KILL_RECLAIMED, KILL_REPLACED, KILL_VARIANTS, ObjectShape,
     object_new, object_weight, store_create, store_destroy, store_find, store_insert, store_insert_beside, store_kill, store_largest,
-    store_leave, store_names, store_release, store_resize, store_room, store_tags, store_totals, store_vary, StoreTotals,
+    store_leave, store_names, store_extend, store_release, store_resize, store_tags, store_totals, store_vary, StoreTotals,
 )
 from proxyd_ext.cache.object cimport (
     Base, CHAIN_COMPLETE, CHAIN_FILLING, ChainReader, FORM_BR, FORM_GZIP, FORM_NONE, FORM_ZSTD, INLINE_MAX, KEY_MAX, OBJECT_COMPRESS,
-    OBJECT_MARKER, OBJECT_SHARE, OBJECT_SOFT, Piece, TAGS_MAX, VARY_MAX, object_body, object_head, object_route, object_url,
+    OBJECT_MARKER, OBJECT_SHARE, OBJECT_SOFT, TAGS_MAX, VARY_MAX, object_body, object_head, object_route, object_url,
     object_variant,
 )
 from proxyd_ext.cache.policy cimport load_u8
@@ -238,8 +238,7 @@ cdef Object* _make(StoreData* store, const Parts* parts, uint64_t hash, Slice* t
     cdef ObjectShape shape
     cdef Object* object
     cdef uint8_t* room
-    cdef void* slot
-    cdef uint32_t part, asked
+    cdef uint32_t part
     cdef size_t at = 0
     memset(&shape, 0, sizeof(shape))
     shape.url = parts.url
@@ -275,11 +274,8 @@ cdef Object* _make(StoreData* store, const Parts* parts, uint64_t hash, Slice* t
     while object.chain != NULL and at < parts.body.size:
         room = chain_room(object.chain, &part)
         if room == NULL:
-            asked = <uint32_t>(parts.body.size - at + sizeof(Piece) if parts.body.size - at + sizeof(Piece) < 65536 else 65536)
-            slot = store_room(store, asked, ARENA_FIXED, hash)
-            if slot == NULL:
+            if not store_extend(store, object.chain, parts.body.size - at, hash):
                 break
-            chain_extend(object.chain, slot, asked, arena_slot(asked))
             continue
         if part > parts.body.size - at:
             part = <uint32_t>(parts.body.size - at)

@@ -2,14 +2,13 @@
 """Values of applications (see aside.pxd)."""
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
-from proxyd_ext.cache.arena cimport ARENA_FIXED, arena_slot
-from proxyd_ext.cache.chain cimport chain_extend, chain_finish, chain_new, chain_room, chain_wrote
+from proxyd_ext.cache.chain cimport chain_finish, chain_new, chain_room, chain_wrote
 from proxyd_ext.cache.control cimport CacheControl, parse_cache_control
 from proxyd_ext.cache.memory cimport (
-    INSERT_STORED, ObjectShape, object_new, object_weight, store_find, store_insert, store_release, store_room, store_vary,
+    INSERT_STORED, ObjectShape, object_new, object_weight, store_extend, store_find, store_insert, store_release, store_vary,
 )
 from proxyd_ext.cache.object cimport (
-    CHAIN_COMPLETE, FORM_NONE, INLINE_MAX, KEY_MAX, OBJECT_MARKER, OBJECT_SHARE, Object, Piece, TAGS_MAX, VARY_MAX, object_body, object_head,
+    CHAIN_COMPLETE, FORM_NONE, INLINE_MAX, KEY_MAX, OBJECT_MARKER, OBJECT_SHARE, Object, TAGS_MAX, VARY_MAX, object_body, object_head,
 )
 from proxyd_ext.cache.purge cimport purge_count
 from proxyd_ext.conn.cached cimport cached_tags, cached_tell, cached_use, object_age_s
@@ -31,7 +30,6 @@ from proxyd_ext.snapshot.compile cimport CompiledRoute
 
 cdef enum:
     TTL_MOST_S = 2000000000   # 63 years
-    PIECE = 65536
 
 
 
@@ -208,16 +206,6 @@ cdef int _put(Exchange* exchange, const Head* head, int key, int* fault) noexcep
     return ASIDE_TAKE
 
 
-cdef bint _room(CacheUse* use) noexcept nogil:
-    cdef uint64_t want = use.left + sizeof(Piece)
-    cdef uint32_t asked = <uint32_t>(want if want < PIECE else PIECE)
-    cdef void* slot = store_room(use.rules.store, asked, ARENA_FIXED, use.object.hash)
-    if slot == NULL:
-        return False
-    chain_extend(use.object.chain, slot, asked, arena_slot(asked))
-    return True
-
-
 cdef bint aside_take(Exchange* exchange, int* fault) noexcept nogil:
     cdef CacheUse* use = exchange.cached
     cdef ClientConn* client = exchange.client
@@ -237,7 +225,7 @@ cdef bint aside_take(Exchange* exchange, int* fault) noexcept nogil:
         else:
             room = chain_room(use.object.chain, &part)
             if room == NULL:
-                if not _room(use):
+                if not store_extend(use.rules.store, use.object.chain, use.left, use.object.hash):
                     fault[0] = FAULT_NO_ROOM
                     return True
                 continue

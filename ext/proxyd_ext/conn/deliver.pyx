@@ -2,13 +2,12 @@
 """Answers from the cache (see deliver.pxd)."""
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, strlen
-from proxyd_ext.cache.arena cimport arena_file
-from proxyd_ext.cache.chain cimport chain_join, chain_leave, chain_read, chain_ready, chain_wait
+from proxyd_ext.cache.chain cimport chain_join, chain_leave, chain_read, chain_run, chain_wait
 from proxyd_ext.cache.conditional cimport (
     COND_FAILED, COND_NOT_MODIFIED, Validators, evaluate_conditions, if_range_matches,
 )
 from proxyd_ext.cache.object cimport (
-    CHAIN_COMPLETE, CHAIN_FAILED, FORM_NONE, OBJECT_COMPRESS, Chain, Object, Piece, object_body, object_head,
+    CHAIN_COMPLETE, CHAIN_FAILED, FORM_NONE, OBJECT_COMPRESS, Chain, Object, object_body, object_head,
 )
 from proxyd_ext.cache.ranges cimport (
     RANGES_UNSATISFIABLE, RANGES_WHOLE, multipart_size, parse_ranges, write_content_range, write_last_boundary,
@@ -30,6 +29,7 @@ from proxyd_ext.log.record cimport CACHE_MISS
 cdef enum:
     HEAD_ROOM = 1024
     COPIED_MOST = 16384       # of a body: composed behind the head; more goes from where it stands
+    RUN_MOST = 1 << 20        # bytes for one call
     TURN_MOST = 4 << 20       # bytes for one client before the others get their turn
     UNKNOWN = 0xFFFFFFFFFFFFFFFF
     NO_PART = -1
@@ -215,12 +215,10 @@ cdef void _join(CacheUse* use, Chain* chain, uint64_t at) noexcept nogil:
 
 # ---- the body ----
 
-cdef uint32_t _send(Exchange* exchange, Piece* piece, const uint8_t* data, uint32_t size) noexcept nogil:
-    """How many bytes were taken; 0: the client takes none now."""
-    cdef CacheUse* use = exchange.cached
+cdef uint32_t _send(Exchange* exchange, const uint8_t* data, uint32_t size, int fd, int64_t offset) noexcept nogil:
+    """How many bytes were taken; 0: the client takes none now. fd -1: they stand in no file."""
     cdef uint8_t* out
-    cdef int fd, head
-    cdef int64_t offset
+    cdef int head
     if exchange.flags & EX_OUT_CHUNKED:
         out = stream_room(&exchange.client.stream, size + CHUNK_HEAD_MAX + 2)
         head = chunk_write_head(size, out)
@@ -234,8 +232,8 @@ cdef uint32_t _send(Exchange* exchange, Piece* piece, const uint8_t* data, uint3
     if size <= COPIED_MOST:
         stream_send(&exchange.client.stream, data, size)
         return size
-    if piece != NULL and piece.asked == 65536 and arena_file(use.rules.store.arena, piece, &fd, &offset):
-        return stream_send_file(&exchange.client.stream, fd, offset + (data - <const uint8_t*>piece), size)
+    if fd >= 0:
+        return stream_send_file(&exchange.client.stream, fd, offset, size)
     return stream_send_some(&exchange.client.stream, data, size)
 
 
@@ -278,7 +276,8 @@ cdef int deliver_more(Exchange* exchange) noexcept nogil:
     cdef const uint8_t* data
     cdef uint32_t size, taken
     cdef uint64_t turn = 0
-    cdef int state
+    cdef int state, fd
+    cdef int64_t offset = 0
     while True:
         if use.left == 0:
             if use.part == NO_PART or not _next_part(exchange):
@@ -290,11 +289,12 @@ cdef int deliver_more(Exchange* exchange) noexcept nogil:
         if turn >= TURN_MOST:
             return DELIVER_LATER
         if chain == NULL:
+            fd = -1
             data = object_body(object) + use.skip
             size = <uint32_t>use.left
         else:
             state = load_acquire_int(&chain.state)     # before the bytes: what was filled when it ended is seen
-            size = chain_ready(chain, &use.reader, &data)
+            size = chain_run(use.rules.store.arena, chain, &use.reader, RUN_MOST, &data, &fd, &offset)
             if size == 0:
                 if state == CHAIN_COMPLETE:
                     return _end(exchange) if use.left == UNKNOWN else DELIVER_FAILED
@@ -310,9 +310,9 @@ cdef int deliver_more(Exchange* exchange) noexcept nogil:
                 continue
             if size > use.left:
                 size = <uint32_t>use.left
-        if size > 65536:
+        if size > 65536 and (fd < 0 or exchange.flags & EX_OUT_CHUNKED):
             size = 65536
-        taken = _send(exchange, use.reader.piece if chain != NULL else NULL, data, size)
+        taken = _send(exchange, data, size, fd, offset)
         exchange.bytes_out += taken
         turn += taken
         if use.left != UNKNOWN:

@@ -10,10 +10,9 @@ from libc.string cimport memcpy, memset
 from proxyd_ext.balance.pick cimport pick_leave
 from proxyd_ext.balance.pool cimport pool_pin_again, pool_unpin
 from proxyd_ext.cache.alarm cimport alarm_heard, alarm_is_promised
-from proxyd_ext.cache.arena cimport ARENA_FIXED, arena_slot
-from proxyd_ext.cache.chain cimport chain_drop, chain_extend, chain_finish, chain_full, chain_hold, chain_room, chain_wrote
-from proxyd_ext.cache.memory cimport KILL_CAPACITY, store_filled, store_hold, store_kill, store_largest, store_release, store_room
-from proxyd_ext.cache.object cimport CHAIN_COMPLETE, CHAIN_FAILED, Chain, Piece
+from proxyd_ext.cache.chain cimport chain_drop, chain_finish, chain_full, chain_hold, chain_room, chain_wrote
+from proxyd_ext.cache.memory cimport KILL_CAPACITY, store_extend, store_filled, store_hold, store_kill, store_largest, store_release
+from proxyd_ext.cache.object cimport CHAIN_COMPLETE, CHAIN_FAILED, Chain
 from proxyd_ext.conn.cached cimport cached_tell
 from proxyd_ext.conn.model cimport (
     EX_HEDGE, EX_IN_FLIGHT, EX_ORIGIN_KEEP, EX_REQUEST_DONE, ORIGIN_BODY, OriginConn, context_timers_needed,
@@ -145,7 +144,7 @@ cdef bint _write(Fill* fill, const uint8_t* data, size_t size) noexcept nogil:
     while size > 0:
         room = chain_room(chain, &part)
         if room == NULL:
-            if not _extend(fill, chain, size):
+            if not store_extend(fill.store, chain, size + fill.left if fill.body == BODY_LENGTH else _guess(chain, size), fill.object.hash):
                 return False
             continue
         if part > size:
@@ -157,27 +156,11 @@ cdef bint _write(Fill* fill, const uint8_t* data, size_t size) noexcept nogil:
     return True
 
 
-cdef bint _extend(Fill* fill, Chain* chain, size_t size) noexcept nogil:
-    """Another piece: as large as what is still to come, if that is known."""
-    cdef uint64_t want = size
-    cdef uint32_t asked
-    cdef void* slot
-    if fill.body == BODY_LENGTH:
-        want += fill.left
-    elif want < FIRST_PIECE:
-        want = FIRST_PIECE if chain.first == NULL else PIECE
-    want += sizeof(Piece)
-    if want >= PIECE:
-        asked = PIECE
-    elif want > 32768:
-        asked = 32768                        # two slots fit better than one that is half empty
-    else:
-        asked = <uint32_t>want
-    slot = store_room(fill.store, asked, ARENA_FIXED, fill.object.hash)
-    if slot == NULL:
-        return False
-    chain_extend(chain, slot, asked, arena_slot(asked))
-    return True
+cdef inline uint64_t _guess(const Chain* chain, size_t size) noexcept nogil:
+    """A body of unknown length: the first piece is a small one, all others are whole pages."""
+    if chain.first != NULL:
+        return PIECE
+    return size if size > FIRST_PIECE else FIRST_PIECE
 
 
 # ---- what the stream and the timer tell ----
