@@ -22,6 +22,7 @@ from proxyd_ext.snapshot import Snapshot
 if TYPE_CHECKING:
     from proxyd.caching.service import Answering
     from proxyd_ext.cache.store import CachedObject
+    from proxyd_ext.engine.engine import Event
     from proxyd_ext.log import AccessLog
     from proxyd_ext.snapshot.spec import SnapshotSpec
 
@@ -175,7 +176,7 @@ class EngineSet:
         if released:
             self._callbacks.on_released()
 
-    def _on_event(self, index: int, event: tuple[Any, ...]) -> bool:
+    def _on_event(self, index: int, event: Event) -> bool:
         """True when it released a snapshot."""
         match event:
             case ("ack", generation):
@@ -192,12 +193,11 @@ class EngineSet:
                     return True
             case ("ejected", label, upstream):
                 self._callbacks.on_ejected(upstream, label)
-            case ("consult", slot, generation, kind, *payload):
+            case ("consult", slot, generation, kind, payload):
                 answer = functools.partial(self.engines[index].answer, slot, generation)
-                self._callbacks.on_consult(kind, payload[0] if payload else b"", answer)
+                self._callbacks.on_consult(kind, payload, answer)
             case ("lookup", slot, generation, key, variant):
-                engine: Any = self.engines[index]
-                self._callbacks.on_lookup(engine, slot, generation, key, variant)
+                self._callbacks.on_lookup(self.engines[index], slot, generation, key, variant)
             case ("stored", stored):
                 self._callbacks.on_stored(stored)
             case ("drained",):

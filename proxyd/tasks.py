@@ -73,6 +73,8 @@ class Tasks:
             raise RuntimeError(f"task {name}: its owner has closed")
         task = asyncio.get_running_loop().create_task(body, name=name)
         self._tasks.add(task)
+        if inner is not None:
+            task.add_done_callback(lambda _: inner.close())    # a task that is cancelled before its first step never awaits it
         task.add_done_callback(self._tasks.discard)
         return task
 

@@ -160,15 +160,16 @@ class Sharing:
             engine.proceed(slot, generation)
             return
         self._lookups += 1
-        work = self._look_up(link, engine, slot, generation, key, variant)
-        self._tasks.spawn("cache tier: lookup", work).add_done_callback(lambda _: work.close())    # it may never have begun
+        task = self._tasks.spawn("cache tier: lookup", self._look_up(link, key, variant))
+        # Not in the task: one that is cancelled before its first step does nothing.
+        task.add_done_callback(lambda _: self._looked_up(engine, slot, generation))
 
-    async def _look_up(self, link: Link, engine: Asking, slot: int, generation: int, key: bytes, variant: bytes | None) -> None:
-        try:
-            await link.lookup(key, variant, self._store.load)
-        finally:
-            self._lookups -= 1
-            engine.proceed(slot, generation)
+    async def _look_up(self, link: Link, key: bytes, variant: bytes | None) -> None:
+        await link.lookup(key, variant, self._store.load)
+
+    def _looked_up(self, engine: Asking, slot: int, generation: int) -> None:
+        self._lookups -= 1
+        engine.proceed(slot, generation)
 
     def handle_stored(self, stored: SharedObject) -> None:
         """Share an answer, later; forms that were encoded here stay here, every node makes its own."""

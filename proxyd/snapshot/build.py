@@ -38,7 +38,7 @@ def build_spec(
 ) -> SnapshotSpec:
     """The specification of a snapshot. New handles are made in `store`; carried-over ones are the same objects as before.
 
-    `cache` is where routes store; None for a snapshot that answers questions, or in which nothing is stored (`Store.cache`).
+    `cache` is where routes store; None where nothing is stored (`Store.cache`).
     `sticky_key` signs the cookies of upstreams whose config has no secret. It stays the same over reloads, or clients lose their servers.
     """
     zone = config.runtime.zone or ""

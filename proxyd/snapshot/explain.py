@@ -15,6 +15,7 @@ from proxyd.snapshot.members import Member, members_of
 from proxyd.snapshot.store import Store
 from proxyd.snapshot.verdicts import null_listener, verdicts
 from proxyd.state import BalancerView, CandidateView, RouteDecision, ServerView, TargetView
+from proxyd_ext.cache.store import Cache
 from proxyd_ext.io.listener import Listener
 from proxyd_ext.snapshot import Snapshot
 from proxyd_ext.snapshot.spec import MemberSpec, ProxyAction, TargetSpec
@@ -22,6 +23,7 @@ from proxyd_ext.snapshot.spec import MemberSpec, ProxyAction, TargetSpec
 if TYPE_CHECKING:
     from proxyd.config.model import Config
 
+SMALLEST_CACHE = 4 << 20     # bytes; of address space
 REFUSED_METHODS = frozenset({"TRACE", "CONNECT"})     # by the engine, before it looks for a route
 
 
@@ -68,7 +70,8 @@ def compile_unbound(config: Config) -> Compiled:
     def listen(name: str, bind: BindAddress) -> Listener:
         return null_listener(name, str(bind))
 
-    spec = build_spec(config, members, listen, Store(), generation=0, config_hash="")
+    cache = Cache(SMALLEST_CACHE) if config.stores else None      # never used: routes that cache want to be told where
+    spec = build_spec(config, members, listen, Store(), generation=0, config_hash="", cache=cache)
     return Compiled(config, members, spec, Snapshot(spec))
 
 

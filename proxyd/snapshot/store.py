@@ -17,12 +17,12 @@ from proxyd.config.address import BindAddress
 from proxyd.sockets import Bound
 from proxyd_ext.balance.pool import UpstreamState
 from proxyd_ext.balance.server import Server
+from proxyd_ext.cache.store import Cache
 from proxyd_ext.io.listener import Listener
 from proxyd_ext.route.stats import RouteStats
 
 if TYPE_CHECKING:
     from proxyd.config.model import Config
-    from proxyd_ext.cache.store import Cache
     from proxyd_ext.snapshot.spec import SnapshotSpec
 
 K = TypeVar("K")
@@ -39,13 +39,6 @@ class HeldListener:
     bound: Bound                 # its fds belong to the listener; the socket file is still ours to remove
 
 
-def new_cache(size: int) -> Cache:
-    """`size`: bytes."""
-    from proxyd_ext.cache.store import Cache  # here: a proxy that stores nothing does not load it
-
-    return Cache(size)
-
-
 @dataclass(slots=True)
 class Store:
     servers: dict[ServerKey, Server] = field(default_factory=dict)
@@ -53,7 +46,6 @@ class Store:
     listeners: dict[ListenerKey, HeldListener] = field(default_factory=dict)
     routes: dict[RouteKey, RouteStats] = field(default_factory=dict)
     cache: Cache | None = None
-    new_cache: Callable[[int], Cache] = new_cache
     _departing: list[HeldListener] = field(default_factory=list)     # no longer in the config; some engine may still close them
     _departed_opened: dict[str, int] = field(default_factory=dict)   # upstream -> connections opened to servers that were let go
 
@@ -72,7 +64,7 @@ class Store:
         if not config.stores:
             return None
         if self.cache is None:
-            self.cache = self.new_cache(int(config.cache.memory.size))
+            self.cache = Cache(int(config.cache.memory.size))
         return self.cache
 
     def resize_cache(self, config: Config) -> None:

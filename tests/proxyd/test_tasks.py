@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 import logging
 
@@ -67,6 +68,17 @@ async def test_close_cancels_and_waits_for_the_last_words() -> None:
     assert tasks.names() == ["one", "two"]
     await tasks.close()
     assert words == ["good-bye"] * 2
+
+
+async def test_work_that_was_cancelled_before_its_first_step_is_closed() -> None:
+    async def work() -> None:
+        raise AssertionError("must not run")
+
+    tasks, body = Tasks(), work()
+    tasks.spawn("one", body)
+    await tasks.close()
+    await settle()
+    assert inspect.getcoroutinestate(body) == inspect.CORO_CLOSED
 
 
 async def test_nothing_starts_after_close() -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from proxyd.snapshot.explain import compile_unbound
 from proxyd.upkeep import build_checks, cache_wanted, governor_policy, hedge_percentiles, outlier_policy
 from proxyd_ext.snapshot.spec import CompressSpec
 from tests.support.config import config_of, upstream_of
-from tests.support.store import FakeStore, as_cache
 
 
 def test_checks_by_default() -> None:
@@ -94,18 +92,19 @@ def test_an_upstream_has_one_hedge_delay() -> None:
 
 
 # ---------------------------------------------------------------------- the cache
-def wanted(text: str, cache: FakeStore | None) -> Wanted:
+def wanted(text: str) -> Wanted:
     config = config_of(textwrap.dedent(text))
-    spec = replace(compile_unbound(config).spec, cache=None if cache is None else as_cache(cache))
-    return cache_wanted(config, spec)
+    spec = compile_unbound(config).spec
+    found = cache_wanted(config, spec)
+    assert found.store is spec.cache
+    return found
 
 
 def test_where_nothing_is_stored_nothing_is_wanted() -> None:
-    assert wanted("listen: 127.0.0.1:8080\nto: [127.0.0.1:1]\n", None) == Wanted()
+    assert wanted("listen: 127.0.0.1:8080\nto: [127.0.0.1:1]\n") == Wanted()
 
 
 def test_what_stands_around_the_cache() -> None:
-    store = FakeStore()
     found = wanted("""
         listen: 127.0.0.1:8080
         cache:
@@ -115,8 +114,7 @@ def test_what_stands_around_the_cache() -> None:
         policies: {small: {compress: {encodings: [br], min_size: 2KiB, types: [text/css]}}}
         upstreams: {app: {servers: [127.0.0.1:1]}}
         routes: [{name: media, match: /a, to: app, cache: 10m, use: [small]}, {name: plain, to: app, cache: 10m}]
-    """, store)
-    assert found.store is as_cache(store)
+    """)
     assert found.snapshot == SnapshotRule(Path("/var/lib/proxyd/s"), 60.0)
     assert found.tier == TierSettings(
         redis="redis://:secret@127.0.0.1:1/2", prefix="p:", timeout_s=0.02, circuit_failures=3, circuit_open_s=2.0, max_object=2048)
@@ -131,5 +129,5 @@ def test_what_stands_around_the_cache() -> None:
 ])
 def test_parts_of_it(cache: str, snapshot: SnapshotRule | None, tier: TierSettings | None) -> None:
     text = "listen: 127.0.0.1:8080\nupstreams: {app: {servers: [127.0.0.1:1]}}\nroutes: [{to: app, cache: 1m}]\n"
-    found = wanted(f"cache: {cache}\n{text}", FakeStore())
+    found = wanted(f"cache: {cache}\n{text}")
     assert (found.snapshot, found.tier, found.compress) == (snapshot, tier, {})

@@ -8,6 +8,7 @@ cdef enum:
     REASON_NO_ROOM = 34       # the store had no memory that could be freed
     REASON_PURGED = 35        # a purge came while it was fetched
     REASON_BODY = 36          # its body broke off
+    REASON_END = 37
 
 
 cdef inline const char* reason_word(int reason) noexcept nogil:

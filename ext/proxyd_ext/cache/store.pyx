@@ -7,7 +7,7 @@ from libc.string cimport memcmp, memcpy, memset
 from proxyd_ext.cache.arena cimport arena_held, arena_used
 from proxyd_ext.cache.chain cimport chain_finish, chain_join, chain_leave, chain_new, chain_read, chain_ready, chain_room, chain_wrote
 from proxyd_ext.cache.curve cimport CURVE_POINTS, CurvePoint, curve_read
-from proxyd_ext.cache.freshness cimport Freshness
+from proxyd_ext.cache.freshness cimport Freshness, STORE_COUNT
 from proxyd_ext.cache.key cimport Url, url_read, url_write
 from proxyd_ext.cache.memory cimport (
     INSERT_RETRY, INSERT_STORED, KILL_CAPACITY, KILL_FAILED, KILL_PURGED, KILL_RECLAIMED, KILL_REPLACED, KILL_VARIANTS, ObjectShape,
@@ -21,7 +21,7 @@ from proxyd_ext.cache.object cimport (
 )
 from proxyd_ext.cache.policy cimport load_u8
 from proxyd_ext.cache.purge cimport PURGE_ALL, PURGE_HOST, PURGE_PREFIX, PURGE_TAG, purge_count
-from proxyd_ext.cache.reasons cimport reason_word
+from proxyd_ext.cache.reasons cimport REASON_END, REASON_TOO_LARGE, reason_word
 from proxyd_ext.cache.sweep cimport find_url, sweep, sweep_key, sweep_url, walk
 from proxyd_ext.core.clock cimport Clock, clock_init, clock_read
 from proxyd_ext.core.hash cimport hash_bytes, mix64
@@ -639,3 +639,9 @@ def _encoded_head(head: bytes, encoding: str) -> bytes:
     names = b", ".join([*vary, b"Accept-Encoding"]) if b"accept-encoding" not in b",".join(vary).lower() else b", ".join(vary)
     out += [b"Content-Encoding: " + encoding.encode(), b"Vary: " + names]
     return b"\r\n".join(out) + b"\r\n"
+
+
+def reason_words() -> list[str]:
+    """Every word that `CachedObject.reason` of a marker may be."""
+    found = [(<bytes>reason_word(reason)).decode() for reason in (*range(STORE_COUNT), *range(REASON_TOO_LARGE, REASON_END))]
+    return [word for word in found if word]

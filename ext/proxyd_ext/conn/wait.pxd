@@ -21,6 +21,7 @@ ctypedef struct Answer:
 ctypedef struct WaitQuestion:
     # What a consult asks about, on its way to the control plane; the texts stand behind it in the same block.
     uint32_t generation
+    int kind                  # CONSULT_*
     bint has_variant
     size_t text_size
     size_t variant_size

@@ -81,6 +81,7 @@ cdef bint consult_ask_about(Exchange* exchange, int kind, Slice text, bint has_v
         wait_end(exchange)
         return False
     question.generation = slot.generation
+    question.kind = kind
     question.has_variant = has_variant
     question.text_size = text.size
     question.variant_size = variant.size

@@ -1,6 +1,7 @@
 from types import EllipsisType
 from typing import Literal
 
+from proxyd_ext.cache.store import CachedObject
 from proxyd_ext.log.writer import AccessLog
 from proxyd_ext.snapshot.compile import Snapshot
 
@@ -8,7 +9,9 @@ Event = (
     tuple[Literal["ack"], int]                          # generation taken
     | tuple[Literal["retired"], int]                    # generation no longer used by this engine
     | tuple[Literal["ejected"], str, str]               # label, upstream
-    | tuple[Literal["consult"], int, int, str]          # slot, generation, kind: answer with Engine.answer
+    | tuple[Literal["consult"], int, int, str, bytes]   # slot, generation, kind, text: answer with Engine.answer
+    | tuple[Literal["lookup"], int, int, bytes, bytes | None]    # slot, generation, key, variant: load what there is, Engine.proceed
+    | tuple[Literal["stored"], CachedObject]
     | tuple[Literal["drained"]]
 )
 
@@ -27,6 +30,7 @@ class Engine:
     def drain(self) -> None: ...
     def close(self) -> None: ...
     def answer(self, slot: int, generation: int, status: int, body: bytes, content_type: str) -> None: ...
+    def proceed(self, slot: int, generation: int) -> None: ...
     def events_fileno(self) -> int: ...
     def take_events(self) -> list[Event]: ...
     @property

@@ -600,7 +600,9 @@ cdef class Engine:
                             (<bytes>server.upstream.data[:server.upstream.size]).decode()))
                 server_drop(server)
             elif kind == EVENT_CONSULT:
-                out.append(_consult(number, &self.core.context.waits[<int>(number & 0xFFFF)]))
+                question = _consult(number, &self.core.context.waits[<int>(number & 0xFFFF)])
+                if question is not None:
+                    out.append(question)
             elif kind == EVENT_STORED:
                 out.append(("stored", stored_object(<Object*>server, self._store)))
             else:
@@ -626,14 +628,19 @@ cdef class Engine:
 
 
 cdef tuple _consult(uint64_t number, WaitSlot* slot):
-    """The question that waits at a slot. One that has been overtaken by the slot's next use speaks for that."""
-    cdef WaitQuestion* question = <WaitQuestion*>exchange_ptr(&slot.question, NULL)
-    cdef const char* text = <const char*>(question + 1)
+    """The question that waits at a slot. One that has been overtaken by the slot's next use speaks for that, and None then stands for
+    the next: it was told already."""
+    cdef WaitQuestion* question
+    cdef const char* text
     kind = (number >> 16) & 0xFFFF
-    if question == NULL:
-        if kind == CONSULT_LOOKUP:
-            return ("lookup", <int>(number & 0xFFFF), number >> 32, b"", None)     # it was told already
+    if kind == CONSULT_READY or kind == CONSULT_LIVE:
+        # All is in the number. A text that waits here is of an earlier use, which is over, or of a later one, which has its own event.
         return ("consult", <int>(number & 0xFFFF), number >> 32, _CONSULT_WORDS[kind], b"")
+    question = <WaitQuestion*>exchange_ptr(&slot.question, NULL)
+    if question == NULL:
+        return None
+    kind = question.kind
+    text = <const char*>(question + 1)
     first = text[:question.text_size]
     second = text[question.text_size:question.text_size + question.variant_size] if question.has_variant else None
     generation = question.generation

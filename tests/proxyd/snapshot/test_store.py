@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 from proxyd.config import Config
 from proxyd.config.address import BindAddress
@@ -11,12 +10,10 @@ from proxyd.snapshot.build import build_spec
 from proxyd.snapshot.members import members_of
 from proxyd.snapshot.store import Store
 from proxyd.sockets import open_bound
+from proxyd_ext.cache.store import Cache
 from proxyd_ext.io.listener import Listener
 from proxyd_ext.snapshot.spec import SnapshotSpec
 from tests.support.config import config_of
-
-if TYPE_CHECKING:
-    from proxyd_ext.cache.store import Cache
 
 
 def spec_of(store: Store, text: str) -> SnapshotSpec:
@@ -108,25 +105,20 @@ def test_connections_to_departed_servers_stay_in_the_upstreams_count() -> None:
     assert store.departed_opened("app", ()) == 0
 
 
-class FakeCache:
-    """What the store of handles asks of a cache."""
-
-    def __init__(self, size: int) -> None:
-        self.sizes = [size]
-
-    def resize(self, size: int) -> None:
-        self.sizes.append(size)
-
-
 def cached(size: str) -> Config:
     return config_of(f"{{listen: '127.0.0.1:0', cache: {{memory: {size}}}, routes: [{{to: ['10.0.0.1:80'], cache: on}}]}}")
 
 
+def limit(cache: Cache | None) -> int:
+    assert cache is not None
+    return cache.stats()["limit_bytes"]
+
+
 def test_a_cache_is_made_when_something_is_stored_and_let_go_when_nothing_is() -> None:
-    store = Store(new_cache=lambda size: cast("Cache", FakeCache(size)))
+    store = Store()
     assert store.cache_for(config_of(ONE)) is None
     cache = store.cache_for(cached("1GiB"))
-    assert cast(FakeCache, cache).sizes == [1 << 30]
+    assert limit(cache) == 1 << 30
     assert store.cache_for(cached("1GiB")) is cache
     spec = replace(spec_of(store, ONE), cache=cache)
     store.sweep([spec])
@@ -136,14 +128,14 @@ def test_a_cache_is_made_when_something_is_stored_and_let_go_when_nothing_is() -
 
 
 def test_a_cache_is_resized_when_the_config_serves_and_not_before() -> None:
-    store = Store(new_cache=lambda size: cast("Cache", FakeCache(size)))
-    cache = cast(FakeCache, store.cache_for(cached("1GiB")))
-    store.cache_for(cached("2GiB"))
-    assert cache.sizes == [1 << 30]
+    store = Store()
+    cache = store.cache_for(cached("1GiB"))
+    assert store.cache_for(cached("2GiB")) is cache
+    assert limit(cache) == 1 << 30
     store.resize_cache(cached("2GiB"))
-    assert cache.sizes == [1 << 30, 2 << 30]
+    assert limit(cache) == 2 << 30
     store.resize_cache(config_of(ONE))
-    assert cache.sizes == [1 << 30, 2 << 30]
+    assert limit(cache) == 2 << 30
 
 
 def test_without_a_cache_there_is_nothing_to_resize() -> None:
