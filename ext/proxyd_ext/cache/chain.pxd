@@ -24,12 +24,14 @@ cdef uint8_t* chain_room(Chain* chain, uint32_t* room) noexcept nogil
 cdef void chain_extend(Chain* chain, Piece* piece, uint8_t* data, uint32_t cap, uint32_t slots) noexcept nogil
 cdef void chain_wrote(Chain* chain, uint32_t size) noexcept nogil            # so many more bytes stand there; wakes who waits
 cdef void chain_finish(Chain* chain, int state) noexcept nogil               # CHAIN_COMPLETE or CHAIN_FAILED; wakes who waits
-# Nobody will find it any more.
-cdef void chain_pass(Arena* arena, Chain* chain) noexcept nogil
+# Another object has it, beside the one that it was made for; and: one of them is not found any more, and with the last nobody will find it.
+cdef void chain_adopt(Chain* chain) noexcept nogil
+cdef void chain_disown(Arena* arena, Chain* chain) noexcept nogil
 # Whether the source should wait for its readers (then `wake` is called once there is room).  *alone: there are none left.
 cdef bint chain_full(Chain* chain, bint* alone) noexcept nogil
 
-cdef void chain_join(Chain* chain, ChainReader* reader, uint64_t at) noexcept nogil   # begin to read at a byte that has been filled, or at the end
+# Begin to read at a byte that has been filled, or at the end.  False: it has been given back already.
+cdef bint chain_join(Chain* chain, ChainReader* reader, uint64_t at) noexcept nogil
 cdef void chain_leave(Arena* arena, Chain* chain, ChainReader* reader) noexcept nogil
 # The bytes that stand ready for the reader in one run; 0 at the end of what is filled.
 cdef uint32_t chain_ready(Chain* chain, ChainReader* reader, const uint8_t** data) noexcept nogil

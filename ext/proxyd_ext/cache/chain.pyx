@@ -16,6 +16,7 @@ cdef Chain* chain_new(Arena* arena) noexcept nogil:
         return NULL
     memset(chain, 0, sizeof(Chain))
     chain.refs = 1
+    chain.owners = 1
     chain.state = CHAIN_FILLING
     chain.footprint = arena_slot(sizeof(Chain))
     return chain
@@ -100,7 +101,14 @@ cdef void chain_finish(Chain* chain, int state) noexcept nogil:
     _wake_all(chain)
 
 
-cdef void chain_pass(Arena* arena, Chain* chain) noexcept nogil:
+cdef void chain_adopt(Chain* chain) noexcept nogil:
+    fetch_add_int(&chain.refs, 1)
+    fetch_add_int(&chain.owners, 1)
+
+
+cdef void chain_disown(Arena* arena, Chain* chain) noexcept nogil:
+    if fetch_add_int(&chain.owners, -1) != 1:
+        return
     lock_take(&chain.lock)
     store_int(&chain.passing, 1)
     lock_give(&chain.lock)
@@ -175,13 +183,15 @@ cdef bint _stands_in(const Chain* chain, const Piece* piece) noexcept nogil:
     return False
 
 
-cdef void chain_join(Chain* chain, ChainReader* reader, uint64_t at) noexcept nogil:
+cdef bint chain_join(Chain* chain, ChainReader* reader, uint64_t at) noexcept nogil:
     cdef Piece* piece
     cdef uint64_t left
     reader.waiting = False
     store_u64(&reader.at, at)
     lock_take(&chain.lock)
-    INVARIANT(at >= chain.dropped)
+    if at < chain.dropped:
+        lock_give(&chain.lock)
+        return False
     left = at - chain.dropped
     piece = chain.first
     while piece != NULL and piece != chain.last and left >= piece.filled:
@@ -195,6 +205,7 @@ cdef void chain_join(Chain* chain, ChainReader* reader, uint64_t at) noexcept no
         reader.next.previous = reader
     store_release_ptr(<void**>&chain.readers, reader)
     lock_give(&chain.lock)
+    return True
 
 
 cdef void chain_leave(Arena* arena, Chain* chain, ChainReader* reader) noexcept nogil:

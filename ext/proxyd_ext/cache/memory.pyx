@@ -7,7 +7,7 @@ from proxyd_ext.cache.alarm cimport Alarm, alarm_promise, alarms_ring
 from proxyd_ext.cache.arena cimport (
     ARENA_FIXED, ARENA_OBJECT, ARENA_PAGE, ARENA_SLOT_MAX, arena_candidates, arena_create, arena_destroy, arena_free, arena_limit, arena_new, arena_over, arena_slot,
 )
-from proxyd_ext.cache.chain cimport chain_drop, chain_extend, chain_pass
+from proxyd_ext.cache.chain cimport chain_disown, chain_drop, chain_extend
 from proxyd_ext.cache.curve cimport curve_create, curve_destroy, curve_note, curve_size, curve_wants
 from proxyd_ext.cache.key cimport KeyPart
 from proxyd_ext.cache.object cimport (
@@ -22,11 +22,12 @@ from proxyd_ext.cache.shard cimport (
 )
 
 from proxyd_ext.core.lock cimport lock_give, lock_take
-from proxyd_ext.core.shim cimport INVARIANT, cas_int, fetch_add_i64, fetch_add_int, load_acquire_int, store_release_int, store_release_ptr
+from proxyd_ext.core.shim cimport INVARIANT, cas_int, fetch_add_i64, fetch_add_int, load_acquire_int, load_i64, store_release_int, store_release_ptr
 from proxyd_ext.core.hash cimport hash_bytes
 from proxyd_ext.core.slice cimport slice_of
 
 cdef enum:
+    OVERHEAD_LOOKS = 1024     # answers stored between two looks at what stands outside of the arena
     ROUNDS_MAX = 256          # evictions for one piece of memory
     RECLAIMS_MAX = 8          # pages that are emptied for it, when evictions have freed enough, but nowhere a page
 
@@ -297,7 +298,7 @@ cdef void store_bury(StoreData* store, Object* dead) noexcept nogil:
     while dead != NULL:
         following = dead.next
         if dead.chain != NULL:
-            chain_pass(store.arena, dead.chain)
+            chain_disown(store.arena, dead.chain)
         store_release(store, dead)
         dead = following
 
@@ -803,6 +804,8 @@ cdef int store_insert(StoreData* store, Base* base, Object* object, Slice known,
     store_bury(store, dead)
     if result == INSERT_STORED:
         fetch_add_i64(&store.counts.markers if object.flags & OBJECT_MARKER else &store.counts.inserted, 1)
+        if load_i64(&store.counts.inserted) % OVERHEAD_LOOKS == 0:
+            arena_limit(store.arena, store.size - _measure_overhead(store))
         if not object.flags & OBJECT_MARKER and curve_wants(store.curve, base.hash ^ object.variant):
             curve_note(store.curve, base.hash ^ object.variant, object.node.size)
     elif result == INSERT_PURGED:

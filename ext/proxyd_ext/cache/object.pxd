@@ -68,6 +68,7 @@ cdef struct ChainReader:      # somebody who reads a chain from some place on
 cdef struct Chain:
     int lock
     int refs                  # objects, and the fill
+    int owners                # objects that are found by somebody; 0: see passing
     int state                 # CHAIN_*
     int passing               # 1: nobody will find it any more: pieces behind its readers are given back, and it may wait for them
     Piece* first

@@ -2,6 +2,7 @@
 """Shards (see shard.pxd)."""
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp
+from proxyd_ext.cache.ghost cimport ghost_bytes
 from proxyd_ext.cache.object cimport base_key
 from proxyd_ext.cache.policy cimport policy_destroy, policy_init
 from proxyd_ext.core.shim cimport INVARIANT
@@ -126,7 +127,7 @@ cdef uint64_t shard_overhead(const Shard* shard) noexcept nogil:
         buckets += shard.bases.old_mask + 1
     if shard.tags.old != NULL:
         buckets += shard.tags.old_mask + 1
-    return buckets * sizeof(void*)
+    return buckets * sizeof(void*) + ghost_bytes(&shard.policy.ghost)
 
 
 cdef Base* shard_base(Shard* shard, uint64_t hash, const uint8_t* key, uint32_t size) noexcept nogil:

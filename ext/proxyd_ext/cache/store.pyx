@@ -104,9 +104,8 @@ cdef class CachedObject:
             return (<const char*>object_body(self.object))[:self.object.body_size]
         pieces = []
         memset(&reader, 0, sizeof(reader))
-        if self.object.chain.dropped:
+        if not chain_join(self.object.chain, &reader, 0):
             return b""
-        chain_join(self.object.chain, &reader, 0)
         size = chain_ready(self.object.chain, &reader, &data)
         while size:
             pieces.append((<const char*>data)[:size])

@@ -72,3 +72,5 @@ cdef int cached_variant_text(Exchange* exchange, Slice names) noexcept nogil
 cdef CacheUse* cached_use(Exchange* exchange) noexcept nogil
 # The tags that a head names, each once: at most TAGS_MAX; -1: more.
 cdef int cached_tags(const CacheUse* use, const Head* head, Slice* out) noexcept nogil
+# Make sure of the whole body of `object` before anything of the answer is sent.  False: it is gone; the servers have to be asked.
+cdef bint cached_claim(Exchange* exchange) noexcept nogil

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint16_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset, strlen
 from proxyd_ext.cache.alarm cimport alarm_heard, alarm_is_promised
-from proxyd_ext.cache.chain cimport chain_finish, chain_hold, chain_leave, chain_new
+from proxyd_ext.cache.chain cimport chain_adopt, chain_disown, chain_finish, chain_join, chain_leave, chain_new
 from proxyd_ext.cache.conditional cimport Validators, freshens
 from proxyd_ext.cache.control cimport CC_NO_CACHE, CC_NO_STORE, CC_ONLY_IF_CACHED, control_none, parse_request_directives
 from proxyd_ext.cache.dates cimport parse_http_date
@@ -49,7 +49,7 @@ from proxyd_ext.http1.head cimport (
 )
 from proxyd_ext.http1.rewrite cimport write_decimal, write_status_line
 from proxyd_ext.log.record cimport (
-    CACHE_BYPASS, CACHE_COALESCED, CACHE_EXPIRED, CACHE_HIT, CACHE_MISS, CACHE_NONE, CACHE_REVALIDATED, CACHE_STALE, CACHE_UNCACHEABLE,
+    T_NONE, CACHE_BYPASS, CACHE_COALESCED, CACHE_EXPIRED, CACHE_HIT, CACHE_MISS, CACHE_NONE, CACHE_REVALIDATED, CACHE_STALE, CACHE_UNCACHEABLE,
 )
 from proxyd_ext.route.condition cimport RouteInput, conditions_hold
 from proxyd_ext.snapshot.compile cimport CompiledCache, status_in
@@ -819,7 +819,7 @@ cdef int _store(CacheUse* use, Head* head, uint32_t size, const Freshness* fresh
     use.state = USE_SERVE
     if object.chain != NULL:
         if result != INSERT_STORED:
-            object.chain.passing = 1
+            chain_disown(store.arena, object.chain)
         return STORE_FILL
     if result == INSERT_STORED:
         cached_tell(exchange.context, object)
@@ -880,7 +880,7 @@ cdef int _refresh(CacheUse* use, Head* head) noexcept nogil:
         return STORE_SERVE
     memcpy(<void*>object_head(object).data, use.context.lines, lines)
     if old.chain != NULL:
-        chain_hold(old.chain)
+        chain_adopt(old.chain)
         object.chain = old.chain
     else:
         memcpy(object_body(object), object_body(old), old.body_size)
@@ -898,6 +898,8 @@ cdef int _refresh(CacheUse* use, Head* head) noexcept nogil:
     exchange.cache_age = <uint32_t>object_age_s(object, use.context)
     if result == INSERT_STORED:
         cached_tell(exchange.context, object)
+    elif object.chain != NULL:
+        chain_disown(store.arena, object.chain)
     return STORE_SERVE
 
 
@@ -1042,3 +1044,21 @@ cdef int cached_variant_text(Exchange* exchange, Slice names) noexcept nogil:
     if not _read_asked(exchange.cached):
         return -1
     return vary_text(names, &exchange.context.asked, exchange.context.variant, VARIANT_MAX)
+
+
+cdef bint cached_claim(Exchange* exchange) noexcept nogil:
+    cdef CacheUse* use = exchange.cached
+    if use.object.chain == NULL or use.joined:
+        return True
+    if chain_join(use.object.chain, &use.reader, 0):
+        use.joined = True
+        return True
+    # It was taken out of the store, and what others have read of it is gone.
+    store_release(use.rules.store, use.object)
+    use.object = NULL
+    use.state = USE_ALONE if use.base != NULL else USE_PASS
+    use.fetch.base = NULL
+    use.fetch.epoch = load_i64(&use.rules.store.purges.count)
+    exchange.cache = CACHE_MISS
+    exchange.cache_age = T_NONE
+    return False

@@ -182,8 +182,8 @@ cdef int deliver_begin(Exchange* exchange, const Head* asked, Slice cookies) noe
     out_send(&out, exchange)
     if not wanted or use.part == NO_PART and use.left == 0:
         return DELIVER_DONE
-    if object.chain != NULL:
-        _join(use, object.chain, use.skip)
+    if object.chain != NULL and not _join(use, object.chain, use.skip):
+        return DELIVER_FAILED
     return deliver_more(exchange)
 
 
@@ -199,18 +199,19 @@ cdef void _partly(Out* out, Slice lines, Slice drop, Slice also) noexcept nogil:
         out_lines(out, rest, drop)
 
 
-cdef void _join(CacheUse* use, Chain* chain, uint64_t at) noexcept nogil:
+cdef bint _join(CacheUse* use, Chain* chain, uint64_t at) noexcept nogil:
     """Begin to read at `at`, or as near to it as the chain is filled."""
     cdef uint64_t filled = load_acquire_u64(&chain.filled)
-    if use.joined:
-        chain_leave(use.rules.store.arena, chain, &use.reader)
+    use.skip = 0
     if at > filled:
         use.skip = at - filled
         at = filled
-    else:
-        use.skip = 0
-    chain_join(chain, &use.reader, at)
-    use.joined = True
+    if use.joined and use.reader.at == at:
+        return True
+    if use.joined:
+        chain_leave(use.rules.store.arena, chain, &use.reader)
+    use.joined = chain_join(chain, &use.reader, at)
+    return use.joined
 
 
 # ---- the body ----
@@ -263,10 +264,8 @@ cdef bint _next_part(Exchange* exchange) noexcept nogil:
     out_send(&out, exchange)
     use.skip = use.ranges[use.part].first
     use.left = use.ranges[use.part].last - use.ranges[use.part].first + 1
-    if object.chain != NULL:
-        _join(use, object.chain, use.skip)
     use.part += 1
-    return True
+    return object.chain == NULL or _join(use, object.chain, use.skip)
 
 
 cdef int deliver_more(Exchange* exchange) noexcept nogil:
@@ -281,7 +280,7 @@ cdef int deliver_more(Exchange* exchange) noexcept nogil:
     while True:
         if use.left == 0:
             if use.part == NO_PART or not _next_part(exchange):
-                return _end(exchange)
+                return _end(exchange) if use.part == NO_PART else DELIVER_FAILED
             continue
         if stream_unsent(&exchange.client.stream) >= exchange.listener.buffer:
             exchange.client.stream.want_drained = True

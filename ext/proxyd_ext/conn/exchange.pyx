@@ -29,7 +29,7 @@ from proxyd_ext.cache.alarm cimport alarm_heard, alarm_ring_self
 from proxyd_ext.conn.aside cimport ASIDE_DELETE, ASIDE_SERVE, ASIDE_TAKE, ASIDE_TIER, aside_begin, aside_take
 from proxyd_ext.conn.cached cimport (
     CACHED_LINES, LOOKUP_BEHIND, LOOKUP_ONLY, LOOKUP_PASS, LOOKUP_SERVE, LOOKUP_TIER, LOOKUP_WAIT, STORE_AGAIN, STORE_FILL, STORE_RELAY, cached_again,
-    cached_alone, cached_answer, cached_as_get, cached_asked, cached_behind, cached_edit, cached_end, cached_failed, cached_heard,
+    cached_alone, cached_answer, cached_as_get, cached_asked, cached_behind, cached_claim, cached_edit, cached_end, cached_failed, cached_heard,
     cached_instead, cached_lookup, cached_need, cached_status_line, cached_unfilled, cached_woken,
 )
 from proxyd_ext.conn.client cimport client_behind, client_behind_ended, client_close, client_finish, client_rest
@@ -598,7 +598,7 @@ cdef void exchange_refuse(Exchange* exchange, int fault) noexcept nogil:
         if exchange.pausing == PAUSE_FETCH:
             exchange.pausing = PAUSE_NONE
             timer_off(&exchange.pause)
-        if cached_instead(exchange):
+        if cached_instead(exchange) and cached_claim(exchange):
             exchange.fault = FAULT_NONE
             _serve_asked(exchange)
             return
@@ -630,7 +630,7 @@ cdef void _prepare(Exchange* exchange, Head* head, uint32_t size) noexcept nogil
     _enter(exchange, PHASE_CACHE_LOOKUP)
     if exchange.snapshot.store != NULL:
         lookup = cached_lookup(exchange, head, size)
-        if lookup == LOOKUP_SERVE or lookup == LOOKUP_BEHIND:
+        if (lookup == LOOKUP_SERVE or lookup == LOOKUP_BEHIND) and cached_claim(exchange):
             if lookup == LOOKUP_BEHIND:
                 _fetch_behind(exchange, head, size)
             _serve_stored(exchange, head, slice_empty(), size)
@@ -768,6 +768,9 @@ cdef void exchange_cache_heard(CacheUse* use) noexcept nogil:
 
 cdef void _serve_asked(Exchange* exchange) noexcept nogil:
     """After a wait: the client's head is read once more, for its conditions and ranges."""
+    if not cached_claim(exchange):
+        _pick(exchange, FAULT_NO_SERVER)
+        return
     timer_remove(&exchange.context.timers, &exchange.total)
     _serve_stored(exchange, cached_asked(exchange), slice_empty(), 0)
 
@@ -798,7 +801,7 @@ cdef void _fetch_behind(Exchange* asker, Head* head, uint32_t size) noexcept nog
     if exchange == NULL:
         client_behind_ended(client)
         return
-    exchange.flags |= EX_BEHIND | EX_REQUEST_DONE | EX_IDEMPOTENT | (asker.flags & EX_TRUSTED)
+    exchange.flags |= EX_BEHIND | EX_QUIET | EX_REQUEST_DONE | EX_IDEMPOTENT | (asker.flags & EX_TRUSTED)
     exchange.method = METHOD_GET
     exchange.route = asker.route
     exchange.route_number = asker.route_number
@@ -818,7 +821,6 @@ cdef void _fetch_behind(Exchange* asker, Head* head, uint32_t size) noexcept nog
         return
     _enter(exchange, PHASE_CACHE_LOOKUP)
     if not cached_behind(asker, exchange, head, size):
-        exchange.flags |= EX_QUIET
         exchange_end(exchange)
         return
     if _compose(exchange, head) != FAULT_NONE:
@@ -1429,6 +1431,10 @@ cdef bint _store_answer(Exchange* exchange, Head* head, int size) noexcept nogil
         _discard_answer(exchange, head, size)
     if exchange.flags & EX_BEHIND:
         exchange_end(exchange)
+        return True
+    if not cached_claim(exchange):
+        # Revalidated, or to be sent in place of an error, and given back meanwhile: rare, and no answer is left.
+        exchange_refuse(exchange, FAULT_MEMORY)
         return True
     timer_remove(&context.timers, &exchange.total)
     _serve_stored(exchange, cached_asked(exchange), lines, 0)

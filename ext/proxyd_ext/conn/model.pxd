@@ -70,7 +70,7 @@ cdef enum:
     EX_STICKY_KEY = 1 << 19   # the key chooses the server, whatever the balancer
     EX_HEDGE = 1 << 20        # the try is a second one beside the first
     EX_BEHIND = 1 << 21       # no client waits for it: a stored answer is fetched anew (its client is none of Context.first_client)
-    EX_QUIET = 1 << 22        # not recorded: it came to nothing before it began
+    EX_QUIET = 1 << 22        # not recorded: no request of a client
     EX_OF_TRY = EX_ORIGIN_KEEP | EX_REUSED | EX_FRESH | EX_IN_FLIGHT | EX_PROBE | EX_HEDGE    # belong to a try, not to the exchange
 
     PAUSE_NONE = 0            # what Exchange.pause watches
