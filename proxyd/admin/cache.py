@@ -11,7 +11,7 @@ from proxyd.admin.control import Control
 from proxyd.admin.guard import json_answer
 from proxyd.admin.problem import Problem
 from proxyd.admin.request import View, asker, json_object
-from proxyd.admin.target import client_part, field_part, query_part, request_parts
+from proxyd.admin.target import client_part, field_part, port_part, query_part, request_parts
 from proxyd.caching.purge import Purge, parse_order
 from proxyd.snapshot.explain import Question
 
@@ -47,7 +47,7 @@ class CacheViews:
             method, host, path = request_parts("GET", url)
             fields = tuple(field_part(*_field(text)) for text in request.query.getall("header", []))
             client = client_part(request.query.get("client", ""))
-            question = Question(method, host, path, client, request.query.get("listener", ""), fields, query_part(url))
+            question = Question(method, host, path, client, request.query.get("listener", ""), fields, query_part(url), port_part(url))
             found = self._control.cache_why(url, question)
         except ValueError as error:
             raise Problem(problem.PARAMETER_INVALID, str(error)) from error

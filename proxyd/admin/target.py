@@ -15,14 +15,25 @@ def request_parts(method: str, url: str, host: str = "") -> tuple[str, str, str]
     """
     if not TOKEN.fullmatch(method):
         raise ValueError(f"`{method}` is not a method")
-    if not url.startswith("/"):
-        scheme, colon, _ = url.partition("://")
-        if colon and scheme.lower() not in {"http", "https"}:
-            raise ValueError(f"`{url}` is not an http URL")
-        parts = urlsplit(url if colon else f"//{url}")
-        host = host or parts.netloc.rpartition("@")[2]
-        url = parts.path or "/"
-    return method.upper(), without_port(host).lower(), url.partition("#")[0].partition("?")[0]
+    authority, path = _split(url)
+    return method.upper(), without_port(host or authority).lower(), path.partition("#")[0].partition("?")[0]
+
+
+def port_part(url: str, host: str = "") -> str:
+    """The port that the request names, as digits; "" where it names none. Arguments and errors as of `request_parts`."""
+    authority = host or _split(url)[0]
+    return authority[len(without_port(authority)):].removeprefix(":")
+
+
+def _split(url: str) -> tuple[str, str]:
+    """Authority without user (may be empty), and path."""
+    if url.startswith("/"):
+        return "", url
+    scheme, colon, _ = url.partition("://")
+    if colon and scheme.lower() not in {"http", "https"}:
+        raise ValueError(f"`{url}` is not an http URL")
+    parts = urlsplit(url if colon else f"//{url}")
+    return parts.netloc.rpartition("@")[2], parts.path or "/"
 
 
 def query_part(url: str) -> str:

@@ -17,7 +17,7 @@ from proxyd.admin.control import Control
 from proxyd.admin.guard import json_answer
 from proxyd.admin.problem import Problem
 from proxyd.admin.request import View, asker, body_text, flag, json_object, text_member, text_pairs
-from proxyd.admin.target import client_part, field_part, query_part, request_parts
+from proxyd.admin.target import client_part, field_part, port_part, query_part, request_parts
 from proxyd.admin.upstreams import UpstreamViews
 from proxyd.diagnostics import Diagnostic, render
 from proxyd.metrics.exposition import Exposition
@@ -156,12 +156,14 @@ class Views:
         listener = text_member(value, "listener", "")
         headers = text_pairs(value, "headers")
         try:
-            method, host, path = request_parts(text_member(value, "method", "GET"), url, text_member(value, "host", ""))
+            named = text_member(value, "host", "")
+            method, host, path = request_parts(text_member(value, "method", "GET"), url, named)
+            port = port_part(url, named)
             client = client_part(text_member(value, "client", ""))
             fields = tuple(field_part(*pair) for pair in headers)
         except ValueError as error:
             raise Problem(problem.PARAMETER_INVALID, str(error)) from error
-        question = Question(method, host, path, client, listener, fields, query_part(url))
+        question = Question(method, host, path, client, listener, fields, query_part(url), port)
         return json_answer([asdict(decision) for decision in self._control.explain(question)])
 
     async def stop(self, request: web.Request) -> web.Response:

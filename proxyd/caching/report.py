@@ -260,8 +260,9 @@ def absent_text(stats: Mapping[str, int]) -> str:
     """Only what can have happened."""
     causes = [
         f"{text} ({stats[name]:,} so far)" for name, text in (
-            ("evictions_capacity", "it was evicted for room"), ("evictions_expired", "it was too old and went"),
-            ("purged_objects", "it was purged"), ("refused_no_room", "there was no room for it"),
+            ("evictions_capacity", "it was evicted for room"), ("evictions_reclaimed", "its room was needed"),
+            ("evictions_variants", "newer variants took its place"), ("purged_objects", "it was purged"),
+            ("refused_no_room", "there was no room for it"),
         ) if stats.get(name)
     ]
     return "; or ".join(["nothing is stored: nobody has asked for it since the start", *causes])

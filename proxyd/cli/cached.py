@@ -8,7 +8,10 @@ from proxyd.caching.outlook import percent
 from proxyd.caching.outlook import size_text as size
 from proxyd.cli.output import ago, count, duration, paint, plural, table
 
-EVICTIONS = (("capacity", "for room"), ("expired", "too old"), ("replaced", "replaced"), ("purged", "purged"), ("reclaimed", "reclaimed"))
+EVICTIONS = (
+    ("capacity", "for room"), ("replaced", "replaced"), ("purged", "purged"), ("reclaimed", "for the room of others"),
+    ("failed", "broke off"), ("variants", "for newer variants"),
+)
 RESULTS = ("hit", "stale", "coalesced", "revalidated", "expired", "miss", "uncacheable", "bypass")
 TIER_LOOKUPS = ("hit", "miss", "purged", "invalid", "error", "timeout", "skipped")
 VERDICT_STYLES = {"fresh": "good", "stale": "warning", "filling": "good"}

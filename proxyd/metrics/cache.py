@@ -15,7 +15,7 @@ from proxyd.metrics.retained import Ratchet, Stats
 if TYPE_CHECKING:
     from proxyd.state import CacheEntry
 
-EVICTIONS = ("capacity", "expired", "replaced", "purged", "reclaimed")
+EVICTIONS = ("capacity", "replaced", "purged", "reclaimed", "failed", "variants")
 REFUSALS = ("too_large", "no_room")
 PURGES = ("url", "prefix", "host", "tag", "all")
 
@@ -35,7 +35,8 @@ def route_families(totals: Mapping[Labels, Stats]) -> Iterable[Metric]:
 
 def store_families(entry: CacheEntry | None, numbers: Ratchet) -> Iterable[Metric]:
     """Without a cache they stand there empty. `numbers` keeps the counters growing when the store is another."""
-    objects = gauge("cache_objects", "Stored answers, notes of answers that are not stored among them.")
+    objects = gauge("cache_objects", "Stored answers, compressed forms of them, and values.")
+    markers = gauge("cache_markers", "Notes of answers that cannot be stored, so that requests for them do not wait for one another.")
     live = gauge("cache_bytes", "Bytes of what is stored.")
     held = gauge("cache_held_bytes", "Bytes of memory that the store has taken for it.")
     limit = gauge("cache_limit_bytes", "Bytes that the store may take (cache.memory.size).")
@@ -48,7 +49,7 @@ def store_families(entry: CacheEntry | None, numbers: Ratchet) -> Iterable[Metri
     handed = counter("cache_handed_over_total", "Fetches that another request took over when the first could not go on.")
     late = counter("cache_late_fills_total", "Answers that were not stored because a purge came while they were fetched.")
     ratio = gauge("cache_estimated_hit_ratio", "Hit ratio that a store of this multiple of the limit would have, by sampling.", ("scale",))
-    found = (objects, live, held, limit, inserted, refused, evicted, purges, purged, collapsed, handed, late, ratio)
+    found = (objects, markers, live, held, limit, inserted, refused, evicted, purges, purged, collapsed, handed, late, ratio)
     if entry is None:
         return found
     stats = entry.store.stats()
@@ -56,7 +57,7 @@ def store_families(entry: CacheEntry | None, numbers: Ratchet) -> Iterable[Metri
     def total(name: str) -> float:
         return numbers.total(("cache", name), stats[name])
 
-    for family, name in ((objects, "objects"), (live, "bytes"), (held, "held_bytes"), (limit, "limit_bytes")):
+    for family, name in ((objects, "objects"), (markers, "markers"), (live, "bytes"), (held, "held_bytes"), (limit, "limit_bytes")):
         family.add_metric((), stats[name])
     plain = ((inserted, "inserted"), (purged, "purged_objects"), (collapsed, "collapsed"), (handed, "handed_over"), (late, "late_fills"))
     for counted, name in plain:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 STORED_METHODS = frozenset({"GET", "HEAD"})
 SAFE_METHODS = STORED_METHODS | {"OPTIONS"}      # RFC 9110 §9.2.1
+_PORTS = {"http": "80", "https": "443"}
 _WHOLE_URL = ("scheme", "host", "path", "query")
 _TESTS: Mapping[str, str] = {"exact": "= {}", "prefix": "= {}*", "suffix": "= *{}", "regex": "~ {}"}
 
@@ -59,7 +60,8 @@ def condition_text(condition: Condition) -> str:
 
 def key_text(key: Sequence[CacheKeyPart], scheme: str, path: str, question: Question) -> str:
     """The whole URL as one, other keys part by part: `host a.example, path /x, query w=1, query h: none`."""
-    plain = {"scheme": scheme, "host": question.host.lower(), "path": path, "query": question.query}
+    port = "" if question.port in ("", _PORTS[scheme]) else f":{question.port}"
+    plain = {"scheme": scheme, "host": question.host.lower() + port, "path": path, "query": question.query}
     if tuple(part.kind for part in key) == _WHOLE_URL and not key[-1].names:
         return f"{scheme}://{plain['host']}{path}{'?' if question.query else ''}{question.query}"
     return ", ".join(text for part in key for text in _part(part, plain, question))

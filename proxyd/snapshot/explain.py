@@ -38,6 +38,7 @@ class Question:
     listener: str = ""             # "": every listener
     headers: tuple[tuple[str, str], ...] = ()      # fields, Cookie among them; Host is `host`
     query: str = ""                # without its `?`
+    port: str = ""                 # as the request names it; "": it does not
 
 
 class Live(Protocol):

@@ -3,12 +3,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
-if TYPE_CHECKING:
-    from proxyd_ext.cache.store import Cache, CachedObject
+from proxyd_ext.cache.store import Cache, CachedObject
 
 MIB = 1 << 20
+EMPTY = Cache(4 * MIB).stats()
 
 
 @dataclass
@@ -60,12 +60,7 @@ class FakeStore:
         self.set = stats
 
     def stats(self) -> dict[str, int]:
-        zero = dict.fromkeys((
-            "objects", "bases", "bytes", "held_bytes", "limit_bytes", "inserted", "evictions_capacity", "evictions_expired",
-            "evictions_replaced", "evictions_purged", "evictions_reclaimed", "refused_too_large", "refused_no_room", "purges_url",
-            "purges_prefix", "purges_host", "purges_tag", "purges_all", "purged_objects", "collapsed", "handed_over", "late_fills",
-        ), 0)
-        return zero | {"objects": len(self.objects), "limit_bytes": 256 * MIB} | self.set
+        return dict.fromkeys(EMPTY, 0) | {"objects": len(self.objects), "limit_bytes": 256 * MIB} | self.set
 
     def curve(self) -> list[tuple[int, int, int]]:
         return self.points

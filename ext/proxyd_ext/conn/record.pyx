@@ -10,9 +10,16 @@ from proxyd_ext.core.events cimport EVENT_EJECTED, event_push
 from proxyd_ext.core.shim cimport PXD_UNLIKELY, counter_add, fetch_add_i64
 from proxyd_ext.core.slice cimport slice_empty
 from proxyd_ext.core.stats cimport count_add, histogram_add
-from proxyd_ext.log.record cimport AccessRecord, CACHE_EXPIRED, CACHE_MISS, CACHE_NONE, STATUS_BY_CACHE, STATUS_BY_PROXYD, STATUS_BY_UPSTREAM, T_NONE
+from proxyd_ext.log.record cimport (
+    AccessRecord, CACHE_EXPIRED, CACHE_MISS, CACHE_NONE, STATUS_BY_CACHE, STATUS_BY_PROXYD, STATUS_BY_UPSTREAM, T_NONE,
+)
 from proxyd_ext.log.ring cimport log_submit
 from proxyd_ext.route.stats cimport RouteLocal, route_stats_join
+
+
+cdef inline bint _from_memory(const Exchange* exchange) noexcept nogil:
+    """Not for the one who fetched, although it reads from the store what it puts there."""
+    return exchange.cached != NULL and exchange.cached.state == USE_SERVE and exchange.cache not in (CACHE_MISS, CACHE_EXPIRED)
 
 
 cdef void _submit(Exchange* exchange, int64_t total_us) noexcept nogil:
@@ -35,7 +42,7 @@ cdef void _submit(Exchange* exchange, int64_t total_us) noexcept nogil:
     record.fault = <uint16_t>exchange.fault
     record.attempts = exchange.attempts
     record.status_by = STATUS_BY_PROXYD if exchange.flags & EX_OWN_ANSWER else STATUS_BY_UPSTREAM
-    if exchange.cached != NULL and exchange.cached.state == USE_SERVE and exchange.cache != CACHE_MISS and exchange.cache != CACHE_EXPIRED:
+    if _from_memory(exchange):
         record.status_by = STATUS_BY_CACHE
     record.minor = exchange.minor
     record.tls = 0
@@ -70,7 +77,7 @@ cdef void record_exchange(Exchange* exchange) noexcept nogil:
             count_add(&local.errors, exchange.fault, 1)
         if exchange.cache != CACHE_NONE:
             counter_add(&local.cache[exchange.cache], 1)
-            if exchange.cached != NULL and exchange.cached.state == USE_SERVE:
+            if _from_memory(exchange):
                 counter_add(&local.cache_bytes, exchange.bytes_out - exchange.head_out)
         counter_add(&local.bytes_in, exchange.bytes_in)
         counter_add(&local.bytes_out, exchange.bytes_out)

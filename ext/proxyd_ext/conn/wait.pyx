@@ -105,7 +105,7 @@ cdef bint lookup_ask(Exchange* exchange) noexcept nogil:
         text = cached_variant_text(exchange, slice_of(names, size))
         if text < 0:
             return False
-    return consult_ask_about(exchange, CONSULT_LOOKUP, base_key(use.base), size == 0 or use.variant != 0,
+    return consult_ask_about(exchange, CONSULT_LOOKUP, base_key(use.base), use.variant != 0,
                              slice_of(exchange.context.variant, text))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from proxyd.admin.client import NotReachable
-from proxyd.admin.target import client_part, field_part, query_part, request_parts
+from proxyd.admin.target import client_part, field_part, port_part, query_part, request_parts
 from proxyd.cli.decision import lines_of
 from proxyd.cli.errors import CliError, Exit
 from proxyd.cli.output import print_json
@@ -42,7 +42,7 @@ def command(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     others = tuple(field for field in fields if field[0].lower() != "host")
-    source, decisions = decide(settings, Asked(*parts, query_part(url), others, client, listener))
+    source, decisions = decide(settings, Asked(*parts, query_part(url), others, client, listener, port_part(url, host)))
     if not decisions:
         raise CliError(f"there is no listener `{listener}`" if listener else "the config has no listener", Exit.NOT_FOUND)
     matched = any(decision["route"] is not None for decision in decisions)
@@ -66,6 +66,7 @@ class Asked:
     headers: tuple[tuple[str, str], ...]
     client: str
     listener: str
+    port: str = ""
 
 
 def fields_of(headers: Sequence[str], cookies: Sequence[str]) -> list[tuple[str, str]]:
@@ -88,7 +89,8 @@ def decide(settings: Settings, asked: Asked) -> tuple[str, list[dict[str, Any]]]
         client = settings.client()
         try:
             url = asked.path + (f"?{asked.query}" if asked.query else "")
-            body = {"method": asked.method, "host": asked.host, "url": url, "client": asked.client, "listener": asked.listener}
+            host = f"{asked.host}:{asked.port}" if asked.port else asked.host
+            body = {"method": asked.method, "host": host, "url": url, "client": asked.client, "listener": asked.listener}
             return f"the daemon at {client.address}", client.post("/route/explain", body | {"headers": asked.headers})
         except NotReachable:
             if settings.admin or settings.maybe_config_path() is None:
@@ -98,5 +100,5 @@ def decide(settings: Settings, asked: Asked) -> tuple[str, list[dict[str, Any]]]
 
     path = settings.config_path()
     config = load_or_fail(path)
-    question = Question(asked.method, asked.host, asked.path, asked.client, asked.listener, asked.headers, asked.query)
+    question = Question(asked.method, asked.host, asked.path, asked.client, asked.listener, asked.headers, asked.query, asked.port)
     return str(path), [asdict(decision) for decision in explain_config(config, question)]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxyd.admin.target import client_part, field_part, query_part, request_parts, without_port
+from proxyd.admin.target import client_part, field_part, port_part, query_part, request_parts, without_port
 
 
 @pytest.mark.parametrize(("url", "host", "expected"), [
@@ -48,3 +48,11 @@ def test_a_query_and_a_field() -> None:
     for name, value in (("", "b"), ("a b", "c"), ("a", "b\r\nc: d"), ("a", "b\0")):
         with pytest.raises(ValueError, match=r"field|line break"):
             field_part(name, value)
+
+
+@pytest.mark.parametrize(("url", "host", "port"), [
+    ("http://a.example/x", "", ""), ("http://a.example:8080/x:1", "", "8080"), ("a.example:81/x", "", "81"), ("[::1]:81/x", "", "81"),
+    ("http://[::1]/x", "", ""), ("/x:1", "", ""), ("/x", "b.example:82", "82"), ("http://a.example:8080/x", "b.example", ""),
+])
+def test_the_port_that_is_named(url: str, host: str, port: str) -> None:
+    assert port_part(url, host) == port

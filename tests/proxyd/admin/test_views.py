@@ -156,7 +156,7 @@ async def test_check_of_the_own_text_and_file(ask: Ask, daemon: Any, tmp_path: P
 async def test_explain(ask: Ask, daemon: Any) -> None:
     body = b'{"method": "post", "url": "http://shop.example:80/a?b=c", "client": "::1", "listener": "web", "headers": [["X-A", " 1"]]}'
     decisions = (await ask("POST", "/route/explain", body=body)).json()
-    assert daemon.asked == [("explain", Question("POST", "shop.example", "/a", "::1", "web", (("X-A", "1"),), "b=c"))]
+    assert daemon.asked == [("explain", Question("POST", "shop.example", "/a", "::1", "web", (("X-A", "1"),), "b=c", "80"))]
     assert decisions[0]["why_not"] == [["shop", ["host"]]]
 
 

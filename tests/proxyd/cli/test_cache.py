@@ -17,7 +17,7 @@ Run = Callable[..., Result]
 
 def test_stats(run: Run, daemon: FakeDaemon) -> None:
     daemon.store = FakeStore(
-        [FakeObject("http://h/a")], bytes=200 * MIB, held_bytes=210 * MIB, inserted=12_345, evictions_capacity=10, evictions_expired=3,
+        [FakeObject("http://h/a")], bytes=200 * MIB, held_bytes=210 * MIB, inserted=12_345, evictions_capacity=10, evictions_replaced=3,
         purges_tag=2, purged_objects=5, refused_too_large=1, collapsed=4, handed_over=1)
     daemon.compress = Counters(finished=5, dropped=1)
     daemon.compress.refused["type"] = 2
@@ -28,7 +28,7 @@ def test_stats(run: Run, daemon: FakeDaemon) -> None:
         "  memory      200 MiB of 256 MiB in 1 object, 210 MiB taken",
         "  results     880 hit, 20 revalidated, 100 miss, 4 bypass",
         "  stored      12.3k; not stored: 1 too large",
-        "  evicted     10 for room, 3 too old",
+        "  evicted     10 for room, 3 replaced",
         "  purges      2 by tag: 5 objects",
         "  collapsed   4 waited for another's fetch, 1 fetches handed over",
         "  redis       given up for a while: timed out; look-ups 12.3k hit; 0 stored; 5 failures",

@@ -16,7 +16,7 @@ Run = Callable[..., Result]
 def test_the_daemon_is_asked(run: Run, daemon: FakeDaemon) -> None:
     result = run("route", "http://shop.example:8080/a?b")
     assert result.exit_code == 0
-    assert daemon.asked == [("explain", Question("GET", "shop.example", "/a", query="b"))]
+    assert daemon.asked == [("explain", Question("GET", "shop.example", "/a", query="b", port="8080"))]
     assert "web 127.0.0.1:8080: route api, to app 95, next 5" in result.stdout
     assert "not shop: host differs" in result.stdout
 
@@ -25,7 +25,7 @@ def test_the_daemon_is_asked(run: Run, daemon: FakeDaemon) -> None:
 def test_method_and_url(arguments: tuple[str, ...], run: Run, daemon: FakeDaemon) -> None:
     run("route", *arguments, "-H", "Host: Shop.example:80", "-H", "X-Other: 1", "--cookie", "a=1", "--cookie", "b=2")
     headers = (("X-Other", "1"), ("Cookie", "a=1; b=2"))
-    assert daemon.asked == [("explain", Question("POST", "shop.example", "/a", headers=headers))]
+    assert daemon.asked == [("explain", Question("POST", "shop.example", "/a", headers=headers, port="80"))]
 
 
 def test_what_the_policies_say_and_which_servers_wait(run: Run, daemon: FakeDaemon) -> None:

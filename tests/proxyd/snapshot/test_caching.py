@@ -15,6 +15,9 @@ URL = CacheSpec("app").key
 def test_the_key_of_the_whole_url() -> None:
     assert key_text(URL, "http", "/x/y", GET) == "http://a.example/x/y?w=1&h=&w=2"
     assert key_text(URL, "https", "/", Question("GET", "a", "/")) == "https://a/"
+    assert key_text(URL, "http", "/", Question("GET", "a", "/", port="8080")) == "http://a:8080/"
+    assert key_text(URL, "http", "/", Question("GET", "a", "/", port="80")) == "http://a/"
+    assert key_text((CacheKeyPart("host"),), "https", "/", Question("GET", "a", "/", port="80")) == "host a:80"
 
 
 @pytest.mark.parametrize(
