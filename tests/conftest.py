@@ -5,8 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.support.engine import Mode, Rig
+
+settings.register_profile("suite", deadline=None)  # how long an example takes is the machine's affair, not a test's
+settings.load_profile("suite")
 
 
 def pytest_collection_finish() -> None:
