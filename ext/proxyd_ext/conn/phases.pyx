@@ -1,6 +1,7 @@
 """The table of legal transitions. A streaming answer stays in DELIVER while its body overlaps with reading; a retry goes back to PICK.
 
-The cache's phases are passed through until a cache stands there (a later issue); they are in the table so that the order is settled.
+A hit goes from CACHE_LOOKUP straight to FILTER_RESPONSE, and so does a stale answer from wherever no server could be asked. Who waits for
+the fetch of another, or for the shared tier, waits in CACHE_LOOKUP. Routes without a cache only pass through its two phases.
 """
 
 cdef uint32_t[PHASE_COUNT] _next
