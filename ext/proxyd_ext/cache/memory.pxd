@@ -10,7 +10,7 @@ from proxyd_ext.cache.key cimport KeyRecipe
 from proxyd_ext.cache.object cimport Base, Chain, Fetch, FetchWaiter, Object
 from proxyd_ext.cache.purge cimport PurgeLog
 from proxyd_ext.cache.shard cimport Shard
-from proxyd_ext.core.shim cimport fetch_add_int
+from proxyd_ext.core.shim cimport fetch_add_int, load_acquire_ptr
 from proxyd_ext.core.slice cimport Slice
 
 
@@ -92,6 +92,11 @@ cdef void store_leave(StoreData* store, Base* base) noexcept nogil           # u
 cdef inline void store_hold(Object* object) noexcept nogil:
     """For a second holder of an object that is pinned."""
     fetch_add_int(&object.refs, 1)
+
+
+cdef inline bint object_is_found(Object* object) noexcept nogil:
+    """Whether an object that is pinned still stands in the store."""
+    return load_acquire_ptr(<void**>&object.base) != NULL
 
 
 cdef void store_release(StoreData* store, Object* object) noexcept nogil     # unpin an object

@@ -91,8 +91,9 @@ cdef void store_destroy(StoreData* store) noexcept nogil:
 cdef void store_resize(StoreData* store, uint64_t size) noexcept nogil:
     cdef int i
     cdef int idle = 0
+    if size != store.size:
+        curve_size(store.curve, size)
     store.size = size
-    curve_size(store.curve, size)
     arena_limit(store.arena, size - _measure_overhead(store))
     for i in range(store.shard_count):
         lock_take(&store.shards[i].lock)
@@ -361,7 +362,7 @@ cdef void shard_kill(StoreData* store, Shard* shard, Object* object, int why, Ob
     if object.node.queue != POLICY_NONE:
         policy_remove(&shard.policy, &object.node)
     _unlink_tags(store, shard, object)
-    object.base = NULL
+    store_release_ptr(<void**>&object.base, NULL)
     object.next = dead[0]
     dead[0] = object
     fetch_add_i64(&store.counts.killed[why], 1)
@@ -806,8 +807,8 @@ cdef int store_insert(StoreData* store, Base* base, Object* object, Slice known,
         fetch_add_i64(&store.counts.markers if object.flags & OBJECT_MARKER else &store.counts.inserted, 1)
         if load_i64(&store.counts.inserted) % OVERHEAD_LOOKS == 0:
             arena_limit(store.arena, store.size - _measure_overhead(store))
-        if not object.flags & OBJECT_MARKER and curve_wants(store.curve, base.hash ^ object.variant):
-            curve_note(store.curve, base.hash ^ object.variant, object.node.size)
+        if not object.flags & OBJECT_MARKER:
+            _note(store, base.hash ^ object.variant, object)
     elif result == INSERT_PURGED:
         fetch_add_i64(&store.counts.late, 1)
     return result

@@ -14,7 +14,7 @@ from proxyd_ext.cache.freshness cimport (
 from proxyd_ext.cache.key cimport Url, authority_write, key_write, url_read, url_write
 from proxyd_ext.cache.memory cimport (
     INSERT_NO_ROOM, INSERT_PURGED, INSERT_RETRY, INSERT_STORED, KILL_REPLACED, LEAD_AGAIN, LEAD_ALONE, LEAD_WAIT, LEAD_YOURS, ObjectShape,
-    StoreData, object_new, object_weight, store_find, store_base_of, store_filled, store_hand_over, store_insert, store_kill, store_largest, store_lead, store_leave,
+    StoreData, object_is_found, object_new, object_weight, store_find, store_base_of, store_filled, store_hand_over, store_insert, store_kill, store_largest, store_lead, store_leave,
     store_outcome, store_quit, store_tags, store_release, store_resolve, store_variant, store_vary,
 )
 from proxyd_ext.cache.merge cimport merge_lines, storable_lines
@@ -493,6 +493,8 @@ cdef int cached_woken(Exchange* exchange, int* fault) noexcept nogil:
     outcome = store_outcome(store, use.base, &use.waiter)
     if outcome == 0:
         return LOOKUP_WAIT
+    if outcome == FETCH_STORED and not object_is_found(use.waiter.object):
+        outcome = FETCH_PASS  # purged before this answer was begun
     if outcome == FETCH_STORED:
         use.object = use.waiter.object
         use.waiter.object = NULL
@@ -503,6 +505,9 @@ cdef int cached_woken(Exchange* exchange, int* fault) noexcept nogil:
     if outcome == FETCH_LEAD:
         use.state = USE_LEAD
         return LOOKUP_PASS
+    if use.waiter.object != NULL:
+        store_release(store, use.waiter.object)
+        use.waiter.object = NULL
     use.state = USE_ALONE
     use.fetch.epoch = load_i64(&store.purges.count)
     if outcome == FETCH_FAILED:
@@ -954,6 +959,8 @@ cdef bint cached_instead(Exchange* exchange) noexcept nogil:
     cdef CacheUse* use = exchange.cached
     if use == NULL or use.stale == NULL or not use.if_error or use.state == USE_PASS or use.state == USE_SERVE or use.state == USE_UNSAFE:
         return False
+    if not object_is_found(use.stale):
+        return False          # purged meanwhile: it must not be begun any more
     if use.state == USE_WAIT:
         store_quit(use.rules.store, use.base, &use.waiter)
         use.state = USE_ALONE
@@ -1011,8 +1018,11 @@ cdef int cached_status_line(const Exchange* exchange, uint8_t* out) noexcept nog
         if use.object.base != NULL and (cache == CACHE_MISS or cache == CACHE_EXPIRED):
             at += _word(out + at, b"; stored")
         ttl = use.object.fresh.lifetime_s - object_age_s(use.object, exchange.context)
-        at += _word(out + at, b"; ttl=" if ttl >= 0 else b"; ttl=-")
-        at += write_decimal(<uint64_t>(ttl if ttl >= 0 else -ttl), out + at)
+        if ttl >= 0 and use.object.flags & OBJECT_SOFT:
+            at += _word(out + at, b"; detail=soft-purged")
+        else:
+            at += _word(out + at, b"; ttl=" if ttl >= 0 else b"; ttl=-")
+            at += write_decimal(<uint64_t>(ttl if ttl >= 0 else -ttl), out + at)
     elif use != NULL and use.reason:
         at += _word(out + at, b"; detail=")
         at += _word(out + at, reason_word(use.reason))

@@ -286,7 +286,6 @@ cdef struct Fill:             # an answer's body on its way into the cache (conn
     ServerData* server        # kept alive by the pool
     OriginConn* origin
     Object* object            # pinned
-    Base* base                # pinned
     uint8_t body              # BODY_*
     bint keep                 # the connection may be used again
     bint over                 # its memory waits for a last wake-up only
