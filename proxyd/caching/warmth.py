@@ -89,7 +89,7 @@ def _blobs(store: Cache) -> Iterator[bytes]:
     while True:
         cursor, objects = store.export(cursor, BATCH)
         for stored in objects:
-            if stored.state == "complete":
+            if stored.state == "complete" and not stored.encoding and stored.key:   # compressed forms are made anew
                 yield stored.blob()
         if cursor == 0:
             return

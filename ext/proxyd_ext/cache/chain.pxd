@@ -20,7 +20,8 @@ cdef void chain_hold(Chain* chain) noexcept nogil
 cdef void chain_drop(Arena* arena, Chain* chain) noexcept nogil
 # Where the source writes next: at most *room bytes.  NULL: the last piece is full (or there is none).
 cdef uint8_t* chain_room(Chain* chain, uint32_t* room) noexcept nogil
-# Hang in another piece, whose parts are the arena's: `data` has `cap` bytes, and both together take `slots` bytes of it.
+# Hang in another piece, whose parts are the arena's: `data` has `cap` bytes, and both together take `slots` bytes of it; 0: they are one block
+# of the heap.
 cdef void chain_extend(Chain* chain, Piece* piece, uint8_t* data, uint32_t cap, uint32_t slots) noexcept nogil
 cdef void chain_wrote(Chain* chain, uint32_t size) noexcept nogil            # so many more bytes stand there; wakes who waits
 cdef void chain_finish(Chain* chain, int state) noexcept nogil               # CHAIN_COMPLETE or CHAIN_FAILED; wakes who waits

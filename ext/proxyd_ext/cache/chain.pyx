@@ -1,4 +1,5 @@
 """Chains (see chain.pxd)."""
+from libc.stdlib cimport free
 from libc.string cimport memset
 from proxyd_ext.cache.alarm cimport Alarm, alarm_promise, alarms_ring
 from proxyd_ext.cache.arena cimport ARENA_FIXED, ARENA_PAGE, arena_file, arena_free, arena_new, arena_slot
@@ -41,6 +42,9 @@ cdef void chain_drop(Arena* arena, Chain* chain) noexcept nogil:
 
 
 cdef void _free(Arena* arena, Piece* piece) noexcept nogil:
+    if piece.heap:
+        free(piece)
+        return
     arena_free(arena, piece.data, piece.cap)
     arena_free(arena, piece, sizeof(Piece))
 
@@ -60,6 +64,7 @@ cdef void chain_extend(Chain* chain, Piece* piece, uint8_t* data, uint32_t cap, 
     piece.data = data
     piece.cap = cap
     piece.filled = 0
+    piece.heap = slots == 0
     lock_take(&chain.lock)
     if chain.last == NULL:
         store_release_ptr(<void**>&chain.first, piece)
@@ -254,7 +259,7 @@ cdef uint32_t chain_run(Arena* arena, Chain* chain, ChainReader* reader, uint32_
     cdef int64_t at, offset_of_next
     cdef int other
     fd[0] = -1
-    if size == 0 or reader.piece.cap != ARENA_PAGE or not arena_file(arena, reader.piece.data, fd, offset):
+    if size == 0 or reader.piece.cap != ARENA_PAGE or reader.piece.heap or not arena_file(arena, reader.piece.data, fd, offset):
         return size if size < most else most
     piece = reader.piece
     at = offset[0]

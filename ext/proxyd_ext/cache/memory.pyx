@@ -11,12 +11,12 @@ from proxyd_ext.cache.chain cimport chain_disown, chain_drop, chain_extend
 from proxyd_ext.cache.curve cimport curve_create, curve_destroy, curve_note, curve_size, curve_wants
 from proxyd_ext.cache.key cimport KeyPart
 from proxyd_ext.cache.object cimport (
-    CHAIN_FILLING, FORM_NONE, FETCH_LEAD, FETCH_STORED, OBJECT_MARKER, Piece, Tag, TagLink, VARY_MAX, base_key, object_text,
+    CHAIN_FILLING, FORM_NONE, FETCH_LEAD, FETCH_PASS, FETCH_STORED, OBJECT_MARKER, OBJECT_SOFT, Piece, Tag, TagLink, VARY_MAX, base_key, object_text,
 )
 from proxyd_ext.cache.policy cimport (
     POLICY_NONE, PolicyNode, policy_hit, policy_insert, policy_remove, policy_target, policy_victim,
 )
-from proxyd_ext.cache.purge cimport purge_count, purged_since
+from proxyd_ext.cache.purge cimport PURGED_HARD, PURGED_SOFT, purge_count, purged_since
 from proxyd_ext.cache.shard cimport (
     shard_add_base, shard_add_tag, shard_base, shard_destroy, shard_init, shard_overhead, shard_remove_base, shard_remove_tag, shard_tag,
 )
@@ -235,6 +235,12 @@ cdef void store_release(StoreData* store, Object* object) noexcept nogil:
     arena_free(store.arena, object, object.asked)
 
 
+cdef inline void _append(uint8_t** at, Slice s) noexcept nogil:
+    if s.size:
+        memcpy(at[0], s.data, s.size)
+        at[0] += s.size
+
+
 cdef Object* object_new(StoreData* store, uint64_t hash, const ObjectShape* shape) noexcept nogil:
     cdef uint64_t asked = sizeof(Object) + shape.url.size + shape.route.size + shape.variant.size + shape.head_size + shape.inline_size
     cdef Object* object
@@ -255,11 +261,9 @@ cdef Object* object_new(StoreData* store, uint64_t hash, const ObjectShape* shap
     object.variant_size = <uint32_t>shape.variant.size
     object.head_size = shape.head_size
     at = object_text(object)
-    memcpy(at, shape.url.data, shape.url.size)
-    at += shape.url.size
-    memcpy(at, shape.route.data, shape.route.size)
-    at += shape.route.size
-    memcpy(at, shape.variant.data, shape.variant.size)
+    _append(&at, shape.url)
+    _append(&at, shape.route)
+    _append(&at, shape.variant)
     if shape.tag_count:
         object.links = <TagLink*>store_room(store, <uint32_t>(shape.tag_count * sizeof(TagLink)), ARENA_FIXED, hash)
         if object.links == NULL:
@@ -597,6 +601,8 @@ cdef void store_resolve(StoreData* store, Fetch* fetch, int outcome, Object* obj
         return
     shard = store_shard(store, fetch.base.hash)
     lock_take(&shard.lock)
+    if outcome == FETCH_STORED and object.base == NULL:
+        outcome = FETCH_PASS      # purged meanwhile: who began to wait after that must not get it
     while fetch.first != NULL:
         waiter = _dequeue(fetch, fetch.first)
         waiter.outcome = outcome
@@ -751,20 +757,26 @@ cdef void _make_way(StoreData* store, Shard* shard, Base* base, Object* object, 
     """Take out what the object replaces, and the oldest variants above the bound."""
     cdef Object* other = base.objects
     cdef Object* following
-    cdef Object* oldest
+    cdef Object* oldest = NULL
     while other != NULL:
         following = other.next
         if other.variant == object.variant:
             shard_kill(store, shard, other, KILL_REPLACED, dead)
         other = following
-    while base.count >= most:
-        oldest = NULL
-        other = base.objects
-        while other != NULL:
-            if not other.flags & OBJECT_MARKER:
-                oldest = other
-            other = other.next
+    while _count_like(base, object, &oldest) >= most:
         shard_kill(store, shard, oldest, KILL_VARIANTS, dead)
+
+
+cdef int _count_like(Base* base, const Object* object, Object** oldest) noexcept nogil:
+    """Objects of the base that are markers as well, or as little."""
+    cdef Object* other = base.objects
+    cdef int count = 0
+    while other != NULL:
+        if (other.flags ^ object.flags) & OBJECT_MARKER == 0:
+            oldest[0] = other
+            count += 1
+        other = other.next
+    return count
 
 
 cdef void _hang_in(Shard* shard, Base* base, Object* object) noexcept nogil:
@@ -785,17 +797,20 @@ cdef void _hang_in(Shard* shard, Base* base, Object* object) noexcept nogil:
 cdef int store_insert(StoreData* store, Base* base, Object* object, Slice known, Slice names, int most) noexcept nogil:
     cdef Shard* shard = store_shard(store, base.hash)
     cdef Object* dead = NULL
-    cdef int result = INSERT_STORED
+    cdef int result = INSERT_STORED, purged
     lock_take(&shard.lock)
+    purged = purged_since(store.purges, object.epoch, base_key(base), object)
     if base.vary_size != known.size or (known.size and memcmp(base.vary, known.data, known.size) != 0):
         result = INSERT_RETRY
-    elif purged_since(store.purges, object.epoch, base_key(base), object):
+    elif purged == PURGED_HARD:
         result = INSERT_PURGED
     else:
         base.pins += 1        # it must not go with the last of what is replaced
         if not _set_vary(store, shard, base, names, &dead):
             result = INSERT_NO_ROOM
     if result == INSERT_STORED:
+        if purged == PURGED_SOFT:
+            object.flags |= OBJECT_SOFT
         _make_way(store, shard, base, object, most, &dead)
         _hang_in(shard, base, object)
         _link_tags(store, shard, object)
@@ -824,6 +839,7 @@ cdef bint store_insert_beside(StoreData* store, Object* source, Object* object) 
         while other != NULL and (other.variant != source.variant or other.encoding != object.encoding):
             other = other.next
         if other == NULL:
+            object.flags |= source.flags & OBJECT_SOFT
             _hang_in(shard, source.base, object)
             _link_tags(store, shard, object)
             stored = True

@@ -34,6 +34,7 @@ cdef enum:
     KEY_MAX = 16384           # bytes of a key; requests with more are not cached
     URL_MAX = 16384
     TAGS_MAX = 64             # tags of one object that count
+    TAG_MAX = 1024            # bytes of one; longer ones do not count
     INLINE_MAX = 32768        # bytes of an object, body included, that stand in one slot
 
 
@@ -53,6 +54,7 @@ cdef struct Piece:            # of a chain; its bytes stand elsewhere, so that t
     uint8_t* data
     uint32_t cap              # bytes it can hold: what was asked of the arena
     uint32_t filled           # released by the writer, acquired by readers
+    uint32_t heap             # 1: its bytes and itself are of the heap, not of the arena
 
 
 cdef struct ChainReader:      # somebody who reads a chain from some place on

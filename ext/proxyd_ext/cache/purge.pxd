@@ -18,9 +18,14 @@ cdef enum:
     NOTES = 256
     NOTE_TEXT = 1024          # longer texts are noted as PURGE_ALL
 
+    PURGED_NOT = 0
+    PURGED_SOFT = 1           # it is stored, but stale from the beginning
+    PURGED_HARD = 2
+
 
 ctypedef struct PurgeNote:
     int kind                  # PURGE_*
+    bint soft
     uint32_t size
     uint8_t[NOTE_TEXT] text
 
@@ -33,7 +38,7 @@ ctypedef struct PurgeLog:
 
 # Whether a purge of that kind and text means this object.  `key`: of its base.
 cdef bint purge_means(int kind, Slice text, Slice key, const Object* object) noexcept nogil
-cdef void purge_note(PurgeLog* log, int kind, Slice text) noexcept nogil
+cdef void purge_note(PurgeLog* log, int kind, Slice text, bint soft) noexcept nogil
 cdef int64_t purge_count(PurgeLog* log) noexcept nogil
-# Whether a purge since the `since`-th means the object.
-cdef bint purged_since(PurgeLog* log, int64_t since, Slice key, const Object* object) noexcept nogil
+# Whether purges since the `since`-th mean the object: PURGED_*.
+cdef int purged_since(PurgeLog* log, int64_t since, Slice key, const Object* object) noexcept nogil

@@ -46,11 +46,12 @@ cdef bint purge_means(int kind, Slice text, Slice key, const Object* object) noe
     return _begins(url, text) and (url.size == text.size or url.data[text.size] == c'/' or url.data[text.size] == c'?')
 
 
-cdef void purge_note(PurgeLog* log, int kind, Slice text) noexcept nogil:
+cdef void purge_note(PurgeLog* log, int kind, Slice text, bint soft) noexcept nogil:
     cdef PurgeNote* note
     lock_take(&log.lock)
     note = &log.notes[log.count % NOTES]
     note.kind = kind
+    note.soft = soft
     note.size = 0
     if text.size > NOTE_TEXT:
         note.kind = PURGE_ALL
@@ -65,20 +66,21 @@ cdef int64_t purge_count(PurgeLog* log) noexcept nogil:
     return load_acquire_i64(&log.count)
 
 
-cdef bint purged_since(PurgeLog* log, int64_t since, Slice key, const Object* object) noexcept nogil:
+cdef int purged_since(PurgeLog* log, int64_t since, Slice key, const Object* object) noexcept nogil:
     cdef PurgeNote* note
     cdef int64_t n
-    cdef bint meant = False
+    cdef int meant = PURGED_NOT
     if purge_count(log) == since:
-        return False
+        return PURGED_NOT
     lock_take(&log.lock)
     if log.count - since > NOTES:
-        meant = True
+        meant = PURGED_HARD
     else:
         for n in range(since, log.count):
             note = &log.notes[n % NOTES]
             if purge_means(note.kind, slice_of(note.text, note.size), key, object):
-                meant = True
-                break
+                meant = PURGED_SOFT if note.soft else PURGED_HARD
+                if meant == PURGED_HARD:
+                    break
     lock_give(&log.lock)
     return meant

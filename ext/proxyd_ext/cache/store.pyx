@@ -2,6 +2,7 @@
 import struct
 import zlib
 
+cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 from proxyd_ext.cache.arena cimport arena_held, arena_used
@@ -15,8 +16,8 @@ from proxyd_ext.cache.memory cimport (
     store_leave, store_names, store_extend, store_release, store_resize, store_tags, store_totals, store_vary, StoreTotals,
 )
 from proxyd_ext.cache.object cimport (
-    Base, CHAIN_COMPLETE, CHAIN_FILLING, ChainReader, FORM_BR, FORM_GZIP, FORM_NONE, FORM_ZSTD, INLINE_MAX, KEY_MAX, OBJECT_COMPRESS,
-    OBJECT_MARKER, OBJECT_SHARE, OBJECT_SOFT, TAGS_MAX, VARY_MAX, object_body, object_head, object_route, object_url,
+    Base, CHAIN_COMPLETE, ChainReader, FORM_BR, FORM_GZIP, FORM_NONE, FORM_ZSTD, INLINE_MAX, KEY_MAX, OBJECT_COMPRESS,
+    OBJECT_MARKER, OBJECT_SHARE, OBJECT_SOFT, TAGS_MAX, TAG_MAX, VARY_MAX, object_body, object_head, object_route, object_url,
     object_variant,
 )
 from proxyd_ext.cache.policy cimport load_u8
@@ -69,6 +70,7 @@ cdef bytes store_key(Cache cache, Object* object):
     return (<const char*>text)[:size] if size > 0 else b""
 
 
+@cython.no_gc
 cdef class CachedObject:
     """A stored answer, held as it was found whatever becomes of it in the store."""
 
@@ -179,8 +181,8 @@ cdef class CachedObject:
     def state(self) -> str:
         if self.object.flags & OBJECT_MARKER:
             return "marker"
-        if self.object.chain != NULL and load_acquire_int(&self.object.chain.state) == CHAIN_FILLING:
-            return "filling"
+        if self.object.chain != NULL and load_acquire_int(&self.object.chain.state) != CHAIN_COMPLETE:
+            return "filling"          # or broken off: never to be whole
         return "complete"
 
     @property
@@ -200,14 +202,18 @@ cdef class CachedObject:
         return (self.object.flags & OBJECT_SHARE) != 0
 
     def blob(self) -> bytes:
-        """Everything that `Cache.load` needs to have it again, here or elsewhere, with a checksum; times are wall clock."""
+        """Everything that `Cache.load` needs to have it again, here or elsewhere, with a checksum; times are wall clock. ValueError: it is a
+        marker, a form that we made, is not whole, or nobody finds it any more."""
+        if self.state != "complete" or self.object.encoding != FORM_NONE or not self.key:
+            raise ValueError(f"nothing to keep: {self.state}, {self.encoding or 'plain'}")
         cdef Object* o = self.object
         cdef Freshness* f = &o.fresh
+        lifetime = min(f.lifetime_s, int(self.age_s)) if self.soft_purged else f.lifetime_s
         url, route, vary, variant, head, body = self.url.encode("latin-1"), self.route.encode("latin-1"), self.vary.encode(), self.variant, \
             self.head, self.body
         tags = "\n".join(self.tags).encode("latin-1")
         bits = f.no_cache | f.must_revalidate << 1 | f.explicit << 2 | f.no_transform << 3
-        fixed = _BLOB.pack(_MAGIC, o.status, o.flags & _FLAGS_KEPT, bits, o.response_s, f.lifetime_s, f.initial_age_s,
+        fixed = _BLOB.pack(_MAGIC, o.status, o.flags & _FLAGS_KEPT, bits, o.response_s, lifetime, f.initial_age_s,
                            f.stale_while_revalidate_s, f.stale_if_error_s, o.last_modified_s, len(self.key), len(variant), len(head),
                            len(url), len(route), len(vary), len(tags), len(body))
         data = b"".join((fixed, self.key, variant, head, url, route, vary, tags, body))
@@ -463,7 +469,8 @@ cdef class Cache:
         cdef uint8_t[KEY_MAX] path
         cdef uint8_t[KEY_MAX] key
         cdef Object* found[256]
-        cdef Url url = self._url(text.encode(), scratch, path)
+        cdef bytes data = text.encode()      # the URL is slices of it
+        cdef Url url = self._url(data, scratch, path)
         cdef int i, count
         with nogil:
             count = find_url(self.data, &url, found, 256, key, KEY_MAX)
@@ -505,7 +512,7 @@ cdef class Cache:
         passed_ms = now.wall_us // 1000 - response_s * 1000
         if passed_ms < -60_000 or passed_ms // 1000 + age > lifetime + max(revalidate, error) or body_size > store_largest(self.data):
             return False
-        words = [word for word in tag_text.split(b"\n") if word][:TAGS_MAX]
+        words = list(dict.fromkeys(word for word in tag_text.split(b"\n") if 0 < len(word) <= TAG_MAX))[:TAGS_MAX]
         tag_count = len(words)
         for i in range(tag_count):
             tags[i] = _view(words[i])
@@ -537,11 +544,13 @@ cdef class Cache:
         codes = {name: code for code, name in _FORMS.items() if name}
         if encoding not in codes:
             raise ValueError(f"no encoding {encoding}: gzip, br, zstd")
+        if source.state != "complete" or source.encoding:
+            raise ValueError(f"no source of a compressed form: {source.state}, {source.encoding or 'plain'}")
         head = _encoded_head(source.head, encoding)
         memset(&parts, 0, sizeof(parts))
         parts.url, parts.route, parts.variant = object_url(object), object_route(object), object_variant(object)
         parts.head, parts.body = _view(head), _view(body)
-        parts.status, parts.encoding, parts.flags = object.status, codes[encoding], 0
+        parts.status, parts.encoding, parts.flags = object.status, codes[encoding], object.flags & OBJECT_SOFT
         parts.response_ms, parts.response_s, parts.last_modified_s = object.response_ms, object.response_s, object.last_modified_s
         parts.epoch, parts.fresh = object.epoch, object.fresh
         with nogil:
@@ -588,9 +597,9 @@ cdef class Cache:
         cdef Clock now = _now()
         cdef int i, count
         cdef bint stored
-        words = [tag.encode() for tag in tags]
-        if len(words) > TAGS_MAX:
-            raise ValueError(f"a value has at most {TAGS_MAX} tags")
+        words = list(dict.fromkeys(tag.encode() for tag in tags))
+        if len(words) > TAGS_MAX or any(len(word) > TAG_MAX for word in words):
+            raise ValueError(f"a value has at most {TAGS_MAX} tags of {TAG_MAX} bytes")
         if len(text) > KEY_MAX:
             raise ValueError(f"a key has at most {KEY_MAX - len(_ASIDE)} bytes")
         if ttl_ms <= 0:

@@ -20,5 +20,5 @@ cdef int64_t sweep_key(StoreData* store, Slice key) noexcept nogil
 cdef int64_t sweep_reference(StoreData* store, const Url* url, Slice reference, uint8_t* scratch, size_t size) noexcept nogil
 # Pin what answers a URL (markers too); how many were written to `out`.
 cdef int find_url(StoreData* store, const Url* url, Object** out, int most, uint8_t* scratch, size_t size) noexcept nogil
-# Pin objects on a walk over everything: from *shard, *bucket on, which move; *shard is -1 at the end.  At most `most`.
-cdef int walk(StoreData* store, int* shard, int64_t* bucket, Object** out, int most) noexcept nogil
+# Pin objects on a walk over everything: from *shard, *place on, which move; *shard is -1 at the end.  At most `most`, which is at least 1.
+cdef int walk(StoreData* store, int* shard, int64_t* place, Object** out, int most) noexcept nogil

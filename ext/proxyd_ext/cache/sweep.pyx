@@ -16,6 +16,8 @@ from proxyd_ext.http1.path cimport normalize_path
 cdef enum:
     BUCKETS_AT_ONCE = 512     # looked at between giving the lock and taking it again
     KILLS_AT_ONCE = 4096
+    SKIP_BITS = 12            # of a walk's place: objects of the bucket that it has been given already
+    SKIP_MOST = (1 << 12) - 1
 
 
 ctypedef struct Finding:
@@ -62,13 +64,17 @@ cdef void _of_base(StoreData* store, Shard* shard, Base* base, int kind, Slice t
     shard_tidy(store, shard, base)
 
 
-cdef void _key(StoreData* store, Slice key, Finding* finding) noexcept nogil:
+cdef void _key(StoreData* store, Slice key, Finding* finding, bint note) noexcept nogil:
+    """Who fetches for a key has its base pinned, so that without a base, or without pins, there is nobody to be told: each POST that succeeds
+    comes here, and notes are few."""
     cdef uint64_t hash = hash_bytes(key.data, key.size)
     cdef Shard* shard = store_shard(store, hash)
     cdef Base* base
     lock_take(&shard.lock)
     base = shard_base(shard, hash, key.data, <unsigned int>key.size)
     if base != NULL:
+        if note and base.pins > 0:
+            purge_note(store.purges, PURGE_KEY, key, finding.soft)
         _of_base(store, shard, base, PURGE_KEY, key, finding)
     lock_give(&shard.lock)
     _bury(store, finding)
@@ -143,8 +149,7 @@ cdef int64_t sweep(StoreData* store, int kind, Slice text, bint soft) noexcept n
     finding.soft = soft
     finding.count = 0
     finding.dead = NULL
-    if not soft:
-        purge_note(store.purges, kind, text)
+    purge_note(store.purges, kind, text, soft)
     if kind == PURGE_TAG:
         _tag(store, text, &finding)
     else:
@@ -161,13 +166,11 @@ cdef void _url(StoreData* store, const Url* url, Finding* finding, bint note, ui
         if size >= 0:
             key = slice_of(scratch, size)
             if zone.recipe.url_count == zone.recipe.count:
-                if note:
-                    purge_note(store.purges, PURGE_KEY, key)
-                _key(store, key, finding)
+                _key(store, key, finding, note)
             else:
                 # The rest of the key is not in the URL: all that begin with what is.
                 if note:
-                    purge_note(store.purges, PURGE_KEY_PREFIX, key)
+                    purge_note(store.purges, PURGE_KEY_PREFIX, key, finding.soft)
                 _walk(store, PURGE_KEY_PREFIX, key, finding)
         zone = zone.next
 
@@ -178,7 +181,7 @@ cdef int64_t sweep_url(StoreData* store, const Url* url, bint soft, uint8_t* scr
     finding.soft = soft
     finding.count = 0
     finding.dead = NULL
-    _url(store, url, &finding, not soft, scratch, size)
+    _url(store, url, &finding, True, scratch, size)
     return finding.count
 
 
@@ -250,37 +253,45 @@ cdef int find_url(StoreData* store, const Url* url, Object** out, int most, uint
     return <int>finding.count
 
 
-cdef int walk(StoreData* store, int* at, int64_t* bucket, Object** out, int most) noexcept nogil:
+cdef int walk(StoreData* store, int* at, int64_t* place, Object** out, int most) noexcept nogil:
     cdef Shard* shard
-    cdef Base* base
-    cdef Object* object
     cdef int count = 0
-    cdef uint64_t buckets
     while at[0] < store.shard_count:
         shard = &store.shards[at[0]]
         lock_take(&shard.lock)
-        buckets = shard_buckets(shard)
-        while <uint64_t>bucket[0] < buckets and count < most:
-            base = shard_bucket(shard, bucket[0])
-            while base != NULL:
-                object = base.objects
-                while object != NULL:
-                    if count < most:     # a bucket with more than the room that is left gives what fits
-                        fetch_add_int(&object.refs, 1)
-                        out[count] = object
-                        count += 1
-                    object = object.next
-                base = base.next
-            bucket[0] += 1
+        while count < most and <uint64_t>(place[0] >> SKIP_BITS) < shard_buckets(shard):
+            count = _walk_bucket(shard, place, out, count, most)
+        if <uint64_t>(place[0] >> SKIP_BITS) >= shard_buckets(shard):
+            at[0] += 1
+            place[0] = 0
         lock_give(&shard.lock)
-        if count == most and <uint64_t>bucket[0] < buckets:
-            return count
-        at[0] += 1
-        bucket[0] = 0
         if count == most:
             break
     if at[0] == store.shard_count:
         at[0] = -1
+    return count
+
+
+cdef int _walk_bucket(Shard* shard, int64_t* place, Object** out, int count, int most) noexcept nogil:
+    """Pin what of the bucket has room; `place` goes on to what is left of it, or to the next."""
+    cdef Base* base = shard_bucket(shard, place[0] >> SKIP_BITS)
+    cdef Object* object
+    cdef int64_t n = 0, skip = place[0] & SKIP_MOST
+    while base != NULL:
+        object = base.objects
+        while object != NULL:
+            if n >= skip:
+                if count == most and n < SKIP_MOST:
+                    place[0] = place[0] - skip + n
+                    return count
+                if count < most:
+                    fetch_add_int(&object.refs, 1)
+                    out[count] = object
+                    count += 1
+            n += 1
+            object = object.next
+        base = base.next
+    place[0] += SKIP_MOST + 1 - skip
     return count
 
 
@@ -290,6 +301,5 @@ cdef int64_t sweep_key(StoreData* store, Slice key) noexcept nogil:
     finding.soft = False
     finding.count = 0
     finding.dead = NULL
-    purge_note(store.purges, PURGE_KEY, key)
-    _key(store, key, &finding)
+    _key(store, key, &finding, True)
     return finding.count

@@ -74,8 +74,8 @@ cdef void affinity_again(Exchange* exchange) noexcept nogil:
     if not exchange.upstream.keyed:
         return
     if parse_request_head(exchange.request.data + exchange.request_start, exchange.request.end - exchange.request_start, &scanned,
-                          &_sent_limits, &context.head) > 0:     # rewriting may have put it over the bound of fields
-        affinity_read(exchange, &context.head)
+                          &_sent_limits, &context.asked) > 0:     # rewriting may have put it over the bound of fields
+        affinity_read(exchange, &context.asked)     # Context.head may still be somebody's: of who is served while this goes on behind
     exchange.sticky = slice_empty()
 
 

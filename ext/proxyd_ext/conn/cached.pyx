@@ -15,12 +15,12 @@ from proxyd_ext.cache.key cimport Url, authority_write, key_write, url_read, url
 from proxyd_ext.cache.memory cimport (
     INSERT_NO_ROOM, INSERT_PURGED, INSERT_RETRY, INSERT_STORED, KILL_REPLACED, LEAD_AGAIN, LEAD_ALONE, LEAD_WAIT, LEAD_YOURS, ObjectShape,
     StoreData, object_is_found, object_new, object_weight, store_find, store_base_of, store_filled, store_hand_over, store_insert, store_kill, store_largest, store_lead, store_leave,
-    store_outcome, store_quit, store_tags, store_release, store_resolve, store_variant, store_vary,
+    store_outcome, store_quit, store_release, store_resolve, store_variant, store_vary,
 )
 from proxyd_ext.cache.merge cimport merge_lines, storable_lines
 from proxyd_ext.cache.object cimport (
-    CHAIN_FAILED, FETCH_FAILED, FETCH_LEAD, FETCH_PASS, FETCH_STORED, FORM_BR, FORM_GZIP, FORM_NONE, FORM_ZSTD, INLINE_MAX, KEY_MAX, OBJECT_COMPRESS, OBJECT_MARKER,
-    OBJECT_SHARE, OBJECT_SOFT, TAGS_MAX, URL_MAX, VARIANT_MAX, VARY_MAX, object_body, object_head, object_url, object_variant, Base,
+    CHAIN_COMPLETE, CHAIN_FAILED, FETCH_FAILED, FETCH_LEAD, FETCH_PASS, FETCH_STORED, FORM_BR, FORM_GZIP, FORM_NONE, FORM_ZSTD, INLINE_MAX, KEY_MAX, OBJECT_COMPRESS, OBJECT_MARKER,
+    OBJECT_SHARE, OBJECT_SOFT, TAGS_MAX, TAG_MAX, URL_MAX, VARIANT_MAX, VARY_MAX, object_body, object_head, object_url, object_variant, Base,
 )
 from proxyd_ext.cache.reasons cimport (
     REASON_NO_ROOM, REASON_PURGED, REASON_TOO_LARGE, REASON_VARIANT, reason_word,
@@ -35,7 +35,7 @@ from proxyd_ext.conn.model cimport (
 from proxyd_ext.cache.sweep cimport sweep_reference, sweep_url
 from proxyd_ext.core.events cimport EVENT_CACHE, EVENT_STORED, event_push
 from proxyd_ext.core.hash cimport hash_bytes, mix64
-from proxyd_ext.core.shim cimport INVARIANT, fetch_add_i64, fetch_add_int, load_i64
+from proxyd_ext.core.shim cimport INVARIANT, fetch_add_i64, fetch_add_int, load_acquire_int, load_i64
 from proxyd_ext.core.slab cimport slab_free, slab_new
 from proxyd_ext.core.slice cimport slice_empty, slice_of
 from proxyd_ext.core.timer cimport TIMER_OFF_MS
@@ -396,7 +396,10 @@ cdef int cached_edit(Exchange* exchange, Head* head, uint8_t* out) noexcept nogi
     cdef CacheUse* use = exchange.cached
     cdef Slice etag, modified
     cdef int written = 0
-    if use == NULL or use.state == USE_UNSAFE or use.state == USE_PASS or exchange.cache == CACHE_UNCACHEABLE:
+    if use == NULL or use.state == USE_UNSAFE or use.state == USE_PASS:
+        return 0
+    if exchange.cache == CACHE_UNCACHEABLE:
+        use.facts.method = head.method           # sent as it is: only the answer to a GET can be stored
         return 0
     _drop(head, FIELD_IF_MODIFIED_SINCE)
     _drop(head, FIELD_IF_NONE_MATCH)
@@ -410,6 +413,8 @@ cdef int cached_edit(Exchange* exchange, Head* head, uint8_t* out) noexcept nogi
         head.method_text = slice_of(<const uint8_t*>b"GET", 3)
     if use.stale == NULL or use.stale.encoding != FORM_NONE:
         return 0
+    if use.stale.chain != NULL and load_acquire_int(&use.stale.chain.state) != CHAIN_COMPLETE:
+        return 0                  # its body is still to come, and may break off: a 304 could not answer
     etag = _stored_etag(use.stale)
     modified = _stored_field(use.stale, b"last-modified", 13)
     if etag.size and etag.size < 512:
@@ -498,6 +503,8 @@ cdef int cached_woken(Exchange* exchange, int* fault) noexcept nogil:
     if outcome == FETCH_STORED:
         use.object = use.waiter.object
         use.waiter.object = NULL
+        if use.object.variant != use.variant and not _is_ours(use):
+            return _look_again(use)
         use.state = USE_SERVE
         exchange.cache = CACHE_COALESCED
         exchange.cache_age = <uint32_t>object_age_s(use.object, use.context)
@@ -515,6 +522,52 @@ cdef int cached_woken(Exchange* exchange, int* fault) noexcept nogil:
     else:
         exchange.cache = CACHE_UNCACHEABLE
     return LOOKUP_PASS
+
+
+cdef bint _is_ours(CacheUse* use) noexcept nogil:
+    """Only the answer has told by what it varies: whether it is the one for this request, too. The request's variant is known afterwards."""
+    cdef uint8_t[VARY_MAX] names
+    cdef uint32_t size = store_vary(use.rules.store, use.base, names)
+    if size == 0:
+        use.variant = 0
+    elif not _read_asked(use) or not _name_variant(use, slice_of(names, size), &use.context.asked):
+        return False
+    return use.object.variant == use.variant
+
+
+cdef int _look_again(CacheUse* use) noexcept nogil:
+    """Another's variant was stored: ours may stand there, or is fetched as any other, by one for all who want it."""
+    cdef StoreData* store = use.rules.store
+    cdef Object* stale = use.stale           # the head that goes to the server names its validators
+    cdef int verdict, lead
+    store_release(store, use.object)
+    use.object = NULL
+    use.stale = NULL
+    use.state = USE_ALONE
+    use.fetch.base = NULL
+    use.fetch.epoch = load_i64(&store.purges.count)
+    verdict = _weigh(use, store_variant(store, use.base, use.variant, use.order, &use.version))
+    _forget_stale(use)
+    use.stale = stale
+    if verdict == LOOKUP_SERVE or verdict == LOOKUP_BEHIND:
+        use.exchange.cache = CACHE_COALESCED
+        return LOOKUP_SERVE
+    if verdict != LOOKUP_WAIT:
+        return LOOKUP_PASS
+    lead = store_lead(store, use.base, use.variant, use.version, &use.fetch, &use.waiter, True)
+    if lead == LEAD_WAIT:
+        use.state = USE_WAIT
+        return LOOKUP_WAIT
+    if lead == LEAD_YOURS:
+        use.state = USE_LEAD
+    return LOOKUP_PASS
+
+
+cdef void _forget_stale(CacheUse* use) noexcept nogil:
+    """Something newer answers: a client that takes it slowly does not keep what it replaced."""
+    if use.stale != NULL:
+        store_release(use.rules.store, use.stale)
+        use.stale = NULL
 
 
 cdef void cached_alone(Exchange* exchange) noexcept nogil:
@@ -570,6 +623,8 @@ cdef int cached_answer(Exchange* exchange, Head* head, uint32_t size) noexcept n
         return STORE_RELAY
     if use.state != USE_LEAD and use.state != USE_ALONE:
         return STORE_RELAY
+    if exchange.method == METHOD_HEAD and not use.as_get:
+        return STORE_RELAY        # known not to be stored, so it was asked as it came: there is no body to store
     if head.status == 304 and use.conditional:
         return _refresh(use, head)
     if head.status >= 500 and head.status <= 504 and head.status != 501 and cached_instead(exchange):
@@ -672,7 +727,7 @@ cdef int cached_tags(const CacheUse* use, const Head* head, Slice* out) noexcept
                 start = i
                 while i < value.size and value.data[i] != c' ' and value.data[i] != c',' and value.data[i] != c'\t':
                     i += 1
-                if i > start and i - start <= 1024:
+                if i > start and i - start <= TAG_MAX:
                     if count == TAGS_MAX:
                         return -1
                     if not _among(out, count, slice_of(value.data + start, i - start)):
@@ -820,8 +875,9 @@ cdef int _store(CacheUse* use, Head* head, uint32_t size, const Freshness* fresh
         use.reason = REASON_PURGED
     use.object = object
     # Others may have it when it stands for more than this moment.
-    _share(use, result == INSERT_STORED and (fresh.lifetime_s > fresh.initial_age_s and not fresh.no_cache))
+    _share(use, result == INSERT_STORED and _stands(object))
     use.state = USE_SERVE
+    _forget_stale(use)
     if object.chain != NULL:
         if result != INSERT_STORED:
             chain_disown(store.arena, object.chain)
@@ -829,6 +885,10 @@ cdef int _store(CacheUse* use, Head* head, uint32_t size, const Freshness* fresh
     if result == INSERT_STORED:
         cached_tell(exchange.context, object)
     return STORE_SERVE
+
+
+cdef inline bint _stands(const Object* object) noexcept nogil:
+    return object.fresh.lifetime_s > object.fresh.initial_age_s and not object.fresh.no_cache and not object.flags & OBJECT_SOFT
 
 
 cdef void _share(CacheUse* use, bint with_others) noexcept nogil:
@@ -859,7 +919,7 @@ cdef int _refresh(CacheUse* use, Head* head) noexcept nogil:
     cdef uint8_t[VARY_MAX] known
     cdef Slice[TAGS_MAX] tags
     cdef uint32_t known_size
-    cdef int lines, i, result
+    cdef int lines, skip = 0, result
     if not _still_the_same(old, head, _now_s(use.context)):
         # It speaks of something else: what we have is of no use, and the server is asked again.
         store_kill(store, old, KILL_REPLACED)
@@ -868,7 +928,7 @@ cdef int _refresh(CacheUse* use, Head* head) noexcept nogil:
         use.conditional = False
         return STORE_AGAIN
     exchange.cache = CACHE_REVALIDATED
-    lines = merge_lines(object_head(old), head, _now_s(use.context), use.context.lines, LINES_ROOM)
+    lines = _merge(use, head, &skip)
     memset(&shape, 0, sizeof(shape))
     shape.url = _url_text(use)
     shape.route = exchange.route.name
@@ -876,21 +936,22 @@ cdef int _refresh(CacheUse* use, Head* head) noexcept nogil:
     shape.head_size = <uint32_t>(lines if lines > 0 else 0)
     shape.inline_size = <uint64_t>old.body_size if old.chain == NULL else 0
     shape.tags = tags
-    shape.tag_count = _old_tags(store, old, tags, use.context.variant)
-    object = object_new(store, use.base.hash, &shape) if lines > 0 else NULL
+    # Not those of the old object, whose tags go with its place in the store.
+    shape.tag_count = cached_tags(use, &use.context.asked, tags) if lines > 0 else -1
+    object = object_new(store, use.base.hash, &shape) if shape.tag_count >= 0 and _is_whole(old) else NULL
     if object == NULL:
         # It holds, but cannot be made anew: it answers once more as it is.
         _serve_stale(use)
         exchange.cache_age = 0
         return STORE_SERVE
-    memcpy(<void*>object_head(object).data, use.context.lines, lines)
+    memcpy(<void*>object_head(object).data, use.context.lines + skip, lines)
     if old.chain != NULL:
         chain_adopt(old.chain)
         object.chain = old.chain
     else:
         memcpy(object_body(object), object_body(old), old.body_size)
     object.body_size = old.body_size
-    _judge_refreshed(use, object, old.status, &fresh)
+    _judge_refreshed(use, &fresh)
     _stamp(use, object, &fresh, old.status)
     object.variant = old.variant
     _describe(use, object, head)
@@ -898,14 +959,20 @@ cdef int _refresh(CacheUse* use, Head* head) noexcept nogil:
     known_size = store_vary(store, use.base, known)
     result = store_insert(store, use.base, object, slice_of(known, known_size), slice_of(known, known_size), use.rules.variants)
     use.object = object
-    _share(use, result == INSERT_STORED and not fresh.no_cache and fresh.lifetime_s > fresh.initial_age_s)
+    _share(use, result == INSERT_STORED and _stands(object))
     use.state = USE_SERVE
+    _forget_stale(use)
     exchange.cache_age = <uint32_t>object_age_s(object, use.context)
     if result == INSERT_STORED:
         cached_tell(exchange.context, object)
     elif object.chain != NULL:
         chain_disown(store.arena, object.chain)
     return STORE_SERVE
+
+
+cdef bint _is_whole(const Object* object) noexcept nogil:
+    """A body that is still arriving belongs to the object that it was stored with: its end is told to that one alone."""
+    return object.chain == NULL or load_acquire_int(&object.chain.state) == CHAIN_COMPLETE
 
 
 cdef bint _still_the_same(const Object* old, const Head* head, int64_t now_s) noexcept nogil:
@@ -917,27 +984,24 @@ cdef bint _still_the_same(const Object* old, const Head* head, int64_t now_s) no
     return freshens(&stored, head, now_s)
 
 
-cdef int _old_tags(StoreData* store, Object* old, Slice* out, uint8_t* room) noexcept nogil:
-    """Copies of an object's tags, whose own may go any moment with the object's place in the lists."""
-    return store_tags(store, old, out, room, VARIANT_MAX)
-
-
-cdef void _judge_refreshed(CacheUse* use, Object* object, uint16_t status, Freshness* fresh) noexcept nogil:
-    """How long the merged head says that it is good."""
+cdef int _merge(CacheUse* use, const Head* head, int* skip) noexcept nogil:
+    """The stored head with what the 304 says, into Context.lines behind a status line of *skip bytes, and parsed: into Context.asked. The size
+    of the lines; <= 0: it does not fit."""
     cdef Context* context = use.context
-    cdef Slice lines = object_head(object)
-    cdef Head* head = &context.asked
-    cdef uint8_t* text = context.key
+    cdef uint8_t* text = context.lines
     cdef size_t scanned = 0
-    cdef int size = write_status_line(status, text)
-    if size + lines.size + 2 > KEY_MAX:
-        fresh[0] = use.stale.fresh
-        fresh.initial_age_s = 0
-        return
-    memcpy(text + size, lines.data, lines.size)
-    memcpy(text + size + lines.size, b"\r\n", 2)
-    if (parse_response_head(text, size + lines.size + 2, &scanned, &_own_limits, head) <= 0
-            or _judge(use, head, fresh) != STORE_OK):
+    cdef int size
+    skip[0] = write_status_line(use.stale.status, text)
+    size = merge_lines(object_head(use.stale), head, _now_s(context), text + skip[0], LINES_ROOM - skip[0] - 2)
+    if size <= 0:
+        return size
+    memcpy(text + skip[0] + size, b"\r\n", 2)
+    return size if parse_response_head(text, skip[0] + size + 2, &scanned, &_own_limits, &context.asked) > 0 else -1
+
+
+cdef void _judge_refreshed(CacheUse* use, Freshness* fresh) noexcept nogil:
+    """How long the merged head says that it is good."""
+    if _judge(use, &use.context.asked, fresh) != STORE_OK:
         fresh[0] = use.stale.fresh
         fresh.initial_age_s = 0
         fresh.lifetime_s = 0

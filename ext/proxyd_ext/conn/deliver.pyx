@@ -1,7 +1,7 @@
 # cython: cdivision=True
 """Answers from the cache (see deliver.pxd)."""
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, strlen
+from libc.string cimport memchr, memcpy, memmove, strlen
 from proxyd_ext.cache.chain cimport chain_join, chain_leave, chain_read, chain_run, chain_wait
 from proxyd_ext.cache.conditional cimport (
     COND_FAILED, COND_NOT_MODIFIED, Validators, evaluate_conditions, if_range_matches,
@@ -10,12 +10,13 @@ from proxyd_ext.cache.object cimport (
     CHAIN_COMPLETE, CHAIN_FAILED, FORM_NONE, OBJECT_COMPRESS, Chain, Object, object_body, object_head,
 )
 from proxyd_ext.cache.ranges cimport (
-    RANGES_UNSATISFIABLE, RANGES_WHOLE, multipart_size, parse_ranges, write_content_range, write_last_boundary,
+    ByteRange, RANGES_UNSATISFIABLE, RANGES_WHOLE, multipart_size, parse_ranges, write_content_range, write_last_boundary,
     write_part_head, write_unsatisfied_range,
 )
 from proxyd_ext.conn.cached cimport STATUS_LINE, cached_status_line, object_age_s
 from proxyd_ext.conn.model cimport EX_CLIENT_CLOSE, EX_OUT_CHUNKED, EX_RESPONSE_BEGUN, CacheUse, Context
 from proxyd_ext.conn.out cimport Out, out_connection, out_lines, out_open, out_put, out_send, out_slice, out_text
+from proxyd_ext.filter.chain cimport names_have
 from proxyd_ext.core.shim cimport load_acquire_int, load_acquire_u64, load_i64
 from proxyd_ext.core.slice cimport slice_empty, slice_of
 from proxyd_ext.http1.chunk cimport CHUNK_HEAD_MAX, chunk_write_head
@@ -77,9 +78,19 @@ cdef int _choose(Exchange* exchange, const Head* asked, int64_t size) noexcept n
         return 200
     if count == RANGES_UNSATISFIABLE:
         return 416
+    if object.chain != NULL and not _ascend(use.ranges, count):
+        return 200            # a body that goes by is not gone back in (RFC 9110 §14.2 leaves that to us)
     use.range_count = count
     use.part = 0
     return 206
+
+
+cdef bint _ascend(const ByteRange* ranges, int count) noexcept nogil:
+    cdef int i
+    for i in range(1, count):
+        if ranges[i].first <= ranges[i - 1].last:
+            return False
+    return True
 
 
 cdef void _age(Out* out, Exchange* exchange, const Object* object) noexcept nogil:
@@ -189,28 +200,34 @@ cdef int deliver_begin(Exchange* exchange, const Head* asked, Slice cookies) noe
 
 cdef void _partly(Out* out, Slice lines, Slice drop, Slice also) noexcept nogil:
     """Without the fields of either list of names."""
-    cdef uint8_t* start = out.at
-    cdef Slice rest
+    cdef uint8_t* at = out.at
+    cdef uint8_t* end
+    cdef uint8_t* colon
     out_lines(out, lines, also)
     if drop.size:
-        # What is left is copied onto itself, line by line to the front.
-        rest = slice_of(start, out.at - start)
-        out.at = start
-        out_lines(out, rest, drop)
+        # What is left moves to the front, line by line.
+        end = out.at
+        out.at = at
+        while at < end:
+            lines = slice_of(at, <uint8_t*>memchr(at, c'\n', end - at) + 1 - at)
+            colon = <uint8_t*>memchr(at, c':', lines.size)
+            if colon == NULL or not names_have(drop, slice_of(at, colon - at)):
+                memmove(out.at, at, lines.size)
+                out.at += lines.size
+            at += lines.size
 
 
 cdef bint _join(CacheUse* use, Chain* chain, uint64_t at) noexcept nogil:
     """Begin to read at `at`, or as near to it as the chain is filled."""
-    cdef uint64_t filled = load_acquire_u64(&chain.filled)
-    use.skip = 0
-    if at > filled:
-        use.skip = at - filled
-        at = filled
-    if use.joined and use.reader.at == at:
+    cdef uint64_t filled
+    if use.joined and use.reader.at <= at:
+        use.skip = at - use.reader.at        # what stands between is read, and not sent: nobody gives it back meanwhile
         return True
     if use.joined:
         chain_leave(use.rules.store.arena, chain, &use.reader)
-    use.joined = chain_join(chain, &use.reader, at)
+    filled = load_acquire_u64(&chain.filled)
+    use.skip = at - filled if at > filled else 0
+    use.joined = chain_join(chain, &use.reader, at - use.skip)
     return use.joined
 
 

@@ -219,7 +219,9 @@ cdef void _check_client(Exchange* exchange) noexcept nogil:
     else:
         given += exchange.splice.moved
     if exchange.flags & EX_RESPONSE_BEGUN:
-        if given == exchange.client_mark and (stream_unsent(&client.stream) > 0 or exchange.splice.held > 0):
+        # What is sent from the cache leaves nothing unsent behind: its timer runs only while the client takes no more.
+        if given == exchange.client_mark and (stream_unsent(&client.stream) > 0 or exchange.splice.held > 0
+                                              or exchange.cached != NULL and exchange.cached.state == USE_SERVE):
             exchange_abandon(exchange, FAULT_CLIENT_STALLED, False)
             return
         exchange.client_mark = given

@@ -599,6 +599,12 @@ cdef void exchange_refuse(Exchange* exchange, int fault) noexcept nogil:
             exchange.pausing = PAUSE_NONE
             timer_off(&exchange.pause)
         if cached_instead(exchange) and cached_claim(exchange):
+            # The answer may take long: what was waited for (room, a backoff) is not any more.
+            if exchange.pausing == PAUSE_QUEUE:
+                _queued(exchange)
+            exchange.pausing = PAUSE_NONE
+            timer_off(&exchange.pause)
+            wait_end(exchange)
             exchange.fault = FAULT_NONE
             _serve_asked(exchange)
             return
@@ -1261,7 +1267,8 @@ cdef bint _answer_instead(Exchange* exchange, Head* head, int size) noexcept nog
     _enter(exchange, PHASE_FILTER_ORIGIN_RESPONSE)
     exchange.first_byte_us = <uint32_t>(context.clock.now_us - exchange.sent_us)
     exchange.ttfb_us = context.clock.now_us - exchange.start_us
-    if head.flags & HEAD_KEEP_ALIVE and (exchange.method == METHOD_HEAD or head.body == BODY_LENGTH and head.content_length == 0):
+    if head.flags & HEAD_KEEP_ALIVE and (exchange.method == METHOD_HEAD and not cached_as_get(exchange)
+                                         or head.body == BODY_LENGTH and head.content_length == 0):
         exchange.flags |= EX_ORIGIN_KEEP
     _enter(exchange, PHASE_CACHE_STORE)
     _before_own_answer(exchange)

@@ -6,13 +6,14 @@
 The connection's stream and timer report here while the fill has it, as with conn/mirror.
 """
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
+from libc.stdlib cimport malloc
 from libc.string cimport memcpy, memset
 from proxyd_ext.balance.pick cimport pick_leave
 from proxyd_ext.balance.pool cimport pool_pin_again, pool_unpin
 from proxyd_ext.cache.alarm cimport alarm_heard, alarm_is_promised
-from proxyd_ext.cache.chain cimport chain_drop, chain_finish, chain_full, chain_hold, chain_room, chain_wrote
+from proxyd_ext.cache.chain cimport chain_drop, chain_extend, chain_finish, chain_full, chain_hold, chain_room, chain_wrote
 from proxyd_ext.cache.memory cimport KILL_CAPACITY, store_extend, store_filled, store_hold, store_kill, store_largest, store_release
-from proxyd_ext.cache.object cimport CHAIN_COMPLETE, CHAIN_FAILED, Chain
+from proxyd_ext.cache.object cimport CHAIN_COMPLETE, CHAIN_FAILED, Chain, Piece
 from proxyd_ext.conn.cached cimport cached_tell
 from proxyd_ext.conn.model cimport (
     EX_HEDGE, EX_IN_FLIGHT, EX_ORIGIN_KEEP, EX_REQUEST_DONE, ORIGIN_BODY, OriginConn, context_timers_needed,
@@ -26,11 +27,12 @@ from proxyd_ext.core.fault cimport FAULT_UPSTREAM_CHUNK, FAULT_UPSTREAM_READ_TIM
 from proxyd_ext.core.shim cimport INVARIANT, counter_add, store_i64
 from proxyd_ext.core.slab cimport slab_free, slab_new
 from proxyd_ext.core.stats cimport count_add
-from proxyd_ext.core.timer cimport timer_after, timer_init, timer_off, timer_remove, timers_reserve
+from proxyd_ext.core.timer cimport timer_after, timer_init, timer_off, timer_remove, timer_set, timers_reserve
 from proxyd_ext.http1.chunk cimport CHUNK_DONE, CHUNK_TRAILERS, chunk_decode, chunk_start
 from proxyd_ext.http1.head cimport BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH
 from proxyd_ext.io.poller cimport (
-    STREAM_BROKEN, STREAM_BYTES, STREAM_ENDED, STREAM_ENDING, STREAM_EOF, STREAM_ERRORED, STREAM_FAILED, STREAM_HUNG,
+    STREAM_BROKEN, STREAM_BYTES, STREAM_ENDED, STREAM_ENDING, STREAM_EOF, STREAM_ERRORED, STREAM_FAILED, STREAM_HUNG, STREAM_PAUSED,
+    Stream,
 )
 from proxyd_ext.snapshot.compile cimport SnapshotData
 from proxyd_ext.io.stream cimport stream_again, stream_consume, stream_pause, stream_resume, stream_unsent
@@ -38,6 +40,8 @@ from proxyd_ext.io.stream cimport stream_again, stream_consume, stream_pause, st
 cdef enum:
     FIRST_PIECE = 16384       # of a body whose length is not known
     PIECE = 65536
+    FROM_HEAP = 32768         # of a body that is only passed on, for want of room
+    LOOK_MS = 250             # how often a fill that waits for readers looks whether they still come
 
 
 cdef bint fill_begin(Exchange* exchange, const Head* head, int size) noexcept nogil:
@@ -95,8 +99,8 @@ cdef bint fill_begin(Exchange* exchange, const Head* head, int size) noexcept no
     return True
 
 
-cdef void _take(Fill* fill) noexcept nogil:
-    """Store what has come."""
+cdef bint _take(Fill* fill) noexcept nogil:
+    """Store what has come, or as much of it as the readers have room for. False: the fill is over."""
     cdef OriginConn* origin = fill.origin
     cdef Buffer* received
     cdef size_t data_size, consumed
@@ -106,18 +110,18 @@ cdef void _take(Fill* fill) noexcept nogil:
     while origin.stream.received != NULL:
         if chain_full(fill.object.chain, &alone):
             stream_pause(&origin.stream)
-            timer_off(&fill.timer)
-            return
+            timer_set(&fill.context.timers, &fill.timer, fill.context.clock.now_ms + LOOK_MS)
+            return True
         if alone:
             _end(fill, CHAIN_FAILED, False)  # nobody reads it, and nobody will find it
-            return
+            return False
         received = origin.stream.received
         data_size = consumed = received.end - received.start
         if fill.body == BODY_CHUNKED:
             result = chunk_decode(&fill.chunks, received.data + received.start, consumed, &data_size, &consumed)
             if result < 0:
                 _broken(fill, FAULT_UPSTREAM_CHUNK)
-                return
+                return False
         elif fill.body == BODY_LENGTH:
             if consumed > fill.left:
                 data_size = consumed = fill.left
@@ -125,14 +129,15 @@ cdef void _take(Fill* fill) noexcept nogil:
         counter_add(&origin.local.bytes_in, data_size)
         if not _write(fill, received.data + received.start, data_size):
             _end(fill, CHAIN_FAILED, False)
-            return
+            return False
         stream_consume(&origin.stream, <uint32_t>consumed)
         if result == CHUNK_TRAILERS:
             fill.keep = False                # trailers are not stored: the body is whole, the connection is not read on
             result = CHUNK_DONE
         if result == CHUNK_DONE or fill.body == BODY_LENGTH and fill.left == 0:
             _end(fill, CHAIN_COMPLETE, fill.keep)
-            return
+            return False
+    return True
 
 
 cdef bint _write(Fill* fill, const uint8_t* data, size_t size) noexcept nogil:
@@ -144,7 +149,7 @@ cdef bint _write(Fill* fill, const uint8_t* data, size_t size) noexcept nogil:
     while size > 0:
         room = chain_room(chain, &part)
         if room == NULL:
-            if not store_extend(fill.store, chain, size + fill.left if fill.body == BODY_LENGTH else _guess(chain, size), fill.object.hash):
+            if not _extend(fill, chain, size):
                 return False
             continue
         if part > size:
@@ -163,25 +168,55 @@ cdef inline uint64_t _guess(const Chain* chain, size_t size) noexcept nogil:
     return size if size > FIRST_PIECE else FIRST_PIECE
 
 
+cdef bint _extend(Fill* fill, Chain* chain, size_t size) noexcept nogil:
+    """Another piece. What the store has no room for is passed on from the heap: CHAIN_AHEAD bytes at most, since its readers are waited for."""
+    cdef uint64_t left = size + fill.left if fill.body == BODY_LENGTH else _guess(chain, size)
+    cdef Piece* piece
+    if store_extend(fill.store, chain, left, fill.object.hash):
+        return True
+    store_kill(fill.store, fill.object, KILL_CAPACITY)
+    piece = <Piece*>malloc(sizeof(Piece) + FROM_HEAP)
+    if piece == NULL:
+        return False
+    chain_extend(chain, piece, <uint8_t*>(piece + 1), FROM_HEAP, 0)
+    return True
+
+
 # ---- what the stream and the timer tell ----
 
 cdef void _on_stream(void* owner, int what) noexcept nogil:
     cdef Fill* fill = <Fill*>owner
-    if what == STREAM_BYTES:
-        _take(fill)
-    elif what == STREAM_EOF:
-        if fill.body == BODY_CLOSE:
-            _end(fill, CHAIN_COMPLETE, False)
-        else:
-            _broken(fill, FAULT_UPSTREAM_TRUNCATED)
-    elif what == STREAM_FAILED:
+    if what == STREAM_HUNG:
+        return                               # paused for its readers: what came before is still taken when there is room
+    INVARIANT(what == STREAM_BYTES or what == STREAM_EOF or what == STREAM_FAILED)
+    _go_on(fill, what == STREAM_FAILED)
+
+
+cdef void _go_on(Fill* fill, bint failed) noexcept nogil:
+    """Take what has come; then see whether that was all. The end may be told while bytes still stand in the buffer: those that came with the
+    head (see fill_begin), and those that wait for the readers."""
+    cdef Stream* stream = &fill.origin.stream
+    if not _take(fill) or stream.received != NULL:
+        return
+    if failed or stream.error != 0:
         _broken(fill, FAULT_UPSTREAM_RESET)
-    else:
-        INVARIANT(what == STREAM_HUNG)       # paused for its readers: what came before is still taken when there is room
+    elif stream.flags & STREAM_ENDED and fill.body == BODY_CLOSE:
+        _end(fill, CHAIN_COMPLETE, False)
+    elif stream.flags & STREAM_ENDED:
+        _broken(fill, FAULT_UPSTREAM_TRUNCATED)
 
 
 cdef void _on_timer(void* owner) noexcept nogil:
-    _broken(<Fill*>owner, FAULT_UPSTREAM_READ_TIMEOUT)
+    cdef Fill* fill = <Fill*>owner
+    if fill.origin.stream.flags & STREAM_PAUSED:
+        _resume(fill)
+    else:
+        _broken(fill, FAULT_UPSTREAM_READ_TIMEOUT)
+
+
+cdef void _resume(Fill* fill) noexcept nogil:
+    stream_resume(&fill.origin.stream)
+    _go_on(fill, False)
 
 
 cdef void fill_woken(Fill* fill) noexcept nogil:
@@ -190,10 +225,7 @@ cdef void fill_woken(Fill* fill) noexcept nogil:
         fill.context.uses_waiting -= 1
         slab_free(&fill.context.fills, fill)
         return
-    timer_after(&fill.context.timers, &fill.timer, fill.context.clock.now_ms, fill.between_ms)
-    stream_resume(&fill.origin.stream)
-    if fill.origin.stream.received != NULL:
-        _take(fill)
+    _resume(fill)
 
 
 # ---- the end ----
