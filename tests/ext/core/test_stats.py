@@ -74,7 +74,7 @@ def test_more_kinds_than_slots(clocked: Rig) -> None:
     client = clocked.connect()
     for status in range(400, 450):
         client.send(get())
-        (_, slot, generation, _) = clocked.event("consult")
+        (_, slot, generation, _, _) = clocked.event("consult")
         clocked.engines[0].answer(slot, generation, status, b"", "text/plain")
         assert client.response().status == status
     counts = clocked.requests()
