@@ -35,7 +35,7 @@ _KINDS = {"prefix": PURGE_PREFIX, "host": PURGE_HOST, "tag": PURGE_TAG, "all": P
 _ASIDE = b"\0aside\0"
 _MAGIC = b"PXC1"
 _BLOB = struct.Struct("<4sHBBqqqqqqIIIHHHHQ")    # see _blob
-_FLAGS_KEPT = OBJECT_SHARE | OBJECT_COMPRESS
+_FLAGS_KEPT = OBJECT_SHARE | OBJECT_COMPRESS | OBJECT_SOFT
 
 
 cdef Slice _view(bytes data):
@@ -181,8 +181,8 @@ cdef class CachedObject:
     def state(self) -> str:
         if self.object.flags & OBJECT_MARKER:
             return "marker"
-        if self.object.chain != NULL and load_acquire_int(&self.object.chain.state) != CHAIN_COMPLETE:
-            return "filling"          # or broken off: never to be whole
+        if self.object.chain != NULL and (load_acquire_int(&self.object.chain.state) != CHAIN_COMPLETE or self.object.chain.dropped):
+            return "filling"          # or it broke off, or was too large to be kept: it never becomes complete
         return "complete"
 
     @property

@@ -1065,7 +1065,7 @@ cdef int _word(uint8_t* out, const char* text) noexcept nogil:
 cdef int cached_status_line(const Exchange* exchange, uint8_t* out) noexcept nogil:
     cdef const CacheUse* use = exchange.cached
     cdef int cache = exchange.cache
-    cdef int64_t ttl
+    cdef int64_t ttl, age_s
     cdef int at = _word(out, b"Cache-Status: proxyd")
     if cache == CACHE_HIT or cache == CACHE_STALE:
         at += _word(out + at, b"; hit")

@@ -242,29 +242,34 @@ async def test_a_restart_finds_what_was_stored(tmp_path: Path, caplog: pytest.Lo
     async with Counted() as origin:
         text = config(origin, cache=f"{{memory: {{size: 8MiB, snapshot: {path}}}}}")
         async with running(text) as daemon:
-            for name in ("a", "b", "tagged/c", "vary/d", "private"):
+            for name in ("a", "b", "tagged/c", "vary/d", "private", "page", "soft"):
                 await asked(daemon, f"/{name}", "Accept-Language: de")
+            await until(lambda: len(daemon.cache_objects("http://test/page")) == 4, "the compressed forms are there")
+            assert await purge(daemon, "url", "http://test/soft", soft=True) == 1
             await until(lambda: "starts empty" in caplog.text)
             daemon.stop()
             assert await daemon.wait() == 0
         async with running(text) as daemon:
-            await until(lambda: loaded(daemon) == 4)
+            await until(lambda: loaded(daemon) == 6)
             assert [await asked(daemon, f"/{name}", "Accept-Language: de") for name in ("a", "b", "tagged/c", "vary/d")] == [
                 b"1", b"2", b"3", b"4"]
+            assert (await get(port_of(daemon), "/page", "Accept-Encoding: br")).body == b"6 " + TEXT
+            assert (await get(port_of(daemon), "/soft")).field("cache-status") == "proxyd; hit; ttl=0"
+            await until(lambda: origin.paths[-1] == "/soft" and len(origin.paths) == 8, "it is fetched behind the client's back")
             assert await purge(daemon, "tag", "two") == 1
-            assert await asked(daemon, "/vary/d", "Accept-Language: en") == b"6"
+            assert await asked(daemon, "/vary/d", "Accept-Language: en") == b"9"
         whole = path.read_bytes()
         at = whole.index(b"1 /a")
         path.write_bytes(whole[:at] + b"7" + whole[at + 1:])
         async with running(text) as daemon:
-            await until(lambda: loaded(daemon) == 3)
+            await until(lambda: loaded(daemon) == 5)
             assert "1 damaged objects were left out" in caplog.text
-            assert await asked(daemon, "/a") == b"7"
+            assert await asked(daemon, "/a") == b"10"
             assert await asked(daemon, "/b") == b"2"
         path.write_bytes(whole[:at])
         async with running(text) as daemon:
             await until(lambda: "it ends too early" in caplog.text)
-            assert await asked(daemon, "/nobody") == b"8"
+            assert await asked(daemon, "/nobody") == b"11"
 
 
 # ---------------------------------------------------------------------- reloads
