@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxyd_ext.snapshot.spec import ConsultAction, HeadersFilter, RouteSpec
+from proxyd_ext.cache.store import Cache
+from proxyd_ext.snapshot.spec import CacheSpec, ConsultAction, HeadersFilter, ProxyAction, RouteSpec, SnapshotSpec, TargetSpec
 from tests.support.engine import Rig, get, post
 from tests.support.heap import heap_in_use
 from tests.support.wire import Peer
@@ -232,3 +233,50 @@ def test_close_while_one_waits(rig: Rig) -> None:
     rig.engines[engine].answer(slot, generation, 200, b"late", "text/plain")
     rig.turn()
     assert client.was_reset() or client.eof
+
+
+def test_a_question_that_is_over_does_not_speak_for_the_slots_next_use(clocked: Rig) -> None:
+    """Nobody took the look-up in the shared tier while there was time, and its slot asks for something else."""
+    origin = clocked.origin()
+    cached = ProxyAction([TargetSpec(0)], cache=CacheSpec("app", share=True, share_ms=100))
+    routes = [RouteSpec("ready", ConsultAction("ready"), path="/ready"), RouteSpec("all", cached)]
+    listener = clocked.listener_spec(routes)
+    clocked.publish_spec(SnapshotSpec(0, "test", [listener], [routes], [clocked.upstream(origin)], cache=Cache(4 << 20)))
+    engine, = clocked.engines
+
+    def turn(*, ms: int = 0) -> None:
+        engine.advance(ms)
+        for _ in range(5):
+            engine.poll()
+
+    one, two = clocked.connect(), clocked.connect()
+    turn()
+    one.send(get("/a"))
+    turn()
+    turn(ms=100)
+    two.send(get("/ready"))
+    turn()
+    (kind, slot, generation, what, text), = [event for event in engine.take_events() if event[0] in ("consult", "lookup")]
+    assert (kind, what, text) == ("consult", "ready", b"")
+    engine.answer(slot, generation, 200, b"well", "text/plain")
+    assert two.response().body == b"well"
+    assert clocked.total("consults_late") == 0
+
+
+def test_a_question_is_told_once(clocked: Rig) -> None:
+    """The slot was used again before the first question was taken: there is one, and it is the second."""
+    cached = ProxyAction([TargetSpec(0)], cache=CacheSpec("app", share=True, share_ms=100))
+    routes = [RouteSpec("all", cached)]
+    upstream = clocked.upstream(clocked.origin())
+    clocked.publish_spec(SnapshotSpec(0, "test", [clocked.listener_spec(routes)], [routes], [upstream], cache=Cache(4 << 20)))
+    engine, = clocked.engines
+    for path in ("/a", "/b"):
+        client = clocked.connect()
+        client.send(get(path))
+        for _ in range(5):
+            engine.poll()
+        engine.advance(100)
+        for _ in range(5):
+            engine.poll()
+    (_, _, _, key, variant), = [event for event in engine.take_events() if event[0] == "lookup"]
+    assert (key, variant) == (b"app\0http://test/b", None)

@@ -11,7 +11,7 @@ import pytest
 
 from proxyd.aside import AsideCache, Codec, JsonCodec, TextCodec
 from proxyd.cachetier import Link, TierSettings
-from tests.support.aside_store import FakeValues
+from tests.support.aside_store import SIZE, ClockedValues
 from tests.support.clock import FakeClock, settle
 from tests.support.memcached_fake import FakeMemcached, fake_memcached
 from tests.support.redis_fake import FakeRedis, fake_redis
@@ -43,15 +43,15 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def values(clock: FakeClock) -> FakeValues:
-    return FakeValues(clock)
+def values(clock: FakeClock) -> ClockedValues:
+    return ClockedValues(clock)
 
 
 Make = Callable[..., AsideCache[str]]
 
 
 @pytest.fixture
-async def make(clock: FakeClock, values: FakeValues) -> AsyncIterator[Make]:
+async def make(clock: FakeClock, values: ClockedValues) -> AsyncIterator[Make]:
     async with AsyncExitStack() as stack:
         def made(**options: Any) -> AsideCache[str]:
             cache = AsideCache(values, codec=TextCodec(), clock=clock, **options)
@@ -124,12 +124,12 @@ async def test_an_exception_is_everyones_and_is_not_kept(make: Make) -> None:
     assert cache.counters.load_errors == 1
 
 
-async def test_none_is_not_kept(make: Make, values: FakeValues) -> None:
+async def test_none_is_not_kept(make: Make, values: ClockedValues) -> None:
     cache, loader = make(), Loader(None)
     for _ in range(2):
         assert await cache.get_or_load("k", loader, 10) is None
     assert loader.calls == 2
-    assert values.entries == {}
+    assert values.names() == []
 
 
 async def test_none_with_a_lifetime(make: Make, clock: FakeClock) -> None:
@@ -150,7 +150,7 @@ async def test_it_is_there_after_all(make: Make) -> None:
     assert await cache.get_or_load("k", loader, 10) == "put"
 
 
-async def test_jitter_shortens(clock: FakeClock, values: FakeValues, make: Make) -> None:
+async def test_jitter_shortens(clock: FakeClock, values: ClockedValues, make: Make) -> None:
     cache = make(jitter=0.5, chance=lambda: 0.5)
     await cache.get_or_load("k", Loader(), 100)
     await clock.advance(74.0)
@@ -211,26 +211,27 @@ async def test_a_load_that_began_before_a_change_is_not_kept(make: Make, how: st
     assert cache.counters.not_kept == 1
 
 
-async def test_purged_by_tag(make: Make, values: FakeValues) -> None:
+async def test_purged_by_tag(make: Make, values: ClockedValues) -> None:
     cache = make()
     await cache.get_or_load("a", Loader(), 10, tags=["t", "u"])
     await cache.get_or_load("b", Loader(None), 10, negative_ttl=10, tags=["t"])
     await cache.put("c", "c", 10, tags=["u"])
     assert await cache.purge_tag("t") == 2
-    assert sorted(values.entries) == ["c"]
+    assert values.names() == ["c"]
     assert await cache.delete("c")
 
 
 async def test_too_large_for_the_store(clock: FakeClock) -> None:
-    async with AsideCache(FakeValues(clock, most=4), clock=clock) as cache:
+    large = bytes(SIZE)
+    async with AsideCache(ClockedValues(clock), clock=clock) as cache:
         assert await cache.put("k", b"1234", 10)
-        assert not await cache.put("k", b"12345", 10)
+        assert not await cache.put("k", large, 10)
         assert await cache.get("k") is None, "the old one does not stand for it"
-        assert await cache.get_or_load("k", Loader(b"12345"), 10) == b"12345"
+        assert await cache.get_or_load("k", Loader(large), 10) == large
         assert cache.counters.not_kept == 2
 
 
-async def test_codecs(clock: FakeClock, values: FakeValues) -> None:
+async def test_codecs(clock: FakeClock, values: ClockedValues) -> None:
     async with AsideCache(values, codec=JsonCodec(), clock=clock, prefix="json:") as cache:
         await cache.put("k", {"a": [1, "ä"]}, 10)
         assert await cache.get("k") == {"a": [1, "ä"]}
@@ -241,7 +242,7 @@ async def test_codecs(clock: FakeClock, values: FakeValues) -> None:
     assert raw.decode(raw.encode("ä")) == "ä"
 
 
-async def test_what_makes_no_sense(make: Make, values: FakeValues) -> None:
+async def test_what_makes_no_sense(make: Make, values: ClockedValues) -> None:
     cache, loader = make(), Loader()
     for refused in (
         cache.get_or_load("k", loader, 0), cache.get_or_load("k", loader, 1, negative_ttl=-1), cache.put("k", "v", 0), cache.get("k\0-"),
@@ -268,8 +269,8 @@ class Nodes:
     clock: FakeClock
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
-    async def node(self, *, timeout_s: float = 10.0, **options: Any) -> tuple[AsideCache[str], FakeValues]:
-        values = FakeValues(self.clock)
+    async def node(self, *, timeout_s: float = 10.0, **options: Any) -> tuple[AsideCache[str], ClockedValues]:
+        values = ClockedValues(self.clock)
         where = (self.server.url, "") if isinstance(self.server, FakeRedis) else ("", self.server.address)
         link = Link(TierSettings(*where, timeout_s=timeout_s, circuit_failures=2), values, self.clock)
         await link.start()
@@ -367,7 +368,7 @@ async def test_a_change_reaches_other_nodes(nodes: Nodes, clock: FakeClock, how:
             assert await one.put("k", "new", 60)
         case _:
             assert await one.purge_tag("t") >= 1
-    await moved(clock, lambda: "k" not in values.entries)
+    await moved(clock, lambda: "k" not in values.names())
     assert await two.get_or_load("k", Loader("new"), 60) == "new"
     assert two.counters.loads == (0 if how == "put" else 1)
 
@@ -383,5 +384,5 @@ async def test_a_load_from_before_a_purge_elsewhere_is_kept_nowhere(nodes: Nodes
     await moved(clock, lambda: link.carried_out)
     loader.go.set()
     assert await loading == "old"
-    assert values.entries == {}
+    assert values.names() == []
     assert await one.get_or_load("k", Loader("new"), 60) == "new"
