@@ -5,6 +5,7 @@ any, everything here answers as an empty cache does.
 """
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from proxyd_ext.cache.store import Cache, CachedObject
     from proxyd_ext.snapshot.spec import CompressSpec
 
+BATCH = 32                # answers that are handed to the compressor at a time
+COMPRESS_PAUSE = 0.1      # seconds
 Answer = Callable[[int, bytes, str], None]      # status, body, content type
 
 log = logging.getLogger("proxyd.caching")
@@ -74,7 +77,7 @@ class Caching:
     ) -> None:
         self._tasks, self._clock = tasks, clock
         self._new_sharing, self._new_compressor = new_sharing, new_compressor
-        self._keeper = Keeper(tasks, clock, self._mark, self._replay)
+        self._keeper = Keeper(tasks, clock, self._mark, self._on_loaded)
         self._store: Cache | None = None
         self._sharing: Sharing | None = None
         self._compressor: Compressor[CachedObject] | None = None
@@ -126,6 +129,24 @@ class Caching:
     def _mark(self) -> bytes:
         """How far the purges of all nodes have been carried out here."""
         return json.dumps(self._sharing.mark if self._sharing is not None else None).encode()
+
+    async def _on_loaded(self, note: bytes) -> None:
+        await self._replay(note)
+        if self._store is not None and self._compressor is not None:
+            self._tasks.spawn("compress what was loaded", self._compress_all(self._store, self._compressor))
+
+    async def _compress_all(self, store: Cache, compressor: Compressor[CachedObject]) -> None:
+        """Forms are not in the snapshot. No more is handed over at a time than the compressor holds beside what engines store."""
+        cursor = 0
+        while True:
+            cursor, found = await asyncio.to_thread(store.export, cursor, BATCH)
+            for stored in found:
+                while compressor.waiting >= BATCH:
+                    await self._clock.sleep(COMPRESS_PAUSE)
+                if stored.compress and not stored.encoding and stored.state == "complete":
+                    compressor.on_stored(stored)
+            if cursor == 0 or compressor is not self._compressor:
+                return
 
     async def _replay(self, note: bytes) -> None:
         """The store was filled from a snapshot: what others have purged since it was written goes again."""

@@ -253,7 +253,9 @@ async def test_a_restart_finds_what_was_stored(tmp_path: Path, caplog: pytest.Lo
             await until(lambda: loaded(daemon) == 6)
             assert [await asked(daemon, f"/{name}", "Accept-Language: de") for name in ("a", "b", "tagged/c", "vary/d")] == [
                 b"1", b"2", b"3", b"4"]
-            assert (await get(port_of(daemon), "/page", "Accept-Encoding: br")).body == b"6 " + TEXT
+            await until(lambda: len(daemon.cache_objects("http://test/page")) == 4, "the forms have been made again")
+            assert brotli.decompress((await get(port_of(daemon), "/page", "Accept-Encoding: br")).body) == b"6 " + TEXT
+            assert (await get(port_of(daemon), "/page")).body == b"6 " + TEXT
             assert (await get(port_of(daemon), "/soft")).field("cache-status") == "proxyd; hit; ttl=0"
             await until(lambda: origin.paths[-1] == "/soft" and len(origin.paths) == 8, "it is fetched behind the client's back")
             assert await purge(daemon, "tag", "two") == 1
