@@ -59,6 +59,7 @@ cdef void _move(Index* index, HashOf hash_of) noexcept nogil:
         if index.old == NULL:
             return
         item = <Chained*>index.old[index.moved]
+        index.old[index.moved] = NULL
         while item != NULL:
             following = item.next
             bucket = &index.buckets[hash_of(item) & index.mask]

@@ -447,7 +447,7 @@ cdef class Cache:
             url = self._url(data, scratch, path)
             number = 0
             with nogil:
-                count = sweep_url(self.data, &url, soft, key, KEY_MAX)
+                count = sweep_url(self.data, &url, soft, True, key, KEY_MAX)
         else:
             if kind not in _KINDS:
                 raise ValueError(f"no purge by {kind}: url, prefix, host, tag, all")
@@ -544,8 +544,10 @@ cdef class Cache:
         codes = {name: code for code, name in _FORMS.items() if name}
         if encoding not in codes:
             raise ValueError(f"no encoding {encoding}: gzip, br, zstd")
-        if source.state != "complete" or source.encoding:
-            raise ValueError(f"no source of a compressed form: {source.state}, {source.encoding or 'plain'}")
+        if source.encoding or source.object.flags & OBJECT_MARKER:
+            raise ValueError(f"no source of a compressed form: {source.encoding or 'marker'}")
+        if source.state != "complete":
+            return False          # it broke off, or has gone and was given back in parts
         head = _encoded_head(source.head, encoding)
         memset(&parts, 0, sizeof(parts))
         parts.url, parts.route, parts.variant = object_url(object), object_route(object), object_variant(object)

@@ -12,8 +12,9 @@ from proxyd_ext.core.slice cimport Slice
 
 # kind: PURGE_PREFIX, _HOST, _TAG, _ALL.  soft: what is meant becomes stale, it is not taken out.  Returns how many objects.
 cdef int64_t sweep(StoreData* store, int kind, Slice text, bint soft) noexcept nogil
-# All answers of a URL, in all zones.  `scratch` takes keys.
-cdef int64_t sweep_url(StoreData* store, const Url* url, bint soft, uint8_t* scratch, size_t size) noexcept nogil
+# All answers of a URL, in all zones.  `scratch` takes keys.  `order`: somebody ordered it; else a method has made it invalid, which happens often,
+# and is noted only where somebody fetches.
+cdef int64_t sweep_url(StoreData* store, const Url* url, bint soft, bint order, uint8_t* scratch, size_t size) noexcept nogil
 # All answers of one key.
 cdef int64_t sweep_key(StoreData* store, Slice key) noexcept nogil
 # The same for a reference (of Location) if it is of the same origin as `url`; relative ones are resolved when they begin with '/'.

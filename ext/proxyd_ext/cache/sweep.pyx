@@ -16,6 +16,9 @@ from proxyd_ext.http1.path cimport normalize_path
 cdef enum:
     BUCKETS_AT_ONCE = 512     # looked at between giving the lock and taking it again
     KILLS_AT_ONCE = 4096
+    NOTE_NOT = 0
+    NOTE_FETCHES = 1
+    NOTE_ALWAYS = 2
     SKIP_BITS = 12            # of a walk's place: objects of the bucket that it has been given already
     SKIP_MOST = (1 << 12) - 1
 
@@ -64,16 +67,18 @@ cdef void _of_base(StoreData* store, Shard* shard, Base* base, int kind, Slice t
     shard_tidy(store, shard, base)
 
 
-cdef void _key(StoreData* store, Slice key, Finding* finding, bint note) noexcept nogil:
-    """Who fetches for a key has its base pinned, so that without a base, or without pins, there is nobody to be told: each POST that succeeds
-    comes here, and notes are few."""
+cdef void _key(StoreData* store, Slice key, Finding* finding, int note) noexcept nogil:
+    """Who fetches for a key has its base pinned, so that without a base, or without pins, there is nobody to be told of what a method made
+    invalid: each POST that succeeds comes here, and notes are few."""
     cdef uint64_t hash = hash_bytes(key.data, key.size)
     cdef Shard* shard = store_shard(store, hash)
     cdef Base* base
+    if note == NOTE_ALWAYS:
+        purge_note(store.purges, PURGE_KEY, key, finding.soft)
     lock_take(&shard.lock)
     base = shard_base(shard, hash, key.data, <unsigned int>key.size)
     if base != NULL:
-        if note and base.pins > 0:
+        if note == NOTE_FETCHES and base.pins > 0:
             purge_note(store.purges, PURGE_KEY, key, finding.soft)
         _of_base(store, shard, base, PURGE_KEY, key, finding)
     lock_give(&shard.lock)
@@ -157,7 +162,7 @@ cdef int64_t sweep(StoreData* store, int kind, Slice text, bint soft) noexcept n
     return finding.count
 
 
-cdef void _url(StoreData* store, const Url* url, Finding* finding, bint note, uint8_t* scratch, size_t room) noexcept nogil:
+cdef void _url(StoreData* store, const Url* url, Finding* finding, int note, uint8_t* scratch, size_t room) noexcept nogil:
     cdef Zone* zone = <Zone*>load_acquire_ptr(<void**>&store.zones)
     cdef Slice key
     cdef int size
@@ -175,13 +180,13 @@ cdef void _url(StoreData* store, const Url* url, Finding* finding, bint note, ui
         zone = zone.next
 
 
-cdef int64_t sweep_url(StoreData* store, const Url* url, bint soft, uint8_t* scratch, size_t size) noexcept nogil:
+cdef int64_t sweep_url(StoreData* store, const Url* url, bint soft, bint order, uint8_t* scratch, size_t size) noexcept nogil:
     cdef Finding finding
     finding.pins = False
     finding.soft = soft
     finding.count = 0
     finding.dead = NULL
-    _url(store, url, &finding, True, scratch, size)
+    _url(store, url, &finding, NOTE_ALWAYS if order else NOTE_FETCHES, scratch, size)
     return finding.count
 
 
@@ -203,7 +208,7 @@ cdef int64_t sweep_reference(StoreData* store, const Url* url, Slice reference, 
         return 0
     named.path = slice_of(scratch + used, normal)
     used += normal
-    return sweep_url(store, &named, False, rest + used, size - used)
+    return sweep_url(store, &named, False, False, rest + used, size - used)
 
 
 cdef void _append(uint8_t** at, Slice s) noexcept nogil:
@@ -249,7 +254,7 @@ cdef int find_url(StoreData* store, const Url* url, Object** out, int most, uint
     finding.dead = NULL
     finding.out = out
     finding.most = most
-    _url(store, url, &finding, False, scratch, size)
+    _url(store, url, &finding, NOTE_NOT, scratch, size)
     return <int>finding.count
 
 
@@ -301,5 +306,5 @@ cdef int64_t sweep_key(StoreData* store, Slice key) noexcept nogil:
     finding.soft = False
     finding.count = 0
     finding.dead = NULL
-    _key(store, key, &finding, True)
+    _key(store, key, &finding, NOTE_ALWAYS)
     return finding.count

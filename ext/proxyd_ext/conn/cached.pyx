@@ -1049,7 +1049,7 @@ cdef void _invalidate(Exchange* exchange, const Head* head) noexcept nogil:
     cdef Url url = _url_of(exchange, use.authority)
     if not 200 <= head.status < 400:
         return
-    sweep_url(store, &url, False, exchange.context.key, KEY_MAX)
+    sweep_url(store, &url, False, False, exchange.context.key, KEY_MAX)
     sweep_reference(store, &url, head_field(head, FIELD_LOCATION), exchange.context.key, KEY_MAX)
     sweep_reference(store, &url, head_field(head, FIELD_CONTENT_LOCATION), exchange.context.key, KEY_MAX)
 
@@ -1081,12 +1081,10 @@ cdef int cached_status_line(const Exchange* exchange, uint8_t* out) noexcept nog
     if use != NULL and use.object != NULL:
         if use.object.base != NULL and (cache == CACHE_MISS or cache == CACHE_EXPIRED):
             at += _word(out + at, b"; stored")
-        ttl = use.object.fresh.lifetime_s - object_age_s(use.object, exchange.context)
-        if ttl >= 0 and use.object.flags & OBJECT_SOFT:
-            at += _word(out + at, b"; detail=soft-purged")
-        else:
-            at += _word(out + at, b"; ttl=" if ttl >= 0 else b"; ttl=-")
-            at += write_decimal(<uint64_t>(ttl if ttl >= 0 else -ttl), out + at)
+        age_s = object_age_s(use.object, exchange.context)
+        ttl = _freshness_now(use.object, age_s).lifetime_s - age_s
+        at += _word(out + at, b"; ttl=" if ttl >= 0 else b"; ttl=-")
+        at += write_decimal(<uint64_t>(ttl if ttl >= 0 else -ttl), out + at)
     elif use != NULL and use.reason:
         at += _word(out + at, b"; detail=")
         at += _word(out + at, reason_word(use.reason))
