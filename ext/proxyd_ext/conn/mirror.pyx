@@ -7,6 +7,7 @@
 the copy has it, its stream reports here instead of to conn/dispatch, and the copy's timer stands in for the connection's.
 """
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
+from libc.string cimport memcmp
 from proxyd_ext.balance.ewma cimport ewma_note
 from proxyd_ext.balance.heap cimport Tried
 from proxyd_ext.balance.passive cimport note_success
@@ -96,7 +97,8 @@ cdef bint _new(Exchange* exchange, CompiledMirror* mirror, MirrorCounts* counts)
     copy.request = exchange.request
     copy.request_start = exchange.request_start
     exchange.request = NULL
-    copy.to_head = exchange.method == METHOD_HEAD
+    # As it was sent: for the cache a HEAD is asked as a GET, and its answer has a body.
+    copy.to_head = exchange.method == METHOD_HEAD and memcmp(copy.request.data + copy.request_start, b"HEAD ", 5) == 0
     copy.sent_us = 0
     copy.reused = False
     copy.heard = False

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from proxyd_ext.balance.pool import Pool
+from proxyd_ext.cache.store import Cache
 from proxyd_ext.snapshot import Snapshot
-from proxyd_ext.snapshot.spec import AccessFilter, MirrorSpec, ProxyAction, RouteSpec, SnapshotSpec, TargetSpec
+from proxyd_ext.snapshot.spec import AccessFilter, CacheSpec, MirrorSpec, ProxyAction, RouteSpec, SnapshotSpec, TargetSpec
 from tests.support.engine import OK, Rig, get, post
 from tests.support.wire import Origin, Peer
 
@@ -876,3 +877,33 @@ def test_nonsense(clocked: Rig, mirror: MirrorSpec) -> None:
     route = RouteSpec("all", ProxyAction([TargetSpec(0)], mirror=mirror))
     with pytest.raises(ValueError, match="route all"):
         Snapshot(SnapshotSpec(1, "", [clocked.listener_spec([route])], [[route]], [upstream]))
+
+
+def test_a_head_that_the_cache_asks_as_get() -> None:
+    """Its copy is a GET, too: the body that comes belongs to it, not to the next copy on that connection."""
+    rig = Rig("inline")
+    store = Cache(8 << 20)
+    app, shadow = rig.origin().serve(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCache-Control: max-age=60\r\n\r\nok"), rig.origin()
+    action = ProxyAction([TargetSpec(0)], mirror=MirrorSpec(1), cache=CacheSpec("app"))
+    route = RouteSpec("all", action)
+    upstreams = [rig.upstream(app), rig.upstream(shadow, name="shadow")]
+    rig.publish_spec(SnapshotSpec(0, "test", [rig.listener_spec([route])], [[route]], upstreams, cache=store))
+    client = rig.connect()
+    client.send(get("/head", method="HEAD"))
+    assert client.response("HEAD").status == 200
+    copy, asked = shadow.asked()
+    assert asked.method == "GET"
+    copy.send(b"HTTP/1.1 200 OK\r\nContent-Length: 44\r\n\r\n")
+    rig.settle()
+    assert counts(rig)["in_flight"] == 1
+    copy.send(b"." * 44)
+    rig.settle()
+    assert counts(rig)["in_flight"] == 0
+    client.send(get("/get"))
+    assert client.response().status == 200
+    assert copy.request().target == "/get"
+    copy.send(OK)
+    rig.settle()
+    store.purge("all")
+    del store
+    rig.finish()
