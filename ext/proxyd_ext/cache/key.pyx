@@ -130,8 +130,7 @@ cdef size_t authority_write(Slice scheme, Slice authority, uint8_t* out) noexcep
     for i in range(size):
         c = authority.data[i]
         out[i] = c + 32 if c'A' <= c <= c'Z' else c
-    if size > 1 and out[size - 1] == c'.':
-        size -= 1             # a fully qualified name is the same name
+    # The dot of a fully qualified name stays: the server is sent it, and may answer it otherwise ("no such site").
     return size
 
 

@@ -37,14 +37,14 @@ from proxyd_ext.core.events cimport EVENT_CACHE, EVENT_STORED, event_push
 from proxyd_ext.core.hash cimport hash_bytes, mix64
 from proxyd_ext.core.shim cimport INVARIANT, fetch_add_i64, fetch_add_int, load_acquire_int, load_i64
 from proxyd_ext.core.slab cimport slab_free, slab_new
-from proxyd_ext.core.slice cimport slice_empty, slice_of
+from proxyd_ext.core.slice cimport slice_empty, slice_equals_nocase, slice_of
 from proxyd_ext.core.timer cimport TIMER_OFF_MS
 from proxyd_ext.http1.fields cimport field_from_last
 from proxyd_ext.http1.head cimport (
     BODY_LENGTH, BODY_NONE, FIELD_ACCEPT_ENCODING, FIELD_CACHE_CONTROL, FIELD_PRAGMA, FIELD_CONTENT_LOCATION, FIELD_ETAG, FIELD_CONTENT_TYPE,
     FIELD_IF_MATCH, FIELD_IF_MODIFIED_SINCE, FIELD_IF_NONE_MATCH, FIELD_IF_RANGE, FIELD_IF_UNMODIFIED_SINCE, FIELD_LAST_MODIFIED,
     FIELD_LOCATION, FIELD_RANGE, FIELD_SET_COOKIE, HEAD_EXPECT_CONTINUE, HeadLimits, MAX_FIELDS, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS,
-    METHOD_TRACE, head_field, parse_request_head,
+    METHOD_TRACE, FIELD_OTHER, Field, head_field, parse_request_head,
     parse_response_head,
 )
 from proxyd_ext.http1.rewrite cimport write_decimal, write_status_line
@@ -270,10 +270,31 @@ cdef int _look(CacheUse* use, uint64_t hash, uint32_t key_size, Head* head, uint
     verdict = _weigh(use, object)
     if verdict == LOOKUP_SERVE or verdict == LOOKUP_BEHIND or verdict == LOOKUP_ONLY:
         return verdict
+    if _is_disguised(head):
+        use.state = USE_PASS
+        exchange.cache = CACHE_BYPASS
+        return LOOKUP_PASS
     _read_facts(use, head)
     # The head is needed later, when an answer says by which of its fields it varies.
     use.asked = _keep(exchange, slice_of(head.base, size))
     return _fetch(use, verdict)
+
+
+cdef bint _is_disguised(const Head* head) noexcept nogil:
+    """A GET that says it is another method: servers that believe it answer what no GET should be given, and some do as it says."""
+    cdef const Field* field
+    cdef Slice name
+    cdef int i
+    for i in range(head.field_count):
+        field = &head.fields[i]
+        if field.id != FIELD_OTHER or field.name_size != 13 and field.name_size != 17 and field.name_size != 22:
+            continue
+        name = slice_of(head.base + field.name, field.name_size)
+        if (slice_equals_nocase(name, slice_of(<const uint8_t*>b"x-http-method-override", 22))
+                or slice_equals_nocase(name, slice_of(<const uint8_t*>b"x-http-method", 13))
+                or slice_equals_nocase(name, slice_of(<const uint8_t*>b"x-method-override", 17))):
+            return True
+    return False
 
 
 cdef bint _name_variant(CacheUse* use, Slice names, const Head* head) noexcept nogil:

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from proxyd_ext.cache.store import Cache
-from proxyd_ext.snapshot.spec import CacheSpec, ErrorPage, FailoverSpec, HashKey, ProxyAction, RetrySpec, RouteSpec, SnapshotSpec, TargetSpec
+from proxyd_ext.snapshot.spec import (
+    CacheSpec,
+    ErrorPage,
+    FailoverSpec,
+    HashKey,
+    ProxyAction,
+    RetrySpec,
+    RouteSpec,
+    SnapshotSpec,
+    TargetSpec,
+)
 from tests.support.cache_rig import Answer, Ask, CacheRig, Row
 from tests.support.engine import Rig, get
 
 LARGE = bytes(range(256)) * 1024
 MINUTE = "Cache-Control: max-age=60"
-SLOW = {"receive_bytes": 4096}
 
 
 @pytest.fixture
@@ -71,7 +81,8 @@ def test_followers_of_another_variant_get_their_own(cache: CacheRig) -> None:
     assert same.response().body == b"for a"
     assert origin.request().field("cookie") == "user=b"
     cache.rig.settle()
-    assert origin.silent() and not cache.origin.waiting()
+    assert origin.silent()
+    assert not cache.origin.waiting()
     origin.send(answer(b"for b", MINUTE, "Vary: Cookie"))
     assert [each.response().body for each in followers] == [b"for b"] * 3
     assert cache.store.stats()["objects"] == 2
@@ -123,7 +134,7 @@ def test_stale_instead_ends_the_wait_before_it(cache: CacheRig, waits: str) -> N
     assert client.response().body == LARGE * 3
     rig = cache.rig
     retry = RetrySpec(attempts=1, statuses=((503, 503),), backoff_ms=2000, jitter=False)
-    room = {"max_requests": 1, "max_pending": 9, "queue_ms": 2000} if waits == "queue" else {}
+    room: dict[str, Any] = {"max_requests": 1, "max_pending": 9, "queue_ms": 2000} if waits == "queue" else {}
     action = ProxyAction([TargetSpec(0, retry=retry)], cache=CacheSpec("app", if_error_s=3600), total_ms=1500)
     rig.publish_spec(SnapshotSpec(
         0, "test", [rig.listener_spec([RouteSpec("all", action)])], [[RouteSpec("all", action)]], [rig.upstream(cache.origin, **room)],
@@ -133,7 +144,7 @@ def test_stale_instead_ends_the_wait_before_it(cache: CacheRig, waits: str) -> N
     if waits == "queue":
         rig.connect().send(get("/other"))
         origin.request()
-    slow = rig.connect(**SLOW)
+    slow = rig.connect(receive_bytes=4096)
     slow.send(get(f"/{cache.rows}"))
     if waits == "backoff":
         origin.request()
@@ -181,3 +192,52 @@ def test_a_fetch_behind_that_fails_over_leaves_its_asker_alone() -> None:
     store.purge("all")
     del store
     rig.finish()
+
+
+def test_unsafe_requests_elsewhere_keep_nobody_from_storing(cache: CacheRig) -> None:
+    """Notes of purges are few; a POST leaves one only where somebody fetches what it makes invalid."""
+    cache.begin({}, scripted=True)
+    getting = cache.connect(Ask())
+    first, _ = cache.origin.asked()
+    posting = cache.rig.connect()
+    other = None
+    for n in range(300):
+        posting.send(get(f"/posts/{n}", "Content-Length: 0", method="POST"))
+        if other is None:
+            other = cache.origin.accept()
+        other.request()
+        other.send(answer(b"done"))
+        assert posting.response().status == 200
+    first.send(answer(b"stored", MINUTE))
+    assert getting.response().body == b"stored"
+    assert cache.ask(Ask()).body == b"stored"
+
+
+def test_an_unsafe_request_makes_a_fetch_under_way_invalid(cache: CacheRig) -> None:
+    cache.begin({}, scripted=True)
+    getting = cache.connect(Ask())
+    first, _ = cache.origin.asked()
+    posting = cache.connect(Ask(method="POST"))
+    other, _ = cache.origin.asked()
+    other.send(answer(b"done"))
+    assert posting.response().status == 200
+    first.send(answer(b"before", MINUTE))
+    assert getting.response().body == b"before"
+    assert cache.store.find(f"http://test/{cache.rows}") == []
+
+
+@pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"])
+def test_a_get_in_disguise_is_not_stored(cache: CacheRig, name: str) -> None:
+    cache.begin({})
+    cache.answer = Answer(MINUTE)
+    cache.ask(Ask(fields=[f"{name}: POST"]))
+    assert cache.ask(Ask()).body == b"#2"
+    assert cache.ask(Ask()).body == b"#2"
+
+
+def test_a_host_with_its_dot_is_another_key(cache: CacheRig) -> None:
+    """The server is sent it as it came, and may not know it."""
+    cache.begin({})
+    cache.answer = Answer(MINUTE)
+    assert cache.ask(Ask(host="test.")).body == b"#1"
+    assert cache.ask(Ask(host="test")).body == b"#2"
