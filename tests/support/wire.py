@@ -282,8 +282,12 @@ class Origin:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)  # accepted sockets inherit it
         if send_bytes:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_bytes)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # accepted sockets inherit it
         self.sock.bind(path if path else (host, 0))
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # accepted sockets inherit it: `refuse` can bind the port again
+        self.reserve = socket.socket(family)  # bound as well, for `refuse`: nobody else gets the port between
+        if not path:
+            self.reserve.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.reserve.bind((host, self.sock.getsockname()[1]))
         self.sock.listen(backlog)
         self.sock.setblocking(False)
         self.host = host
@@ -361,13 +365,17 @@ class Origin:
         """Nobody listens any more; what is open stays open. The port stays bound, so that no other socket can be given it."""
         family = self.sock.family
         self.sock.close()
-        if not self.path:
+        if self.path:
+            return
+        self.sock = self.reserve
+        if self.sock.fileno() < 0 or self.listening:
             self.sock = socket.socket(family)
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self.sock.bind((self.host, self.port))
 
     def close(self) -> None:
         self.sock.close()
+        self.reserve.close()
         for peer in self.peers:
             peer.close()
         if self.path:
