@@ -1,6 +1,8 @@
 """From the cache settings of a route to their specification; and the one route of a listener that offers the store itself."""
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,14 +17,18 @@ if TYPE_CHECKING:
 UNSET = -1
 
 
-def build_cache(config: Config, route: Route) -> CacheSpec | None:
+def build_cache(config: Config, route: Route, sent: Sequence[object] = ()) -> CacheSpec | None:
     """None where the route has no cache. The zone is the first upstream of `to`, also when its weight is 0 at the time: to shift weights,
-    or to add an upstream behind it, must not make all that is stored unreachable."""
+    or to add an upstream behind it, must not make all that is stored unreachable. `sent`: what the route makes of requests on their way; it
+    is part of the zone, because another route to the same upstream may make something else of them and get other answers."""
     cache = route.cache
     if cache is None or route.to is None:
         return None
     ttl, grace, negative, heuristic = cache.ttl, cache.grace, cache.negative, cache.heuristic
-    usual = CacheSpec(zone=next(iter(route.to)))
+    zone = next(iter(route.to))
+    if sent:
+        zone += "#" + hashlib.sha256(repr(sent).encode()).hexdigest()[:8]
+    usual = CacheSpec(zone=zone)
     return replace(
         usual,
         key=tuple(CacheKeyPart(*split_part(part)) for part in cache.key),

@@ -141,6 +141,17 @@ def _hedge(hedge: Hedge) -> HedgeSpec:
     return HedgeSpec(0, hedge.max, int(hedge.after.removeprefix("p")))
 
 
+def _sent(config: Config, route: Route) -> tuple[object, ...]:
+    """What the route changes in requests: empty, or something that is the same for the same changes."""
+    changes = [
+        (filter_.request_set, filter_.request_add, tuple(filter_.request_remove))
+        for filter_ in _filters(config, route)
+        if isinstance(filter_, HeadersFilter) and (filter_.request_set or filter_.request_add or filter_.request_remove)
+    ]
+    rewrite = _rewrite(route) if route.rewrite else None
+    return (*changes, *([rewrite] if rewrite is not None else []))
+
+
 def _action(config: Config, route: Route, index: dict[str, int]) -> Action:
     if route.to is not None:
         timeout = route.timeout
@@ -156,7 +167,7 @@ def _action(config: Config, route: Route, index: dict[str, int]) -> Action:
             hedge=_hedge(route.hedge) if route.hedge else None,
             mirror=_mirror(config, route, route.mirror, index) if route.mirror else None,
             rewrite=_rewrite(route) if route.rewrite else None,
-            cache=build_cache(config, route),
+            cache=build_cache(config, route, _sent(config, route)),
         )
     if route.redirect is not None:
         return RedirectAction(route.redirect.status, route.redirect.to)

@@ -67,7 +67,8 @@ cdef void arena_destroy(Arena* arena) noexcept nogil
 # Change the limit. Shrinking takes nothing from anybody: there are no new pages until enough were freed.
 cdef void arena_limit(Arena* arena, uint64_t limit) noexcept nogil
 cdef uint64_t arena_over(const Arena* arena) noexcept nogil            # bytes held above the limit; 0: none
-# `size` bytes at a multiple of 16, uninitialised but for the first ARENA_ZEROED. NULL: the class has no free slot and there is no page within the limit (nothing is
+# `size` bytes at a multiple of 16, uninitialised but for the first ARENA_ZEROED. NULL: the class has no free slot and there is no page
+# within the limit (nothing is
 # evicted here), or the system has no memory. size <= ARENA_SLOT_MAX; kind: ARENA_*.
 cdef void* arena_new(Arena* arena, uint32_t size, int kind) noexcept nogil
 cdef void arena_free(Arena* arena, void* slot, uint32_t size) noexcept nogil    # size: as asked for
@@ -78,7 +79,8 @@ cdef uint64_t arena_used(const Arena* arena) noexcept nogil            # bytes o
 # had none the longest ago) the one with the fewest live bytes; if there is none, of a page that has been full for long. Returns how many
 # were written to `out`: at most `most`; 1024 suffice for any page; 0: no object lives.
 # A page that was named in the last 64 calls comes last: whoever calls again could not empty it, since a slow reader pins a slot.
-# `pin` is called for each under the arena's lock, where no slot becomes free, and says whether it is written; NULL: all are, and may be free, or
+# `pin` is called for each under the arena's lock, where no slot becomes free, and says whether it is written; NULL: all are, and may be
+# free, or
 # somebody else's, by the time the caller looks.
 cdef int arena_candidates(Arena* arena, void** out, int most, PinSlot pin) noexcept nogil
 # For sendfile(2): the descriptor, and the offset in it, of an address in a live slot of class 0 (arena_slot(size) == ARENA_PAGE; others

@@ -20,7 +20,8 @@ cdef void chain_hold(Chain* chain) noexcept nogil
 cdef void chain_drop(Arena* arena, Chain* chain) noexcept nogil
 # Where the source writes next: at most *room bytes.  NULL: the last piece is full (or there is none).
 cdef uint8_t* chain_room(Chain* chain, uint32_t* room) noexcept nogil
-# Hang in another piece, whose parts are the arena's: `data` has `cap` bytes, and both together take `slots` bytes of it; 0: they are one block
+# Hang in another piece, whose parts are the arena's: `data` has `cap` bytes, and both together take `slots` bytes of it; 0: they are one
+# block
 # of the heap.
 cdef void chain_extend(Chain* chain, Piece* piece, uint8_t* data, uint32_t cap, uint32_t slots) noexcept nogil
 cdef void chain_wrote(Chain* chain, uint32_t size) noexcept nogil            # so many more bytes stand there; wakes who waits
@@ -36,8 +37,10 @@ cdef bint chain_join(Chain* chain, ChainReader* reader, uint64_t at) noexcept no
 cdef void chain_leave(Arena* arena, Chain* chain, ChainReader* reader) noexcept nogil
 # The bytes that stand ready for the reader in one run; 0 at the end of what is filled.
 cdef uint32_t chain_ready(Chain* chain, ChainReader* reader, const uint8_t** data) noexcept nogil
-# The same, for a socket: at most `most` bytes that stand in a run of the arena's file.  *fd -1: they do not, or are too few: data is memory only.
-cdef uint32_t chain_run(Arena* arena, Chain* chain, ChainReader* reader, uint32_t most, const uint8_t** data, int* fd, int64_t* offset) noexcept nogil
+# The same, for a socket: at most `most` bytes that stand in a run of the arena's file.  *fd -1: they do not, or are too few: data is memory
+# only.
+cdef uint32_t chain_run(Arena* arena, Chain* chain, ChainReader* reader, uint32_t most, const uint8_t** data, int* fd,
+                        int64_t* offset) noexcept nogil
 cdef void chain_read(Arena* arena, Chain* chain, ChainReader* reader, uint32_t size) noexcept nogil   # the first so many are done with
 # At the end of what is filled: be woken when there is more.  False: there is more, or the chain has its end: look again.
 cdef bint chain_wait(Chain* chain, ChainReader* reader) noexcept nogil

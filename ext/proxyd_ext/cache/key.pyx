@@ -125,7 +125,8 @@ cdef size_t authority_write(Slice scheme, Slice authority, uint8_t* out) noexcep
     cdef uint8_t c
     cdef const char* port = ":443" if scheme.size == 5 else ":80"
     cdef size_t port_size = 4 if scheme.size == 5 else 3
-    if size > port_size and memcmp(authority.data + size - port_size, port, port_size) == 0 and authority.data[size - port_size - 1] != c':':
+    if size > port_size and memcmp(authority.data + size - port_size, port,
+                                   port_size) == 0 and authority.data[size - port_size - 1] != c':':
         size -= port_size
     for i in range(size):
         c = authority.data[i]

@@ -81,8 +81,10 @@ cdef void* store_room(StoreData* store, uint32_t size, int kind, uint64_t hash) 
 # Another piece for a chain whose source has `left` more bytes to write (at least 1), or does not know how many.  False: no room.
 cdef bint store_extend(StoreData* store, Chain* chain, uint64_t left, uint64_t hash) noexcept nogil
 
-# Look for the answer to a key.  An object that is found is pinned.  Else the base is pinned (made where there is none; NULL: no room), `version`
-# tells what stood in it, and, when its answers vary, `vary` (VARY_MAX bytes) gets the names and *vary_size > 0: then go on with store_variant.
+# Look for the answer to a key.  An object that is found is pinned.  Else the base is pinned (made where there is none; NULL: no room),
+# `version`
+# tells what stood in it, and, when its answers vary, `vary` (VARY_MAX bytes) gets the names and *vary_size > 0: then go on with
+# store_variant.
 # `order`: the encodings (FORM_*) that the client likes better than none, the best first, ended by FORM_NONE.
 cdef Object* store_find(StoreData* store, uint64_t hash, const uint8_t* key, uint32_t size, const uint8_t* order, Base** base,
                         uint32_t* version, uint8_t* vary, uint32_t* vary_size) noexcept nogil
@@ -103,10 +105,12 @@ cdef void store_release(StoreData* store, Object* object) noexcept nogil     # u
 cdef uint32_t store_vary(StoreData* store, Base* base, uint8_t* out) noexcept nogil   # the names; their size
 
 # Fetches.
-cdef int store_lead(StoreData* store, Base* base, uint64_t variant, uint32_t version, Fetch* fetch, FetchWaiter* waiter, bint may_wait) noexcept nogil
+cdef int store_lead(StoreData* store, Base* base, uint64_t variant, uint32_t version, Fetch* fetch, FetchWaiter* waiter,
+                    bint may_wait) noexcept nogil
 cdef void store_resolve(StoreData* store, Fetch* fetch, int outcome, Object* object, int fault) noexcept nogil   # FETCH_*
 cdef void store_hand_over(StoreData* store, Fetch* fetch) noexcept nogil     # the leader goes without an outcome: one who waits leads
-cdef void store_quit(StoreData* store, Base* base, FetchWaiter* waiter) noexcept nogil      # wait no more; what was given meanwhile is given back
+# wait no more; what was given meanwhile is given back
+cdef void store_quit(StoreData* store, Base* base, FetchWaiter* waiter) noexcept nogil
 
 # Hang in an object (see object_new) as the answer of its base and variant; it keeps the caller's pin beside the base's.  `names`: by what
 # the answers of the base vary from now on (canonical); `known`: what they varied by when the caller looked (store_vary), and the variant
@@ -116,8 +120,10 @@ cdef int store_insert(StoreData* store, Base* base, Object* object, Slice known,
 cdef bint store_insert_beside(StoreData* store, Object* source, Object* object) noexcept nogil
 # The body is whole, or broke off: from now on it may be evicted, or is no longer found.
 cdef void store_filled(StoreData* store, Object* object, bint whole) noexcept nogil
-cdef void store_kill(StoreData* store, Object* object, int why) noexcept nogil       # pinned by the caller; nothing happens when it has gone already
-cdef void store_learn(StoreData* store, Slice name, const KeyRecipe* recipe) noexcept nogil    # keys of a zone: for purges and questions by URL
+# pinned by the caller; nothing happens when it has gone already
+cdef void store_kill(StoreData* store, Object* object, int why) noexcept nogil
+# keys of a zone: for purges and questions by URL
+cdef void store_learn(StoreData* store, Slice name, const KeyRecipe* recipe) noexcept nogil
 
 
 cdef enum:

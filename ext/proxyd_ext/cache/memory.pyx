@@ -5,13 +5,14 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memchr, memcmp, memcpy, memset
 from proxyd_ext.cache.alarm cimport Alarm, alarm_promise, alarms_ring
 from proxyd_ext.cache.arena cimport (
-    ARENA_FIXED, ARENA_OBJECT, ARENA_PAGE, ARENA_SLOT_MAX, arena_candidates, arena_create, arena_destroy, arena_free, arena_limit, arena_new, arena_over, arena_slot,
+    ARENA_FIXED, ARENA_OBJECT, ARENA_PAGE, ARENA_SLOT_MAX, arena_candidates, arena_create, arena_destroy, arena_free, arena_limit,
+    arena_new, arena_over, arena_slot,
 )
 from proxyd_ext.cache.chain cimport chain_disown, chain_drop, chain_extend
 from proxyd_ext.cache.curve cimport curve_create, curve_destroy, curve_note, curve_size, curve_wants
 from proxyd_ext.cache.key cimport KeyPart
 from proxyd_ext.cache.object cimport (
-    CHAIN_FILLING, FORM_NONE, FETCH_LEAD, FETCH_PASS, FETCH_STORED, OBJECT_MARKER, OBJECT_SOFT, Piece, Tag, TagLink, VARY_MAX, base_key, object_text,
+    CHAIN_FILLING, FORM_NONE, FETCH_LEAD, FETCH_PASS, FETCH_STORED, OBJECT_MARKER, OBJECT_SOFT, Piece, Tag, TagLink, base_key, object_text,
 )
 from proxyd_ext.cache.policy cimport (
     POLICY_NONE, PolicyNode, policy_hit, policy_insert, policy_remove, policy_target, policy_victim,
@@ -22,7 +23,9 @@ from proxyd_ext.cache.shard cimport (
 )
 
 from proxyd_ext.core.lock cimport lock_give, lock_take
-from proxyd_ext.core.shim cimport INVARIANT, cas_int, fetch_add_i64, fetch_add_int, load_acquire_int, load_i64, store_release_int, store_release_ptr
+from proxyd_ext.core.shim cimport (
+    INVARIANT, cas_int, fetch_add_i64, fetch_add_int, load_acquire_int, load_i64, store_release_int, store_release_ptr,
+)
 from proxyd_ext.core.hash cimport hash_bytes
 from proxyd_ext.core.slice cimport slice_of
 
@@ -564,7 +567,8 @@ cdef FetchWaiter* _dequeue(Fetch* fetch, FetchWaiter* waiter) noexcept nogil:
     return waiter
 
 
-cdef int store_lead(StoreData* store, Base* base, uint64_t variant, uint32_t version, Fetch* fetch, FetchWaiter* waiter, bint may_wait) noexcept nogil:
+cdef int store_lead(StoreData* store, Base* base, uint64_t variant, uint32_t version, Fetch* fetch, FetchWaiter* waiter,
+                    bint may_wait) noexcept nogil:
     cdef Shard* shard = store_shard(store, base.hash)
     cdef Fetch* other
     cdef int result = LEAD_YOURS

@@ -40,6 +40,7 @@ cdef Base* shard_bucket(Shard* shard, uint64_t n) noexcept nogil
 cdef Tag* shard_tag(Shard* shard, uint64_t hash, const uint8_t* text, uint32_t size) noexcept nogil     # NULL: none
 cdef void shard_add_tag(Shard* shard, Tag* tag) noexcept nogil
 cdef void shard_remove_tag(Shard* shard, Tag* tag) noexcept nogil
-# For a walk over all buckets that misses nobody: from now on no bucket moves.  False: some still have to: give the lock, take it, call again.
+# For a walk over all buckets that misses nobody: from now on no bucket moves.  False: some still have to: give the lock, take it, call
+# again.
 cdef bint shard_freeze(Shard* shard) noexcept nogil
 cdef void shard_thaw(Shard* shard) noexcept nogil

@@ -54,8 +54,8 @@ cdef void _move(Index* index, HashOf hash_of) noexcept nogil:
     cdef Chained* item
     cdef Chained* following
     cdef void** bucket
-    cdef int i
-    for i in range(MOVED_AT_ONCE):
+    cdef int _i
+    for _i in range(MOVED_AT_ONCE):
         if index.old == NULL:
             return
         item = <Chained*>index.old[index.moved]
@@ -162,8 +162,8 @@ cdef Base* shard_bucket(Shard* shard, uint64_t n) noexcept nogil:
 
 
 cdef bint shard_freeze(Shard* shard) noexcept nogil:
-    cdef int i
-    for i in range(64):
+    cdef int _i
+    for _i in range(64):
         if shard.bases.old == NULL:
             shard.bases.frozen += 1
             return True

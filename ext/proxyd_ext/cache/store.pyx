@@ -9,10 +9,10 @@ from proxyd_ext.cache.arena cimport arena_held, arena_used
 from proxyd_ext.cache.chain cimport chain_finish, chain_join, chain_leave, chain_new, chain_read, chain_ready, chain_room, chain_wrote
 from proxyd_ext.cache.curve cimport CURVE_POINTS, CurvePoint, curve_read
 from proxyd_ext.cache.freshness cimport Freshness, STORE_COUNT
-from proxyd_ext.cache.key cimport Url, url_read, url_write
+from proxyd_ext.cache.key cimport Url, url_read
 from proxyd_ext.cache.memory cimport (
     INSERT_RETRY, INSERT_STORED, KILL_CAPACITY, KILL_FAILED, KILL_PURGED, KILL_RECLAIMED, KILL_REPLACED, KILL_VARIANTS, ObjectShape,
-    object_new, object_weight, store_create, store_destroy, store_find, store_insert, store_insert_beside, store_kill, store_largest,
+    object_new, object_weight, store_create, store_destroy, store_find, store_insert, store_insert_beside, store_largest,
     store_leave, store_names, store_extend, store_release, store_resize, store_tags, store_totals, store_vary, StoreTotals,
 )
 from proxyd_ext.cache.object cimport (
@@ -202,15 +202,16 @@ cdef class CachedObject:
         return (self.object.flags & OBJECT_SHARE) != 0
 
     def blob(self) -> bytes:
-        """Everything that `Cache.load` needs to have it again, here or elsewhere, with a checksum; times are wall clock. ValueError: it is a
+        """Everything that `Cache.load` needs to have it again, here or elsewhere, with a checksum; times are wall clock. ValueError: it
+        is a
         marker, a form that we made, is not whole, or nobody finds it any more."""
         if self.state != "complete" or self.object.encoding != FORM_NONE or not self.key:
             raise ValueError(f"nothing to keep: {self.state}, {self.encoding or 'plain'}")
         cdef Object* o = self.object
         cdef Freshness* f = &o.fresh
         lifetime = min(f.lifetime_s, int(self.age_s)) if self.soft_purged else f.lifetime_s
-        url, route, vary, variant, head, body = self.url.encode("latin-1"), self.route.encode("latin-1"), self.vary.encode(), self.variant, \
-            self.head, self.body
+        url, route, vary = self.url.encode("latin-1"), self.route.encode("latin-1"), self.vary.encode()
+        variant, head, body = self.variant, self.head, self.body
         tags = "\n".join(self.tags).encode("latin-1")
         bits = f.no_cache | f.must_revalidate << 1 | f.explicit << 2 | f.no_transform << 3
         fixed = _BLOB.pack(_MAGIC, o.status, o.flags & _FLAGS_KEPT, bits, o.response_s, lifetime, f.initial_age_s,
@@ -332,7 +333,7 @@ cdef bint _insert(StoreData* store, const Parts* parts, Slice* tags, int tag_cou
     cdef Base* base
     cdef Object* object
     cdef Object* other
-    cdef int result = INSERT_RETRY, tries
+    cdef int result = INSERT_RETRY, _tries
     order[0] = FORM_NONE
     other = store_find(store, hash, parts.key.data, <uint32_t>parts.key.size, order, &base, &version, vary, &size)
     if base == NULL:
@@ -341,7 +342,7 @@ cdef bint _insert(StoreData* store, const Parts* parts, Slice* tags, int tag_cou
         if unless_newer and other.response_s >= parts.response_s and parts.names.size == 0:
             result = INSERT_STORED + 99
         store_release(store, other)
-    for tries in range(8):
+    for _tries in range(8):
         if result != INSERT_RETRY:
             break
         object = _make(store, parts, hash, tags, tag_count)
@@ -477,7 +478,8 @@ cdef class Cache:
         return [stored_object(found[i], self) for i in range(count)]
 
     def export(self, int64_t cursor, int most) -> tuple[int, list[CachedObject]]:
-        """A walk over everything: begin with 0, go on with what is returned until that is 0. What comes and goes meanwhile may be missed."""
+        """A walk over everything: begin with 0, go on with what is returned until that is 0. What comes and goes meanwhile may be
+        missed."""
         cdef Object* found[256]
         cdef int shard = <int>(cursor >> 40)
         cdef int64_t bucket = cursor & ((<int64_t>1 << 40) - 1)
@@ -636,7 +638,8 @@ cdef class Cache:
 
 
 def _shards(size: int) -> int:
-    """As many as keep engines out of each other's way, but none so small that a few large objects are all that it holds: shards of 50 objects
+    """As many as keep engines out of each other's way, but none so small that a few large objects are all that it holds: shards of 50
+    objects
     in all 16 cost 8 points of hit ratio (bench/hit_ratios.py)."""
     for shards in (16, 8, 4):
         if size >= shards << 24:

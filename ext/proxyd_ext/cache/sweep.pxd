@@ -12,7 +12,8 @@ from proxyd_ext.core.slice cimport Slice
 
 # kind: PURGE_PREFIX, _HOST, _TAG, _ALL.  soft: what is meant becomes stale, it is not taken out.  Returns how many objects.
 cdef int64_t sweep(StoreData* store, int kind, Slice text, bint soft) noexcept nogil
-# All answers of a URL, in all zones.  `scratch` takes keys.  `order`: somebody ordered it; else a method has made it invalid, which happens often,
+# All answers of a URL, in all zones.  `scratch` takes keys.  `order`: somebody ordered it; else a method has made it invalid, which happens
+# often,
 # and is noted only where somebody fetches.
 cdef int64_t sweep_url(StoreData* store, const Url* url, bint soft, bint order, uint8_t* scratch, size_t size) noexcept nogil
 # All answers of one key.

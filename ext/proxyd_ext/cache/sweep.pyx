@@ -120,7 +120,7 @@ cdef void _walk(StoreData* store, int kind, Slice text, Finding* finding) noexce
     cdef Base* base
     cdef Base* following
     cdef uint64_t n, buckets
-    cdef int i, k
+    cdef int i, _k
     for i in range(store.shard_count):
         shard = &store.shards[i]
         lock_take(&shard.lock)
@@ -130,7 +130,7 @@ cdef void _walk(StoreData* store, int kind, Slice text, Finding* finding) noexce
         buckets = shard_buckets(shard)
         n = 0
         while n < buckets:
-            for k in range(BUCKETS_AT_ONCE):
+            for _k in range(BUCKETS_AT_ONCE):
                 if n == buckets:
                     break
                 base = shard_bucket(shard, n)

@@ -1,4 +1,5 @@
-"""The cache for applications over HTTP (`mode: cache`): GET, HEAD, PUT and DELETE of {prefix}{key}, over the same store as `Cache.get` and `put`.
+"""The cache for applications over HTTP (`mode: cache`): GET, HEAD, PUT and DELETE of {prefix}{key}, over the same store as `Cache.get`
+and `put`.
 
 A value is stored with its Content-Type and answers as any stored answer does: conditions, ranges, Age. Its time to live is `ttl=SECONDS` of
 the query, or Cache-Control: max-age, or the listener's default; Surrogate-Key and Cache-Tag name its tags.

@@ -22,7 +22,7 @@ from proxyd_ext.core.hash cimport hash_bytes
 from proxyd_ext.core.slice cimport Slice, slice_empty, slice_of
 from proxyd_ext.http1.fields cimport parameter_next
 from proxyd_ext.http1.head cimport (
-    BODY_LENGTH, FIELD_CACHE_CONTROL, FIELD_CONTENT_TYPE, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_PUT, head_field,
+    FIELD_CACHE_CONTROL, FIELD_CONTENT_TYPE, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_PUT, head_field,
 )
 from proxyd_ext.io.stream cimport stream_consume, stream_pause
 from proxyd_ext.log.record cimport CACHE_HIT, CACHE_MISS
@@ -30,7 +30,6 @@ from proxyd_ext.snapshot.compile cimport CompiledRoute
 
 cdef enum:
     TTL_MOST_S = 2000000000   # 63 years
-
 
 
 cdef inline int _hex(uint8_t c) noexcept nogil:
@@ -92,7 +91,8 @@ cdef int _get(Exchange* exchange, int key, int* fault) noexcept nogil:
     if use == NULL:
         return ASIDE_FAULT
     use.order[0] = FORM_NONE
-    object = store_find(use.rules.store, hash_bytes(context.key, key), context.key, key, use.order, &use.base, &use.version, vary, &vary_size)
+    object = store_find(use.rules.store, hash_bytes(context.key, key), context.key, key, use.order, &use.base, &use.version, vary,
+                        &vary_size)
     if object != NULL:
         age_s = object_age_s(object, context)
         if age_s < object.fresh.lifetime_s and not object.flags & OBJECT_MARKER:

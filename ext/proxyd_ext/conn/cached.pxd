@@ -1,6 +1,7 @@
 """What the cache is for an exchange: looking its key up, waiting for another's fetch, judging and storing what a server answers.
 
-Nothing here sends or connects: conn/exchange asks at its phases CACHE_LOOKUP and CACHE_STORE and acts on what it is told; conn/deliver writes
+Nothing here sends or connects: conn/exchange asks at its phases CACHE_LOOKUP and CACHE_STORE and acts on what it is told; conn/deliver
+writes
 what is stored; conn/fill brings in bodies.
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t
@@ -36,7 +37,8 @@ cdef enum:
 
 # For a stored answer that is fetched anew: a use for the exchange that does it.  False: another does so already, or no memory.
 cdef bint cached_behind(Exchange* asker, Exchange* behind, Head* head, uint32_t size) noexcept nogil
-# The use of an exchange that waited was woken.  LOOKUP_*; LOOKUP_WAIT: it was nothing.  *fault: the leader's fault, which is this one's too.
+# The use of an exchange that waited was woken.  LOOKUP_*; LOOKUP_WAIT: it was nothing.  *fault: the leader's fault, which is this one's
+# too.
 cdef int cached_woken(Exchange* exchange, int* fault) noexcept nogil
 # It has waited long enough: on its own.
 cdef void cached_alone(Exchange* exchange) noexcept nogil

@@ -2,54 +2,56 @@
 """Exchanges and the cache (see cached.pxd)."""
 from libc.stdint cimport uint16_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset, strlen
-from proxyd_ext.cache.alarm cimport alarm_heard, alarm_is_promised
+from proxyd_ext.cache.alarm cimport alarm_is_promised
 from proxyd_ext.cache.chain cimport chain_adopt, chain_disown, chain_finish, chain_join, chain_leave, chain_new
 from proxyd_ext.cache.conditional cimport Validators, freshens
 from proxyd_ext.cache.control cimport CC_NO_CACHE, CC_NO_STORE, CC_ONLY_IF_CACHED, control_none, parse_request_directives
 from proxyd_ext.cache.dates cimport parse_http_date
 from proxyd_ext.cache.freshness cimport (
-    Freshness, FreshnessRules, SERVE_FRESH, SERVE_NOT, SERVE_STALE, SERVE_STALE_REVALIDATE, STORE_AUTHORIZATION, STORE_METHOD,
+    Freshness, FreshnessRules, SERVE_FRESH, SERVE_NOT, SERVE_STALE_REVALIDATE, STORE_AUTHORIZATION, STORE_METHOD,
     STORE_NO_STORE_REQUEST, STORE_OK, STORE_PARTIAL, judge_answer, may_serve, read_facts,
 )
-from proxyd_ext.cache.key cimport Url, authority_write, key_write, url_read, url_write
+from proxyd_ext.cache.key cimport Url, authority_write, key_write, url_write
 from proxyd_ext.cache.memory cimport (
-    INSERT_NO_ROOM, INSERT_PURGED, INSERT_RETRY, INSERT_STORED, KILL_REPLACED, LEAD_AGAIN, LEAD_ALONE, LEAD_WAIT, LEAD_YOURS, ObjectShape,
-    StoreData, object_is_found, object_new, object_weight, store_find, store_base_of, store_filled, store_hand_over, store_insert, store_kill, store_largest, store_lead, store_leave,
-    store_outcome, store_quit, store_release, store_resolve, store_variant, store_vary,
+    INSERT_NO_ROOM, INSERT_PURGED, INSERT_RETRY, INSERT_STORED, KILL_REPLACED, LEAD_ALONE, LEAD_WAIT, LEAD_YOURS, ObjectShape,
+    StoreData, object_is_found, object_new, object_weight, store_find, store_base_of, store_filled, store_hand_over, store_insert,
+    store_kill, store_largest, store_lead, store_leave, store_outcome, store_quit, store_release, store_resolve, store_variant,
+    store_vary,
 )
 from proxyd_ext.cache.merge cimport merge_lines, storable_lines
 from proxyd_ext.cache.object cimport (
-    CHAIN_COMPLETE, CHAIN_FAILED, FETCH_FAILED, FETCH_LEAD, FETCH_PASS, FETCH_STORED, FORM_BR, FORM_GZIP, FORM_NONE, FORM_ZSTD, INLINE_MAX, KEY_MAX, OBJECT_COMPRESS, OBJECT_MARKER,
-    OBJECT_SHARE, OBJECT_SOFT, TAGS_MAX, TAG_MAX, URL_MAX, VARIANT_MAX, VARY_MAX, object_body, object_head, object_url, object_variant, Base,
+    CHAIN_COMPLETE, CHAIN_FAILED, FETCH_FAILED, FETCH_LEAD, FETCH_PASS, FETCH_STORED, FORM_BR, FORM_GZIP, FORM_NONE, FORM_ZSTD,
+    INLINE_MAX, KEY_MAX, OBJECT_COMPRESS, OBJECT_MARKER, OBJECT_SHARE, OBJECT_SOFT, TAGS_MAX, TAG_MAX, URL_MAX, VARIANT_MAX, VARY_MAX,
+    object_body, object_head, object_variant,
 )
 from proxyd_ext.cache.reasons cimport (
     REASON_NO_ROOM, REASON_PURGED, REASON_TOO_LARGE, REASON_VARIANT, reason_word,
 )
 from proxyd_ext.cache.vary cimport (
-    ENCODING_BR, ENCODING_GZIP, ENCODING_ZSTD, VARY_STAR, accepted_encodings, vary_names, vary_text,
+    ENCODING_BR, ENCODING_GZIP, ENCODING_ZSTD, accepted_encodings, vary_names, vary_text,
 )
 from proxyd_ext.cache.memory cimport vary_union
 from proxyd_ext.conn.model cimport (
-    EX_UPGRADE, LINES_ROOM, USE_ALONE, USE_LEAD, USE_PASS, USE_SERVE, USE_TIER, USE_UNSAFE, USE_WAIT,
+    EX_TRUSTED, EX_UPGRADE, LINES_ROOM, USE_ALONE, USE_LEAD, USE_PASS, USE_SERVE, USE_TIER, USE_UNSAFE, USE_WAIT,
 )
 from proxyd_ext.cache.sweep cimport sweep_reference, sweep_url
 from proxyd_ext.core.events cimport EVENT_CACHE, EVENT_STORED, event_push
 from proxyd_ext.core.hash cimport hash_bytes, mix64
-from proxyd_ext.core.shim cimport INVARIANT, fetch_add_i64, fetch_add_int, load_acquire_int, load_i64
+from proxyd_ext.core.shim cimport INVARIANT, fetch_add_int, load_acquire_int, load_i64
 from proxyd_ext.core.slab cimport slab_free, slab_new
 from proxyd_ext.core.slice cimport slice_empty, slice_equals_nocase, slice_of
-from proxyd_ext.core.timer cimport TIMER_OFF_MS
 from proxyd_ext.http1.fields cimport field_from_last
 from proxyd_ext.http1.head cimport (
-    BODY_LENGTH, BODY_NONE, FIELD_ACCEPT_ENCODING, FIELD_CACHE_CONTROL, FIELD_PRAGMA, FIELD_CONTENT_LOCATION, FIELD_ETAG, FIELD_CONTENT_TYPE,
-    FIELD_IF_MATCH, FIELD_IF_MODIFIED_SINCE, FIELD_IF_NONE_MATCH, FIELD_IF_RANGE, FIELD_IF_UNMODIFIED_SINCE, FIELD_LAST_MODIFIED,
-    FIELD_LOCATION, FIELD_RANGE, FIELD_SET_COOKIE, HEAD_EXPECT_CONTINUE, HeadLimits, MAX_FIELDS, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS,
+    FIELD_X_FORWARDED_HOST, FIELD_X_FORWARDED_PROTO, BODY_LENGTH, BODY_NONE, FIELD_ACCEPT_ENCODING, FIELD_CACHE_CONTROL, FIELD_PRAGMA, FIELD_CONTENT_LOCATION,
+    FIELD_IF_MATCH, FIELD_IF_MODIFIED_SINCE, FIELD_IF_NONE_MATCH, FIELD_IF_RANGE, FIELD_IF_UNMODIFIED_SINCE,
+    FIELD_LOCATION, FIELD_RANGE, HEAD_EXPECT_CONTINUE, HeadLimits, MAX_FIELDS, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS,
     METHOD_TRACE, FIELD_OTHER, Field, head_field, parse_request_head,
     parse_response_head,
 )
 from proxyd_ext.http1.rewrite cimport write_decimal, write_status_line
 from proxyd_ext.log.record cimport (
-    T_NONE, CACHE_BYPASS, CACHE_COALESCED, CACHE_EXPIRED, CACHE_HIT, CACHE_MISS, CACHE_NONE, CACHE_REVALIDATED, CACHE_STALE, CACHE_UNCACHEABLE,
+    T_NONE, CACHE_BYPASS, CACHE_COALESCED, CACHE_EXPIRED, CACHE_HIT, CACHE_MISS, CACHE_NONE, CACHE_REVALIDATED, CACHE_STALE,
+    CACHE_UNCACHEABLE,
 )
 from proxyd_ext.route.condition cimport RouteInput, conditions_hold
 from proxyd_ext.snapshot.compile cimport CompiledCache, status_in
@@ -152,18 +154,27 @@ cdef size_t cached_need(const Exchange* exchange, const Head* head, uint32_t siz
     return head.host.size + size + CACHED_LINES if exchange.route.cache != NULL else head.host.size
 
 
-cdef Url _url_of(const Exchange* exchange, Slice authority) noexcept nogil:
+cdef Url _url_of(const Exchange* exchange, const CacheUse* use) noexcept nogil:
     cdef Url url
-    url.scheme = exchange.listener.scheme
-    url.authority = authority
+    url.scheme = use.scheme
+    url.authority = use.authority
     url.path = exchange.path
     url.query = exchange.query
     return url
 
 
 cdef void _keep_authority(Exchange* exchange, const Head* head, CacheUse* use) noexcept nogil:
+    """Scheme and authority of the URL. The server answers by what a trusted peer says of the scheme, so answers are kept apart by that, too."""
+    cdef Slice proto
+    use.scheme = exchange.listener.scheme
+    if exchange.flags & EX_TRUSTED and head.first[FIELD_X_FORWARDED_PROTO]:
+        proto = head_field(head, FIELD_X_FORWARDED_PROTO)
+        if proto.size == 5 and memcmp(proto.data, b"https", 5) == 0:
+            use.scheme = slice_of(<const uint8_t*>b"https", 5)
+        elif proto.size == 4 and memcmp(proto.data, b"http", 4) == 0:
+            use.scheme = slice_of(<const uint8_t*>b"http", 4)
     use.authority = _keep(exchange, head.host)
-    use.authority.size = authority_write(exchange.listener.scheme, head.host, <uint8_t*>use.authority.data)
+    use.authority.size = authority_write(use.scheme, head.host, <uint8_t*>use.authority.data)
 
 
 cdef void _order_forms(const CompiledCache* rules, const Head* head, uint8_t* order) noexcept nogil:
@@ -204,6 +215,12 @@ cdef bint _bypasses(const Exchange* exchange, const CompiledCache* rules, const 
     return False
 
 
+cdef bint _is_disguised(const Exchange* exchange, const Head* head) noexcept nogil:
+    """A trusted peer names another host than Host does: servers build links from it, and it stands in no key."""
+    return (exchange.flags & EX_TRUSTED and head.first[FIELD_X_FORWARDED_HOST]
+            and not slice_equals_nocase(head_field(head, FIELD_X_FORWARDED_HOST), head.host))
+
+
 # ---- CACHE_LOOKUP ----
 
 cdef int cached_lookup(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
@@ -223,7 +240,7 @@ cdef int cached_lookup(Exchange* exchange, Head* head, uint32_t size) noexcept n
         return LOOKUP_PASS
     exchange.cache = CACHE_BYPASS
     if (head.body != BODY_NONE or head.flags & HEAD_EXPECT_CONTINUE or head.first[FIELD_IF_MATCH] or head.first[FIELD_IF_UNMODIFIED_SINCE]
-            or exchange.flags & EX_UPGRADE or _bypasses(exchange, rules, head)):
+            or exchange.flags & EX_UPGRADE or _is_disguised(exchange, head) or _bypasses(exchange, rules, head)):
         return LOOKUP_PASS
     use = cached_use(exchange)
     if use == NULL:
@@ -233,7 +250,7 @@ cdef int cached_lookup(Exchange* exchange, Head* head, uint32_t size) noexcept n
         if use.facts.control.flags & CC_NO_STORE:
             return LOOKUP_PASS
     _keep_authority(exchange, head, use)
-    url = _url_of(exchange, use.authority)
+    url = _url_of(exchange, use)
     key_size = key_write(&rules.recipe, rules.zone, &url, head, context.key, sizeof(context.key))
     if key_size < 0:
         return LOOKUP_PASS
@@ -311,7 +328,7 @@ cdef inline uint64_t _variant_hash(Slice names, Slice text) noexcept nogil:
     return hash if hash else 1
 
 
-cdef inline int64_t object_age_s(const Object* object, const Context* context) noexcept nogil:
+cdef int64_t object_age_s(const Object* object, const Context* context) noexcept nogil:
     return object.fresh.initial_age_s + (context.clock.now_ms - object.response_ms) // 1000
 
 
@@ -360,13 +377,13 @@ cdef int _fetch(CacheUse* use, int verdict) noexcept nogil:
     """Nothing that is stored answers: lead, wait, or go alone."""
     cdef StoreData* store = use.rules.store
     cdef bint may_wait = use.rules.collapse_ms > 0
-    cdef int lead, looks
+    cdef int lead, _looks
     if verdict == LOOKUP_PASS:
         use.state = USE_ALONE     # known not to be stored; but it may have changed its ways
         use.fetch.base = NULL
         use.fetch.epoch = load_i64(&store.purges.count)
         return LOOKUP_PASS
-    for looks in range(LOOKS_MAX):
+    for _looks in range(LOOKS_MAX):
         lead = store_lead(store, use.base, use.variant, use.version, &use.fetch, &use.waiter, may_wait)
         if lead == LEAD_WAIT:
             use.state = USE_WAIT
@@ -546,7 +563,8 @@ cdef int cached_woken(Exchange* exchange, int* fault) noexcept nogil:
 
 
 cdef bint _is_ours(CacheUse* use) noexcept nogil:
-    """Only the answer has told by what it varies: whether it is the one for this request, too. The request's variant is known afterwards."""
+    """Only the answer has told by what it varies: whether it is the one for this request, too. The request's variant is known
+    afterwards."""
     cdef uint8_t[VARY_MAX] names
     cdef uint32_t size = store_vary(use.rules.store, use.base, names)
     if size == 0:
@@ -727,7 +745,7 @@ cdef void _mark(CacheUse* use, const Head* head, int reason) noexcept nogil:
 
 
 cdef Slice _url_text(CacheUse* use) noexcept nogil:
-    cdef Url url = _url_of(use.exchange, use.authority)
+    cdef Url url = _url_of(use.exchange, use)
     cdef int size = url_write(&url, use.context.key, URL_MAX)
     return slice_of(use.context.key, size if size > 0 else 0)
 
@@ -841,7 +859,7 @@ cdef int _store(CacheUse* use, Head* head, uint32_t size, const Freshness* fresh
     cdef uint32_t known_size, names_size, here
     cdef ObjectShape shape
     cdef Object* object
-    cdef int lines, looks, result, tag_count
+    cdef int lines, _looks, result, tag_count
     cdef bint whole
     cdef uint64_t body = 0
     here = exchange.origin.stream.received.end - exchange.origin.stream.received.start - size
@@ -853,7 +871,7 @@ cdef int _store(CacheUse* use, Head* head, uint32_t size, const Freshness* fresh
     if lines < 0 or tag_count < 0:
         reason[0] = REASON_NO_ROOM
         return STORE_RELAY
-    for looks in range(INSERTS_MAX):
+    for _looks in range(INSERTS_MAX):
         memset(&shape, 0, sizeof(shape))
         if not _find_variant(use, head, known, &known_size, names, &names_size, &shape.variant):
             reason[0] = REASON_VARIANT
@@ -1006,7 +1024,8 @@ cdef bint _still_the_same(const Object* old, const Head* head, int64_t now_s) no
 
 
 cdef int _merge(CacheUse* use, const Head* head, int* skip) noexcept nogil:
-    """The stored head with what the 304 says, into Context.lines behind a status line of *skip bytes, and parsed: into Context.asked. The size
+    """The stored head with what the 304 says, into Context.lines behind a status line of *skip bytes, and parsed: into Context.asked. The
+    size
     of the lines; <= 0: it does not fit."""
     cdef Context* context = use.context
     cdef uint8_t* text = context.lines
@@ -1067,7 +1086,7 @@ cdef void _invalidate(Exchange* exchange, const Head* head) noexcept nogil:
     """RFC 9111 §4.4: the target, and what Location and Content-Location name of the same origin."""
     cdef CacheUse* use = exchange.cached
     cdef StoreData* store = exchange.snapshot.store
-    cdef Url url = _url_of(exchange, use.authority)
+    cdef Url url = _url_of(exchange, use)
     if not 200 <= head.status < 400:
         return
     sweep_url(store, &url, False, False, exchange.context.key, KEY_MAX)

@@ -1,6 +1,7 @@
 """Answering from the cache: the stored head with what belongs to this request, and the stored body, or parts of it.
 
-Small answers leave in one send. Of a large body nothing is copied: full pieces go from the arena's file to the socket by sendfile(2), at the
+Small answers leave in one send. Of a large body nothing is copied: full pieces go from the arena's file to the socket by sendfile(2), at
+the
 client's pace; only what the client has not yet taken stays pinned when the object is gone meanwhile.
 """
 from proxyd_ext.conn.model cimport Exchange
@@ -16,7 +17,8 @@ cdef enum:
     DELIVER_LATER = 4         # enough for one turn
 
 
-# Write the head of the answer from `cached.object`, and what can go of its body.  `asked`: the client's head, for its conditions and ranges; NULL: they are
+# Write the head of the answer from `cached.object`, and what can go of its body.  `asked`: the client's head, for its conditions and
+# ranges; NULL: they are
 # not looked at.  `cookies`: whole Set-Cookie lines of our own.
 cdef int deliver_begin(Exchange* exchange, const Head* asked, Slice cookies) noexcept nogil
 cdef int deliver_more(Exchange* exchange) noexcept nogil

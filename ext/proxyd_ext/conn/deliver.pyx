@@ -20,7 +20,9 @@ from proxyd_ext.filter.chain cimport names_have
 from proxyd_ext.core.shim cimport load_acquire_int, load_acquire_u64, load_i64
 from proxyd_ext.core.slice cimport slice_empty, slice_of
 from proxyd_ext.http1.chunk cimport CHUNK_HEAD_MAX, chunk_write_head
-from proxyd_ext.http1.head cimport BODY_CLOSE, BODY_LENGTH, FIELD_IF_MODIFIED_SINCE, FIELD_IF_NONE_MATCH, FIELD_RANGE, METHOD_GET, METHOD_HEAD
+from proxyd_ext.http1.head cimport (
+    BODY_CLOSE, BODY_LENGTH, FIELD_IF_MODIFIED_SINCE, FIELD_IF_NONE_MATCH, FIELD_RANGE, METHOD_GET, METHOD_HEAD,
+)
 from proxyd_ext.http1.rewrite cimport write_decimal, write_status_line
 from proxyd_ext.io.stream cimport (
     stream_commit, stream_room, stream_send, stream_send_file, stream_send_some, stream_unsent,

@@ -11,7 +11,8 @@ from proxyd_ext.conn.client cimport (
 from proxyd_ext.conn.wait cimport wait_end
 from proxyd_ext.conn.model cimport (
     CLIENT_BUSY, CLIENT_CLOSING, CLIENT_HEAD, CLIENT_IDLE, CLIENT_LINGER, CLIENT_TUNNEL, ClientConn, EX_CLIENT_CLOSE, EX_REQUEST_DONE,
-    EX_RESPONSE_BEGUN, EX_REUSED, Exchange, ORIGIN_BODY, ORIGIN_CONNECTING, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PAUSE_QUEUE, PAUSE_TIER, USE_SERVE,
+    EX_RESPONSE_BEGUN, EX_REUSED, Exchange, ORIGIN_BODY, ORIGIN_CONNECTING, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PAUSE_QUEUE,
+    PAUSE_TIER, USE_SERVE,
 )
 from proxyd_ext.conn.fill cimport fills_abort
 from proxyd_ext.conn.origin cimport connect_fault, origin_close
@@ -37,9 +38,9 @@ from proxyd_ext.io.stream cimport stream_pause, stream_resume, stream_salvage, s
 from proxyd_ext.snapshot.compile cimport CompiledListener
 from proxyd_ext.conn.exchange cimport (
     BODY_GRACE_MS, SEND_STALL_MS, exchange_abandon, exchange_begin, exchange_connected, exchange_end_tunnel, exchange_fail,
-    exchange_move_request, exchange_move_response, exchange_move_stored, exchange_progress, exchange_read_head, exchange_read_response, exchange_refuse,
-    exchange_paused, exchange_request_spliced, exchange_response_closed, exchange_response_spliced, exchange_switch, exchange_takes_body,
-    exchange_watch_origin,
+    exchange_move_request, exchange_move_response, exchange_move_stored, exchange_progress, exchange_read_head, exchange_read_response,
+    exchange_refuse, exchange_paused, exchange_request_spliced, exchange_response_closed, exchange_response_spliced, exchange_switch,
+    exchange_takes_body, exchange_watch_origin,
 )
 
 cdef enum:

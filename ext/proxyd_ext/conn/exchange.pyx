@@ -28,9 +28,9 @@ from proxyd_ext.conn.attempt cimport (
 from proxyd_ext.cache.alarm cimport alarm_heard, alarm_ring_self
 from proxyd_ext.conn.aside cimport ASIDE_DELETE, ASIDE_SERVE, ASIDE_TAKE, ASIDE_TIER, aside_begin, aside_take
 from proxyd_ext.conn.cached cimport (
-    CACHED_LINES, LOOKUP_BEHIND, LOOKUP_ONLY, LOOKUP_PASS, LOOKUP_SERVE, LOOKUP_TIER, LOOKUP_WAIT, STORE_AGAIN, STORE_FILL, STORE_RELAY, cached_again,
-    cached_alone, cached_answer, cached_as_get, cached_asked, cached_behind, cached_claim, cached_edit, cached_end, cached_failed, cached_heard,
-    cached_instead, cached_lookup, cached_need, cached_status_line, cached_unfilled, cached_woken,
+    CACHED_LINES, LOOKUP_BEHIND, LOOKUP_ONLY, LOOKUP_PASS, LOOKUP_SERVE, LOOKUP_TIER, LOOKUP_WAIT, STORE_AGAIN, STORE_FILL, STORE_RELAY,
+    cached_again, cached_alone, cached_answer, cached_as_get, cached_asked, cached_behind, cached_claim, cached_edit, cached_end,
+    cached_failed, cached_heard, cached_instead, cached_lookup, cached_need, cached_status_line, cached_unfilled, cached_woken,
 )
 from proxyd_ext.conn.client cimport client_behind, client_behind_ended, client_close, client_finish, client_rest
 from proxyd_ext.conn.deliver cimport (
@@ -42,12 +42,11 @@ from proxyd_ext.conn.key cimport real_client, trusted_peer
 from proxyd_ext.conn.mirror cimport mirror_take
 from proxyd_ext.conn.guard cimport drop_disguised, max_forwards_used_up
 from proxyd_ext.conn.model cimport (
-    CLIENT_BUSY, CLIENT_HEAD, CLIENT_IDLE, CLIENT_TUNNEL, CacheUse, ClientConn, Context, EX_BEHIND, EX_CLIENT_CLOSE, EX_FAILED_OVER, EX_FRESH, EX_HEDGE,
-    EX_IDEMPOTENT, EX_IN_FLIGHT, EX_LAST_REQUEST, EX_OF_TRY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_OWN_ANSWER, EX_PROBE, EX_QUIET,
-    EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN, EX_REUSED, EX_SET_PIN, EX_STICKY_KEY, EX_TRUSTED, EX_UPGRADE, Exchange, LINES_ROOM,
-    ORIGIN_BODY, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PATH_SCRATCH, PAUSE_BACKOFF, PAUSE_BUDGET, PAUSE_FETCH,
-    PAUSE_HEDGE, PAUSE_NONE, PAUSE_QUEUE, PAUSE_TIER, Try, USE_SERVE, USE_TAKE,
-    context_timers_needed,
+    CLIENT_BUSY, CLIENT_HEAD, CLIENT_IDLE, CLIENT_TUNNEL, CacheUse, ClientConn, Context, EX_BEHIND, EX_CLIENT_CLOSE, EX_FAILED_OVER,
+    EX_FRESH, EX_HEDGE, EX_IDEMPOTENT, EX_IN_FLIGHT, EX_LAST_REQUEST, EX_OF_TRY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_OWN_ANSWER,
+    EX_PROBE, EX_QUIET, EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN, EX_REUSED, EX_SET_PIN, EX_STICKY_KEY, EX_TRUSTED, EX_UPGRADE,
+    Exchange, LINES_ROOM, ORIGIN_BODY, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PATH_SCRATCH, PAUSE_BACKOFF, PAUSE_BUDGET,
+    PAUSE_FETCH, PAUSE_HEDGE, PAUSE_NONE, PAUSE_QUEUE, PAUSE_TIER, Try, USE_SERVE, USE_TAKE, context_timers_needed,
 )
 from proxyd_ext.conn.page cimport page_find
 from proxyd_ext.conn.phases cimport (
@@ -62,12 +61,12 @@ from proxyd_ext.conn.tunnel cimport tunnel_from_client, tunnel_from_origin
 from proxyd_ext.core.address cimport network_contains
 from proxyd_ext.core.buffer cimport buffer_class, buffer_free, buffer_new
 from proxyd_ext.core.fault cimport (
-    FAULT_BODY_TOO_LARGE, FAULT_CIRCUIT_OPEN, FAULT_CLIENT_CLOSED, FAULT_CONSULT_FULL, FAULT_FD_EXHAUSTED,
-    FAULT_HEAD_REWRITE_TOO_LARGE, FAULT_HOST_INVALID,
-    FAULT_LOOP, FAULT_MEMORY, FAULT_METHOD_REFUSED, FAULT_NONE, FAULT_NOT_CACHED, FAULT_NOT_STORED, FAULT_NO_ROUTE, FAULT_NO_SERVER, FAULT_PATH_INVALID, FAULT_QUEUE_FULL,
-    FAULT_QUEUE_TIMEOUT, FAULT_RETRY_IF_REUSED, FAULT_SOURCE_CLIENT, FAULT_SOURCE_UPSTREAM, FAULT_TOTAL_TIMEOUT, FAULT_UPGRADE_UNEXPECTED,
-    FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT, FAULT_UPSTREAM_HEAD_TOO_LARGE, FAULT_UPSTREAM_TRUNCATED,
-    FAULT_URI_TOO_LONG, FAULT_WHEN_CONNECT, FAULT_WHEN_RESET, FaultInfo, fault_info,
+    FAULT_BODY_TOO_LARGE, FAULT_CIRCUIT_OPEN, FAULT_CLIENT_CLOSED, FAULT_CONSULT_FULL, FAULT_FD_EXHAUSTED, FAULT_HEAD_REWRITE_TOO_LARGE,
+    FAULT_HOST_INVALID, FAULT_LOOP, FAULT_MEMORY, FAULT_METHOD_REFUSED, FAULT_NONE, FAULT_NOT_CACHED, FAULT_NOT_STORED, FAULT_NO_ROUTE,
+    FAULT_NO_SERVER, FAULT_PATH_INVALID, FAULT_QUEUE_FULL, FAULT_QUEUE_TIMEOUT, FAULT_RETRY_IF_REUSED, FAULT_SOURCE_CLIENT,
+    FAULT_SOURCE_UPSTREAM, FAULT_TOTAL_TIMEOUT, FAULT_UPGRADE_UNEXPECTED, FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT,
+    FAULT_UPSTREAM_HEAD_TOO_LARGE, FAULT_UPSTREAM_TRUNCATED, FAULT_URI_TOO_LONG, FAULT_WHEN_CONNECT, FAULT_WHEN_RESET, FaultInfo,
+    fault_info,
 )
 from proxyd_ext.core.hash cimport random_below, random_next
 from proxyd_ext.core.shim cimport INVARIANT, counter_add, fetch_add_i64, load_i64, load_int, store_i64
@@ -80,21 +79,23 @@ from proxyd_ext.http1.chunk cimport chunk_start
 from proxyd_ext.http1.fields cimport field_from_last
 from proxyd_ext.http1.head cimport (
     BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, FIELD_ACCEPT, FIELD_DATE, FIELD_REFERER, FIELD_TRACEPARENT, FIELD_USER_AGENT,
-    FIELD_VIA, FIELD_X_REQUEST_ID, Field, HEAD_EXPECT_CONTINUE, HEAD_KEEP_ALIVE, HEAD_UPGRADE_WEBSOCKET, Head, HeadLimits, METHOD_CONNECT, METHOD_DELETE, METHOD_GET,
-    METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_PUT, METHOD_TRACE, TARGET_ASTERISK, head_field, parse_request_head,
-    parse_response_head, split_host,
+    FIELD_VIA, FIELD_X_REQUEST_ID, Field, HEAD_EXPECT_CONTINUE, HEAD_KEEP_ALIVE, HEAD_UPGRADE_WEBSOCKET, Head, HeadLimits,
+    METHOD_CONNECT, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_PUT, METHOD_TRACE, TARGET_ASTERISK,
+    head_field, parse_request_head, parse_response_head, split_host,
 )
 from proxyd_ext.http1.path cimport normalize_path, path_is_normal
 from proxyd_ext.http1.rewrite cimport RequestEdits, ResponseEdits, write_request_head, write_response_head
 from proxyd_ext.http1.template cimport TemplateValues, rewrite_path
 from proxyd_ext.io.poller cimport STREAM_BROKEN, STREAM_ENDED, STREAM_ENDING, STREAM_ERRORED, STREAM_SENT
-from proxyd_ext.io.stream cimport stream_commit, stream_consume, stream_pause, stream_resume, stream_room, stream_send, stream_send_stable, stream_unsent
+from proxyd_ext.io.stream cimport (
+    stream_commit, stream_consume, stream_pause, stream_resume, stream_room, stream_send, stream_send_stable, stream_unsent,
+)
 from proxyd_ext.log.record cimport CACHE_NONE, T_NONE
 from proxyd_ext.route.condition cimport RouteInput
 from proxyd_ext.route.table cimport route_match
 from proxyd_ext.snapshot.compile cimport (
-    ACTION_ASIDE, ACTION_CONSULT, CONSULT_PURGE, ACTION_PROXY, ACTION_REDIRECT, ACTION_RESPOND, CompiledListener, CompiledPage, CompiledRoute, HEDGE_NEVER,
-    HEDGE_PERCENTILE, SPLIT_NONE, STICKY_NONE, SnapshotData,
+    ACTION_ASIDE, ACTION_CONSULT, CONSULT_PURGE, ACTION_PROXY, ACTION_REDIRECT, ACTION_RESPOND, CompiledListener, CompiledPage,
+    CompiledRoute, HEDGE_NEVER, HEDGE_PERCENTILE, SPLIT_NONE, STICKY_NONE, SnapshotData,
 )
 
 cdef enum:
@@ -1404,7 +1405,8 @@ cdef void _ask_again(Exchange* exchange, Head* head, int size) noexcept nogil:
 
 
 cdef bint _store_answer(Exchange* exchange, Head* head, int size) noexcept nogil:
-    """Whether the answer comes from the cache now: it has been stored, or says that what is stored still holds, or is an error in whose place
+    """Whether the answer comes from the cache now: it has been stored, or says that what is stored still holds, or is an error in whose
+    place
     something stale is sent. What is not stored goes to the client alone."""
     cdef Context* context = exchange.context
     cdef uint8_t[COOKIES_ROOM] cookies

@@ -169,7 +169,8 @@ cdef inline uint64_t _guess(const Chain* chain, size_t size) noexcept nogil:
 
 
 cdef bint _extend(Fill* fill, Chain* chain, size_t size) noexcept nogil:
-    """Another piece. What the store has no room for is passed on from the heap: CHAIN_AHEAD bytes at most, since its readers are waited for."""
+    """Another piece. What the store has no room for is passed on from the heap: CHAIN_AHEAD bytes at most, since its readers are waited
+    for."""
     cdef uint64_t left = size + fill.left if fill.body == BODY_LENGTH else _guess(chain, size)
     cdef Piece* piece
     if store_extend(fill.store, chain, left, fill.object.hash):
@@ -193,7 +194,8 @@ cdef void _on_stream(void* owner, int what) noexcept nogil:
 
 
 cdef void _go_on(Fill* fill, bint failed) noexcept nogil:
-    """Take what has come; then see whether that was all. The end may be told while bytes still stand in the buffer: those that came with the
+    """Take what has come; then see whether that was all. The end may be told while bytes still stand in the buffer: those that came with
+    the
     head (see fill_begin), and those that wait for the readers."""
     cdef Stream* stream = &fill.origin.stream
     if not _take(fill) or stream.received != NULL:

@@ -26,7 +26,9 @@ from proxyd_ext.http1.head cimport Head
 from proxyd_ext.io.listener cimport ListenerData, ListenerLocal
 from proxyd_ext.io.poller cimport Poller, Splice, Stream, StreamHandler
 from proxyd_ext.log.ring cimport LogRing
-from proxyd_ext.snapshot.compile cimport CompiledCache, CompiledListener, CompiledMirror, CompiledRoute, CompiledUpstream, SnapshotData, Target
+from proxyd_ext.snapshot.compile cimport (
+    CompiledCache, CompiledListener, CompiledMirror, CompiledRoute, CompiledUpstream, SnapshotData, Target,
+)
 
 
 cdef enum:
@@ -266,7 +268,8 @@ cdef struct CacheUse:         # what an exchange does with the cache (conn/cache
     FetchWaiter waiter
     ChainReader reader
     Slice asked               # the client's head, in Exchange.request: for the values that an answer's Vary names
-    Slice authority           # of the URL, lower case: the same
+    Slice scheme              # of the URL: the listener's, or what a trusted peer says
+    Slice authority           # of the URL, lower case: as `asked`
     uint64_t left             # bytes of the stored body still to be sent
     uint64_t skip             # bytes in front of them, while a part is being sent
     ByteRange[RANGES_MAX] ranges    # parts to send
@@ -388,9 +391,10 @@ cdef struct Context:
     Head asked                # the request of an answer that is looked at
     uint8_t[KEY_MAX] key      # of the cache
     uint8_t[VARIANT_MAX] variant
-    uint8_t[LINES_ROOM] lines # field lines that are added to a head
+    uint8_t[LINES_ROOM] lines  # field lines that are added to a head
 
 
 # Room for the timers of everything that may be alive: connections, two of an exchange, copies.
 cdef inline int32_t context_timers_needed(const Context* context) noexcept nogil:
-    return <int32_t>(2 * (context.clients.live + context.origins.live + context.copies.live + context.fills.live) + 3 * context.exchanges.live + 16)
+    return <int32_t>(2 * (context.clients.live + context.origins.live + context.copies.live + context.fills.live)
+                     + 3 * context.exchanges.live + 16)

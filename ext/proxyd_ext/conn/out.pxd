@@ -32,7 +32,8 @@ cdef inline void out_slice(Out* out, Slice s) noexcept nogil:
 
 
 cdef inline void out_lines(Out* out, Slice lines, Slice drop) noexcept nogil:
-    """Field lines without those whose names stand in `drop` (as FilterStep.response_drop): a filter took them away or writes them itself."""
+    """Field lines without those whose names stand in `drop` (as FilterStep.response_drop): a filter took them away or writes them
+    itself."""
     cdef const uint8_t* colon
     cdef const uint8_t* end
     cdef Slice line

@@ -50,7 +50,9 @@ from proxyd_ext.io.sys cimport (
     timerfd_settime, write,
 )
 from proxyd_ext.log.ring cimport LogRing
-from proxyd_ext.snapshot.compile cimport CONSULT_LIVE, CONSULT_LOOKUP, CONSULT_PURGE, CONSULT_READY, CompiledListener, Snapshot, SnapshotData
+from proxyd_ext.snapshot.compile cimport (
+    CONSULT_LIVE, CONSULT_LOOKUP, CONSULT_PURGE, CONSULT_READY, CompiledListener, Snapshot, SnapshotData,
+)
 
 cdef extern from "<signal.h>" nogil:
     ctypedef struct sigset_t:
