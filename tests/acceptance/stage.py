@@ -191,8 +191,9 @@ class Load:
 class Wrk(Process):
     """wrk in the background, until it is told to stop."""
 
-    def __init__(self, folder: Path, url: str, *, connections: int = 64) -> None:
-        command = [needed("wrk"), "-t1", f"-c{connections}", "-d900s", "--timeout", "10s", url]
+    def __init__(self, folder: Path, url: str, *, connections: int = 64, script: Path | None = None) -> None:
+        more = ["-s", str(script)] if script is not None else []
+        command = [needed("wrk"), "-t1", f"-c{connections}", "-d900s", "--timeout", "10s", *more, url]
         super().__init__(command, folder / "wrk.log")
 
     def stop(self) -> Load:

@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
+BACKLOG = 4096      # connections that may come at one moment
+
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter, bytes], Awaitable[bool]]
 """Gets the head of one request (its body unread) and answers it; False ends the connection."""
 
@@ -64,9 +66,9 @@ class Origin:
     async def return_(self) -> None:
         """Listen (again), at the same address."""
         if self._path:
-            self._server = await asyncio.start_unix_server(self._on_connection, self._path)
+            self._server = await asyncio.start_unix_server(self._on_connection, self._path, backlog=BACKLOG)
         else:
-            self._server = await asyncio.start_server(self._on_connection, self.host, self.port)
+            self._server = await asyncio.start_server(self._on_connection, self.host, self.port, backlog=BACKLOG)
             self.port = self._server.sockets[0].getsockname()[1]
 
     async def refuse(self) -> None:
