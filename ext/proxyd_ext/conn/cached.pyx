@@ -215,7 +215,7 @@ cdef bint _bypasses(const Exchange* exchange, const CompiledCache* rules, const 
     return False
 
 
-cdef bint _is_disguised(const Exchange* exchange, const Head* head) noexcept nogil:
+cdef bint _names_another_host(const Exchange* exchange, const Head* head) noexcept nogil:
     """A trusted peer names another host than Host does: servers build links from it, and it stands in no key."""
     return (exchange.flags & EX_TRUSTED and head.first[FIELD_X_FORWARDED_HOST]
             and not slice_equals_nocase(head_field(head, FIELD_X_FORWARDED_HOST), head.host))
@@ -240,7 +240,7 @@ cdef int cached_lookup(Exchange* exchange, Head* head, uint32_t size) noexcept n
         return LOOKUP_PASS
     exchange.cache = CACHE_BYPASS
     if (head.body != BODY_NONE or head.flags & HEAD_EXPECT_CONTINUE or head.first[FIELD_IF_MATCH] or head.first[FIELD_IF_UNMODIFIED_SINCE]
-            or exchange.flags & EX_UPGRADE or _is_disguised(exchange, head) or _bypasses(exchange, rules, head)):
+            or exchange.flags & EX_UPGRADE or _names_another_host(exchange, head) or _bypasses(exchange, rules, head)):
         return LOOKUP_PASS
     use = cached_use(exchange)
     if use == NULL:
