@@ -22,7 +22,7 @@ from proxyd.cachetier import Link, TierSettings
 from proxyd.cachetier.tier import PurgeKind
 from proxyd.clock import SystemClock
 from tests.acceptance.stage import Proxyd, ending, free_port
-from tests.support.aside_store import FakeValues
+from tests.support.aside_store import ClockedValues
 from tests.support.client import connect
 from tests.support.clock import FakeClock
 from tests.support.origin import Origin
@@ -188,7 +188,7 @@ async def test_a_thousand_callers_on_two_nodes_one_load(nodes: tuple[Node, Node]
 
     async with AsyncExitStack() as stack:
         caches = [
-            await stack.enter_async_context(AsideCache(FakeValues(FakeClock()), codec=TextCodec(), link=node.link)) for node in nodes
+            await stack.enter_async_context(AsideCache(ClockedValues(FakeClock()), codec=TextCodec(), link=node.link)) for node in nodes
         ]
         callers = [asyncio.ensure_future(cache.get_or_load("k", load, 60)) for cache in caches for _ in range(500)]
         await until(lambda: loads and any(cache._shared is not None and cache._shared.waited for cache in caches))

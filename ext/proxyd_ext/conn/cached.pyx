@@ -42,11 +42,10 @@ from proxyd_ext.core.slab cimport slab_free, slab_new
 from proxyd_ext.core.slice cimport slice_empty, slice_equals_nocase, slice_of
 from proxyd_ext.http1.fields cimport field_from_last
 from proxyd_ext.http1.head cimport (
-    FIELD_X_FORWARDED_HOST, FIELD_X_FORWARDED_PROTO, BODY_LENGTH, BODY_NONE, FIELD_ACCEPT_ENCODING, FIELD_CACHE_CONTROL, FIELD_PRAGMA, FIELD_CONTENT_LOCATION,
-    FIELD_IF_MATCH, FIELD_IF_MODIFIED_SINCE, FIELD_IF_NONE_MATCH, FIELD_IF_RANGE, FIELD_IF_UNMODIFIED_SINCE,
-    FIELD_LOCATION, FIELD_RANGE, HEAD_EXPECT_CONTINUE, HeadLimits, MAX_FIELDS, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS,
-    METHOD_TRACE, FIELD_OTHER, Field, head_field, parse_request_head,
-    parse_response_head,
+    FIELD_X_FORWARDED_HOST, FIELD_X_FORWARDED_PROTO, BODY_LENGTH, BODY_NONE, FIELD_ACCEPT_ENCODING, FIELD_CACHE_CONTROL, FIELD_PRAGMA,
+    FIELD_CONTENT_LOCATION, FIELD_IF_MATCH, FIELD_IF_MODIFIED_SINCE, FIELD_IF_NONE_MATCH, FIELD_IF_RANGE, FIELD_IF_UNMODIFIED_SINCE,
+    FIELD_LOCATION, FIELD_RANGE, HEAD_EXPECT_CONTINUE, HeadLimits, MAX_FIELDS, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_TRACE,
+    FIELD_OTHER, Field, head_field, parse_request_head, parse_response_head,
 )
 from proxyd_ext.http1.rewrite cimport write_decimal, write_status_line
 from proxyd_ext.log.record cimport (
@@ -164,7 +163,8 @@ cdef Url _url_of(const Exchange* exchange, const CacheUse* use) noexcept nogil:
 
 
 cdef void _keep_authority(Exchange* exchange, const Head* head, CacheUse* use) noexcept nogil:
-    """Scheme and authority of the URL. The server answers by what a trusted peer says of the scheme, so answers are kept apart by that, too."""
+    """Scheme and authority of the URL. The server answers by what a trusted peer says of the scheme, so answers are kept apart by that,
+    too."""
     cdef Slice proto
     use.scheme = exchange.listener.scheme
     if exchange.flags & EX_TRUSTED and head.first[FIELD_X_FORWARDED_PROTO]:
