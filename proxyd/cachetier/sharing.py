@@ -196,11 +196,12 @@ class Sharing:
         if link.purged_here_since(0, offered.url, offered.tags):
             # It may have been purged while the event was on its way. What is in the store now was not, and that is what counts.
             stored = self._still_there(offered)
-        if stored is None or lifetime_s(stored) < 1:
+        blob = _blob(stored) if stored is not None and lifetime_s(stored) >= 1 else None
+        if stored is None or blob is None:
             self.counters.store_unfit += 1
             return
         await link.store(
-            stored.key, stored.blob(), lifetime_s(stored), mark, vary=stored.vary, variant=stored.variant, url=stored.url, tags=stored.tags)
+            stored.key, blob, lifetime_s(stored), mark, vary=stored.vary, variant=stored.variant, url=stored.url, tags=stored.tags)
 
     def _still_there(self, offered: SharedObject) -> SharedObject | None:
         for each in self._store.find(offered.url):
@@ -230,6 +231,13 @@ class Sharing:
         if self._link is None:
             return await asyncio.to_thread(self._store.purge, kind, text, soft=soft), None
         return await self._link.purge(kind, text, soft)
+
+
+def _blob(stored: SharedObject) -> bytes | None:
+    try:
+        return stored.blob()
+    except ValueError:        # it has gone from the store meanwhile
+        return None
 
 
 def lifetime_s(stored: SharedObject) -> int:

@@ -89,8 +89,13 @@ def _blobs(store: Cache) -> Iterator[bytes]:
     while True:
         cursor, objects = store.export(cursor, BATCH)
         for stored in objects:
-            if stored.state == "complete" and not stored.encoding and stored.key:   # compressed forms are made anew
-                yield stored.blob()
+            if stored.state != "complete" or stored.encoding or not stored.key:     # compressed forms are made anew
+                continue
+            try:
+                blob = stored.blob()
+            except ValueError:                                                      # it has gone meanwhile
+                continue
+            yield blob
         if cursor == 0:
             return
 

@@ -223,7 +223,7 @@ class Client:
     def send(self, page: int) -> tuple[str, int, int, list[str]]:
         """A request; its method, page, the page's floor, and the fields."""
         draw, path = self.draw, path_of(page)
-        method = draw.choice(["GET"] * 30 + ["HEAD", "HEAD", "POST"])
+        method = draw.choice(["GET"] * 30 + ["HEAD", "HEAD", "GET" if page % 3 == 2 else "POST"])  # no tier hears of a POST
         fields = [f"X-Variant: {draw.randrange(4)}"]
         if method == "POST":
             fields.append("Content-Length: 0")

@@ -28,6 +28,8 @@ class FakeObject:
     share: bool = True
 
     def blob(self) -> bytes:
+        if self.state != "complete":
+            raise ValueError("nothing to keep")
         facts = asdict(self)
         return json.dumps({**facts, "key": self.key.decode("latin-1"), "variant": self.variant.decode("latin-1")}).encode()
 

@@ -15,7 +15,7 @@ cdef enum:
     CHAIN_AHEAD = 262144      # bytes that a chain which is not kept holds for its slowest reader
 
 
-cdef Chain* chain_new(Arena* arena) noexcept nogil                           # one reference; NULL: no room
+cdef Chain* chain_new(void* slot) noexcept nogil                             # of sizeof(Chain) bytes, from the arena; one reference
 cdef void chain_hold(Chain* chain) noexcept nogil
 cdef void chain_drop(Arena* arena, Chain* chain) noexcept nogil
 # Where the source writes next: at most *room bytes.  NULL: the last piece is full (or there is none).

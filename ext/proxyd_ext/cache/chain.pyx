@@ -2,7 +2,7 @@
 from libc.stdlib cimport free
 from libc.string cimport memset
 from proxyd_ext.cache.alarm cimport Alarm, alarm_promise, alarms_ring
-from proxyd_ext.cache.arena cimport ARENA_FIXED, ARENA_PAGE, arena_file, arena_free, arena_new, arena_slot
+from proxyd_ext.cache.arena cimport ARENA_PAGE, arena_file, arena_free, arena_slot
 from proxyd_ext.cache.object cimport CHAIN_FILLING
 from proxyd_ext.core.lock cimport lock_give, lock_take
 from proxyd_ext.core.shim cimport (
@@ -11,10 +11,8 @@ from proxyd_ext.core.shim cimport (
 )
 
 
-cdef Chain* chain_new(Arena* arena) noexcept nogil:
-    cdef Chain* chain = <Chain*>arena_new(arena, sizeof(Chain), ARENA_FIXED)
-    if chain == NULL:
-        return NULL
+cdef Chain* chain_new(void* slot) noexcept nogil:
+    cdef Chain* chain = <Chain*>slot
     memset(chain, 0, sizeof(Chain))
     chain.refs = 1
     chain.owners = 1

@@ -78,6 +78,7 @@ cdef uint64_t store_largest(const StoreData* store) noexcept nogil           # b
 # Memory from the arena; what it takes is evicted, first from the shard of that hash.  NULL: no room (counted).
 cdef void* store_room(StoreData* store, uint32_t size, int kind, uint64_t hash) noexcept nogil
 
+cdef Chain* store_chain(StoreData* store, uint64_t hash) noexcept nogil      # an empty one.  NULL: no room
 # Another piece for a chain whose source has `left` more bytes to write (at least 1), or does not know how many.  False: no room.
 cdef bint store_extend(StoreData* store, Chain* chain, uint64_t left, uint64_t hash) noexcept nogil
 

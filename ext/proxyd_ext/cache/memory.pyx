@@ -8,7 +8,7 @@ from proxyd_ext.cache.arena cimport (
     ARENA_FIXED, ARENA_OBJECT, ARENA_PAGE, ARENA_SLOT_MAX, arena_candidates, arena_create, arena_destroy, arena_free, arena_limit,
     arena_new, arena_over, arena_slot,
 )
-from proxyd_ext.cache.chain cimport chain_disown, chain_drop, chain_extend
+from proxyd_ext.cache.chain cimport chain_disown, chain_drop, chain_extend, chain_new
 from proxyd_ext.cache.curve cimport curve_create, curve_destroy, curve_note, curve_size, curve_wants
 from proxyd_ext.cache.key cimport KeyPart
 from proxyd_ext.cache.object cimport (
@@ -179,6 +179,11 @@ cdef void* store_room(StoreData* store, uint32_t size, int kind, uint64_t hash) 
     if slot == NULL:
         fetch_add_i64(&store.counts.no_room, 1)
     return slot
+
+
+cdef Chain* store_chain(StoreData* store, uint64_t hash) noexcept nogil:
+    cdef void* slot = store_room(store, sizeof(Chain), ARENA_FIXED, hash)
+    return chain_new(slot) if slot != NULL else NULL
 
 
 cdef bint store_extend(StoreData* store, Chain* chain, uint64_t left, uint64_t hash) noexcept nogil:
@@ -737,16 +742,14 @@ cdef int vary_union(Slice a, Slice b, uint8_t* out, size_t cap) noexcept nogil:
     return <int>at
 
 
-cdef bint _set_vary(StoreData* store, Shard* shard, Base* base, Slice names, Object** dead) noexcept nogil:
-    """What its answers vary by from now on. Those that were stored under other names would not be found any more: they go. False: no memory
-    for the names. The lock is held."""
-    cdef uint8_t* copy = NULL
-    if names.size == base.vary_size and (names.size == 0 or memcmp(names.data, base.vary, names.size) == 0):
-        return True
+cdef inline bint _same(Slice a, Slice b) noexcept nogil:
+    return a.size == b.size and (a.size == 0 or memcmp(a.data, b.data, a.size) == 0)
+
+
+cdef void _set_vary(StoreData* store, Shard* shard, Base* base, Slice names, uint8_t* copy, Object** dead) noexcept nogil:
+    """What its answers vary by from now on; `copy`: memory for it. Those that were stored under other names would not be found any more:
+    they go. The lock is held."""
     if names.size:
-        copy = <uint8_t*>arena_new(store.arena, <uint32_t>names.size, ARENA_FIXED)
-        if copy == NULL:
-            return False
         memcpy(copy, names.data, names.size)
     if base.vary != NULL:
         arena_free(store.arena, base.vary, base.vary_size)
@@ -754,7 +757,6 @@ cdef bint _set_vary(StoreData* store, Shard* shard, Base* base, Slice names, Obj
     base.vary_size = <uint32_t>names.size
     while base.objects != NULL:
         shard_kill(store, shard, base.objects, KILL_REPLACED, dead)
-    return True
 
 
 cdef void _make_way(StoreData* store, Shard* shard, Base* base, Object* object, int most, Object** dead) noexcept nogil:
@@ -801,26 +803,33 @@ cdef void _hang_in(Shard* shard, Base* base, Object* object) noexcept nogil:
 cdef int store_insert(StoreData* store, Base* base, Object* object, Slice known, Slice names, int most) noexcept nogil:
     cdef Shard* shard = store_shard(store, base.hash)
     cdef Object* dead = NULL
+    cdef uint8_t* copy = NULL
     cdef int result = INSERT_STORED, purged
+    cdef bint differs = not _same(known, names)
+    if differs and names.size:
+        copy = <uint8_t*>store_room(store, <uint32_t>names.size, ARENA_FIXED, base.hash)
+        if copy == NULL:
+            return INSERT_NO_ROOM
     lock_take(&shard.lock)
     purged = purged_since(store.purges, object.epoch, base_key(base), object)
-    if base.vary_size != known.size or (known.size and memcmp(base.vary, known.data, known.size) != 0):
+    if not _same(slice_of(base.vary, base.vary_size), known):
         result = INSERT_RETRY
     elif purged == PURGED_HARD:
         result = INSERT_PURGED
     else:
         base.pins += 1        # it must not go with the last of what is replaced
-        if not _set_vary(store, shard, base, names, &dead):
-            result = INSERT_NO_ROOM
-    if result == INSERT_STORED:
+        if differs:
+            _set_vary(store, shard, base, names, copy, &dead)
+            copy = NULL
         if purged == PURGED_SOFT:
             object.flags |= OBJECT_SOFT
         _make_way(store, shard, base, object, most, &dead)
         _hang_in(shard, base, object)
         _link_tags(store, shard, object)
-    if result == INSERT_STORED or result == INSERT_NO_ROOM:
         base.pins -= 1
     lock_give(&shard.lock)
+    if copy != NULL:
+        arena_free(store.arena, copy, <uint32_t>names.size)
     store_bury(store, dead)
     if result == INSERT_STORED:
         fetch_add_i64(&store.counts.markers if object.flags & OBJECT_MARKER else &store.counts.inserted, 1)

@@ -6,13 +6,13 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 from proxyd_ext.cache.arena cimport arena_held, arena_used
-from proxyd_ext.cache.chain cimport chain_finish, chain_join, chain_leave, chain_new, chain_read, chain_ready, chain_room, chain_wrote
+from proxyd_ext.cache.chain cimport chain_finish, chain_join, chain_leave, chain_ready, chain_room, chain_wrote
 from proxyd_ext.cache.curve cimport CURVE_POINTS, CurvePoint, curve_read
 from proxyd_ext.cache.freshness cimport Freshness, STORE_COUNT
 from proxyd_ext.cache.key cimport Url, url_read
 from proxyd_ext.cache.memory cimport (
     INSERT_RETRY, INSERT_STORED, KILL_CAPACITY, KILL_FAILED, KILL_PURGED, KILL_RECLAIMED, KILL_REPLACED, KILL_VARIANTS, ObjectShape,
-    object_new, object_weight, store_create, store_destroy, store_find, store_insert, store_insert_beside, store_largest,
+    object_new, object_weight, store_chain, store_create, store_destroy, store_find, store_insert, store_insert_beside, store_largest,
     store_leave, store_names, store_extend, store_release, store_resize, store_tags, store_totals, store_vary, StoreTotals,
 )
 from proxyd_ext.cache.object cimport (
@@ -72,7 +72,8 @@ cdef bytes store_key(Cache cache, Object* object):
 
 @cython.no_gc
 cdef class CachedObject:
-    """A stored answer, held as it was found whatever becomes of it in the store."""
+    """A stored answer, held as it was found whatever becomes of it in the store; but the body of a large one that is not found any more,
+    and is being sent to somebody, goes as it is read: then it is no longer complete, and `body` is empty."""
 
     def __dealloc__(self):
         if self.object != NULL:
@@ -111,7 +112,7 @@ cdef class CachedObject:
         size = chain_ready(self.object.chain, &reader, &data)
         while size:
             pieces.append((<const char*>data)[:size])
-            chain_read(self._cache.data.arena, self.object.chain, &reader, size)
+            reader.offset += size         # not chain_read: who looks at it uses nothing up
             size = chain_ready(self.object.chain, &reader, &data)
         chain_leave(self._cache.data.arena, self.object.chain, &reader)
         return b"".join(pieces)
@@ -212,6 +213,8 @@ cdef class CachedObject:
         lifetime = min(f.lifetime_s, int(self.age_s)) if self.soft_purged else f.lifetime_s
         url, route, vary = self.url.encode("latin-1"), self.route.encode("latin-1"), self.vary.encode()
         variant, head, body = self.variant, self.head, self.body
+        if len(body) != self.size:
+            raise ValueError("nothing to keep: it has gone meanwhile")
         tags = "\n".join(self.tags).encode("latin-1")
         bits = f.no_cache | f.must_revalidate << 1 | f.explicit << 2 | f.no_transform << 3
         fixed = _BLOB.pack(_MAGIC, o.status, o.flags & _FLAGS_KEPT, bits, o.response_s, lifetime, f.initial_age_s,
@@ -276,7 +279,7 @@ cdef Object* _make(StoreData* store, const Parts* parts, uint64_t hash, Slice* t
     if shape.inline_size or parts.body.size == 0:
         memcpy(object_body(object), parts.body.data, parts.body.size)
         return object
-    object.chain = chain_new(store.arena)
+    object.chain = store_chain(store, hash)
     while object.chain != NULL and at < parts.body.size:
         room = chain_room(object.chain, &part)
         if room == NULL:

@@ -2,10 +2,10 @@
 """Values of applications (see aside.pxd)."""
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
-from proxyd_ext.cache.chain cimport chain_finish, chain_new, chain_room, chain_wrote
+from proxyd_ext.cache.chain cimport chain_finish, chain_room, chain_wrote
 from proxyd_ext.cache.control cimport CacheControl, parse_cache_control
 from proxyd_ext.cache.memory cimport (
-    INSERT_STORED, ObjectShape, object_new, object_weight, store_extend, store_find, store_insert, store_release, store_vary,
+    INSERT_STORED, ObjectShape, object_new, object_weight, store_chain, store_extend, store_find, store_insert, store_release, store_vary,
 )
 from proxyd_ext.cache.object cimport (
     CHAIN_COMPLETE, FORM_NONE, INLINE_MAX, KEY_MAX, OBJECT_MARKER, OBJECT_SHARE, Object, TAGS_MAX, VARY_MAX, object_body, object_head,
@@ -198,7 +198,7 @@ cdef int _put(Exchange* exchange, const Head* head, int key, int* fault) noexcep
     if use.rules.share:
         use.object.flags |= OBJECT_SHARE
     if shape.inline_size == 0 and head.content_length > 0:
-        use.object.chain = chain_new(use.rules.store.arena)
+        use.object.chain = store_chain(use.rules.store, use.object.hash)
         if use.object.chain == NULL:
             return ASIDE_FAULT
     use.left = head.content_length

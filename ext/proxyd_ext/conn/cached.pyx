@@ -3,7 +3,7 @@
 from libc.stdint cimport uint16_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset, strlen
 from proxyd_ext.cache.alarm cimport alarm_is_promised
-from proxyd_ext.cache.chain cimport chain_adopt, chain_disown, chain_finish, chain_join, chain_leave, chain_new
+from proxyd_ext.cache.chain cimport chain_adopt, chain_disown, chain_finish, chain_join, chain_leave
 from proxyd_ext.cache.conditional cimport Validators, freshens
 from proxyd_ext.cache.control cimport CC_NO_CACHE, CC_NO_STORE, CC_ONLY_IF_CACHED, control_none, parse_request_directives
 from proxyd_ext.cache.dates cimport parse_http_date
@@ -14,9 +14,9 @@ from proxyd_ext.cache.freshness cimport (
 from proxyd_ext.cache.key cimport Url, authority_write, key_write, url_write
 from proxyd_ext.cache.memory cimport (
     INSERT_NO_ROOM, INSERT_PURGED, INSERT_RETRY, INSERT_STORED, KILL_REPLACED, LEAD_ALONE, LEAD_WAIT, LEAD_YOURS, ObjectShape,
-    StoreData, object_is_found, object_new, object_weight, store_find, store_base_of, store_filled, store_hand_over, store_insert,
-    store_kill, store_largest, store_lead, store_leave, store_outcome, store_quit, store_release, store_resolve, store_variant,
-    store_vary,
+    StoreData, object_is_found, object_new, object_weight, store_chain, store_find, store_base_of, store_filled, store_hand_over,
+    store_insert, store_kill, store_largest, store_lead, store_leave, store_outcome, store_quit, store_release, store_resolve,
+    store_variant, store_vary,
 )
 from proxyd_ext.cache.merge cimport merge_lines, storable_lines
 from proxyd_ext.cache.object cimport (
@@ -894,7 +894,7 @@ cdef int _store(CacheUse* use, Head* head, uint32_t size, const Freshness* fresh
         if shape.inline_size:
             memcpy(object_body(object), exchange.origin.stream.received.data + exchange.origin.stream.received.start + size, body)
         elif body > 0 or object.body_size < 0:
-            object.chain = chain_new(store.arena)
+            object.chain = store_chain(store, use.base.hash)
             if object.chain == NULL:
                 store_release(store, object)
                 reason[0] = REASON_NO_ROOM
@@ -1163,9 +1163,11 @@ cdef bint cached_claim(Exchange* exchange) noexcept nogil:
     if use.object.chain == NULL or use.joined:
         return True
     if chain_join(use.object.chain, &use.reader, 0):
-        use.joined = True
-        return True
-    # It was taken out of the store, and what others have read of it is gone.
+        if load_acquire_int(&use.object.chain.state) != CHAIN_FAILED:
+            use.joined = True
+            return True
+        chain_leave(use.rules.store.arena, use.object.chain, &use.reader)
+    # It was taken out of the store, and what others have read of it is gone, or nobody read it then and it was given up; or it broke off.
     store_release(use.rules.store, use.object)
     use.object = NULL
     use.state = USE_ALONE if use.base != NULL else USE_PASS

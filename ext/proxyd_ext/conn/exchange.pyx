@@ -699,7 +699,8 @@ cdef int _compose(Exchange* exchange, Head* head) noexcept nogil:
     written = cached_edit(exchange, head, added) if exchange.cached != NULL else 0
     edits.extra = exchange.request_lines
     if written > 0:
-        memcpy(context.lines, exchange.request_lines.data, exchange.request_lines.size)
+        if exchange.request_lines.size:
+            memcpy(context.lines, exchange.request_lines.data, exchange.request_lines.size)
         memcpy(context.lines + exchange.request_lines.size, added, written)
         edits.extra = slice_of(context.lines, exchange.request_lines.size + written)
     edits.trusted = (exchange.flags & EX_TRUSTED) != 0
@@ -1382,7 +1383,8 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
 
 cdef Slice _with_cache_status(Exchange* exchange) noexcept nogil:
     cdef uint8_t* out = exchange.context.lines
-    memcpy(out, exchange.response_lines.data, exchange.response_lines.size)
+    if exchange.response_lines.size:
+        memcpy(out, exchange.response_lines.data, exchange.response_lines.size)
     return slice_of(out, exchange.response_lines.size + cached_status_line(exchange, out + exchange.response_lines.size))
 
 

@@ -74,7 +74,7 @@ async def test_one_stores_and_the_other_loads(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("stored", [
-    FakeObject(size=(1 << 20) + 1), FakeObject(fresh_s=0.9), FakeObject(fresh_s=-10.0, stale_if_error_s=10.5),
+    FakeObject(size=(1 << 20) + 1), FakeObject(fresh_s=0.9), FakeObject(fresh_s=-10.0, stale_if_error_s=10.5), FakeObject(state="filling"),
 ])
 async def test_what_is_not_worth_sharing(scene: Scene, stored: FakeObject) -> None:
     node = await scene.node()
