@@ -89,7 +89,7 @@ package-test: env ## pip install, pip install -e, sdist and wheel into empty env
 	$(PYTEST) --timeout 900 tests/packaging/install.py
 
 bench: build ## proxyd beside nginx and HAProxy; BENCH="--quick" passes options on
-	@$(NEED) nginx=nginx haproxy=haproxy wrk=wrk
+	@$(NEED) nginx=nginx haproxy=haproxy wrk=wrk varnishd=varnish
 	$(PY) bench/run.py $(BENCH)
 
 sdist: env ## dist/proxyd-*.tar.gz

@@ -529,6 +529,7 @@ cdef void _register(StoreData* store, Base* base, uint64_t variant, Fetch* fetch
     fetch.variant = variant
     fetch.first = fetch.last = NULL
     fetch.waiting = 0
+    fetch.handed = 0
     fetch.previous = NULL
     fetch.next = base.fetches
     if fetch.next != NULL:
@@ -641,6 +642,7 @@ cdef void store_hand_over(StoreData* store, Fetch* fetch) noexcept nogil:
         heir = waiter.own
         heir.epoch = purge_count(store.purges)
         _register(store, base, fetch.variant, heir)
+        heir.handed = fetch.handed + 1 if fetch.handed < 255 else 255
         while fetch.first != NULL:
             _enqueue(heir, _dequeue(fetch, fetch.first))
         waiter.outcome = FETCH_LEAD

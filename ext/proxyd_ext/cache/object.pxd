@@ -157,6 +157,7 @@ cdef struct Fetch:            # one under way for a base and variant
     FetchWaiter* first
     FetchWaiter* last
     uint32_t waiting
+    uint8_t handed            # how often it has been handed over because the leader failed by itself
 
 
 cdef struct Base:             # the key follows

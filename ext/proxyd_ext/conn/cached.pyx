@@ -36,6 +36,9 @@ from proxyd_ext.conn.model cimport (
 )
 from proxyd_ext.cache.sweep cimport sweep_reference, sweep_url
 from proxyd_ext.core.events cimport EVENT_CACHE, EVENT_STORED, event_push
+from proxyd_ext.core.fault cimport (
+    FAULT_TOTAL_TIMEOUT, FAULT_UPSTREAM_CLOSED, FAULT_UPSTREAM_HEAD_MALFORMED, FAULT_UPSTREAM_HEAD_TOO_LARGE, FAULT_UPSTREAM_RESET,
+)
 from proxyd_ext.core.hash cimport hash_bytes, mix64
 from proxyd_ext.core.shim cimport INVARIANT, fetch_add_int, load_acquire_int, load_i64
 from proxyd_ext.core.slab cimport slab_free, slab_new
@@ -56,6 +59,7 @@ from proxyd_ext.route.condition cimport RouteInput, conditions_hold
 from proxyd_ext.snapshot.compile cimport CompiledCache, status_in
 
 cdef enum:
+    HANDED_MOST = 2           # others that lead after a leader failed by what may be its own fault
     LOOKS_MAX = 8             # how often something newer is looked at before one fetches on its own
     INSERTS_MAX = 8
 
@@ -1075,9 +1079,19 @@ cdef bint cached_instead(Exchange* exchange) noexcept nogil:
 
 cdef void cached_failed(Exchange* exchange, int fault) noexcept nogil:
     cdef CacheUse* use = exchange.cached
-    if use != NULL and (use.state == USE_LEAD or use.state == USE_TIER):
+    if use == NULL or use.state != USE_LEAD and use.state != USE_TIER:
+        return
+    if _is_of_request(fault) and use.fetch.handed < HANDED_MOST:
+        store_hand_over(use.rules.store, &use.fetch)
+    else:
         store_resolve(use.rules.store, &use.fetch, FETCH_FAILED, NULL, fault)
-        use.state = USE_PASS
+    use.state = USE_PASS
+
+
+cdef bint _is_of_request(int fault) noexcept nogil:
+    """A fault that this request may have provoked, by a cookie that some firewall dislikes, say: others must not be refused for it."""
+    return (fault == FAULT_UPSTREAM_CLOSED or fault == FAULT_UPSTREAM_RESET or fault == FAULT_UPSTREAM_HEAD_MALFORMED
+            or fault == FAULT_UPSTREAM_HEAD_TOO_LARGE or fault == FAULT_TOTAL_TIMEOUT)
 
 
 # ---- unsafe methods ----
