@@ -126,7 +126,7 @@ class Daemon:
         self._caching = Caching(self._tasks, self._clock)
         callbacks = Callbacks(
             self._on_ejected, self._on_consult, lambda: self._serving.sweep(), self._on_engine_death, self._caching.on_lookup,
-            self._caching.on_stored,
+            self._caching.on_stored, self._caching.on_invalidated,
         )
         self._engines = EngineSet(threads, callbacks)
         ejections = Ejections(self._tasks, self._clock, self._on_change)

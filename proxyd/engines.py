@@ -54,6 +54,7 @@ class Callbacks:
     on_death: Callable[[int, BaseException | None], None]   # an engine left its thread unasked
     on_lookup: Callable[[Answering, int, int, bytes, bytes | None], None]    # (engine, slot, generation, key, variant): then `proceed`
     on_stored: Callable[[CachedObject], None]
+    on_invalidated: Callable[[str], None]               # a URL: other nodes may have it, too
 
 
 class EngineSet:
@@ -200,6 +201,8 @@ class EngineSet:
                 self._callbacks.on_lookup(self.engines[index], slot, generation, key, variant)
             case ("stored", stored):
                 self._callbacks.on_stored(stored)
+            case ("invalidated", url):
+                self._callbacks.on_invalidated(url)
             case ("drained",):
                 self._drained[index].set()
             case _:

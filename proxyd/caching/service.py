@@ -173,6 +173,14 @@ class Caching:
         if stored.compress and self._compressor is not None:
             self._compressor.on_stored(stored)
 
+    def on_invalidated(self, url: str) -> None:
+        """A method changed what a URL stands for (RFC 9111 section 4.4); memory has it no more."""
+        if self._sharing is not None:
+            self._tasks.spawn("purge", self._spread(self._sharing, url))
+
+    async def _spread(self, sharing: Sharing, url: str) -> None:
+        await sharing.purge("url", url, False)
+
     def on_purge(self, payload: bytes, answer: Answer) -> None:
         """A PURGE request from an allowed network; `answer` is called at once or later, unless proxyd leaves."""
         try:

@@ -23,6 +23,7 @@ class World:
             on_consult=self.consult,
             on_lookup=lambda engine, slot, generation, key, variant: self.told.append(f"lookup {slot} {generation} {key!r} {variant!r}"),
             on_stored=lambda stored: self.told.append(f"stored {stored}"),
+            on_invalidated=lambda url: self.told.append(f"invalidated {url}"),
             on_released=lambda: self.told.append("released"),
             on_death=lambda index, error: self.told.append(f"engine {index} died"),
         ))

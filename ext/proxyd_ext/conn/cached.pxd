@@ -7,6 +7,7 @@ what is stored; conn/fill brings in bodies.
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from proxyd_ext.cache.object cimport Object
 from proxyd_ext.conn.model cimport CacheUse, Context, Exchange
+from proxyd_ext.core.events cimport EventNode
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.http1.head cimport Head
 
@@ -58,6 +59,12 @@ cdef enum:
 
 # Tell the control plane of an answer that is stored and whole, if it has something to do with it.
 cdef void cached_tell(Context* context, Object* object) noexcept nogil
+# A URL that a method made invalid, on its way to the control plane; the text stands behind it. Whoever takes the event frees it.
+ctypedef struct InvalidUrl:
+    EventNode node
+    size_t size
+
+
 cdef void cached_end(Exchange* exchange) noexcept nogil      # part with everything; what waits for this exchange is seen to
 cdef void cached_heard(CacheUse* use) noexcept nogil         # the last wake-up of a use whose exchange has gone
 cdef int64_t object_age_s(const Object* object, const Context* context) noexcept nogil

@@ -1,6 +1,7 @@
 # cython: cdivision=True
 """Exchanges and the cache (see cached.pxd)."""
 from libc.stdint cimport uint16_t, uint64_t
+from libc.stdlib cimport malloc
 from libc.string cimport memchr, memcmp, memcpy, memset, strlen
 from proxyd_ext.cache.alarm cimport alarm_is_promised
 from proxyd_ext.cache.chain cimport chain_adopt, chain_disown, chain_finish, chain_join, chain_leave
@@ -35,7 +36,7 @@ from proxyd_ext.conn.model cimport (
     EX_TRUSTED, EX_UPGRADE, LINES_ROOM, USE_ALONE, USE_LEAD, USE_PASS, USE_SERVE, USE_TIER, USE_UNSAFE, USE_WAIT,
 )
 from proxyd_ext.cache.sweep cimport sweep_reference, sweep_url
-from proxyd_ext.core.events cimport EVENT_CACHE, EVENT_STORED, event_push
+from proxyd_ext.core.events cimport EVENT_CACHE, EVENT_INVALID, EVENT_STORED, event_push
 from proxyd_ext.core.fault cimport (
     FAULT_TOTAL_TIMEOUT, FAULT_UPSTREAM_CLOSED, FAULT_UPSTREAM_HEAD_MALFORMED, FAULT_UPSTREAM_HEAD_TOO_LARGE, FAULT_UPSTREAM_RESET,
 )
@@ -1104,8 +1105,27 @@ cdef void _invalidate(Exchange* exchange, const Head* head) noexcept nogil:
     if not 200 <= head.status < 400:
         return
     sweep_url(store, &url, False, False, exchange.context.key, KEY_MAX)
+    if exchange.snapshot.shares:
+        _tell_invalid(exchange.context, &url)
     sweep_reference(store, &url, head_field(head, FIELD_LOCATION), exchange.context.key, KEY_MAX)
     sweep_reference(store, &url, head_field(head, FIELD_CONTENT_LOCATION), exchange.context.key, KEY_MAX)
+
+
+cdef void _tell_invalid(Context* context, const Url* url) noexcept nogil:
+    """The second tier has it as well, and other nodes. Without memory for the word it ends with its lifetime there."""
+    cdef InvalidUrl* told
+    cdef int size = url_write(url, context.key, KEY_MAX)
+    if size < 0:
+        return
+    told = <InvalidUrl*>malloc(sizeof(InvalidUrl) + size)
+    if told == NULL:
+        return
+    memset(told, 0, sizeof(InvalidUrl))
+    told.node.kind = EVENT_INVALID
+    told.node.subject = told
+    told.size = size
+    memcpy(told + 1, context.key, size)
+    event_push(context.events, &told.node)
 
 
 # ---- Cache-Status ----

@@ -15,6 +15,7 @@ cdef enum:
     EVENT_CONSULT = 4         # an exchange waits for an answer
     EVENT_DRAINED = 5         # the engine has no connection left
     EVENT_STORED = 8          # an answer is in the cache, and the control plane has something to do with it
+    EVENT_INVALID = 11        # a method made a URL invalid: the nodes that share the cache are to be told
     EVENT_CACHE = 9           # in an engine's own queue: a use of the cache goes on
     EVENT_FILL = 10           # the same: a fill
     EVENT_WAKE = 6            # in an engine's own queue, the wake-ups door: look at a waiting exchange

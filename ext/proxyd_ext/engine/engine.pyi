@@ -12,6 +12,7 @@ Event = (
     | tuple[Literal["consult"], int, int, str, bytes]   # slot, generation, kind, text: answer with Engine.answer
     | tuple[Literal["lookup"], int, int, bytes, bytes | None]    # slot, generation, key, variant: load what there is, Engine.proceed
     | tuple[Literal["stored"], CachedObject]
+    | tuple[Literal["invalidated"], str]                # a URL that a method made invalid, where answers are shared with other nodes
     | tuple[Literal["drained"]]
 )
 

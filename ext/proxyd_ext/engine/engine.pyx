@@ -13,6 +13,7 @@ from proxyd_ext.balance.queue cimport queue_more
 from proxyd_ext.balance.server cimport ServerData, server_drop, server_join
 from proxyd_ext.cache.object cimport Object
 from proxyd_ext.cache.store cimport stored_object
+from proxyd_ext.conn.cached cimport InvalidUrl
 from proxyd_ext.conn.client cimport client_accept
 from proxyd_ext.conn.dispatch cimport connections_abort, connections_drain, dispatch_install
 from proxyd_ext.conn.exchange cimport exchange_answered, exchange_cache_heard, exchange_tier_answered, exchange_woken
@@ -27,7 +28,7 @@ from proxyd_ext.conn.wait cimport Answer, WaitQuestion, wait_find, wait_wake, wa
 from proxyd_ext.core.buffer cimport buffers_destroy, buffers_init
 from proxyd_ext.core.clock cimport clock_advance, clock_init, clock_read
 from proxyd_ext.core.events cimport (
-    EVENT_ACK, EVENT_CACHE, EVENT_CONSULT, EVENT_DRAINED, EVENT_EJECTED, EVENT_FILL, EVENT_RETIRED, EVENT_STORED,
+    EVENT_ACK, EVENT_CACHE, EVENT_CONSULT, EVENT_DRAINED, EVENT_EJECTED, EVENT_FILL, EVENT_INVALID, EVENT_RETIRED, EVENT_STORED,
     EventNode, event_done, event_push, events_destroy, events_init,
     events_take,
 )
@@ -433,6 +434,8 @@ cdef class Engine:
             following = node.next     # the node is part of the server
             if node.kind == EVENT_EJECTED:
                 server_drop(<ServerData*>node.subject)
+            elif node.kind == EVENT_INVALID:
+                free(node.subject)
             elif node.kind == EVENT_STORED:
                 stored_object(<Object*>node.subject, self._store)     # drops the pin
             node = following
@@ -582,6 +585,7 @@ cdef class Engine:
         cdef EventNode* node = events_take(&self.core.events)
         cdef EventNode* following
         cdef ServerData* server
+        cdef InvalidUrl* told
         cdef uint64_t number
         out = []
         while node != NULL:
@@ -605,6 +609,10 @@ cdef class Engine:
                 question = _consult(number, &self.core.context.waits[<int>(number & 0xFFFF)])
                 if question is not None:
                     out.append(question)
+            elif kind == EVENT_INVALID:
+                told = <InvalidUrl*>server
+                out.append(("invalidated", (<const char*>(told + 1))[:told.size].decode("latin-1")))
+                free(told)
             elif kind == EVENT_STORED:
                 out.append(("stored", stored_object(<Object*>server, self._store)))
             else:

@@ -237,6 +237,7 @@ cdef struct SnapshotData:
     CompiledUpstream* upstreams
     int upstream_count
     StoreData* store          # NULL: nothing is cached
+    bint shares               # some of it in a second tier, too
     Network* purge_allow      # whose PURGE requests are obeyed
     int purge_allow_count
     SnapshotLocal[ENGINES_MAX] local

@@ -255,6 +255,7 @@ cdef class Snapshot:
             return NULL
         if self._keep[0].cache is None:
             raise ValueError(f"route {route}: there is no cache to store in")
+        self.data.shares = self.data.shares or spec.share
         caching = RouteCaching(spec, self._keep[0].cache)
         self._keep.append(caching)
         return caching.data

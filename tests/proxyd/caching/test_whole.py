@@ -218,6 +218,19 @@ async def test_a_purge_here_empties_the_memory_there() -> None:
         assert await asked(two, "/tagged/a") == b"3"
 
 
+async def test_what_a_method_changed_is_invalid_on_all_nodes() -> None:
+    """RFC 9111 section 4.4, for a cache that is memory and tier together."""
+    async with Counted() as origin, two_nodes("redis", origin) as (_, one, two):
+        for daemon in (one, two):
+            assert await asked(daemon, "/a") == b"1"
+            await until(lambda: counters(one)["store_done"] == 1)
+        assert (await said(one, "POST /a HTTP/1.1\nHost: test\nContent-Length: 0")).status == 200
+        await until(lambda: two.cache_objects("http://test/a") == (), "the word has come")
+        assert await asked(two, "/a") == b"3"
+        await until(lambda: counters(two)["store_done"] == 1)
+        assert await asked(one, "/a") == b"3"
+
+
 @pytest.mark.parametrize("kind", ["redis", "memcached"])
 async def test_a_dead_tier_costs_nothing_but_its_help(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     async with Counted() as origin, two_nodes(kind, origin, patience="500ms") as (server, one, _):
