@@ -241,3 +241,19 @@ def test_a_host_with_its_dot_is_another_key(cache: CacheRig) -> None:
     cache.answer = Answer(MINUTE)
     assert cache.ask(Ask(host="test.")).body == b"#1"
     assert cache.ask(Ask(host="test")).body == b"#2"
+
+
+def test_a_fault_that_may_be_the_leaders_own_is_not_everybodys(cache: CacheRig) -> None:
+    """A server that hangs up on the leader's cookie: another of those who wait leads."""
+    cache.begin({}, scripted=True)
+    leader = cache.connect(Ask(fields=["Cookie: bad"]))
+    origin, _ = cache.origin.asked()
+    followers = [cache.connect(Ask()) for _ in range(2)]
+    cache.rig.settle()
+    origin.reset()
+    assert leader.response().status == 502
+    origin, asked = cache.origin.asked()
+    assert asked.field("cookie") is None
+    origin.send(answer(b"well", MINUTE))
+    assert [client.response().body for client in followers] == [b"well"] * 2
+    assert not cache.origin.waiting()
