@@ -17,7 +17,7 @@ from proxyd_ext.cache.memory cimport (
     INSERT_NO_ROOM, INSERT_PURGED, INSERT_RETRY, INSERT_STORED, KILL_REPLACED, LEAD_ALONE, LEAD_WAIT, LEAD_YOURS, ObjectShape,
     StoreData, object_is_found, object_new, object_weight, store_chain, store_find, store_base_of, store_filled, store_hand_over,
     store_insert, store_kill, store_largest, store_lead, store_leave, store_outcome, store_quit, store_release, store_resolve,
-    store_variant, store_vary,
+    store_variant, store_vary, vary_union,
 )
 from proxyd_ext.cache.merge cimport merge_lines, storable_lines
 from proxyd_ext.cache.object cimport (
@@ -31,7 +31,6 @@ from proxyd_ext.cache.reasons cimport (
 from proxyd_ext.cache.vary cimport (
     ENCODING_BR, ENCODING_GZIP, ENCODING_ZSTD, accepted_encodings, vary_names, vary_text,
 )
-from proxyd_ext.cache.memory cimport vary_union
 from proxyd_ext.conn.model cimport (
     EX_TRUSTED, EX_UPGRADE, LINES_ROOM, USE_ALONE, USE_LEAD, USE_PASS, USE_SERVE, USE_TIER, USE_UNSAFE, USE_WAIT,
 )
@@ -41,7 +40,7 @@ from proxyd_ext.core.fault cimport (
     FAULT_TOTAL_TIMEOUT, FAULT_UPSTREAM_CLOSED, FAULT_UPSTREAM_HEAD_MALFORMED, FAULT_UPSTREAM_HEAD_TOO_LARGE, FAULT_UPSTREAM_RESET,
 )
 from proxyd_ext.core.hash cimport hash_bytes, mix64
-from proxyd_ext.core.shim cimport INVARIANT, fetch_add_int, load_acquire_int, load_i64
+from proxyd_ext.core.shim cimport INVARIANT, fetch_add_i64, fetch_add_int, load_acquire_int, load_i64
 from proxyd_ext.core.slab cimport slab_free, slab_new
 from proxyd_ext.core.slice cimport slice_empty, slice_equals_nocase, slice_of
 from proxyd_ext.http1.fields cimport field_from_last
@@ -705,6 +704,7 @@ cdef int _judge(CacheUse* use, const Head* head, Freshness* fresh) noexcept nogi
         fresh.stale_if_error_s = 0
     if reason == STORE_OK and head.has_content_length and head.content_length > _most(rules):
         reason = REASON_TOO_LARGE
+        fetch_add_i64(&rules.store.counts.too_large, 1)
     return reason
 
 

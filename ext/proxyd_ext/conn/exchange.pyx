@@ -1400,7 +1400,8 @@ cdef void _ask_again(Exchange* exchange, Head* head, int size) noexcept nogil:
     exchange.status = 0
     exchange.request_start = exchange.request.end
     asked = cached_asked(exchange)
-    if asked == NULL or _compose(exchange, <Head*>asked) != FAULT_NONE:
+    # The buffer was made for one head: what is left of it must hold what _compose keeps before it writes, which is bounded by itself.
+    if asked == NULL or exchange.request.cap - exchange.request.end < STICKY_ID_MAX or _compose(exchange, <Head*>asked) != FAULT_NONE:
         exchange_refuse(exchange, FAULT_MEMORY)
     else:
         _pick(exchange, FAULT_NO_SERVER)

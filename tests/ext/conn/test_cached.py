@@ -257,3 +257,9 @@ def test_a_fault_that_may_be_the_leaders_own_is_not_everybodys(cache: CacheRig) 
     origin.send(answer(b"well", MINUTE))
     assert [client.response().body for client in followers] == [b"well"] * 2
     assert not cache.origin.waiting()
+
+
+def test_what_is_too_large_is_counted(cache: CacheRig) -> None:
+    before = cache.store.stats()["refused_too_large"]
+    cache.play(Row(Answer(MINUTE, body=LARGE), Ask(asked=1, text=LARGE), Ask(asked=2, text=LARGE), max_object=1_000))
+    assert cache.store.stats()["refused_too_large"] == before + 2
