@@ -196,7 +196,7 @@ cdef int64_t sweep_reference(StoreData* store, const Url* url, Slice reference, 
     cdef uint8_t* rest = scratch
     cdef size_t used
     cdef int normal
-    if reference.size == 0 or reference.size + url.path.size + 16 > size // 8:
+    if reference.size == 0 or reference.size + url.authority.size + url.path.size + 16 > size // 8:
         return 0
     text = _resolved(url, reference, scratch)
     used = text.size
