@@ -29,7 +29,7 @@ from proxyd.config.listeners import check_peer
 from proxyd.config.match import check_parameter, check_source, parse_host, parse_path
 from proxyd.config.model import Config
 from proxyd.config.paths import check_prefix
-from proxyd.config.policies import check_client
+from proxyd.config.access import check_client
 from proxyd.config.redis_url import RedisUrl
 from proxyd.config.regex import check_regex
 from proxyd.config.retry import check_failover_word, check_retry_word

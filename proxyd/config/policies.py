@@ -2,61 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
-from proxyd.config.address import check_network
+from proxyd.config.access import Access
+from proxyd.config.auth import AuthField
+from proxyd.config.ban import Ban
 from proxyd.config.base import ONE_OR_MORE, Model
 from proxyd.config.compress import CompressField
+from proxyd.config.concurrency import KeyConcurrencyField
+from proxyd.config.cors import CorsField
 from proxyd.config.error_pages import ErrorPages
 from proxyd.config.headers import Headers
-from proxyd.config.text import as_text
+from proxyd.config.priority import PriorityWord
+from proxyd.config.python_filter import PythonField
+from proxyd.config.rate_limit import RateLimitField
+from proxyd.config.request_rules import RequestRules
 from proxyd.diagnostics.fail import fail
 
 
-def check_client(value: object) -> str:
-    text = as_text(value).strip()
-    return text if text == "all" else check_network(text)
-
-
-Clients = Annotated[tuple[Annotated[str, BeforeValidator(check_client), WithJsonSchema({"type": "string"})], ...], ONE_OR_MORE]
-
-
-class Access(Model):
-    allow: Clients = Field(
-        (), description="Networks that may pass, or `all`. The longest matching prefix of both lists decides.", examples=[["192.0.2.0/24"]]
-    )
-    deny: Clients = Field((), description="Networks that get 403, or `all`. With `allow` alone, everyone else is denied.", examples=["all"])
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if not self.allow and not self.deny:
-            raise fail("PXD-022", "`access` allows and denies nothing", "add `allow` or `deny`")
-        both = [client for client in self.deny if client in self.allow]
-        if both:
-            raise fail("PXD-039", f"`{both[0]}` is both allowed and denied", at=("deny",))
-        return self
-
-    @property
-    def default_allow(self) -> bool:
-        """What becomes of a client that no network names."""
-        return "all" in self.allow or ("all" not in self.deny and not self.allow)
-
-    @property
-    def allow_networks(self) -> tuple[str, ...]:
-        return tuple(client for client in self.allow if client != "all")
-
-    @property
-    def deny_networks(self) -> tuple[str, ...]:
-        return tuple(client for client in self.deny if client != "all")
-
-
 class Policy(Model):
-    later: ClassVar[frozenset[str]] = frozenset({"rate_limit", "auth", "python"})
-
-    access: Access | None = Field(None, description="Allow or deny by the client's address.")
+    ban: Ban | None = Field(None, description="Refuse for a while who is refused again and again.", examples=[{"after": 20, "within": "1m", "for": "10m"}])
+    access: Access | None = Field(None, description="Allow or deny by the client's address, or its country.")
+    request: RequestRules | None = Field(None, description="Methods that are served, and the largest body.", examples=[{"methods": ["GET", "HEAD"]}])
+    cors: CorsField | None = Field(None, description="What pages of other origins may do; in short the origins, or `*`.", examples=[{"origins": ["https://app.example.com"]}])
+    rate_limit: RateLimitField | None = Field(None, description="How often each key may come; in short the rate.", examples=[{"rate": "20/s", "burst": 40}])
+    concurrency: KeyConcurrencyField | None = Field(None, description="How many requests of each key may be in flight; in short the number.", examples=[{"max": 10}])
+    auth: AuthField | None = Field(None, description="Who is it, and may they? Exactly one of its kinds.")
+    priority: PriorityWord | None = Field(None, description="Class of the requests, before that of the route.", examples=["high"])
     headers: Headers | None = Field(None, description="Remove, set and add header fields.")
+    python: PythonField | None = Field(None, description="Ask a filter of your own; in short its file.", examples=[{"file": "filters/tenant.py"}])
     compress: CompressField | None = Field(
         None,
         description="Compress what the cache stores for the routes; in short `on`, or a list of encodings.",
@@ -77,6 +53,10 @@ class Policy(Model):
 class Defaults(Model):
     use: Annotated[tuple[str, ...], ONE_OR_MORE] = Field(
         (), description="Policies that every route uses, before its own.", examples=[["office"]]
+    )
+    access: Literal["open", "deny"] = Field(
+        "open",
+        description="`deny`: routes that use neither an `access` nor an `auth` policy refuse everybody (403). `use: [public]` opens one.",
     )
     error_pages: ErrorPages = Field(
         {},

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from proxyd.config.base import ONE_OR_MORE, STRING, Model, Short
 from proxyd.config.branches import FailoverField, MirrorField, Pin
+from proxyd.config.concurrency import RouteConcurrencyField
 from proxyd.config.error_pages import ErrorPages
 from proxyd.config.headers import HeaderValue, SettableName
 from proxyd.config.match import Match, MatchField
+from proxyd.config.priority import PriorityWord
 from proxyd.config.retry import HedgeField, RetryField
 from proxyd.config.rewrite import Rewrite
 from proxyd.config.route_cache import RouteCacheField
@@ -138,8 +140,6 @@ class RouteTimeout(Model):
 
 
 class Route(Model):
-    later: ClassVar[frozenset[str]] = frozenset({"concurrency"})
-
     name: Name = Field("", description="Name in logs, metrics and `status`; made from `match` where it is missing.", examples=["shop-api"])
     match: MatchField = Field(
         Match(), description="Which requests; unset: every one. Also as text: `GET,HEAD example.com/api/*`.", examples=["/api/*"]
@@ -183,6 +183,12 @@ class Route(Model):
         None, description="A second try beside a slow first one; unset: none. In short `p95`, or a duration.", examples=[{"after": "p95"}]
     )
 
+    concurrency: RouteConcurrencyField | None = Field(
+        None,
+        description="Places for requests of this route that are on servers at a time; in short the most.",
+        examples=[{"reserved": 50, "max": 200}],
+    )
+    priority: PriorityWord = Field("normal", description="Class of its requests: who waits is served, and who is too much is shed, by class.")
     cache: RouteCacheField = Field(
         None,
         description="Answers are stored and served from memory; unset: never. In short `on`, or a lifetime for answers that tell none.",
@@ -203,7 +209,7 @@ class Route(Model):
             raise fail(
                 "PXD-024", f"the route has both `{actions[0]}` and `{actions[1]}`", "a route has one action", at=(actions[1],), key=True
             )
-        for name in ("sticky", "failover", "mirror", "hedge", "cache"):
+        for name in ("sticky", "failover", "mirror", "hedge", "concurrency", "cache"):
             if self.to is None and getattr(self, name) is not None:
                 raise fail("PXD-024", f"`{name}` has no meaning with `{actions[0]}`", "it needs `to`", at=(name,), key=True)
         return self

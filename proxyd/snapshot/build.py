@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from proxyd.snapshot.build_routes import build_filters, build_pages, build_route
+from proxyd.snapshot.build_routes import build_pages, build_route
 from proxyd.snapshot.build_upstreams import PROCESS_KEY, build_upstream
 from proxyd.snapshot.describe import reachable
 from proxyd.snapshot.members import Members
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from proxyd_ext.io.listener import Listener as NativeListener
     from proxyd_ext.route.stats import RouteStats
 
-__all__ = ["Listen", "build_filters", "build_spec", "used_upstreams"]
+__all__ = ["Listen", "build_spec", "used_upstreams"]
 
 Listen = Callable[[str, "BindAddress"], "NativeListener"]
 """(listener name, address) -> the bound native listener."""
@@ -46,6 +46,7 @@ def build_spec(
         build_upstream(name, upstream, members[name], store, zone=zone, sticky_key=sticky_key)
         for name, upstream in config.upstreams.items()
     )
+    handles = store.handles()
     index = {name: number for number, name in enumerate(config.upstreams)}
     pages = build_pages(config.defaults.error_pages)
     tables: list[tuple[RouteSpec, ...]] = []
@@ -55,12 +56,13 @@ def build_spec(
         routes = config.routes_of(listener)
         if id(routes) not in table_of:
             table_of[id(routes)] = len(tables)
-            tables.append(tuple(build_route(config, route, index) for route in routes))
+            tables.append(tuple(build_route(config, route, index, handles, store.lane(config, name, route)) for route in routes))
         stats = tuple(store.route(name, route) for route in (*(route.name for route in routes), NO_ROUTE))
         for bind in listener.bind:
             listeners.append(_listener(name, listener, listen(name, bind), table_of[id(routes)], stats, pages))
     return SnapshotSpec(
-        generation, config_hash, tuple(listeners), tuple(tables), upstreams, cache=cache, purge_allow=config.cache.purge.allow
+        generation, config_hash, tuple(listeners), tuple(tables), upstreams, cache=cache, purge_allow=config.cache.purge.allow,
+        overload=store.overload if config.runtime.overload is not None else None, handles=tuple(handles.keys),
     )
 
 

@@ -1,7 +1,7 @@
 """From a route of the config to its specification: conditions, filters, and what becomes of a request."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from proxyd.config.retry import statuses_of
@@ -9,8 +9,9 @@ from proxyd.config.routes import FULL_WEIGHT, RouteTimeout
 from proxyd.config.sticky import StickyCookie
 from proxyd.config.units import Duration
 from proxyd.snapshot.build_cache import build_aside, build_cache
+from proxyd.snapshot.build_headers import field_lines
+from proxyd.snapshot.build_policies import route_filters, route_priority
 from proxyd_ext.snapshot.spec import (
-    AccessFilter,
     Action,
     Condition,
     ConsultAction,
@@ -31,31 +32,28 @@ from proxyd_ext.snapshot.spec import (
 )
 
 if TYPE_CHECKING:
-    from proxyd.config.model import Config, Failover, Headers, Hedge, Mirror, Pin, Policy, Respond, Retry, Route
+    from proxyd.config.model import Config, Failover, Hedge, Mirror, Pin, Respond, Retry, Route
     from proxyd.config.model import ErrorPage as Page
     from proxyd.config.statuses import FailureStatuses
+    from proxyd.snapshot.handles import Handles
+    from proxyd_ext.limit.gate import Lane
 
 
-def build_route(config: Config, route: Route, index: dict[str, int]) -> RouteSpec:
+def build_route(config: Config, route: Route, index: dict[str, int], handles: Handles, lane: Lane | None) -> RouteSpec:
+    filters = route_filters(config, handles, route)
     return RouteSpec(
         name=route.name,
-        action=_action(config, route, index),
+        action=_action(config, route, index, filters),
         host=route.match.host_text,
         path=route.match.path_text,
         path_exact=route.match.path_exact,
         methods=frozenset(route.match.method),
         conditions=tuple(Condition(*demand) for demand in route.match.demands),
-        filters=_filters(config, route),
+        filters=filters,
         error_pages=build_pages(route.error_pages, config.defaults.error_pages),
+        lane=lane,
+        priority=route_priority(config, route),
     )
-
-
-def _filters(config: Config, route: Route) -> tuple[Filter, ...]:
-    """Those of the policies, in order, and behind them the route's own changes to fields."""
-    filters = [filter_ for _, policy in config.policies_of(route) for filter_ in build_filters(policy)]
-    if route.rewrite is not None and route.rewrite.headers.changes:
-        filters.append(_headers(route.rewrite.headers))
-    return tuple(filters)
 
 
 def build_pages(*sources: Mapping[FailureStatuses, Page]) -> tuple[ErrorPage, ...]:
@@ -141,18 +139,18 @@ def _hedge(hedge: Hedge) -> HedgeSpec:
     return HedgeSpec(0, hedge.max, int(hedge.after.removeprefix("p")))
 
 
-def _sent(config: Config, route: Route) -> tuple[object, ...]:
+def _sent(route: Route, filters: Sequence[Filter]) -> tuple[object, ...]:
     """What the route changes in requests: empty, or something that is the same for the same changes."""
     changes = [
         (filter_.request_set, filter_.request_add, tuple(filter_.request_remove))
-        for filter_ in _filters(config, route)
+        for filter_ in filters
         if isinstance(filter_, HeadersFilter) and (filter_.request_set or filter_.request_add or filter_.request_remove)
     ]
     rewrite = _rewrite(route) if route.rewrite else None
     return (*changes, *([rewrite] if rewrite is not None else []))
 
 
-def _action(config: Config, route: Route, index: dict[str, int]) -> Action:
+def _action(config: Config, route: Route, index: dict[str, int], filters: Sequence[Filter]) -> Action:
     if route.to is not None:
         timeout = route.timeout
         return ProxyAction(
@@ -167,7 +165,7 @@ def _action(config: Config, route: Route, index: dict[str, int]) -> Action:
             hedge=_hedge(route.hedge) if route.hedge else None,
             mirror=_mirror(config, route, route.mirror, index) if route.mirror else None,
             rewrite=_rewrite(route) if route.rewrite else None,
-            cache=build_cache(config, route, _sent(config, route)),
+            cache=build_cache(config, route, _sent(route, filters)),
         )
     if route.redirect is not None:
         return RedirectAction(route.redirect.status, route.redirect.to)
@@ -177,27 +175,4 @@ def _action(config: Config, route: Route, index: dict[str, int]) -> Action:
 def _respond(respond: Respond) -> Action:
     if respond.probe is not None:
         return ConsultAction(respond.probe)
-    return RespondAction(respond.status, respond.body.encode(), respond.content_type, _field_lines(respond.headers))
-
-
-def build_filters(policy: Policy) -> tuple[Filter, ...]:
-    """The steps of the chain that a policy stands for."""
-    if policy.access is not None:
-        return (AccessFilter(policy.access.allow_networks, policy.access.deny_networks, policy.access.default_allow),)
-    return (_headers(policy.headers),) if policy.headers is not None else ()
-
-
-def _headers(headers: Headers) -> HeadersFilter:
-    request, response = headers.request, headers.response
-    return HeadersFilter(
-        request_set=_field_lines(request.set),
-        response_set=_field_lines(response.set),
-        request_add=_field_lines(request.add),
-        response_add=_field_lines(response.add),
-        request_remove=request.remove,
-        response_remove=response.remove,
-    )
-
-
-def _field_lines(fields: dict[str, str]) -> bytes:
-    return b"".join(f"{name}: {value}\r\n".encode() for name, value in fields.items())
+    return RespondAction(respond.status, respond.body.encode(), respond.content_type, field_lines(respond.headers))

@@ -3,10 +3,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from proxyd.config.address import BindAddress
-from proxyd.snapshot.build import build_filters, build_spec
+from proxyd.snapshot.build import build_spec
+from proxyd.snapshot.build_policies import build_policy
 from proxyd.snapshot.caching import cache_facts
 from proxyd.snapshot.compiled import Compiled
 from proxyd.snapshot.conduct import route_facts, upstream_facts
@@ -96,7 +98,7 @@ def _decide(compiled: Compiled, index: int, question: Question, live: Live | Non
     route, action = routes[chosen], compiled.spec.tables[spec.table][chosen].action
     decision = RouteDecision(
         spec.name, spec.listener.address, normal, route.name, action_text(route), targets(route), why_not,
-        verdicts(config.policies_of(route), client, build_filters),
+        verdicts(config.policies_of(route), client, partial(build_policy, config, Store().handles())),
     )
     if not isinstance(action, ProxyAction):
         return decision

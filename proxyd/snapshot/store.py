@@ -2,6 +2,7 @@
 
     server      (upstream, address)         upstream    its name
     listener    (name, bind address)        route       (listener, route)
+    lane        route                       of a policy (kind, name, definition), see handles.py
     cache       there is one, as long as something is stored in it
 
 A handle is made when a snapshot first needs it and let go when no engine can use it any more: the daemon calls `sweep` with every
@@ -9,20 +10,24 @@ snapshot that still serves somewhere.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from proxyd.config.address import BindAddress
+from proxyd.snapshot.gates import needs_lane
+from proxyd.snapshot.handles import HandleKey, Handles, HandleStore
 from proxyd.sockets import Bound
 from proxyd_ext.balance.pool import UpstreamState
 from proxyd_ext.balance.server import Server
 from proxyd_ext.cache.store import Cache
 from proxyd_ext.io.listener import Listener
+from proxyd_ext.limit.gate import Gate, Lane
+from proxyd_ext.limit.overload import Overload
 from proxyd_ext.route.stats import RouteStats
 
 if TYPE_CHECKING:
-    from proxyd.config.model import Config
+    from proxyd.config.model import Config, Route
     from proxyd_ext.snapshot.spec import SnapshotSpec
 
 K = TypeVar("K")
@@ -46,6 +51,10 @@ class Store:
     listeners: dict[ListenerKey, HeldListener] = field(default_factory=dict)
     routes: dict[RouteKey, RouteStats] = field(default_factory=dict)
     cache: Cache | None = None
+    policies: HandleStore = field(default_factory=HandleStore)
+    overload: Overload = field(default_factory=Overload)
+    gate: Gate = field(default_factory=Gate)
+    lanes: dict[str, Lane] = field(default_factory=dict)
     _departing: list[HeldListener] = field(default_factory=list)     # no longer in the config; some engine may still close them
     _departed_opened: dict[str, int] = field(default_factory=dict)   # upstream -> connections opened to servers that were let go
 
@@ -57,6 +66,17 @@ class Store:
 
     def route(self, listener: str, route: str) -> RouteStats:
         return _held(self.routes, (listener, route), lambda: RouteStats(listener, route))
+
+    def handles(self) -> Handles:
+        """For a snapshot that is going to be built."""
+        return Handles(self.policies)
+
+    def lane(self, config: Config, listener: str, route: Route) -> Lane | None:
+        """The part of a route in the places of the gate; None where it needs none: nothing bounds it."""
+        if route.to is None or not needs_lane(config, route):
+            return None
+        name = route.name if route in config.routes else f"{listener}/{route.name}"
+        return _held(self.lanes, name, lambda: Lane(self.gate, name))
 
     def cache_for(self, config: Config) -> Cache | None:
         """The cache for a snapshot of `config`, made when the first one needs it; None where nothing is stored. One that is there keeps its
@@ -109,7 +129,11 @@ class Store:
         """Let go of every handle that none of these snapshots names."""
         listeners, routes, servers, upstreams = set[int](), set[int](), set[int](), set[int]()
         stored = False
+        policies: list[HandleKey] = []
+        lanes = set[int]()
         for spec in specs:
+            policies += cast("Sequence[HandleKey]", spec.handles)
+            lanes.update(id(route.lane) for table in spec.tables for route in table if route.lane is not None)
             stored |= spec.cache is not None
             for item in spec.listeners:
                 listeners.add(id(item.listener))
@@ -119,6 +143,9 @@ class Store:
                 servers.update(id(member.server) for member in upstream.members)
         if not stored:
             self.cache = None
+        self.policies.keep_only(policies)
+        for name, _ in _unnamed(self.lanes, lanes):
+            del self.lanes[name]
         for key, server in _unnamed(self.servers, servers):
             self._departed_opened[key[0]] = self._departed_opened.get(key[0], 0) + server.stats()["opened"]
             del self.servers[key]

@@ -22,11 +22,11 @@ UNSAID = "depends on the client's address (--client IP)"
 
 
 def verdicts(
-    policies: Sequence[tuple[str, Policy]], client: str, build_filters: Callable[[Policy], Sequence[Filter]]
+    policies: Sequence[tuple[str, Policy]], client: str, build_filters: Callable[[str, Policy], Sequence[Filter]]
 ) -> tuple[PolicyVerdict, ...]:
     """In the order in which they act; those behind a refusal are not asked. `client`: an IP literal, or "" for an unknown one."""
     found: list[PolicyVerdict] = []
-    native = _each_alone([build_filters(policy) for _, policy in policies]) if client and policies else None
+    native = _each_alone([build_filters(name, policy) for name, policy in policies]) if client and policies else None
     for number, (name, policy) in enumerate(policies):
         if found and found[-1].refuses:
             found.append(PolicyVerdict(name, "not asked"))

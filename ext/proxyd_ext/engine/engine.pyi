@@ -1,6 +1,7 @@
 from types import EllipsisType
 from typing import Literal
 
+from proxyd_ext.auth.verdict import Verdict
 from proxyd_ext.cache.store import CachedObject
 from proxyd_ext.log.writer import AccessLog
 from proxyd_ext.snapshot.compile import Snapshot
@@ -11,6 +12,8 @@ Event = (
     | tuple[Literal["ejected"], str, str]               # label, upstream
     | tuple[Literal["consult"], int, int, str, bytes]   # slot, generation, kind, text: answer with Engine.answer
     | tuple[Literal["lookup"], int, int, bytes, bytes | None]    # slot, generation, key, variant: load what there is, Engine.proceed
+    | tuple[Literal["decide"], int, int, int, bytes, bytes, bytes]   # slot, generation, Verdicts.id, request, credential, digest: Engine.decide
+    | tuple[Literal["filter"], int, int, int, str, bytes]   # slot, generation, Hooks.id, "request" or "response", request: Engine.change, reply, fail
     | tuple[Literal["stored"], CachedObject]
     | tuple[Literal["invalidated"], str]                # a URL that a method made invalid, where answers are shared with other nodes
     | tuple[Literal["drained"]]
@@ -32,6 +35,17 @@ class Engine:
     def close(self) -> None: ...
     def answer(self, slot: int, generation: int, status: int, body: bytes, content_type: str) -> None: ...
     def proceed(self, slot: int, generation: int) -> None: ...
+    def decide(self, slot: int, generation: int, verdict: Verdict) -> None:
+        """Answer a "decide". The exchange uses the verdict whether or not it was `put` among the Verdicts, too."""
+    def change(
+        self, slot: int, generation: int, *, lines: bytes = b"", drop: bytes = b"", path: str = "", query: str | None = None, status: int = 0
+    ) -> None:
+        """Answer a "filter": it passes, with these changes. lines: whole field lines, each with CRLF; drop: names in lower case, each with
+        "\\n"; path and query (requests only): what the server is asked; status (responses only). ValueError where that cannot be."""
+    def reply(self, slot: int, generation: int, status: int, head: bytes, body: bytes) -> None:
+        """Answer a "filter": this is the answer to the client. head: whole field lines, Content-Type among them, no framing."""
+    def fail(self, slot: int, generation: int) -> None:
+        """A "decide" or "filter" has no answer: 503, or what the filter's `fail_open` says."""
     def events_fileno(self) -> int: ...
     def take_events(self) -> list[Event]: ...
     @property

@@ -11,10 +11,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from proxyd_ext.auth.verdict import Verdicts
     from proxyd_ext.balance.pool import UpstreamState
     from proxyd_ext.balance.server import Server
     from proxyd_ext.cache.store import Cache
+    from proxyd_ext.filter.country import Countries
+    from proxyd_ext.filter.hooks import Hooks
     from proxyd_ext.io.listener import Listener
+    from proxyd_ext.limit.ban import Bans
+    from proxyd_ext.limit.gate import Lane
+    from proxyd_ext.limit.inflight import Inflight
+    from proxyd_ext.limit.overload import Overload
+    from proxyd_ext.limit.rate import RateLimit
     from proxyd_ext.route.stats import RouteStats
 
 Balance = Literal["round_robin", "least_conn", "p2c", "ewma", "random", "first", "hash", "maglev"]
@@ -270,12 +278,139 @@ Action = ProxyAction | RespondAction | RedirectAction | ConsultAction | AsideAct
 
 
 @dataclass(frozen=True, slots=True)
+class LimitKeyPart:
+    """A part of the key that a limit counts by. `name`: of the header field, cookie, query parameter or claim.
+
+    user      who the route's auth policy says it is; empty without one
+    claim     an attribute of its verdict
+    client.ip by network: so many leading bits of the address
+    """
+
+    kind: Literal["client.ip", "host", "path", "method", "header", "cookie", "query", "user", "claim", "route", "listener"]
+    name: str = ""
+    ipv4_bits: int = 32
+    ipv6_bits: int = 64
+
+
+LimitKey = Sequence[LimitKeyPart]          # a request in which all parts are empty is not counted, as with nginx
+
+
+# A route's filters. They run in the order in which they stand here (`filters` of RouteSpec is sorted by it), those of one kind in the order
+# of `use`. `policy` is the name that logs and `proxyd route` show.
+
+@dataclass(frozen=True, slots=True)
+class BanFilter:
+    """Who was refused too often (401, 403, 429 by a later filter of the route) is refused at once, by client address."""
+
+    policy: str
+    bans: Bans
+    ipv4_bits: int = 32
+    ipv6_bits: int = 64
+
+
+@dataclass(frozen=True, slots=True)
 class AccessFilter:
-    """Allow or deny by the client's address: networks in CIDR text; the longest matching prefix decides, else `default_allow`."""
+    """Allow or deny by the client's address: networks in CIDR text; the longest matching prefix decides; where none matches, the country
+    (ISO 3166-1 alpha-2 codes) in `countries`; else `default_allow`."""
 
     allow: Sequence[str] = ()
     deny: Sequence[str] = ()
     default_allow: bool = False
+    policy: str = ""
+    countries: Countries | None = None
+    allow_countries: frozenset[str] = frozenset()
+    deny_countries: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFilter:
+    """Methods that are served (405 else), and the largest body (413); 0: no bound."""
+
+    policy: str
+    methods: frozenset[str] = frozenset()
+    body_size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CorsFilter:
+    """Cross-origin requests (Fetch standard, section 3.2). Preflights are answered here; other requests pass, and their answers say what the
+    origin may see. origins: "*", "https://app.example.com", or "https://*.example.com". max_age_s -1: not told."""
+
+    policy: str
+    origins: Sequence[str]
+    methods: Sequence[str] = ("GET", "HEAD", "POST")
+    headers: Sequence[str] = ()        # "*": whatever is asked for
+    expose: Sequence[str] = ()
+    credentials: bool = False
+    max_age_s: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimitFilter:
+    """Those whose key has neither `user` nor `claim` run before AuthFilter, the others behind PlanFilter."""
+
+    policy: str
+    limit: RateLimit
+    key: LimitKey
+    status: int = 429
+    headers: Literal["refused", "always", "none"] = "refused"      # answers with RateLimit and RateLimit-Policy
+    quota: int = 0             # what those fields tell: so many requests
+    window_s: int = 1          # in so many seconds
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InflightFilter:
+    """At most `max` requests of one key in flight. Order: as RateLimitFilter."""
+
+    policy: str
+    table: Inflight
+    key: LimitKey
+    max: int
+    status: int = 429
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AuthFilter:
+    """Who is it, and may they? A verdict that is remembered decides at once; else the control plane is asked ("decide").
+
+    source    where the credential is: the token of `Authorization: Bearer`, the credentials of `Authorization: Basic`, a header field,
+              query parameter or cookie `name`. "fields": the whole of the `fields`, with method and target when `per_target`.
+    challenge whole field lines (WWW-Authenticate) of the 401 for requests without a credential
+    optional  those pass, without a user
+    """
+
+    policy: str
+    verdicts: Verdicts
+    source: Literal["bearer", "basic", "header", "query", "cookie", "fields"]
+    name: str = ""
+    fields: Sequence[str] = ()
+    per_target: bool = False
+    challenge: bytes = b""
+    optional: bool = False
+    timeout_ms: int = 5_000
+    hide: bool = False         # the credential's own field, parameter or cookie is not sent to the server (header, bearer and basic only)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A usage plan: a rate (by consumer) and a quota of requests in a calendar period (UTC)."""
+
+    name: str
+    limit: RateLimit | None = None
+    quota_requests: int = 0    # 0: none
+    period: Literal["day", "week", "month"] = "day"
+    policy_quota: int = 0      # RateLimitFilter.quota and .window_s of `limit`
+    policy_window_s: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFilter:
+    """Behind AuthFilter: the plan of its verdict."""
+
+    policy: str
+    plans: Sequence[Plan]
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +426,20 @@ class HeadersFilter:
     response_remove: Sequence[str] = ()
 
 
-Filter = AccessFilter | HeadersFilter
+@dataclass(frozen=True, slots=True)
+class PythonFilter:
+    """A user's filter in a worker process. Which of its hooks are there, and whether it is enabled, `hooks` tells at run time."""
+
+    policy: str
+    hooks: Hooks
+    timeout_ms: int = 1_000
+    fail_open: bool = False
+
+
+Filter = (
+    BanFilter | AccessFilter | RequestFilter | CorsFilter | RateLimitFilter | InflightFilter | AuthFilter | PlanFilter | HeadersFilter
+    | PythonFilter
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +468,8 @@ class RouteSpec:
     conditions: Sequence[Condition] = ()    # all must hold
     filters: Sequence[Filter] = ()          # in order
     error_pages: Sequence[ErrorPage] = ()   # the first that has the status
+    lane: Lane | None = None   # its part in the places of the gate; of ProxyAction
+    priority: Literal["low", "normal", "high", "critical"] = "normal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,3 +504,5 @@ class SnapshotSpec:
     upstreams: Sequence[UpstreamSpec] = field(default=())
     cache: Cache | None = None         # where routes with `cache` store; None: there are none
     purge_allow: Sequence[str] = ()    # networks whose PURGE requests are obeyed
+    overload: Overload | None = None   # None: nothing is shed
+    handles: Sequence[object] = ()     # what the control plane keeps alive with it; the engines do not look

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
-from proxyd.snapshot.build import build_filters
+from proxyd.snapshot.build_policies import build_policy
 from proxyd.snapshot.explain import Question, compile_unbound, explain
+from proxyd.snapshot.store import Store
 from proxyd.snapshot.verdicts import verdicts
 from proxyd.state import PolicyVerdict
 from tests.support.config import config_of
@@ -18,6 +21,7 @@ CONFIG = config_of("""
       marked: {headers: {request: {set: {X-Env: prod, X-Two: "2"}}, response: {set: {X-By: proxyd}}}}
       last: {access: {deny: [10.9.0.0/16]}}
 """)
+build_filters = partial(build_policy, CONFIG, Store().handles())
 GUARDED = CONFIG.policies_of(CONFIG.routes[0])
 MARKED = PolicyVerdict("marked", "sets X-Env, X-Two on the request and sets X-By on the answer")
 PASS = "lets the client pass"
