@@ -11,11 +11,14 @@ cdef enum:
     WANT_JSON = 1
     WANT_HTML = 2
 
+    REQUEST_ID_MAX = 128
+
 
 # Which form of error body an Accept field asks for.
 cdef int wanted_form(Slice accept) noexcept nogil
 # Each composes a whole answer for the exchange's client and sets its status and bytes_out.  `fault` gives status and words.
 cdef void answer_fault(Exchange* exchange, int fault) noexcept nogil
+cdef void answer_refusal(Exchange* exchange) noexcept nogil                      # a verdict that has a body of its own
 cdef void answer_fixed(Exchange* exchange) noexcept nogil                        # the route's respond
 cdef void answer_options(Exchange* exchange) noexcept nogil                      # OPTIONS that was to come no further than to us
 cdef void answer_redirect(Exchange* exchange) noexcept nogil                     # the route's redirect

@@ -5,7 +5,10 @@ from libc.string cimport memcmp, memcpy, strlen
 from proxyd_ext.conn.model cimport EX_OWN_ANSWER, EX_RESPONSE_BEGUN, Context
 from proxyd_ext.conn.out cimport Out, out_connection, out_lines, out_open, out_put, out_send, out_slice, out_text
 from proxyd_ext.conn.page cimport PAGE_SCRATCH, page_find, page_part, page_size
-from proxyd_ext.core.fault cimport FAULT_CLIENT_LIMIT, FAULT_METHOD_REFUSED, FAULT_URI_TOO_LONG, FaultInfo, fault_info
+from proxyd_ext.core.fault cimport (
+    FAULT_AUTH_UNAVAILABLE, FAULT_BANNED, FAULT_CLIENT_LIMIT, FAULT_CONCURRENCY, FAULT_METHOD_REFUSED, FAULT_OVERLOADED, FAULT_QUOTA,
+    FAULT_RATE_LIMITED, FAULT_URI_TOO_LONG, FaultInfo, fault_info,
+)
 from proxyd_ext.core.slice cimport Slice, slice_empty, slice_equals_nocase, slice_of
 from proxyd_ext.filter.chain cimport names_have
 from proxyd_ext.http1.head cimport FIELD_CACHE_CONTROL, FIELD_RETRY_AFTER, FIELD_SET_COOKIE, METHOD_HEAD, Field
@@ -120,11 +123,11 @@ cdef inline size_t _page_room(const CompiledPage* page, size_t size) noexcept no
     return page.head.size + (size if size <= COMPOSED_MAX else 0)
 
 
-cdef void _error_body(const Exchange* exchange, const FaultInfo* info, Out* out) noexcept nogil:
+cdef void _error_body(const Exchange* exchange, const FaultInfo* info, uint16_t status, Out* out) noexcept nogil:
     cdef int form = exchange.error_form
     if form == WANT_JSON:
         out_text(out, b'{"status":')
-        out.at += write_decimal(info.status, out.at)
+        out.at += write_decimal(status, out.at)
         out_text(out, b',"error":"')
         out_text(out, info.word)
         out_text(out, b'","message":"')
@@ -135,22 +138,22 @@ cdef void _error_body(const Exchange* exchange, const FaultInfo* info, Out* out)
         return
     if form == WANT_HTML:
         out_text(out, b"<!doctype html><html lang=en><meta charset=utf-8><title>")
-        out.at += write_decimal(info.status, out.at)
+        out.at += write_decimal(status, out.at)
         out_text(out, b" ")
-        out_text(out, reason_phrase(info.status))
+        out_text(out, reason_phrase(status))
         out_text(out, b"</title><body style=\"font-family:sans-serif;max-width:40em;margin:4em auto;padding:0 1em\"><h1>")
-        out.at += write_decimal(info.status, out.at)
+        out.at += write_decimal(status, out.at)
         out_text(out, b" ")
-        out_text(out, reason_phrase(info.status))
+        out_text(out, reason_phrase(status))
         out_text(out, b"</h1><p>")
         out_text(out, info.sentence)
         out_text(out, b".<p><small>request ")
         out.at += write_request_id(exchange, out.at)
         out_text(out, b"</small>\n")
         return
-    out.at += write_decimal(info.status, out.at)
+    out.at += write_decimal(status, out.at)
     out_text(out, b" ")
-    out_text(out, reason_phrase(info.status))
+    out_text(out, reason_phrase(status))
     out_text(out, b": ")
     out_text(out, info.sentence)
     out_text(out, b" (request ")
@@ -158,21 +161,34 @@ cdef void _error_body(const Exchange* exchange, const FaultInfo* info, Out* out)
     out_text(out, b")\n")
 
 
+cdef inline bint _says_when(int fault) noexcept nogil:
+    """Whether Retry-After is among the lines of the fault already."""
+    return fault in (FAULT_RATE_LIMITED, FAULT_QUOTA, FAULT_CONCURRENCY, FAULT_BANNED, FAULT_AUTH_UNAVAILABLE, FAULT_OVERLOADED)
+
+
+cdef void answer_refusal(Exchange* exchange) noexcept nogil:
+    """What the verdict about a credential says in full: the sign-in page of a service, say."""
+    cdef uint16_t status = exchange.refused_status
+    exchange.response_lines = slice_empty()
+    answer_with(exchange, status, exchange.fault_lines, exchange.fault_body)
+
+
 cdef void answer_fault(Exchange* exchange, int fault) noexcept nogil:
     cdef const FaultInfo* info = fault_info(fault)
-    cdef const CompiledPage* page = page_find(exchange, info.status, False)
+    cdef uint16_t status = exchange.refused_status if exchange.refused_status else info.status
+    cdef const CompiledPage* page = page_find(exchange, status, False)
     cdef uint8_t[BODY_ROOM] room
     cdef size_t size = 0
     cdef Out body, out
     body.start = room
     body.at = room
     if page != NULL:
-        size = page_size(page, exchange, info.status, info.sentence)
-        _begin(exchange, &out, info.status, HEAD_ROOM + _page_room(page, size), slice_empty())
+        size = page_size(page, exchange, status, info.sentence)
+        _begin(exchange, &out, status, HEAD_ROOM + exchange.fault_lines.size + _page_room(page, size), slice_empty())
         out_slice(&out, page.head)
     else:
-        _error_body(exchange, info, &body)
-        _begin(exchange, &out, info.status, HEAD_ROOM + BODY_ROOM, slice_empty())
+        _error_body(exchange, info, status, &body)
+        _begin(exchange, &out, status, HEAD_ROOM + exchange.fault_lines.size + BODY_ROOM, slice_empty())
     if page != NULL:
         pass
     elif exchange.error_form == WANT_JSON:
@@ -188,10 +204,11 @@ cdef void answer_fault(Exchange* exchange, int fault) noexcept nogil:
     out_text(&out, b"\"\r\nX-Request-ID: ")
     out.at += write_request_id(exchange, out.at)
     out_text(&out, b"\r\n")
-    if fault == FAULT_METHOD_REFUSED:
+    if fault == FAULT_METHOD_REFUSED and exchange.fault_lines.size == 0:
         out_text(&out, _ALLOW)
-    if info.status == 503 and fault != FAULT_CLIENT_LIMIT:
+    if status == 503 and fault != FAULT_CLIENT_LIMIT and not _says_when(fault):
         out_text(&out, b"Retry-After: 1\r\n")
+    out_slice(&out, exchange.fault_lines)
     if page != NULL:
         _page_body(exchange, &out, page, size, info.sentence)
         return

@@ -11,8 +11,8 @@ from proxyd_ext.conn.client cimport (
 from proxyd_ext.conn.wait cimport wait_end
 from proxyd_ext.conn.model cimport (
     CLIENT_BUSY, CLIENT_CLOSING, CLIENT_HEAD, CLIENT_IDLE, CLIENT_LINGER, CLIENT_TUNNEL, ClientConn, EX_CLIENT_CLOSE, EX_REQUEST_DONE,
-    EX_RESPONSE_BEGUN, EX_REUSED, Exchange, ORIGIN_BODY, ORIGIN_CONNECTING, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PAUSE_QUEUE,
-    PAUSE_TIER, USE_SERVE,
+    EX_RESPONSE_BEGUN, EX_REUSED, Exchange, ORIGIN_BODY, ORIGIN_CONNECTING, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PAUSE_ASK,
+    PAUSE_NONE, USE_SERVE,
 )
 from proxyd_ext.conn.fill cimport fills_abort
 from proxyd_ext.conn.origin cimport connect_fault, origin_close
@@ -117,6 +117,8 @@ cdef void _on_origin(void* owner, int what) noexcept nogil:
         return
     if exchange.origin != origin:
         exchange_switch(exchange)
+    if exchange.pausing == PAUSE_ASK and (what == STREAM_FAILED or what == STREAM_EOF or what == STREAM_BYTES):
+        return                # its answer is being shown to a user's filter: what follows is looked at when that has spoken
     if what == STREAM_BYTES:
         if state == ORIGIN_WAITING:
             if origin.stream.flags & STREAM_SENT:
@@ -284,7 +286,7 @@ cdef void _on_origin_timer(void* owner) noexcept nogil:
 
 cdef void _on_total_timeout(void* owner) noexcept nogil:
     cdef Exchange* exchange = <Exchange*>owner
-    if exchange.wait >= 0 and exchange.pausing != PAUSE_QUEUE and exchange.pausing != PAUSE_TIER:
+    if exchange.wait >= 0 and exchange.pausing == PAUSE_NONE:
         wait_end(exchange)
         exchange_refuse(exchange, FAULT_CONSULT_TIMEOUT)
     else:

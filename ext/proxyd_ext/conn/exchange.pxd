@@ -4,6 +4,7 @@ The functions are its steps, called when something happened (conn/dispatch); eac
 """
 from libc.stdint cimport int64_t, uint16_t, uint64_t
 from proxyd_ext.conn.model cimport USE_TAKE, CacheUse, ClientConn, EX_REQUEST_DONE, Exchange, ORIGIN_CONNECTING
+from proxyd_ext.conn.wait cimport Answer
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.io.stream cimport stream_unsent
 from proxyd_ext.snapshot.compile cimport CompiledListener
@@ -36,6 +37,10 @@ cdef void exchange_fail(Exchange* exchange, int fault) noexcept nogil
 cdef void exchange_refuse(Exchange* exchange, int fault) noexcept nogil
 # The client will not end this exchange.  `listens`: it only shut its side, and may still take the answers that were given before.
 cdef void exchange_abandon(Exchange* exchange, int fault, bint listens) noexcept nogil
+# The same about a step of its filters.  What is taken out of the answer is set to NULL there.
+cdef void exchange_filter_answered(Exchange* exchange, Answer* answer) noexcept nogil
+# It waited for a place of its route, and has been told GATE_GRANTED or GATE_SHED.
+cdef void exchange_place_told(Exchange* exchange, int told, bint shared) noexcept nogil
 # Somebody left a server while the exchange waits for room.
 cdef void exchange_woken(Exchange* exchange) noexcept nogil
 # The timer `pause` is due.

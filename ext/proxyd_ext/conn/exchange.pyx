@@ -20,7 +20,7 @@ from proxyd_ext.balance.pool cimport (
 from proxyd_ext.balance.queue cimport queue_found
 from proxyd_ext.balance.server cimport ServerData, server_usable
 from proxyd_ext.conn.affinity cimport COOKIES_ROOM, affinity_again, affinity_branch, affinity_lines, affinity_read
-from proxyd_ext.conn.answer cimport answer_fault, answer_fixed, answer_instead, answer_options, answer_redirect, answer_with, wanted_form
+from proxyd_ext.conn.answer cimport answer_fault, answer_fixed, answer_instead, answer_options, answer_redirect, answer_refusal, answer_with, wanted_form
 from proxyd_ext.conn.attempt cimport (
     RETRY_OTHER, RETRY_SAME, attempt_after_fault, attempt_after_status, attempt_backoff_ms, attempt_failover, attempt_give_budget,
     attempt_refuse_budget, attempt_repeatable, attempt_retry_after_ms, attempt_take_budget,
@@ -37,16 +37,23 @@ from proxyd_ext.conn.deliver cimport (
     DELIVER_BLOCKED, DELIVER_DONE, DELIVER_FAILED, DELIVER_LATER, deliver_begin, deliver_more,
 )
 from proxyd_ext.conn.fill cimport fill_begin
-from proxyd_ext.conn.wait cimport consult_ask, consult_ask_about, lookup_ask, wait_again, wait_end, wait_for_room, wait_served
+from proxyd_ext.conn.filtered cimport (
+    SHOW_NONE, filtered_ask, filtered_begin_behind, filtered_change_answer, filtered_end, filtered_hear_change, filtered_hear_nothing,
+    filtered_replied, filtered_run, filtered_show, filtered_show_failed,
+)
+from proxyd_ext.conn.wait cimport (
+    ANSWER_CHANGE, ANSWER_CONTENT, ANSWER_FAIL, ANSWER_VERDICT, Answer, consult_ask, consult_ask_about, lookup_ask, wait_again, wait_end,
+    wait_for_place, wait_for_room, wait_placed, wait_served,
+)
 from proxyd_ext.conn.key cimport real_client, trusted_peer
 from proxyd_ext.conn.mirror cimport mirror_take
 from proxyd_ext.conn.guard cimport drop_disguised, max_forwards_used_up
 from proxyd_ext.conn.model cimport (
     CLIENT_BUSY, CLIENT_HEAD, CLIENT_IDLE, CLIENT_TUNNEL, CacheUse, ClientConn, Context, EX_BEHIND, EX_CLIENT_CLOSE, EX_FAILED_OVER,
     EX_FRESH, EX_HEDGE, EX_IDEMPOTENT, EX_IN_FLIGHT, EX_LAST_REQUEST, EX_OF_TRY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_OWN_ANSWER,
-    EX_PROBE, EX_QUIET, EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN, EX_REUSED, EX_SET_PIN, EX_STICKY_KEY, EX_TRUSTED, EX_UPGRADE,
-    Exchange, LINES_ROOM, ORIGIN_BODY, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PATH_SCRATCH, PAUSE_BACKOFF, PAUSE_BUDGET,
-    PAUSE_FETCH, PAUSE_HEDGE, PAUSE_NONE, PAUSE_QUEUE, PAUSE_TIER, Try, USE_SERVE, USE_TAKE, context_timers_needed,
+    EX_PLACED, EX_PLACE_SHARED, EX_PROBE, EX_QUIET, EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN, EX_REUSED, EX_SET_PIN, EX_SHOWN, EX_STICKY_KEY, EX_TRUSTED, EX_UPGRADE,
+    Exchange, LINES_ROOM, ORIGIN_BODY, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PATH_SCRATCH, PAUSE_ASK,
+    PAUSE_BACKOFF, PAUSE_BUDGET, PAUSE_DELAY, PAUSE_FETCH, PAUSE_HEDGE, PAUSE_NONE, PAUSE_PLACE, PAUSE_QUEUE, PAUSE_TIER, Try, USE_SERVE, USE_TAKE, context_timers_needed,
 )
 from proxyd_ext.conn.page cimport page_find
 from proxyd_ext.conn.phases cimport (
@@ -61,9 +68,9 @@ from proxyd_ext.conn.tunnel cimport tunnel_from_client, tunnel_from_origin
 from proxyd_ext.core.address cimport network_contains
 from proxyd_ext.core.buffer cimport buffer_class, buffer_free, buffer_new
 from proxyd_ext.core.fault cimport (
-    FAULT_BODY_TOO_LARGE, FAULT_CIRCUIT_OPEN, FAULT_CLIENT_CLOSED, FAULT_CONSULT_FULL, FAULT_FD_EXHAUSTED, FAULT_HEAD_REWRITE_TOO_LARGE,
+    FAULT_BODY_TOO_LARGE, FAULT_CIRCUIT_OPEN, FAULT_CLIENT_CLOSED, FAULT_CONSULT_FULL, FAULT_FD_EXHAUSTED, FAULT_FILTER_FAILED, FAULT_HEAD_REWRITE_TOO_LARGE,
     FAULT_HOST_INVALID, FAULT_LOOP, FAULT_MEMORY, FAULT_METHOD_REFUSED, FAULT_NONE, FAULT_NOT_CACHED, FAULT_NOT_STORED, FAULT_NO_ROUTE,
-    FAULT_NO_SERVER, FAULT_PATH_INVALID, FAULT_QUEUE_FULL, FAULT_QUEUE_TIMEOUT, FAULT_RETRY_IF_REUSED, FAULT_SOURCE_CLIENT,
+    FAULT_NO_SERVER, FAULT_OVERLOADED, FAULT_PATH_INVALID, FAULT_PLACES_FULL, FAULT_PLACES_TIMEOUT, FAULT_QUEUE_FULL, FAULT_QUEUE_TIMEOUT, FAULT_RETRY_IF_REUSED, FAULT_SHED, FAULT_SOURCE_CLIENT,
     FAULT_SOURCE_UPSTREAM, FAULT_TOTAL_TIMEOUT, FAULT_UPGRADE_UNEXPECTED, FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT,
     FAULT_UPSTREAM_HEAD_TOO_LARGE, FAULT_UPSTREAM_TRUNCATED, FAULT_URI_TOO_LONG, FAULT_WHEN_CONNECT, FAULT_WHEN_RESET, FaultInfo,
     fault_info,
@@ -74,7 +81,8 @@ from proxyd_ext.core.slab cimport slab_free, slab_new
 from proxyd_ext.core.slice cimport Slice, slice_empty, slice_of
 from proxyd_ext.core.stats cimport count_add, histogram_add
 from proxyd_ext.core.timer cimport TIMER_OFF_MS, timer_after, timer_init, timer_off, timer_remove, timer_set, timers_reserve
-from proxyd_ext.filter.chain cimport CHAIN_CONTINUE, FilterState, chain_run, drop_fields
+from proxyd_ext.filter.chain cimport CHAIN_ANSWER, CHAIN_CONTINUE, CHAIN_DELAY, chain_run, drop_fields, filter_begin
+from proxyd_ext.filter.state cimport FilterChange, FilterState
 from proxyd_ext.http1.chunk cimport chunk_start
 from proxyd_ext.http1.fields cimport field_from_last
 from proxyd_ext.http1.head cimport (
@@ -84,12 +92,17 @@ from proxyd_ext.http1.head cimport (
     head_field, parse_request_head, parse_response_head, split_host,
 )
 from proxyd_ext.http1.path cimport normalize_path, path_is_normal
-from proxyd_ext.http1.rewrite cimport RequestEdits, ResponseEdits, write_request_head, write_response_head
+from proxyd_ext.http1.rewrite cimport RequestEdits, ResponseEdits, write_decimal, write_request_head, write_response_head
 from proxyd_ext.http1.template cimport TemplateValues, rewrite_path
 from proxyd_ext.io.poller cimport STREAM_BROKEN, STREAM_ENDED, STREAM_ENDING, STREAM_ERRORED, STREAM_SENT
 from proxyd_ext.io.stream cimport (
     stream_commit, stream_consume, stream_pause, stream_resume, stream_room, stream_send, stream_send_stable, stream_unsent,
 )
+from proxyd_ext.limit.gate cimport (
+    GATE_GRANTED, GATE_IN, GATE_WAITS, LANE_ADMITTED, LANE_FULL, LANE_QUEUED, LANE_SHED, LANE_TIMEOUT, LaneData, gate_enter, gate_leave,
+    lane_count, lane_queue_ms,
+)
+from proxyd_ext.limit.overload cimport OverloadData
 from proxyd_ext.log.record cimport CACHE_NONE, T_NONE
 from proxyd_ext.route.condition cimport RouteInput
 from proxyd_ext.route.table cimport route_match
@@ -220,6 +233,13 @@ cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nog
     exchange.ttfb_us = 0
     exchange.body_ms = 0
     exchange.wait = -1
+    exchange.filtered = NULL
+    exchange.answer_step = 0
+    exchange.refused_status = 0
+    exchange.changed_path = slice_empty()
+    exchange.query_changed = False
+    exchange.fault_lines = slice_empty()
+    exchange.fault_body = slice_empty()
     exchange.cached = NULL
     exchange.cache = CACHE_NONE
     exchange.cache_age = T_NONE
@@ -294,8 +314,11 @@ cdef int _keep_request(Exchange* exchange, Head* head, uint32_t size) noexcept n
                         + 256)
     if exchange.route != NULL and exchange.route.step_count:
         need += exchange.response_lines.size + exchange.request_lines.size
+    if exchange.filtered != NULL or exchange.flags & EX_BEHIND:
+        need += exchange.request_lines.size + exchange.request_drop.size + 2 * exchange.changed_query.size
     if exchange.route != NULL and exchange.route.rewrite != NULL:
-        need += exchange.sent_path.size + exchange.route.rewrite.host.size
+        need += exchange.route.rewrite.host.size
+    need += 2 * exchange.sent_path.size
     if head.body == BODY_LENGTH and head.content_length <= SMALL_BODY:
         need += <size_t>head.content_length
     need += cached_need(exchange, head, size)
@@ -317,6 +340,8 @@ cdef int _keep_request(Exchange* exchange, Head* head, uint32_t size) noexcept n
         exchange.referer = _keep(exchange, referer, LOG_TEXT_MAX)
         if trace.size >= 35:      # W3C: version "-" trace-id "-" parent-id "-" flags
             exchange.trace_id = _keep(exchange, slice_of(trace.data + 3, 32), 32)
+    if exchange.sent_path.size:
+        exchange.sent_path = _keep(exchange, exchange.sent_path, exchange.sent_path.size)
     exchange.request_start = exchange.request.end
     return FAULT_NONE
 
@@ -331,14 +356,12 @@ cdef Slice _keep(Exchange* exchange, Slice s, size_t most) noexcept nogil:
     return slice_of(out, size)
 
 
-cdef void _route(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
+cdef int _resolve(Exchange* exchange, Head* head) noexcept nogil:
+    """Host, path in normal form and client of a request; FAULT_NONE or why it is refused."""
     cdef Context* context = exchange.context
     cdef CompiledListener* listener = exchange.listener
     cdef Slice host = slice_empty()
-    cdef RouteInput asked
     cdef int result, fault = FAULT_NONE
-    cdef int32_t number
-    _enter(exchange, PHASE_ROUTE)
     if head.method == METHOD_TRACE or head.method == METHOD_CONNECT:
         fault = FAULT_METHOD_REFUSED
         exchange.flags |= EX_CLIENT_CLOSE   # what an optimistic client sends behind CONNECT is not HTTP
@@ -363,12 +386,22 @@ cdef void _route(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
     if listener.trust_count and trusted_peer(listener, &exchange.client.address):
         exchange.flags |= EX_TRUSTED
         exchange.client_ip = real_client(listener, head, &exchange.client_address, exchange.client_ip)
+    return fault
+
+
+cdef void _route(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
+    cdef CompiledListener* listener = exchange.listener
+    cdef RouteInput asked
+    cdef int fault
+    cdef int32_t number
+    _enter(exchange, PHASE_ROUTE)
+    fault = _resolve(exchange, head)
     if (fault == FAULT_NONE and head.method == METHOD_OTHER and exchange.snapshot.purge_allow_count and _may_purge(exchange, head)):
         _purge(exchange, head, size)
         return
     if fault == FAULT_NONE:
         asked.head = head
-        asked.host = host
+        asked.host = exchange.host
         asked.path = exchange.path
         asked.query = head.query
         asked.method = head.method
@@ -377,23 +410,58 @@ cdef void _route(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
         if number >= 0:
             exchange.route_number = number
             exchange.route = &listener.table.routes[number]
+            if exchange.snapshot.overload != NULL:
+                fault = _guard(exchange)
         else:
             fault = FAULT_NO_ROUTE
+    _go_on(exchange, head, size, fault)
+
+
+cdef int _guard(Exchange* exchange) noexcept nogil:
+    """What the overload guard says to the class of the request."""
+    cdef OverloadData* overload = exchange.snapshot.overload
+    cdef uint8_t* line = exchange.context.lines
+    cdef uint8_t* at = line
+    if exchange.route.priority >= load_int(&overload.shed_below):
+        return FAULT_NONE
+    at += _copy(at, slice_of(<const uint8_t*>b"Retry-After: ", 13))
+    at += write_decimal(load_int(&overload.retry_s), at)
+    at += _copy(at, slice_of(<const uint8_t*>b"\r\n", 2))
+    exchange.fault_lines = slice_of(line, at - line)
+    return FAULT_OVERLOADED
+
+
+cdef void _go_on(Exchange* exchange, Head* head, uint32_t size, int fault) noexcept nogil:
+    """From the filters on; here again after each wait of theirs."""
+    cdef Context* context = exchange.context
+    cdef int result = CHAIN_CONTINUE
     if fault == FAULT_NONE:
-        fault = _filter(exchange)
+        result = _filter(exchange, head)
+        if result > CHAIN_CONTINUE and result != CHAIN_ANSWER:
+            result = _wait_for_filter(exchange, head, size, result)
+            if result == CHAIN_CONTINUE:
+                return
+        if result < 0:
+            fault = -result
     if fault == FAULT_NONE and exchange.route.rewrite != NULL:
         fault = _rewrite(exchange)
-    result = _keep_request(exchange, head, size)
-    if result != FAULT_NONE:
-        # Nothing could be kept: the log does without.
-        fault = result if fault == FAULT_NONE else fault
-        exchange.host = exchange.path = exchange.query = slice_empty()
-        exchange.client_ip = slice_of(exchange.client.ip, exchange.client.ip_size)
+    if exchange.changed_path.data != NULL and fault == FAULT_NONE:
+        exchange.sent_path = exchange.changed_path
+    result = 0 if result != CHAIN_ANSWER else CHAIN_ANSWER
+    fault = _keep_or(exchange, head, size, fault)
     if fault != FAULT_NONE:
         if fault_info(fault).status == 400:
             exchange.flags |= EX_CLIENT_CLOSE   # who sends one request that is not well-formed is not trusted with a second
         stream_consume(&exchange.client.stream, size)
         exchange_refuse(exchange, fault)
+        return
+    if result == CHAIN_ANSWER:
+        stream_consume(&exchange.client.stream, size)
+        _before_own_answer(exchange)
+        exchange.response_lines = exchange.response_drop = slice_empty()
+        answer_with(exchange, 204, exchange.fault_lines, slice_empty())
+        _enter(exchange, PHASE_DELIVER)
+        exchange_end(exchange)
         return
     if head.method == METHOD_OPTIONS and max_forwards_used_up(head):
         stream_consume(&exchange.client.stream, size)
@@ -411,6 +479,111 @@ cdef void _route(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
         _own_answer(exchange)
         return
     _prepare(exchange, head, size)
+
+
+cdef int _keep_or(Exchange* exchange, Head* head, uint32_t size, int fault) noexcept nogil:
+    """Keep what must stay of the request; the first fault counts."""
+    cdef int result = _keep_request(exchange, head, size)
+    if result != FAULT_NONE:
+        # Nothing could be kept: the log does without.
+        fault = result if fault == FAULT_NONE else fault
+        exchange.host = exchange.path = exchange.query = slice_empty()
+        exchange.client_ip = slice_of(exchange.client.ip, exchange.client.ip_size)
+    return fault
+
+
+cdef int _wait_for_filter(Exchange* exchange, Head* head, uint32_t size, int what) noexcept nogil:
+    """The client's head stays in its buffer and is read once more when the wait is over. CHAIN_CONTINUE, or -FAULT_*: it cannot wait."""
+    cdef Context* context = exchange.context
+    cdef int fault = _keep_or(exchange, head, size, FAULT_NONE)      # for the log, should the client go away meanwhile
+    cdef int64_t ms
+    if fault == FAULT_NONE and what != CHAIN_DELAY and not filtered_ask(exchange, head, what):
+        fault = FAULT_CONSULT_FULL
+    if fault != FAULT_NONE:
+        _forget_kept(exchange)
+        _resolve(exchange, head)
+        return -fault
+    ms = exchange.filtered.timeout_ms
+    if what == CHAIN_DELAY:
+        ms = (exchange.filtered.delay_us + 999) // 1000
+    exchange.head_size = size
+    exchange.pausing = PAUSE_DELAY if what == CHAIN_DELAY else PAUSE_ASK
+    timer_after(&context.timers, &exchange.pause, context.clock.now_ms, ms)
+    return CHAIN_CONTINUE
+
+
+cdef void _forget_kept(Exchange* exchange) noexcept nogil:
+    if exchange.request != NULL:
+        buffer_free(&exchange.context.buffers, exchange.request)
+        exchange.request = NULL
+    exchange.client_ip = slice_of(exchange.client.ip, exchange.client.ip_size)
+    exchange.client_address = exchange.client.address
+    exchange.method_text = exchange.user_agent = exchange.referer = slice_empty()
+    exchange.trace_id = exchange.request_id = exchange.sent_path = slice_empty()
+    exchange.request_start = 0
+
+
+cdef void _filter_again(Exchange* exchange) noexcept nogil:
+    """A wait of the filters is over."""
+    cdef Context* context = exchange.context
+    cdef ClientConn* client = exchange.client
+    cdef Head* head = &context.head
+    cdef size_t scanned = 0
+    cdef int size
+    cdef int fault
+    _forget_kept(exchange)
+    size = parse_request_head(client.stream.received.data + client.stream.received.start,
+                              client.stream.received.end - client.stream.received.start, &scanned, &exchange.listener.limits, head)
+    INVARIANT(size == <int>exchange.head_size)       # it was parsed before, by the same limits
+    fault = _resolve(exchange, head)
+    INVARIANT(fault == FAULT_NONE)
+    _go_on(exchange, head, size, FAULT_NONE)
+
+
+cdef void exchange_filter_answered(Exchange* exchange, Answer* answer) noexcept nogil:
+    """The control plane's word about a credential, or that of a user's filter."""
+    cdef FilterChange* change
+    if exchange.pausing != PAUSE_ASK:
+        return
+    exchange.pausing = PAUSE_NONE
+    timer_off(&exchange.pause)
+    wait_end(exchange)
+    if answer.kind == ANSWER_CONTENT:
+        filtered_replied(exchange)
+        if exchange.origin == NULL:
+            stream_consume(&exchange.client.stream, exchange.head_size)
+        _reply(exchange, <uint16_t>answer.status, slice_of(<const uint8_t*>(answer + 1), answer.head_size),
+               slice_of(<const uint8_t*>(answer + 1) + answer.head_size, answer.body_size))
+    elif exchange.origin != NULL:
+        _shown(exchange, answer.change, answer.status, answer.kind == ANSWER_FAIL, True)
+    elif answer.kind == ANSWER_VERDICT:
+        exchange.filtered.answered = answer.verdict
+        answer.verdict = NULL
+        _filter_again(exchange)
+    elif answer.kind == ANSWER_CHANGE:
+        change = answer.change
+        answer.change = NULL
+        filtered_hear_change(exchange, change)
+        _filter_again(exchange)
+    else:
+        filtered_hear_nothing(exchange, True)
+        _filter_again(exchange)
+
+
+cdef void _reply(Exchange* exchange, uint16_t status, Slice head, Slice body) noexcept nogil:
+    """A user's filter answers in the server's place."""
+    if exchange.flags & EX_BEHIND:
+        exchange_end(exchange)
+        return
+    if exchange.origin != NULL:
+        _try_answered(exchange)
+        exchange.flags &= ~<uint32_t>EX_ORIGIN_KEEP      # the rest of the server's answer is not read
+    _before_own_answer(exchange)
+    exchange.response_lines = exchange.fault_lines
+    exchange.response_drop = slice_empty()
+    answer_with(exchange, status, head, body)
+    _enter(exchange, PHASE_DELIVER)
+    exchange_end(exchange)
 
 
 cdef bint _may_purge(const Exchange* exchange, const Head* head) noexcept nogil:
@@ -533,24 +706,23 @@ cdef bint _is_loop(Context* context, const Head* head) noexcept nogil:
 
 # ---- FILTER_REQUEST ----
 
-cdef int _filter(Exchange* exchange) noexcept nogil:
-    """Run the route's steps; FAULT_NONE or why the request is refused."""
+cdef int _filter(Exchange* exchange, Head* head) noexcept nogil:
+    """Run the route's steps from where they stand: CHAIN_*, or -FAULT_*."""
     cdef FilterState state
     cdef int result
     _enter(exchange, PHASE_FILTER_REQUEST)
     if exchange.route.step_count == 0:
-        return FAULT_NONE
+        return CHAIN_CONTINUE
+    if exchange.route.stateful:
+        return filtered_run(exchange, head)
+    filter_begin(&state)      # only access and changes to fields: nothing is kept
     state.client = &exchange.client_address
-    state.request_lines = state.request_drop = slice_empty()
-    state.response_lines = state.response_drop = slice_empty()
-    state.at = 0
     result = chain_run(exchange.route.steps, exchange.route.step_count, &state)
     exchange.request_lines = state.request_lines
     exchange.request_drop = state.request_drop
     exchange.response_lines = state.response_lines
     exchange.response_drop = state.response_drop
-    INVARIANT(result <= CHAIN_CONTINUE)   # no step waits yet
-    return -result
+    return result
 
 
 cdef int _rewrite(Exchange* exchange) noexcept nogil:
@@ -601,7 +773,7 @@ cdef void exchange_refuse(Exchange* exchange, int fault) noexcept nogil:
             timer_off(&exchange.pause)
         if cached_instead(exchange) and cached_claim(exchange):
             # The answer may take long: what was waited for (room, a backoff) is not any more.
-            if exchange.pausing == PAUSE_QUEUE:
+            if exchange.pausing == PAUSE_QUEUE or exchange.pausing == PAUSE_PLACE:
                 _queued(exchange)
             exchange.pausing = PAUSE_NONE
             timer_off(&exchange.pause)
@@ -615,7 +787,10 @@ cdef void exchange_refuse(Exchange* exchange, int fault) noexcept nogil:
         exchange_end(exchange)
         return
     _before_own_answer(exchange)
-    answer_fault(exchange, fault)
+    if exchange.fault_body.data != NULL:
+        answer_refusal(exchange)
+    else:
+        answer_fault(exchange, fault)
     _enter(exchange, PHASE_DELIVER)
     exchange_end(exchange)
 
@@ -684,7 +859,7 @@ cdef int _compose(Exchange* exchange, Head* head) noexcept nogil:
     if exchange.target.retry.idempotency_key and _has_field(head, slice_of(<const uint8_t*>b"idempotency-key", 15)):
         exchange.flags |= EX_IDEMPOTENT
     edits.path = exchange.sent_path if exchange.sent_path.size else exchange.path
-    edits.query = exchange.query
+    edits.query = exchange.changed_query if exchange.query_changed else exchange.query
     edits.client_ip = slice_of(exchange.client.ip, exchange.client.ip_size)   # whom we got it from; who asked stands left of it
     edits.proto = exchange.listener.scheme
     draw = exchange.id
@@ -822,11 +997,20 @@ cdef void _fetch_behind(Exchange* asker, Head* head, uint32_t size) noexcept nog
     exchange.request_lines = asker.request_lines
     exchange.request_drop = asker.request_drop
     exchange.sent_path = asker.sent_path
+    exchange.changed_query = asker.changed_query
+    exchange.query_changed = asker.query_changed
     _enter(exchange, PHASE_ROUTE)
     _enter(exchange, PHASE_FILTER_REQUEST)
-    if _keep_request(exchange, head, size) != FAULT_NONE:
+    if (_keep_request(exchange, head, size) != FAULT_NONE
+            or exchange.route.hears_responses and not filtered_begin_behind(exchange)):
         exchange_refuse(exchange, FAULT_MEMORY)
         return
+    if asker.filtered != NULL:
+        # What the filters wrote for the asker goes with it, and this fetch may outlive it.
+        exchange.request_lines = _keep(exchange, asker.request_lines, asker.request_lines.size)
+        exchange.request_drop = _keep(exchange, asker.request_drop, asker.request_drop.size)
+        exchange.changed_query = _keep(exchange, asker.changed_query, asker.changed_query.size)
+        exchange.request_start = exchange.request.end
     _enter(exchange, PHASE_CACHE_LOOKUP)
     if not cached_behind(asker, exchange, head, size):
         exchange_end(exchange)
@@ -847,6 +1031,8 @@ cdef void _pick(Exchange* exchange, int otherwise) noexcept nogil:
     with."""
     cdef int32_t member = PICK_FULL
     _enter(exchange, PHASE_PICK)
+    if exchange.route.lane != NULL and not exchange.flags & EX_PLACED and not _take_place(exchange):
+        return
     if not _admitted(exchange):
         _no_server(exchange, FAULT_CIRCUIT_OPEN)
         return
@@ -858,6 +1044,51 @@ cdef void _pick(Exchange* exchange, int otherwise) noexcept nogil:
         _queue(exchange)
     else:
         _no_server(exchange, otherwise)
+
+
+cdef bint _take_place(Exchange* exchange) noexcept nogil:
+    """A place among those of the route (`concurrency`), before a server is looked for. False: it waits for one, or was refused."""
+    cdef LaneData* lane = exchange.route.lane
+    cdef Context* context = exchange.context
+    cdef bint shared = False
+    cdef int64_t queue_ms
+    cdef int result = gate_enter(lane, exchange.route.priority, &shared)
+    if result != GATE_IN:
+        queue_ms = lane_queue_ms(lane)
+        if queue_ms > 0 and not exchange.flags & EX_BEHIND:
+            result = wait_for_place(exchange, &shared)
+    if result == GATE_IN:
+        _placed(exchange, shared)
+        lane_count(lane, context.engine, LANE_ADMITTED)
+        return True
+    if result == GATE_WAITS:
+        exchange.queued_us = context.clock.now_us
+        exchange.pausing = PAUSE_PLACE
+        timer_after(&context.timers, &exchange.pause, context.clock.now_ms, queue_ms)
+        return False
+    _no_place(exchange, LANE_FULL, FAULT_PLACES_FULL)
+    return False
+
+
+cdef inline void _placed(Exchange* exchange, bint shared) noexcept nogil:
+    exchange.flags |= EX_PLACED | EX_PLACE_SHARED if shared else EX_PLACED
+
+
+cdef void _no_place(Exchange* exchange, int result, int fault) noexcept nogil:
+    lane_count(exchange.route.lane, exchange.context.engine, result)
+    exchange_refuse(exchange, fault)
+
+
+cdef void exchange_place_told(Exchange* exchange, int told, bint shared) noexcept nogil:
+    """The wait for a place of the route is over."""
+    _queued(exchange)
+    wait_placed(exchange)
+    if told == GATE_GRANTED:
+        _placed(exchange, shared)
+        lane_count(exchange.route.lane, exchange.context.engine, LANE_QUEUED)
+        _pick(exchange, FAULT_NO_SERVER)
+    else:
+        _no_place(exchange, LANE_SHED, FAULT_SHED)
 
 
 cdef bint _admitted(Exchange* exchange) noexcept nogil:
@@ -1257,6 +1488,47 @@ cdef void _forward_interim(Exchange* exchange, Head* head) noexcept nogil:
         stream_commit(&exchange.client.stream, out, written)
 
 
+cdef bint _show(Exchange* exchange, Head* head) noexcept nogil:
+    """Whether the answer waits for a user's filter, or was refused for want of its word."""
+    cdef int result = filtered_show(exchange, head)
+    if result == SHOW_NONE:
+        return False
+    exchange.flags |= EX_SHOWN
+    if result < 0:
+        exchange.status = head.status
+        _try_answered(exchange)
+        exchange_refuse(exchange, -result)
+        return True
+    exchange.status = head.status
+    stream_pause(&exchange.origin.stream)
+    timer_off(&exchange.origin.timer)
+    exchange.pausing = PAUSE_ASK
+    timer_after(&exchange.context.timers, &exchange.pause, exchange.context.clock.now_ms, exchange.filtered.timeout_ms)
+    return True
+
+
+cdef void _shown(Exchange* exchange, const FilterChange* change, int status, bint failed, bint in_time) noexcept nogil:
+    """A user's filter has seen the answer: its head is read again, with what the filter changed in it."""
+    cdef OriginConn* origin = exchange.origin
+    cdef Head* head = &exchange.context.head
+    cdef size_t scanned = 0
+    cdef int size
+    exchange.status = 0
+    if failed and not filtered_show_failed(exchange, in_time):
+        exchange_refuse(exchange, FAULT_FILTER_FAILED)
+        return
+    if change != NULL:
+        size = parse_response_head(origin.stream.received.data + origin.stream.received.start,
+                                   origin.stream.received.end - origin.stream.received.start, &scanned, &_origin_limits, head)
+        INVARIANT(size > 0)                  # it was parsed before
+        if not filtered_change_answer(exchange, head, change, status):
+            exchange_refuse(exchange, FAULT_MEMORY)
+            return
+    exchange_watch_origin(exchange, exchange.route.between_bytes_ms)
+    stream_resume(&origin.stream)
+    exchange_read_response(exchange)
+
+
 cdef bint _answer_instead(Exchange* exchange, Head* head, int size) noexcept nogil:
     """Whether an error page with `intercept` took the place of this answer. Its body is not read, so that the connection ends unless it has
     none."""
@@ -1299,11 +1571,14 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
     if tunnel and not (exchange.flags & EX_UPGRADE and head.flags & HEAD_UPGRADE_WEBSOCKET):
         exchange_fail(exchange, FAULT_UPGRADE_UNEXPECTED)
         return
-    if head.status >= 400 and _repeat_instead(exchange, head, size):
+    if not exchange.flags & EX_SHOWN:
+        if head.status >= 400 and _repeat_instead(exchange, head, size):
+            return
+        if exchange.flags & EX_HEDGE:
+            counter_add(&exchange.upstream.state.local[context.engine].hedges_won, 1)
+        _drop_rival(exchange)
+    if exchange.route.hears_responses and not tunnel and _show(exchange, head):
         return
-    if exchange.flags & EX_HEDGE:
-        counter_add(&exchange.upstream.state.local[context.engine].hedges_won, 1)
-    _drop_rival(exchange)
     if exchange.cached != NULL and _store_answer(exchange, head, size):
         return
     if _answer_instead(exchange, head, size):
@@ -1641,12 +1916,15 @@ cdef void _log(Exchange* exchange) noexcept nogil:
     cdef ClientConn* client = exchange.client
     cdef SnapshotData* snapshot = exchange.snapshot
     _enter(exchange, PHASE_LOG)
-    if exchange.pausing == PAUSE_QUEUE:
+    if exchange.pausing == PAUSE_QUEUE or exchange.pausing == PAUSE_PLACE:
         _queued(exchange)
+    if exchange.flags & EX_PLACED:
+        gate_leave(exchange.route.lane, (exchange.flags & EX_PLACE_SHARED) != 0, context.clock.now_us)
     if not exchange.flags & EX_QUIET:
         record_exchange(exchange)
     _enter(exchange, PHASE_DONE)
     cached_end(exchange)
+    filtered_end(exchange)
     timer_remove(&context.timers, &exchange.total)
     timer_remove(&context.timers, &exchange.pause)
     wait_end(exchange)
@@ -1828,6 +2106,20 @@ cdef void exchange_paused(Exchange* exchange) noexcept nogil:
         _queued(exchange)
         wait_end(exchange)
         _no_server(exchange, FAULT_QUEUE_TIMEOUT)
+    elif what == PAUSE_PLACE:
+        _queued(exchange)
+        wait_end(exchange)
+        _no_place(exchange, LANE_TIMEOUT, FAULT_PLACES_TIMEOUT)
+    elif what == PAUSE_DELAY:
+        exchange.filtered.delayed = True
+        _filter_again(exchange)
+    elif what == PAUSE_ASK:
+        wait_end(exchange)
+        if exchange.origin != NULL:
+            _shown(exchange, NULL, 0, True, False)
+        else:
+            filtered_hear_nothing(exchange, False)
+            _filter_again(exchange)
     else:
         INVARIANT(what == PAUSE_HEDGE)
         exchange_hedge(exchange)

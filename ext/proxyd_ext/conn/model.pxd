@@ -20,11 +20,13 @@ from proxyd_ext.core.hash cimport Random
 from proxyd_ext.core.slab cimport Slab
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.core.timer cimport Timer, Timers
-from proxyd_ext.filter.chain cimport FilterState
+from proxyd_ext.filter.chain cimport CHAIN_SCRATCH
+from proxyd_ext.filter.state cimport FilterState
 from proxyd_ext.http1.chunk cimport ChunkDecoder
 from proxyd_ext.http1.head cimport Head
 from proxyd_ext.io.listener cimport ListenerData, ListenerLocal
 from proxyd_ext.io.poller cimport Poller, Splice, Stream, StreamHandler
+from proxyd_ext.limit.gate cimport GateWaiter, LaneData
 from proxyd_ext.log.ring cimport LogRing
 from proxyd_ext.snapshot.compile cimport (
     CompiledCache, CompiledListener, CompiledMirror, CompiledRoute, CompiledUpstream, SnapshotData, Target,
@@ -73,6 +75,9 @@ cdef enum:
     EX_HEDGE = 1 << 20        # the try is a second one beside the first
     EX_BEHIND = 1 << 21       # no client waits for it: a stored answer is fetched anew (its client is none of Context.first_client)
     EX_QUIET = 1 << 22        # not recorded: no request of a client
+    EX_PLACED = 1 << 23       # holds a place of its route's lane
+    EX_PLACE_SHARED = 1 << 24   # a shared one
+    EX_SHOWN = 1 << 25        # the server's answer has been shown to a user's filter
     EX_OF_TRY = EX_ORIGIN_KEEP | EX_REUSED | EX_FRESH | EX_IN_FLIGHT | EX_PROBE | EX_HEDGE    # belong to a try, not to the exchange
 
     PAUSE_NONE = 0            # what Exchange.pause watches
@@ -82,6 +87,9 @@ cdef enum:
     PAUSE_BUDGET = 4          # the retry budget is asked again
     PAUSE_FETCH = 5           # waiting for the fetch of another ends then
     PAUSE_TIER = 6            # waiting for the second cache tier ends then
+    PAUSE_DELAY = 7           # a rate limit holds the request until then
+    PAUSE_ASK = 8             # waiting for the control plane's word, for a step of the filters, ends then
+    PAUSE_PLACE = 9           # waiting for a place of the route ends then
 
     USE_PASS = 0              # what an exchange does with the cache: nothing any more
     USE_LEAD = 1              # fetches for its key; others may wait for it
@@ -199,7 +207,7 @@ cdef struct Exchange:
     Address client_address    # who asked: the peer, or whom a trusted peer names
     Slice request_lines       # field lines to add to the request
     Slice request_drop        # names of its fields that are not passed on
-    Slice sent_path           # as the server is sent it; empty: `path`.  In Context.sent_path: within the turn that reads the head
+    Slice sent_path           # as the server is sent it; empty: `path`
     Slice request_id          # kept from a trusted peer
     Slice client_ip
     Slice method_text
@@ -240,6 +248,15 @@ cdef struct Exchange:
     uint32_t queue_us         # spent waiting for room
     Slice sticky              # value of the client's sticky cookie
     int32_t wait              # slot of conn/wait; -1: none
+    FilterState* filtered     # what the route's filters know of it; NULL: they keep nothing
+    int answer_step           # the next step that may want to see the server's answer
+    uint32_t head_size        # of the client's head, while it stays in the client's buffer for want of a filter's word
+    Slice changed_path        # what a filter of the user's wants servers to be asked; data NULL: nothing else
+    Slice changed_query
+    bint query_changed
+    uint16_t refused_status   # of a fault, in place of its own; 0: that
+    Slice fault_lines         # field lines of a fault's answer
+    Slice fault_body          # data NULL: the fault's own
     CacheUse* cached          # NULL: the cache has no part in it
     uint8_t cache             # CACHE_*: what part it had
     uint32_t cache_age        # seconds: of the stored answer that was sent; T_NONE: none was
@@ -333,7 +350,9 @@ cdef struct WaitSlot:
     EventNode ask             # tells the control plane
     EventNode wake            # tells the engine that there is an answer, or that what it waits for has happened
     Waiter waiter             # its place in an upstream's queue
-    UpstreamData* upstream    # whose queue; NULL: it waits for the control plane
+    UpstreamData* upstream    # whose queue; NULL: it waits for something else
+    GateWaiter place          # its place in the queue for a place of its route
+    LaneData* lane            # whose queue; NULL: it does not wait there
     Context* context          # of its engine
     void* question            # WaitQuestion* of conn/wait, for the control plane; NULL: none, or taken
     void* answer              # Answer* of conn/wait, from any thread; NULL: none
@@ -353,6 +372,7 @@ cdef struct Context:
     Slab copies
     Slab uses
     Slab fills
+    Slab filters
     Fill* first_fill
     ClientConn* first_behind  # stand-ins for clients of exchanges that nobody waits for
     int64_t uses_waiting      # uses that have gone but for a wake-up
@@ -392,6 +412,7 @@ cdef struct Context:
     uint8_t[KEY_MAX] key      # of the cache
     uint8_t[VARIANT_MAX] variant
     uint8_t[LINES_ROOM] lines  # field lines that are added to a head
+    uint8_t[CHAIN_SCRATCH] scratch   # of the filters, within one run
 
 
 # Room for the timers of everything that may be alive: connections, two of an exchange, copies.

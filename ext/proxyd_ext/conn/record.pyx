@@ -1,15 +1,17 @@
 # cython: cdivision=True
 """Counting and logging an exchange (see record.pxd)."""
-from libc.stdint cimport int64_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint8_t
 from proxyd_ext.balance.ewma cimport ewma_note
 from proxyd_ext.balance.passive cimport note_failure
 from proxyd_ext.balance.pool cimport BALANCE_EWMA, UpstreamLocal
 from proxyd_ext.balance.server cimport ServerLocal, server_drop, server_hold
+from proxyd_ext.conn.filtered cimport NOTES_ROOM, filtered_notes
 from proxyd_ext.conn.model cimport ClientConn, EX_OWN_ANSWER, EX_PROBE, USE_SERVE
 from proxyd_ext.core.events cimport EVENT_EJECTED, event_push
 from proxyd_ext.core.shim cimport PXD_UNLIKELY, counter_add, fetch_add_i64
-from proxyd_ext.core.slice cimport slice_empty
+from proxyd_ext.core.slice cimport slice_empty, slice_of
 from proxyd_ext.core.stats cimport count_add, histogram_add
+from proxyd_ext.filter.chain cimport filter_user
 from proxyd_ext.log.record cimport (
     AccessRecord, CACHE_EXPIRED, CACHE_MISS, CACHE_NONE, STATUS_BY_CACHE, STATUS_BY_PROXYD, STATUS_BY_UPSTREAM, T_NONE,
 )
@@ -24,6 +26,7 @@ cdef inline bint _from_memory(const Exchange* exchange) noexcept nogil:
 
 cdef void _submit(Exchange* exchange, int64_t total_us) noexcept nogil:
     cdef AccessRecord record
+    cdef uint8_t[NOTES_ROOM] notes
     cdef Context* context = exchange.context
     cdef ClientConn* client = exchange.client
     record.time_us = context.clock.wall_us
@@ -61,6 +64,10 @@ cdef void _submit(Exchange* exchange, int64_t total_us) noexcept nogil:
     record.user_agent = exchange.user_agent
     record.referer = exchange.referer
     record.trace_id = exchange.trace_id
+    record.user = record.policies = slice_empty()
+    if exchange.filtered != NULL:
+        record.user = filter_user(exchange.filtered)
+        record.policies = slice_of(notes, filtered_notes(exchange, notes))
     log_submit(context.log, &record)
 
 

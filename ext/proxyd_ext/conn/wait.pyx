@@ -2,6 +2,7 @@
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
+from proxyd_ext.auth.verdict cimport verdict_drop
 from proxyd_ext.balance.pool cimport Waiter
 from proxyd_ext.balance.queue cimport queue_join, queue_leave
 from proxyd_ext.cache.memory cimport store_vary
@@ -10,6 +11,7 @@ from proxyd_ext.conn.cached cimport cached_variant_text
 from proxyd_ext.conn.model cimport CacheUse, WAITS_KEPT, WAITS_MAX
 from proxyd_ext.core.events cimport EVENT_CONSULT, EVENT_WAKE, event_push, events_destroy, events_init
 from proxyd_ext.core.slice cimport slice_of
+from proxyd_ext.limit.gate cimport GATE_FULL, GATE_WAITS, GateWaiter, gate_abandon, gate_wait
 from proxyd_ext.snapshot.compile cimport CONSULT_LOOKUP
 from proxyd_ext.core.shim cimport counter_add, exchange_ptr, load_acquire_int, store_u64
 
@@ -25,6 +27,7 @@ cdef bint waits_init(Context* context) noexcept nogil:
         context.waits[i].wake.kind = EVENT_WAKE
         context.waits[i].wake.subject = &context.waits[i]
         context.waits[i].waiter.wake = _wake
+        context.waits[i].place.wake = _wake_place
         context.waits[i].context = context
     context.wait_free = 0
     context.waits_free = WAITS_MAX
@@ -35,7 +38,7 @@ cdef void waits_destroy(Context* context) noexcept nogil:
     cdef int32_t i
     if context.waits != NULL:
         for i in range(WAITS_MAX):
-            free(context.waits[i].answer)
+            answer_free(<Answer*>context.waits[i].answer)
             free(context.waits[i].question)
     free(context.waits)
     context.waits = NULL
@@ -55,6 +58,7 @@ cdef WaitSlot* _take(Exchange* exchange) noexcept nogil:
     context.waits_free -= 1
     slot.exchange = exchange
     slot.upstream = NULL
+    slot.lane = NULL
     slot.generation += 1
     exchange.wait = index
     return slot
@@ -70,28 +74,40 @@ cdef bint consult_ask(Exchange* exchange, int kind) noexcept nogil:
     return True
 
 
-cdef bint consult_ask_about(Exchange* exchange, int kind, Slice text, bint has_variant, Slice variant) noexcept nogil:
-    cdef Context* context = exchange.context
-    cdef WaitQuestion* question
+cdef WaitQuestion* question_new(int kind, size_t size) noexcept nogil:
+    cdef WaitQuestion* question = <WaitQuestion*>malloc(sizeof(WaitQuestion) + size)
+    if question != NULL:
+        question.kind = kind
+        question.has_variant = False
+        question.subject = 0
+        question.digest_high = question.digest_low = 0
+        question.text_size = question.variant_size = 0
+    return question
+
+
+cdef bint question_ask(Exchange* exchange, WaitQuestion* question) noexcept nogil:
     cdef WaitSlot* slot = _take(exchange)
     if slot == NULL:
-        return False
-    question = <WaitQuestion*>malloc(sizeof(WaitQuestion) + text.size + variant.size)
-    if question == NULL:
-        wait_end(exchange)
+        free(question)
         return False
     question.generation = slot.generation
-    question.kind = kind
+    free(exchange_ptr(&slot.question, question))
+    store_u64(&slot.ask.number, <uint64_t>slot.generation << 32 | <uint64_t>question.kind << 16 | <uint64_t>exchange.wait)
+    event_push(exchange.context.events, &slot.ask)
+    return True
+
+
+cdef bint consult_ask_about(Exchange* exchange, int kind, Slice text, bint has_variant, Slice variant) noexcept nogil:
+    cdef WaitQuestion* question = question_new(kind, text.size + variant.size)
+    if question == NULL:
+        return False
     question.has_variant = has_variant
     question.text_size = text.size
     question.variant_size = variant.size
     memcpy(question + 1, text.data, text.size)
     if variant.size:
         memcpy(<char*>(question + 1) + text.size, variant.data, variant.size)
-    free(exchange_ptr(&slot.question, question))
-    store_u64(&slot.ask.number, <uint64_t>slot.generation << 32 | <uint64_t>kind << 16 | <uint64_t>exchange.wait)
-    event_push(context.events, &slot.ask)
-    return True
+    return question_ask(exchange, question)
 
 
 cdef bint lookup_ask(Exchange* exchange) noexcept nogil:
@@ -122,6 +138,9 @@ cdef void _end(Exchange* exchange, bint served) noexcept nogil:
     if slot.upstream != NULL:
         queue_leave(slot.upstream, &slot.waiter, served)
         slot.upstream = NULL
+    if slot.lane != NULL:
+        gate_abandon(slot.lane, &slot.place, context.clock.now_us)
+        slot.lane = NULL
     slot.exchange = NULL
     slot.next_free = context.wait_free
     context.wait_free = exchange.wait
@@ -164,6 +183,40 @@ cdef Exchange* wait_woken(WaitSlot* slot) noexcept nogil:
     return slot.exchange if slot.upstream != NULL and load_acquire_int(&slot.waiter.granted) else NULL
 
 
+# ---- for a place of the route ----
+
+cdef void _wake_place(GateWaiter* waiter) noexcept nogil:
+    """Called by whoever gives up a place, on any thread."""
+    cdef WaitSlot* slot = <WaitSlot*>(<char*>waiter - <size_t>&(<WaitSlot*>NULL).place)
+    event_push(&slot.context.wakeups, &slot.wake)
+
+
+cdef int wait_for_place(Exchange* exchange, bint* shared) noexcept nogil:
+    cdef WaitSlot* slot
+    cdef int result
+    if exchange.context.waits_free <= WAITS_KEPT:
+        return GATE_FULL
+    slot = _take(exchange)
+    if slot == NULL:
+        return GATE_FULL
+    result = gate_wait(exchange.route.lane, &slot.place, exchange.route.priority, exchange.context.clock.now_us)
+    if result == GATE_WAITS:
+        slot.lane = exchange.route.lane
+        return GATE_WAITS
+    shared[0] = slot.place.shared
+    wait_end(exchange)
+    return result
+
+
+cdef int wait_place_told(WaitSlot* slot) noexcept nogil:
+    return load_acquire_int(&slot.place.told) if slot.exchange != NULL and slot.lane != NULL else 0
+
+
+cdef void wait_placed(Exchange* exchange) noexcept nogil:
+    exchange.context.waits[exchange.wait].lane = NULL      # or the place would be given back
+    wait_end(exchange)
+
+
 cdef Exchange* wait_find(Context* context, WaitSlot* slot, uint32_t generation) noexcept nogil:
     if slot.exchange == NULL or slot.generation != generation:
         counter_add(&context.waits_late, 1)
@@ -176,5 +229,14 @@ cdef void wait_wake(Context* context, int32_t slot, Answer* answer) noexcept nog
     if other != NULL and <int32_t>(other.generation - answer.generation) > 0:
         # Answers need not come in the order of the questions: the one for the slot's later use stays.
         other = <Answer*>exchange_ptr(&context.waits[slot].answer, other)
-    free(other)
+    answer_free(other)
     event_push(&context.wakeups, &context.waits[slot].wake)
+
+
+cdef void answer_free(Answer* answer) noexcept nogil:
+    if answer == NULL:
+        return
+    if answer.verdict != NULL:
+        verdict_drop(answer.verdict)
+    free(answer.change)
+    free(answer)

@@ -66,7 +66,20 @@ cdef enum:
     FAULT_LENGTH_REQUIRED = 68           # 411: a value is put with a Content-Length
     FAULT_NO_ROOM = 69                   # 507: the cache has no memory for the value
     FAULT_TTL_INVALID = 70               # 400: ttl of a value
-    FAULT_COUNT = 71
+    # Limits and the gateway.
+    FAULT_RATE_LIMITED = 71              # 429: over a rate limit
+    FAULT_QUOTA = 72                     # 429: the quota of a usage plan is used up
+    FAULT_CONCURRENCY = 73               # 429: too many requests of one key in flight
+    FAULT_PLACES_FULL = 74               # 503: no place for the route, and no room to wait
+    FAULT_PLACES_TIMEOUT = 75            # 503: no place for the route within queue_timeout
+    FAULT_SHED = 76                      # 503: given up in the queue, for those who can still be served in time
+    FAULT_OVERLOADED = 77                # 503: the overload guard sheds this class
+    FAULT_BANNED = 78                    # 403: refused too often lately
+    FAULT_UNAUTHENTICATED = 79           # 401: no credential
+    FAULT_CREDENTIAL_REFUSED = 80        # 401 (or as the verdict says): the credential is not good
+    FAULT_AUTH_UNAVAILABLE = 81          # 503: nobody could say whether it is
+    FAULT_FILTER_FAILED = 82             # 503: a filter of the user's own failed, and fails closed
+    FAULT_COUNT = 83
 
     FAULT_SOURCE_CLIENT = 0
     FAULT_SOURCE_SELF = 1

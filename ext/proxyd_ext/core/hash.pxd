@@ -8,6 +8,8 @@ ctypedef struct Random:
 
 # SipHash-1-3 (Aumasson, Bernstein 2012), keyed at import
 cdef uint64_t hash_bytes(const uint8_t* data, size_t size) noexcept nogil
+# The same with 128 bits of result, for where two texts must not meet by chance (SipHash-1-3-128, after SipHash's own 128-bit variant)
+cdef void hash_wide(const uint8_t* data, size_t size, uint64_t* high, uint64_t* low) noexcept nogil
 # The same under a key that never changes: for tables that must look alike in every process.  Not against floods.
 cdef uint64_t hash_fixed(const uint8_t* data, size_t size, uint64_t key) noexcept nogil
 cdef uint32_t crc32_update(uint32_t crc, const uint8_t* data, size_t size) noexcept nogil   # IEEE 802.3, reflected; start with 0

@@ -38,12 +38,12 @@ cdef inline void _round(uint64_t* v) noexcept nogil:
     v[2] = _rotate(v[2], 32)
 
 
-cdef uint64_t _sip13(uint64_t k0, uint64_t k1, const uint8_t* data, size_t size) noexcept nogil:
-    cdef uint64_t[4] v
+cdef inline void _absorb(uint64_t* v, uint64_t k0, uint64_t k1, const uint8_t* data, size_t size) noexcept nogil:
+    """Everything but the end, which differs with the width of the result."""
     cdef uint64_t word
     cdef size_t left = size
     v[0] = k0 ^ <uint64_t>0x736f6d6570736575
-    v[1] = k1 ^ <uint64_t>0x646f72616e646f6d
+    v[1] ^= k1 ^ <uint64_t>0x646f72616e646f6d
     v[2] = k0 ^ <uint64_t>0x6c7967656e657261
     v[3] = k1 ^ <uint64_t>0x7465646279746573
     while left >= 8:
@@ -59,11 +59,31 @@ cdef uint64_t _sip13(uint64_t k0, uint64_t k1, const uint8_t* data, size_t size)
     v[3] ^= word
     _round(v)
     v[0] ^= word
-    v[2] ^= 0xFF
+
+
+cdef inline uint64_t _finish(uint64_t* v) noexcept nogil:
     _round(v)
     _round(v)
     _round(v)
     return v[0] ^ v[1] ^ v[2] ^ v[3]
+
+
+cdef uint64_t _sip13(uint64_t k0, uint64_t k1, const uint8_t* data, size_t size) noexcept nogil:
+    cdef uint64_t[4] v
+    v[1] = 0
+    _absorb(v, k0, k1, data, size)
+    v[2] ^= 0xFF
+    return _finish(v)
+
+
+cdef void hash_wide(const uint8_t* data, size_t size, uint64_t* high, uint64_t* low) noexcept nogil:
+    cdef uint64_t[4] v
+    v[1] = 0xEE
+    _absorb(v, _key0, _key1, data, size)
+    v[2] ^= 0xEE
+    low[0] = _finish(v)
+    v[1] ^= 0xDD
+    high[0] = _finish(v)
 
 
 cdef uint64_t hash_bytes(const uint8_t* data, size_t size) noexcept nogil:

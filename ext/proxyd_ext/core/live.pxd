@@ -15,7 +15,9 @@ cdef enum:
     LIVE_CACHE = 9            # slots of the cache's memory
     LIVE_USE = 10             # of the cache, by an exchange
     LIVE_FILL = 11
-    LIVE_KINDS = 12
+    LIVE_VERDICT = 12
+    LIVE_FILTERED = 13        # what a route's filters know of an exchange
+    LIVE_KINDS = 14
 
 
 cdef void live_born(int kind) noexcept nogil

@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t, uint64_t
 from proxyd_ext.cache.store cimport Cache
 from proxyd_ext.conn.model cimport Context
+from proxyd_ext.conn.wait cimport Answer
 from proxyd_ext.core.events cimport EventNode, EventQueue
 from proxyd_ext.core.ring cimport Ring
 from proxyd_ext.core.timer cimport Timer
@@ -49,5 +50,6 @@ cdef class Engine:
     cdef int _engines         # how many there are
     cdef Cache _store         # whose objects events may speak of; None: there is none
     cdef int _join(self, Snapshot snapshot) except -1
+    cdef int _wake(self, int slot, Answer* answer) except -1
     cdef bint _command(self, int kind)
     cdef void _ring_door(self) noexcept

@@ -8,6 +8,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from libc.stdint cimport int64_t, uint64_t
+from proxyd_ext.auth.verdict cimport Verdict, verdict_hold
 from proxyd_ext.balance.pool cimport upstream_join
 from proxyd_ext.balance.queue cimport queue_more
 from proxyd_ext.balance.server cimport ServerData, server_drop, server_join
@@ -16,15 +17,20 @@ from proxyd_ext.cache.store cimport stored_object
 from proxyd_ext.conn.cached cimport InvalidUrl
 from proxyd_ext.conn.client cimport client_accept
 from proxyd_ext.conn.dispatch cimport connections_abort, connections_drain, dispatch_install
-from proxyd_ext.conn.exchange cimport exchange_answered, exchange_cache_heard, exchange_tier_answered, exchange_woken
+from proxyd_ext.conn.exchange cimport (
+    exchange_answered, exchange_cache_heard, exchange_filter_answered, exchange_place_told, exchange_tier_answered, exchange_woken,
+)
 from proxyd_ext.conn.fill cimport fill_woken
 from proxyd_ext.conn.mirror cimport mirrors_abort, mirrors_begin
 from proxyd_ext.conn.model cimport (
-    CacheUse, ClientConn, Context, Exchange, Fill, MirrorCopy, OriginConn, PAUSE_TIER, WAITS_MAX, WaitSlot,
+    CacheUse, ClientConn, Context, Exchange, Fill, MirrorCopy, OriginConn, PAUSE_ASK, PAUSE_TIER, WAITS_MAX, WaitSlot,
 )
 from proxyd_ext.conn.pin cimport snapshot_hold, snapshot_release
 from proxyd_ext.conn.origin cimport origins_sweep
-from proxyd_ext.conn.wait cimport Answer, WaitQuestion, wait_find, wait_wake, wait_woken, waits_destroy, waits_init
+from proxyd_ext.conn.wait cimport (
+    ANSWER_CHANGE, ANSWER_CONTENT, ANSWER_FAIL, ANSWER_PROCEED, ANSWER_VERDICT, Answer, WaitQuestion, answer_free, wait_find,
+    wait_place_told, wait_wake, wait_woken, waits_destroy, waits_init,
+)
 from proxyd_ext.core.buffer cimport buffers_destroy, buffers_init
 from proxyd_ext.core.clock cimport clock_advance, clock_init, clock_read
 from proxyd_ext.core.events cimport (
@@ -32,7 +38,7 @@ from proxyd_ext.core.events cimport (
     EventNode, event_done, event_push, events_destroy, events_init,
     events_take,
 )
-from proxyd_ext.core.live cimport LIVE_CLIENT, LIVE_COPY, LIVE_EXCHANGE, LIVE_FILL, LIVE_ORIGIN, LIVE_USE
+from proxyd_ext.core.live cimport LIVE_CLIENT, LIVE_COPY, LIVE_EXCHANGE, LIVE_FILL, LIVE_FILTERED, LIVE_ORIGIN, LIVE_USE
 from proxyd_ext.core.ring cimport RingItem, ring_destroy, ring_init, ring_pop, ring_push
 from proxyd_ext.core.shim cimport counter_add, exchange_ptr, load_acquire_ptr, load_i64, load_u64, store_i64, store_release_ptr
 from proxyd_ext.core.slab cimport slab_destroy, slab_init
@@ -41,6 +47,8 @@ from proxyd_ext.core.stats cimport ENGINES_MAX
 from proxyd_ext.core.timer cimport (
     TIMER_OFF_MS, timer_init, timer_set, timers_destroy, timers_init, timers_next, timers_reserve, timers_run,
 )
+from proxyd_ext.filter.change cimport new_change
+from proxyd_ext.filter.state cimport FilterChange, FilterState
 from proxyd_ext.http1.rewrite cimport write_http_date
 from proxyd_ext.io.acceptor cimport acceptor_close, acceptor_open, acceptor_rouse
 from proxyd_ext.io.listener cimport ListenerData, ListenerLocal, listener_join
@@ -52,8 +60,10 @@ from proxyd_ext.io.sys cimport (
 )
 from proxyd_ext.log.ring cimport LogRing
 from proxyd_ext.snapshot.compile cimport (
-    CONSULT_LIVE, CONSULT_LOOKUP, CONSULT_PURGE, CONSULT_READY, CompiledListener, Snapshot, SnapshotData,
+    CONSULT_DECIDE, CONSULT_FILTER, CONSULT_FILTER_ANSWER, CONSULT_LIVE, CONSULT_LOOKUP, CONSULT_PURGE, CONSULT_READY, CompiledListener, Snapshot, SnapshotData,
 )
+
+from proxyd_ext.http1.lines import checked_lines
 
 cdef extern from "<signal.h>" nogil:
     ctypedef struct sigset_t:
@@ -281,7 +291,7 @@ cdef void _on_wakeup(Pollable* pollable, uint32_t events) noexcept nogil:
     cdef Answer* answer
     cdef Exchange* exchange
     cdef const unsigned char* text
-    cdef int kind
+    cdef int kind, told
     while node != NULL:
         following = node.next
         slot = <WaitSlot*>node.subject
@@ -297,17 +307,24 @@ cdef void _on_wakeup(Pollable* pollable, uint32_t events) noexcept nogil:
             continue
         answer = <Answer*>exchange_ptr(&slot.answer, NULL)
         exchange = wait_woken(slot)
+        told = wait_place_told(slot)
         if exchange != NULL:
             exchange_woken(exchange)
+        elif told:
+            exchange_place_told(slot.exchange, told, slot.place.shared)
         if answer != NULL:
             exchange = wait_find(&core.context, slot, answer.generation)
-            if exchange != NULL and exchange.pausing == PAUSE_TIER:
+            if exchange == NULL:
+                pass
+            elif exchange.pausing == PAUSE_TIER:
                 exchange_tier_answered(exchange)
-            elif exchange != NULL:
+            elif exchange.pausing == PAUSE_ASK:
+                exchange_filter_answered(exchange, answer)
+            elif answer.kind == ANSWER_CONTENT:
                 text = <const unsigned char*>(answer + 1)
                 exchange_answered(exchange, <unsigned short>answer.status, slice_of(text, answer.head_size),
                                   slice_of(text + answer.head_size, answer.body_size))
-            free(answer)
+            answer_free(answer)
         node = following
 
 
@@ -389,6 +406,7 @@ cdef class Engine:
         slab_init(&context.copies, sizeof(MirrorCopy), LIVE_COPY)
         slab_init(&context.uses, sizeof(CacheUse), LIVE_USE)
         slab_init(&context.fills, sizeof(Fill), LIVE_FILL)
+        slab_init(&context.filters, sizeof(FilterState), LIVE_FILTERED)
         context.random.state = <uint64_t>int.from_bytes(os.urandom(8), "little")
         pseudonym = _PSEUDONYM
         context.via_size = <uint32_t>len(pseudonym)
@@ -454,6 +472,7 @@ cdef class Engine:
         slab_destroy(&self.core.context.copies)
         slab_destroy(&self.core.context.uses)
         slab_destroy(&self.core.context.fills)
+        slab_destroy(&self.core.context.filters)
         buffers_destroy(&self.core.context.buffers)
         free(self.core)
 
@@ -542,28 +561,51 @@ cdef class Engine:
 
     def answer(self, int slot, long long generation, int status, bytes body, str content_type) -> None:
         """Answer a consult; too late an answer is dropped and counted."""
-        cdef bytes head = f"Content-Type: {content_type}\r\n".encode()
-        cdef Answer* answer
-        cdef char* text
-        if not 0 <= slot < WAITS_MAX:
-            raise ValueError(f"no consult slot {slot}")
         if not 200 <= status <= 599 or "\r" in content_type or "\n" in content_type:
             raise ValueError("a consult is answered with a final status and a one-line content type")
-        answer = <Answer*>malloc(sizeof(Answer) + len(head) + len(body))
-        if answer == NULL:
-            raise MemoryError
-        answer.generation = <uint32_t>generation
-        answer.status = status
-        answer.head_size = len(head)
-        answer.body_size = len(body)
-        text = <char*>(answer + 1)
-        memcpy(text, <const char*>head, len(head))
-        memcpy(text + len(head), <const char*>body, len(body))
-        wait_wake(&self.core.context, slot, answer)
+        self.reply(slot, generation, status, f"Content-Type: {content_type}\r\n".encode(), body)
+
+    def reply(self, int slot, long long generation, int status, bytes head, bytes body) -> None:
+        """Answer a "filter": this goes to the client. head: whole field lines."""
+        if not 200 <= status <= 599:
+            raise ValueError(f"{status} is no final status")
+        checked_lines(head)
+        self._wake(slot, _new_answer(ANSWER_CONTENT, generation, status, head, body))
 
     def proceed(self, int slot, long long generation) -> None:
         """A ("lookup", ...) has been seen to: what was found is in the cache. Too late, it is dropped and counted."""
-        self.answer(slot, generation, 200, b"", "text/plain")
+        self._wake(slot, _new_answer(ANSWER_PROCEED, generation, 0, b"", b""))
+
+    def decide(self, int slot, long long generation, Verdict verdict not None) -> None:
+        """Answer a "decide"."""
+        cdef Answer* answer = _new_answer(ANSWER_VERDICT, generation, 0, b"", b"")
+        answer.verdict = verdict.data
+        verdict_hold(verdict.data)
+        self._wake(slot, answer)
+
+    def fail(self, int slot, long long generation) -> None:
+        """Nobody has a word about a "decide" or "filter"."""
+        self._wake(slot, _new_answer(ANSWER_FAIL, generation, 0, b"", b""))
+
+    def change(self, int slot, long long generation, *, bytes lines=b"", bytes drop=b"", str path="", query=None, int status=0) -> None:
+        """Answer a "filter": it passes, with these changes (see engine.pyi)."""
+        cdef Answer* answer
+        cdef FilterChange* change
+        change = NULL if not (lines or drop or path or query is not None or status) else new_change(lines, drop, path, query, status)
+        try:
+            answer = _new_answer(ANSWER_CHANGE, generation, status, b"", b"")
+        except MemoryError:
+            free(change)
+            raise
+        answer.change = change
+        self._wake(slot, answer)
+
+    cdef int _wake(self, int slot, Answer* answer) except -1:
+        if not 0 <= slot < WAITS_MAX:
+            answer_free(answer)
+            raise ValueError(f"no consult slot {slot}")
+        wait_wake(&self.core.context, slot, answer)
+        return 0
 
     cdef bint _command(self, int kind):
         cdef RingItem item
@@ -654,10 +696,35 @@ cdef tuple _consult(uint64_t number, WaitSlot* slot):
     first = text[:question.text_size]
     second = text[question.text_size:question.text_size + question.variant_size] if question.has_variant else None
     generation = question.generation
+    subject = question.subject
+    digest = (<const char*>&question.digest_high)[:8] + (<const char*>&question.digest_low)[:8]
     free(question)
+    where = <int>(number & 0xFFFF)
     if kind == CONSULT_LOOKUP:
-        return ("lookup", <int>(number & 0xFFFF), generation, first, second)
-    return ("consult", <int>(number & 0xFFFF), generation, _CONSULT_WORDS[kind], first)
+        return ("lookup", where, generation, first, second)
+    if kind == CONSULT_DECIDE:
+        return ("decide", where, generation, subject, first, second, digest)
+    if kind == CONSULT_FILTER or kind == CONSULT_FILTER_ANSWER:
+        return ("filter", where, generation, subject, "request" if kind == CONSULT_FILTER else "response", first)
+    return ("consult", where, generation, _CONSULT_WORDS[kind], first)
+
+
+cdef Answer* _new_answer(int kind, long long generation, int status, bytes head, bytes body) except NULL:
+    cdef Answer* answer = <Answer*>malloc(sizeof(Answer) + len(head) + len(body))
+    cdef char* text
+    if answer == NULL:
+        raise MemoryError
+    answer.kind = kind
+    answer.generation = <uint32_t>generation
+    answer.status = status
+    answer.verdict = NULL
+    answer.change = NULL
+    answer.head_size = len(head)
+    answer.body_size = len(body)
+    text = <char*>(answer + 1)
+    memcpy(text, <const char*>head, len(head))
+    memcpy(text + len(head), <const char*>body, len(body))
+    return answer
 
 
 _CONSULT_WORDS = {CONSULT_PURGE: "purge", CONSULT_READY: "ready", CONSULT_LIVE: "live"}

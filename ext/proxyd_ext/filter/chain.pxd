@@ -1,49 +1,51 @@
-"""The filter chain: a route's policies compiled into an array of steps that run in order. Each step continues, answers, or waits.
+"""The filter chain: a route's policies compiled into an array of steps that run in order (rules.pxd). Each step continues, answers, or
+waits.
 
-To add a filter: a FILTER_* kind and its fields here, its case in `chain_run`, its spec in snapshot/spec.py and its row in
-snapshot/compile.pyx.
+A limit that refuses gives back what the limits before it took; what auth refuses keeps its price, since guessing must cost. Delays do not
+add up: the longest one is waited, once, before the request leaves the limits.
+
+To add a filter: a FILTER_* kind and its rule in rules.pxd, its case in `chain_run`, its spec in snapshot/spec.py and its row in
+snapshot/steps.pyx.
 """
-from libc.stdint cimport uint8_t, uint64_t
-from proxyd_ext.core.address cimport Address, Network
+from libc.stdint cimport int64_t, uint64_t, uint8_t
+from proxyd_ext.core.address cimport Address
 from proxyd_ext.core.slice cimport Slice
+from proxyd_ext.filter.rules cimport AccessRule, FilterStep
+from proxyd_ext.filter.state cimport FilterState
 from proxyd_ext.http1.head cimport Head
 
 
 cdef enum:
-    FILTER_ACCESS = 1
-    FILTER_HEADERS = 2
-
     CHAIN_CONTINUE = 0        # all steps passed.  A refusal is -FAULT_*
-    CHAIN_WAIT = 1            # a step waits for the control plane; run on from `at` when it has answered
+    CHAIN_ASK_AUTH = 1        # the step at `at` waits for a verdict: run on when it is in `answered` (or `failed` is set)
+    CHAIN_ASK_FILTER = 2      # the same of a user's filter: run on when `resumed` (or `failed`) is set
+    CHAIN_DELAY = 3           # wait delay_us, set `delayed`, and run on
+    CHAIN_ANSWER = 4          # 204 with the lines in `told`: a preflight
+
+    CHAIN_SCRATCH = 16384
+    TOLD_ROOM = 4096          # bytes of field lines that steps may say in answers, for one request
+    SENT_MAX = 32768          # bytes of field lines that a request may get from its route, verdicts and filters together
 
 
-ctypedef struct FilterStep:
-    int kind                  # FILTER_*
-    Network* networks         # FILTER_ACCESS: longest prefix first
-    int network_count
-    bint default_allow
-    # FILTER_HEADERS: the sum of this step and all before it (snapshot/fields.py)
-    Slice request_lines       # field lines to write
-    Slice request_drop        # names of fields not to pass on, in lower case, each with '\n'
-    Slice response_lines
-    Slice response_drop
+cdef void filter_begin(FilterState* state) noexcept nogil
+# Gives back what is held: verdicts, counts of requests in flight, memory.
+cdef void filter_end(FilterState* state) noexcept nogil
+cdef int chain_run(const FilterStep* steps, int count, FilterState* state) noexcept nogil
+# After CHAIN_CONTINUE: what is said for this request alone is joined with what its route says, into request_lines and so on.  0 or FAULT_*
+cdef int filter_join(FilterState* state) noexcept nogil
+# The field lines that a refusal says.
+cdef Slice filter_told(const FilterState* state) noexcept nogil
+cdef void filter_say(FilterState* state, const void* data, size_t size) noexcept nogil
+cdef void filter_note(FilterState* state, int step, int what) noexcept nogil
+# Who the last auth step says it is; empty: nobody.
+cdef Slice filter_user(const FilterState* state) noexcept nogil
 
+# What a rule of access says to a client.
+cdef bint access_admits(const AccessRule* rule, const Address* client) noexcept nogil
 
-ctypedef struct FilterState:
-    # What the steps know of an exchange, and what they want done to it.
-    const Address* client
-    Slice request_lines
-    Slice request_drop
-    Slice response_lines
-    Slice response_drop
-    int at                    # the next step
-
-
-# Mark the fields of `head` whose names stand in `names` (as FilterStep.request_drop), so that the head writers leave them out.  '_' in a
+# Mark the fields of `head` whose names stand in `names` (as HeadersRule.request_drop), so that the head writers leave them out.  '_' in a
 # field's name counts as '-', too: behind CGI's naming the two are one field, and what is dropped may be what a stranger must not say.
 # Returns the bits of the known fields (FIELD_*) among the names, whether or not they stand in the head.
 cdef uint64_t drop_fields(Head* head, Slice names) noexcept nogil
 # Whether a field of that name is one of `names`.
 cdef bint names_have(Slice names, Slice name) noexcept nogil
-
-cdef int chain_run(const FilterStep* steps, int count, FilterState* state) noexcept nogil

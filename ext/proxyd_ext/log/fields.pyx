@@ -44,6 +44,8 @@ cdef class RecordFields:
         r.user_agent = self._text(rest, "user_agent")
         r.referer = self._text(rest, "referer")
         r.trace_id = self._text(rest, "trace_id")
+        r.user = self._text(rest, "user")
+        r.policies = self._text(rest, "policies")
         if rest:
             raise TypeError(f"no such field of an access record: {', '.join(sorted(rest))}")
 
@@ -79,4 +81,5 @@ cdef dict record_to_dict(const AccessRecord* r):
         "listener": _bytes(r.listener), "route": _bytes(r.route), "upstream": _bytes(r.upstream), "server": _bytes(r.server),
         "method": _bytes(r.method), "host": _bytes(r.host), "path": _bytes(r.path), "query": _bytes(r.query),
         "user_agent": _bytes(r.user_agent), "referer": _bytes(r.referer), "trace_id": _bytes(r.trace_id),
+        "user": _bytes(r.user), "policies": _bytes(r.policies),
     }

@@ -57,3 +57,5 @@ ctypedef struct AccessRecord:
     Slice user_agent
     Slice referer
     Slice trace_id            # of a W3C traceparent; empty: none
+    Slice user                # who an auth policy says it is; empty: nobody
+    Slice policies            # "name:decision,...": what filters had to say beyond letting pass

@@ -203,6 +203,8 @@ cdef size_t render_json(const AccessRecord* r, uint8_t* out, size_t cap) noexcep
     if r.attempts:
         _json_number(o, b',"attempts":', r.attempts)
     _json_cache(o, r)
+    _json_text(o, b',"policies":', r.policies)
+    _json_text(o, b',"user":', r.user)
     _json_fault(o, r)
     _json_text(o, b',"user_agent":', r.user_agent)
     _json_text(o, b',"referer":', r.referer)
@@ -246,7 +248,9 @@ cdef size_t render_combined(const AccessRecord* r, uint8_t* out, size_t cap) noe
     cdef Out* o = &line
     cdef Moment m = moment_of(r.time_us)
     _apache_or_dash(o, r.client_ip)
-    put_text(o, b" - - [")
+    put_text(o, b" - ")
+    _apache_or_dash(o, r.user)
+    put_text(o, b" [")
     put_padded(o, m.mday, 2)
     put_byte(o, c'/')
     put_bytes(o, <const uint8_t*>b"JanFebMarAprMayJunJulAugSepOctNovDec" + 3 * (m.month - 1), 3)

@@ -12,6 +12,7 @@ cdef enum:
     KEEP_QUERY = 2048
     KEEP_USER_AGENT = 512
     KEEP_REFERER = 512
+    KEEP_POLICIES = 512
     KEEP_HOST = 255
     KEEP_NAME = 128            # every other string
     KEEP_ALL = KEEP_PATH + KEEP_QUERY + KEEP_USER_AGENT + KEEP_REFERER + KEEP_HOST + 8 * KEEP_NAME

@@ -12,10 +12,12 @@ from proxyd_ext.core.address cimport Address, Network
 from proxyd_ext.core.events cimport EventNode
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.core.stats cimport ENGINES_MAX
-from proxyd_ext.filter.chain cimport FilterStep
+from proxyd_ext.filter.rules cimport FilterStep
 from proxyd_ext.http1.head cimport HeadLimits
 from proxyd_ext.http1.template cimport Rewrite, Template, TemplatePart
 from proxyd_ext.io.listener cimport ListenerData
+from proxyd_ext.limit.gate cimport LaneData
+from proxyd_ext.limit.overload cimport OverloadData
 from proxyd_ext.route.condition cimport RouteCondition
 from proxyd_ext.route.stats cimport RouteStatsData
 from proxyd_ext.route.table cimport RouteTable
@@ -35,6 +37,9 @@ cdef enum:
     CONSULT_LIVE = 1
     CONSULT_PURGE = 2
     CONSULT_LOOKUP = 3        # the second cache tier
+    CONSULT_DECIDE = 4        # a verdict about a credential
+    CONSULT_FILTER = 5        # a user's filter, about a request
+    CONSULT_FILTER_ANSWER = 6   # the same about a server's answer
 
     KEY_CLIENT_IP = 0
     KEY_HOST = 1
@@ -161,6 +166,10 @@ ctypedef struct CompiledRoute:
     int action                # ACTION_*
     FilterStep* steps
     int step_count
+    bint stateful             # some step keeps something for the exchange's life
+    bint hears_responses      # a user's filter may want to see answers
+    uint8_t priority          # CLASS_*
+    LaneData* lane            # its part in the places of the gate; NULL: nothing bounds it
     CompiledPage* pages       # the first that has the status
     int page_count
     # ACTION_PROXY
@@ -240,6 +249,7 @@ cdef struct SnapshotData:
     bint shares               # some of it in a second tier, too
     Network* purge_allow      # whose PURGE requests are obeyed
     int purge_allow_count
+    OverloadData* overload    # NULL: nothing is shed
     SnapshotLocal[ENGINES_MAX] local
 
 
@@ -254,12 +264,11 @@ cdef class Snapshot:
     cdef Slice _cookie_part(self, value) except *
     cdef Slice _slice(self, value) except *
     cdef Slice _lines(self, value) except *
-    cdef Network* _networks(self, allow, deny, int* count) except? NULL
     cdef CompiledCache* _compile_cache(self, str route, spec) except? NULL
     cdef CompiledMirror* _compile_mirror(self, str route, spec) except? NULL
     cdef int _compile_route(self, spec, CompiledRoute* out) except -1
     cdef int _compile_target(self, spec, Target* out) except -1
-    cdef int _compile_steps(self, filters, CompiledRoute* out) except -1
+    cdef int _compile_steps(self, spec, CompiledRoute* out) except -1
     cdef int _compile_rewrite(self, spec, CompiledRoute* out) except -1
     cdef CompiledPage* _compile_pages(self, pages, int* count) except? NULL
     cdef int _parts(self, parts, Template* out) except -1

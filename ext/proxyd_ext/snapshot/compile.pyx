@@ -6,27 +6,31 @@ from libc.stdlib cimport calloc, free
 from libc.stdint cimport int64_t
 from proxyd_ext.balance.pool cimport BALANCE_HASH, BALANCE_MAGLEV, Pool
 from proxyd_ext.cache.store cimport Cache
-from proxyd_ext.core.address cimport Address, Network, address_parse, network_parse
-from proxyd_ext.core.fault cimport FAULT_WHEN_CONNECT, FAULT_WHEN_RESET, FAULT_WHEN_TIMEOUT, fault_info
+from proxyd_ext.core.address cimport Address, address_parse
+from proxyd_ext.core.fault cimport FAULT_DENIED, FAULT_WHEN_CONNECT, FAULT_WHEN_RESET, FAULT_WHEN_TIMEOUT, fault_info
 from proxyd_ext.core.live cimport LIVE_SNAPSHOT, live_born, live_died
 from proxyd_ext.core.slice cimport Slice
-from proxyd_ext.filter.chain cimport FILTER_ACCESS, FILTER_HEADERS, FilterState, FilterStep, chain_run
+from proxyd_ext.filter.chain cimport access_admits
+from proxyd_ext.filter.rules cimport FILTER_ACCESS
 from proxyd_ext.http1.head cimport MAX_FIELDS
 from proxyd_ext.http1.template cimport PARTS_MAX, Rewrite, Template, TemplatePart
 from proxyd_ext.io.listener cimport Listener
+from proxyd_ext.limit.gate cimport CLASS_CRITICAL, CLASS_HIGH, CLASS_LOW, CLASS_NORMAL, Lane
+from proxyd_ext.limit.overload cimport Overload
 from proxyd_ext.route.stats cimport RouteStats
 from proxyd_ext.route.table cimport (
     miss_words, route_match, route_table_add, route_table_free, route_table_new, route_table_seal, route_why,
 )
 from proxyd_ext.snapshot.caching cimport RouteCaching
 from proxyd_ext.snapshot.conditions cimport RouteMatch
+from proxyd_ext.snapshot.networks cimport networks_compile
 from proxyd_ext.snapshot.question cimport Question
+from proxyd_ext.snapshot.steps cimport RouteSteps
 
 from proxyd_ext.http1.template import PART_KINDS
-from proxyd_ext.snapshot.fields import FieldEdits
 from proxyd_ext.snapshot.question import normal_path
 from proxyd_ext.snapshot.spec import (
-    AccessFilter, AsideAction, CacheSpec, ConsultAction, HeadersFilter, ProxyAction, RedirectAction, RespondAction,
+    AsideAction, CacheSpec, ConsultAction, ProxyAction, RedirectAction, RespondAction,
 )
 from proxyd_ext.snapshot.template import location_parts, page_parts, path_parts
 
@@ -38,6 +42,7 @@ _KEYS = {"client.ip": KEY_CLIENT_IP, "host": KEY_HOST, "path": KEY_PATH, "uri": 
          "query": KEY_QUERY, "client.net": KEY_CLIENT_NET}
 _STICKY = {"cookie": STICKY_COOKIE, "app_cookie": STICKY_APP_COOKIE, "key": STICKY_KEY}
 _SPLIT = {"cookie": SPLIT_COOKIE, "header": SPLIT_HEADER}
+_PRIORITIES = {"low": CLASS_LOW, "normal": CLASS_NORMAL, "high": CLASS_HIGH, "critical": CLASS_CRITICAL}
 _CONSULTS = {"ready": CONSULT_READY, "live": CONSULT_LIVE}
 
 
@@ -62,7 +67,10 @@ cdef class Snapshot:
         self.store = spec.cache
         if spec.cache is not None:
             self.data.store = (<Cache?>spec.cache).data
-        self.data.purge_allow = self._networks(spec.purge_allow, (), &self.data.purge_allow_count)
+        if spec.overload is not None:
+            self._keep.append(spec.overload)
+            self.data.overload = &(<Overload?>spec.overload).data
+        self.data.purge_allow = networks_compile(spec.purge_allow, (), &self.data.purge_allow_count)
         self._compile_upstreams(spec.upstreams)
         self._compile_tables(spec.tables)
         self._compile_listeners(spec.listeners)
@@ -88,10 +96,6 @@ cdef class Snapshot:
         live_died(LIVE_SNAPSHOT)
 
     cdef void _free_route(self, CompiledRoute* route) noexcept:
-        cdef int i
-        for i in range(route.step_count):
-            free(route.steps[i].networks)
-        free(route.steps)
         free(route.targets)
         free(route.rewrite)
         _free_pages(route.pages, route.page_count)
@@ -117,23 +121,6 @@ cdef class Snapshot:
         s.data = data
         s.size = len(data)
         return s
-
-    cdef Network* _networks(self, allow, deny, int* count) except? NULL:
-        cdef Network* networks
-        cdef int i = 0
-        count[0] = len(allow) + len(deny)
-        networks = <Network*>_zeroed(count[0], sizeof(Network))
-        try:
-            # Where the same prefix is both allowed and denied, deny must win: it stands first, and the sort below is by length only.
-            for text, verdict in [(t, False) for t in deny] + [(t, True) for t in allow]:
-                network_parse(text.encode(), &networks[i])
-                networks[i].allow = verdict
-                i += 1
-        except ValueError:
-            free(networks)
-            raise
-        _sort_stable(networks, count[0])
-        return networks
 
     def _compile_upstreams(self, upstreams) -> None:
         cdef CompiledUpstream* out
@@ -190,7 +177,7 @@ cdef class Snapshot:
         cdef int i = 0
         action = spec.action
         out.name = self._slice(spec.name)
-        self._compile_steps(spec.filters, out)
+        self._compile_steps(spec, out)
         out.pages = self._compile_pages(spec.error_pages, &out.page_count)
         if isinstance(action, ProxyAction):
             out.action = ACTION_PROXY
@@ -296,27 +283,17 @@ cdef class Snapshot:
         out.in_flight = spec.in_flight
         return out
 
-    cdef int _compile_steps(self, filters, CompiledRoute* out) except -1:
-        cdef FilterStep* step
-        request, response = FieldEdits(), FieldEdits()
-        out.steps = <FilterStep*>_zeroed(len(filters), sizeof(FilterStep))
-        for spec in filters:
-            step = &out.steps[out.step_count]
-            if isinstance(spec, AccessFilter):
-                step.kind = FILTER_ACCESS
-                step.networks = self._networks(spec.allow, spec.deny, &step.network_count)
-                step.default_allow = spec.default_allow
-            elif isinstance(spec, HeadersFilter):
-                step.kind = FILTER_HEADERS
-                request.step(spec.request_remove, spec.request_set, spec.request_add)
-                response.step(spec.response_remove, spec.response_set, spec.response_add)
-                step.request_lines = self._lines(request.lines)
-                step.request_drop = self._lines(request.drop)
-                step.response_lines = self._lines(response.lines)
-                step.response_drop = self._lines(response.drop)
-            else:
-                raise ValueError(f"unknown filter {spec!r}")
-            out.step_count += 1
+    cdef int _compile_steps(self, spec, CompiledRoute* out) except -1:
+        cdef RouteSteps steps = RouteSteps(spec.filters)
+        self._keep.append(steps)
+        out.steps = steps.steps
+        out.step_count = steps.count
+        out.stateful = steps.stateful
+        out.hears_responses = steps.hears_responses
+        out.priority = _PRIORITIES[spec.priority]
+        if spec.lane is not None:
+            self._keep.append(spec.lane)
+            out.lane = (<Lane?>spec.lane).data
         return 0
 
     cdef int _compile_rewrite(self, spec, CompiledRoute* out) except -1:
@@ -392,7 +369,7 @@ cdef class Snapshot:
             out.limits.field_count = min(spec.header_count, MAX_FIELDS)
             out.scheme = self._slice(spec.scheme)
             out.client_ip_header = self._slice(spec.client_ip_header.lower())
-            out.trust = self._networks(spec.trust, (), &out.trust_count)
+            out.trust = networks_compile(spec.trust, (), &out.trust_count)
             out.buffer = spec.buffer
             out.body_size = spec.body_size
             out.header_ms = spec.header_ms
@@ -420,20 +397,19 @@ cdef class Snapshot:
         return miss_words(route_why(table.tree, route, &question.asked))
 
     def verdict(self, int listener, int route, str client) -> str | None:
-        """What the route's steps say to a client address: None (they let it pass) or the word of the fault that refuses it."""
+        """What the route's rules of access say to a client address: None (they let it pass) or the word of the fault that refuses it."""
         cdef CompiledTable* table = self.data.listeners[self._listener(listener)].table
         cdef bytes text = client.encode()
-        cdef FilterState state
         cdef Address address
-        cdef int result
+        cdef int i
         if not 0 <= route < table.count:
             raise ValueError(f"no route number {route}")
         if not address_parse(_view(text), &address):
             raise ValueError(f"not an IP address: {client}")
-        state.client = &address
-        state.at = 0
-        result = chain_run(table.routes[route].steps, table.routes[route].step_count, &state)
-        return (<bytes>fault_info(-result).word).decode() if result < 0 else None
+        for i in range(table.routes[route].step_count):
+            if table.routes[route].steps[i].kind == FILTER_ACCESS and not access_admits(&table.routes[route].steps[i].rule.access, &address):
+                return (<bytes>fault_info(FAULT_DENIED).word).decode()
+        return None
 
     cdef int _listener(self, int listener) except -1:
         if not 0 <= listener < self.data.listener_count:
@@ -468,19 +444,6 @@ cdef void _free_pages(CompiledPage* pages, int count) noexcept:
         free(pages[i].statuses)
         free(pages[i].parts)
     free(pages)
-
-
-cdef void _sort_stable(Network* networks, int count) noexcept:
-    """Insertion sort by prefix length, longest first; equal lengths keep their order."""
-    cdef int i, k
-    cdef Network held
-    for i in range(1, count):
-        held = networks[i]
-        k = i - 1
-        while k >= 0 and networks[k].bits < held.bits:
-            networks[k + 1] = networks[k]
-            k -= 1
-        networks[k + 1] = held
 
 
 cdef Slice _view(bytes data) except *:

@@ -3,11 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-# Framing and what belongs to one connection is written by the proxy alone: a second copy of one, or a missing one, is what request
-# smuggling is made of (RFC 9112 §11.2). Host is set by a rewrite.
-OWNED = frozenset({
-    b"connection", b"content-length", b"host", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
-})
+from proxyd_ext.http1.lines import OWNED
 
 
 class FieldEdits:

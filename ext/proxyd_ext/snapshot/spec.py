@@ -357,6 +357,7 @@ class RateLimitFilter:
     quota: int = 0             # what those fields tell: so many requests
     window_s: int = 1          # in so many seconds
     dry_run: bool = False
+    salt: int = 0              # not 0: keys have the same hashes in every process (limits that proxies share)
 
 
 @dataclass(frozen=True, slots=True)
