@@ -8,7 +8,9 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from proxyd.config.base import INTEGER, Model, Short
-from proxyd.config.text import Count, Integer
+from proxyd.config.limit_keys import Ipv4Bits, Ipv6Bits, LimitKey
+from proxyd.config.on_limit import OnLimit, OnLimitField
+from proxyd.config.text import Count, Flag, Integer
 from proxyd.config.units import Duration, Within
 from proxyd.diagnostics.fail import fail
 
@@ -16,10 +18,33 @@ MOST = 1_000_000  # the upper bound of Count
 
 
 class KeyConcurrency(Model):
-    """Owner: limits."""
+    max: Annotated[Integer, Field(ge=1, le=MOST)] = Field(
+        description="Most requests of one key in flight, from their arrival to the end of the answer, over all engines.", examples=[10]
+    )
+    key: LimitKey = Field(
+        ("client.ip",), min_length=1, description="What is counted by, as in `rate_limit`.", examples=[["client.ip", "route"]]
+    )
+    ipv4: Ipv4Bits = Field(32, description="So many leading bits of an IPv4 address are one client.")
+    ipv6: Ipv6Bits = Field(64, description="The same for IPv6.")
+    on_limit: OnLimitField = Field(
+        OnLimit(), description="The answer for what is refused; in short its status.", examples=[{"status": 503}]
+    )
+    dry_run: Flag = Field(False, description="Count and log what would be refused, and let it pass.")
+    keys: Annotated[Integer, Field(ge=1_000, le=10_000_000)] = Field(
+        65_536, description="Keys that can have requests in flight at a time; those of further ones are refused, and counted."
+    )
+
+    def in_force(self) -> tuple[str, ...]:
+        idle = {"ipv4", "ipv6"} if "client.ip" not in self.key else set()
+        return tuple(name for name in super().in_force() if name not in idle)
 
 
-KeyConcurrencyField = KeyConcurrency
+def expand_most(value: object) -> object:
+    """A number is the most."""
+    return {"max": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+KeyConcurrencyField = Annotated[KeyConcurrency, Short(expand_most, (INTEGER,))]
 
 
 class RouteConcurrency(Model):
@@ -56,11 +81,7 @@ class RouteConcurrency(Model):
         return self
 
 
-def expand_route_concurrency(value: object) -> object:
-    return {"max": value} if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-RouteConcurrencyField = Annotated[RouteConcurrency, Short(expand_route_concurrency, (INTEGER,))]
+RouteConcurrencyField = Annotated[RouteConcurrency, Short(expand_most, (INTEGER,))]
 
 
 class Concurrency(Model):

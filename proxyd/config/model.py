@@ -18,6 +18,7 @@ from proxyd.config.address import Address, BindAddress
 from proxyd.config.balance import Balance, Zones
 from proxyd.config.base import NONE, ONE_OR_MORE, SHORT_FORM, STRING, Described, Model, Short
 from proxyd.config.branches import Failover, Mirror, Pin
+from proxyd.config.builtin import BUILT_IN
 from proxyd.config.cache import Aside, Cache, Memory, Purge, SnapshotFile
 from proxyd.config.cache_keys import Bypass
 from proxyd.config.circuit import Adaptive, Circuit
@@ -272,8 +273,8 @@ class Config(Model):
         return any(route.cache is not None or route.serves_store for listener in listeners for route in self.routes_of(listener))
 
     def policies_of(self, route: Route) -> tuple[tuple[str, Policy], ...]:
-        """The policies of a route in the order in which they act, each once."""
-        return tuple((name, self.policies[name]) for name in dict.fromkeys((*self.defaults.use, *route.use)))
+        """The policies of a route in the order of their names in `use`, each once."""
+        return tuple((name, self.policies.get(name) or BUILT_IN[name]) for name in dict.fromkeys((*self.defaults.use, *route.use)))
 
     def tables(self) -> tuple[tuple[Route, ...], ...]:
         """The top-level routes, and those of each listener that has its own."""

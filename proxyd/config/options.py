@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, PlainValidator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from proxyd.config.access import check_client
 from proxyd.config.active import check_content
 from proxyd.config.address import Address, BindAddress, check_network
 from proxyd.config.base import Described, Model, Short
@@ -25,24 +26,25 @@ from proxyd.config.factor import Factor
 from proxyd.config.headers import check_header_name, check_header_value, check_removable, check_settable
 from proxyd.config.hosts import check_host, check_origin_host
 from proxyd.config.keys import check_key
+from proxyd.config.limit_keys import check_limit_word
 from proxyd.config.listeners import check_peer
 from proxyd.config.match import check_parameter, check_source, parse_host, parse_path
 from proxyd.config.model import Config
 from proxyd.config.paths import check_prefix
-from proxyd.config.access import check_client
 from proxyd.config.redis_url import RedisUrl
 from proxyd.config.regex import check_regex
 from proxyd.config.retry import check_failover_word, check_retry_word
 from proxyd.config.rewrite import check_template
 from proxyd.config.statuses import FailureStatuses, StatusSet
 from proxyd.config.text import as_flag, check_name, count_or_none
-from proxyd.config.units import Quantity, Within
+from proxyd.config.units import Quantity, RequestRate, Within
 from proxyd.diagnostics.shape import Shape, field_shape, shape_of
 
 NAME = "NAME"  # stands for a key that the user chooses
 _WORDS: dict[Callable[..., object], str] = {
     check_name: "name",
     check_key: "key",
+    check_limit_word: "part of a key",
     check_network: "network",
     check_peer: "network or `unix`",
     check_client: "network or `all`",
@@ -77,6 +79,7 @@ _KINDS: dict[Any, str] = {
     StatusSet: "statuses",
     FailureStatuses: "statuses",
     RedisUrl: "URL of a Redis",
+    RequestRate: "rate of requests",
     bool: "true or false",
     int: "whole number",
 }

@@ -253,3 +253,101 @@ class Within:
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         inner = handler(schema)
         return {"anyOf": [inner, {"const": "none"}]} if self.off else inner
+
+
+class RequestRate:
+    """So many requests in so many seconds: `20/s`, `100/m`, `5/10s`. What is counted in which time is kept as written: nginx's arithmetic
+    rounds `100/m` otherwise than the same rate in seconds."""
+
+    __slots__ = ("per_s", "requests")
+
+    fastest: ClassVar[int] = 1_000_000  # requests a second
+    longest: ClassVar[int] = 86_400  # seconds
+    units: ClassVar[dict[str, int]] = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+    _aliases: ClassVar[dict[str, str]] = {word: unit for word, unit in Lifetime._aliases().items() if unit != "ms"}
+
+    def __init__(self, text: str) -> None:
+        """Raises a validation error with the fixed spelling."""
+        found = re.match(r"([0-9]{1,15})/([0-9]{0,9})([smhd])\Z", text.strip())
+        if not found:
+            raise self._wrong(text)
+        self.requests = int(found[1])
+        self.per_s = int(found[2] or 1) * self.units[found[3]]
+        if not self.requests:
+            raise fail("PXD-033", f"{shown(text)} lets nothing pass", "at least one request; to refuse everybody: `access: {deny: all}`")
+        if not 1 <= self.per_s <= self.longest:
+            help = "allowed: 1s to 1d; for longer ones there are quotas of `plans`"
+            raise fail("PXD-033", f"the time in {shown(text)} is out of bounds", help)
+        if self.requests > self.fastest * self.per_s:
+            raise fail("PXD-033", f"{shown(text)} is out of bounds", f"allowed: up to {self.fastest}/s")
+
+    @classmethod
+    def _wrong(cls, text: str) -> Exception:
+        bare = text.strip()[:60]
+        if re.match(r"[0-9]+\Z", bare):
+            return fail("PXD-031", f"a rate of requests needs a time: write `{bare}/s`", "times: s, m, h, d, or so many of them: `5/10s`")
+        help = "write requests and a time (s, m, h, d), like `20/s`, `100/m` or `5/10s`"
+        near = cls._near(bare)
+        return fail("PXD-032", f"{shown(text)} is not a rate of requests", (f"did you mean `{near}`? " if near else "") + help)
+
+    @classmethod
+    def _near(cls, text: str) -> str:
+        """What others write for it: `20r/s`, `20 rps`, `20 req/min`, `0.5/s`, `20 per minute`."""
+        number, noun, per, unit = (
+            r"([0-9]{1,9})(?:\.([0-9]{1,3}))?",
+            r"(?:requests?|reqs?|r)?",
+            r"(?:/|per\s+|p)",
+            r"([0-9]{0,9})\s*([A-Za-z]+)",
+        )
+        loose = re.match(rf"{number}\s*{noun}\s*{per}\s*{unit}\Z", text, re.IGNORECASE)
+        word = loose[4].lower() if loose else ""
+        word = cls._aliases.get(word, word)
+        if not loose or word not in cls.units:
+            return ""
+        rate = Fraction(int(loose[1])) + Fraction(int(loose[2] or 0), 10 ** len(loose[2] or ""))
+        if not rate:
+            return ""
+        per = int(loose[3] or 1) * rate.denominator
+        return f"{rate.numerator}/{'' if per == 1 else per}{word}"
+
+    @classmethod
+    def validate(cls, value: object) -> RequestRate:
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, str | int | float | PlainInt | PlainFloat) and not isinstance(value, bool):
+            return cls(value if isinstance(value, str) else written(value))
+        raise fail("PXD-030", f"expected a rate of requests like `20/s`, got {shown(value)}")
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.requests, self.per_s
+
+    @property
+    def per_us(self) -> int:
+        return self.per_s * 1_000_000
+
+    def seconds_for(self, requests: int) -> int:
+        """The time in which so many flow, rounded up."""
+        return -(-requests * self.per_s // self.requests)
+
+    def __str__(self) -> str:
+        unit, factor = next((unit, factor) for unit, factor in reversed(self.units.items()) if self.per_s % factor == 0)
+        count = self.per_s // factor
+        return f"{self.requests}/{'' if count == 1 else count}{unit}"
+
+    def __repr__(self) -> str:
+        return f"RequestRate({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RequestRate) and other.key == self.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(cls.validate, serialization=core_schema.to_string_ser_schema())
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "pattern": r"^[0-9]+/[0-9]*[smhd]$|\$\{", "examples": ["20/s"]}
