@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from proxyd.config.builtin import BUILT_IN
+from proxyd.config.limit_check import limit_mistakes
 from proxyd.config.lint import lint
 from proxyd.config.model import BindAddress, Config, Route
 from proxyd.config.shadow import shadowed
@@ -18,7 +20,6 @@ from proxyd.diagnostics.marked import Map, Step, dotted, locate
 from proxyd.diagnostics.suggest import closest
 
 MAX_LINES = 16_384  # bytes of fields that a route adds to one head
-BUILT_IN_LATER = frozenset({"per-ip"})  # a policy that interface.md promises
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class _Check:
             self.table(path, routes)
         self.policies(("defaults",), self.config.defaults.use)
         self.servers()
+        self.limits()
         self.unused()
         if self.complete:
             for code, message, path, help in lint(self.config):
@@ -198,13 +200,17 @@ class _Check:
             self.used.add(("policies", name))
             if name in use[:index]:
                 self.tell("PXD-025", f"the policy {shown(name)} is used twice", (*here, "use", index))
-            if self.declared.policies is None or name in self.declared.policies:
+            if self.declared.policies is None or name in self.declared.policies or name in BUILT_IN:
                 continue
-            near = closest(name, self.declared.policies)
+            near = closest(name, (*self.declared.policies, *BUILT_IN))
             known = ", ".join(sorted(self.declared.policies)[:20]) or "none"
-            soon = "the built-in policy `per-ip` is not in this version yet; " if name in BUILT_IN_LATER else ""
-            help = soon + (f"did you mean `{near}`? " if near else "") + f"defined: {known}"
+            help = (f"did you mean `{near}`? " if near else "") + f"defined: {known}; built in: {', '.join(BUILT_IN)}"
             self.tell("PXD-051", f"the policy {shown(name)} is not defined", (*here, "use", index), help)
+
+    def limits(self) -> None:
+        lost = frozenset(name for name in ("concurrency", "limits") if name in self.data.lost or name in self.declared.misspelt)
+        for code, message, path, help in limit_mistakes(self.config, self.data, lost=lost):
+            self.tell(code, message, path, help)
 
     def servers(self) -> None:
         for name, upstream in self.config.upstreams.items():

@@ -221,6 +221,20 @@ CODES: dict[str, Code] = {
         "Names are tokens of RFC 9110, values are one line. Fields that frame messages or belong to one connection (Content-Length, "
         "Connection, …) are written by proxyd alone.",
     ),
+    "PXD-083": Code(
+        "more places reserved than there are",
+        "`concurrency.reserved` of a route takes places out of `concurrency.total` (1000 unless told otherwise) for that route alone. All "
+        "routes together must leave `concurrency.unreserved` (100) for those that reserve none: they would never be served else.",
+        wrong="routes: [{match: /a/*, to: a, concurrency: {reserved: 600}}, {to: b, concurrency: {reserved: 400}}]",
+        right="concurrency: {total: 1100}",
+    ),
+    "PXD-084": Code(
+        "a limit by who it is, where nobody tells",
+        "The keys `user`, `api_key` and `jwt.CLAIM` are what an `auth` policy of the same route has found out. Without one they would be "
+        "empty for every request, and what is empty is not counted.",
+        wrong="routes: [{to: app, use: [per-user]}]",
+        right="routes: [{to: app, use: [sso, per-user]}]",
+    ),
     "PXD-101": Code(
         "an upstream that nothing uses",
         "No route sends to it. It is kept, its servers are checked, and it does nothing.",
@@ -300,5 +314,12 @@ CODES: dict[str, Code] = {
         "is shown as `***` everywhere.",
         wrong="redis: redis://:hunter2@10.0.0.1:6379/0",
         right='redis: "redis://:${env:REDIS_PASSWORD}@10.0.0.1:6379/0"',
+    ),
+    "PXD-114": Code(
+        "a rate without a burst",
+        "A rate is a distance between requests: at 20/s the next one passes 50 ms after the last, as with nginx's limit_req. Browsers and "
+        "most clients send several at once; `burst` says how many may come beyond the rate. `burst: 0` says that none is meant.",
+        wrong="rate_limit: {rate: 20/s}",
+        right="rate_limit: {rate: 20/s, burst: 40}",
     ),
 }

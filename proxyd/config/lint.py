@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from proxyd.config.cache_lint import cache_doubts
 from proxyd.config.doubt import Doubt
+from proxyd.config.limit_check import limit_doubts
 from proxyd.config.model import Config, Retry, Route, Upstream
 from proxyd.diagnostics.marked import Step
 
@@ -23,6 +24,7 @@ def lint(config: Config) -> Iterator[Doubt]:
         yield from _upstream(config, name, upstream)
     yield from _cookies(config)
     yield from cache_doubts(config)
+    yield from limit_doubts(config)
 
 
 def _route(route: Route, here: tuple[Step, ...]) -> Iterator[Doubt]:

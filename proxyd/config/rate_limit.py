@@ -1,7 +1,7 @@
 """The policy `rate_limit`: how often each key may come.
 
 Where nginx's `limit_req` has a word or a default for it, they are the same here: no burst, so that the next request passes no sooner than
-the rate says; `burst` is what may come beyond the rate, `mode: delay` is a `limit_req` without `nodelay`, `delay` its parameter of that name.
+the rate says; `burst` is what may come beyond the rate, `mode: delay` a `limit_req` without `nodelay`, `delay` its parameter of that name.
 `leaky_bucket` is its arithmetic with its milliseconds, `token_bucket` (GCRA) the same bucket without its rounding.
 """
 

@@ -293,13 +293,8 @@ class RequestRate:
     @classmethod
     def _near(cls, text: str) -> str:
         """What others write for it: `20r/s`, `20 rps`, `20 req/min`, `0.5/s`, `20 per minute`."""
-        number, noun, per, unit = (
-            r"([0-9]{1,9})(?:\.([0-9]{1,3}))?",
-            r"(?:requests?|reqs?|r)?",
-            r"(?:/|per\s+|p)",
-            r"([0-9]{0,9})\s*([A-Za-z]+)",
-        )
-        loose = re.match(rf"{number}\s*{noun}\s*{per}\s*{unit}\Z", text, re.IGNORECASE)
+        number, noun, time = r"([0-9]{1,9})(?:\.([0-9]{1,3}))?", r"(?:requests?|reqs?|r)?", r"([0-9]{0,9})\s*([A-Za-z]+)"
+        loose = re.match(rf"{number}\s*{noun}\s*(?:/|per\s+|p)\s*{time}\Z", text, re.IGNORECASE)
         word = loose[4].lower() if loose else ""
         word = cls._aliases.get(word, word)
         if not loose or word not in cls.units:
