@@ -49,11 +49,6 @@ def limit_doubts(config: Config) -> Iterator[Doubt]:
         if route.concurrency.reserved and whole is not None and not whole.total:
             message = "`reserved` has no effect but that of `max`: with `concurrency.total: none` nobody takes places away"
             yield Doubt("PXD-106", message, (*here, "concurrency", "reserved"), "give `concurrency.total`, or write `max`")
-    if config.concurrency is not None and not any(route.concurrency and route.concurrency.queue for _, route in routes):
-        for name in ("target", "interval"):
-            if name in config.concurrency.model_fields_set:
-                message = f"`{name}` has no effect: no route has a `queue` in which requests wait"
-                yield Doubt("PXD-106", message, ("concurrency", name), "like `concurrency: {max: 50, queue: 100}` on a route")
 
 
 def _routes(config: Config) -> Iterator[tuple[Path, Route]]:

@@ -94,7 +94,7 @@ def check_limit_word(value: object) -> str:
 
 def _hint(text: str) -> str:
     bare = text.strip("${}").lower()
-    kind, _, name = bare.partition(":")
+    kind, _, name = text.partition(":")
     near = _ELSEWHERE.get(bare)
     if near is None and kind == "jwt" and name:
         near = f"jwt.{name}"

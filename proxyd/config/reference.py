@@ -57,10 +57,13 @@ SAMPLES: dict[str, tuple[Entry, ...]] = {
         Entry("store", only=("bind", "mode"), values={"bind": ["127.0.0.1:2081"], "mode": "cache"}, comment="the cache, for applications"),
     ),
     "routes": (
-        Entry(without=("redirect", "respond", "cache"), values={"name": "api", "use": ["marked"], "to": {"app": 95, "canary": 5}}),
+        Entry(
+            without=("redirect", "respond", "cache"),
+            values={"name": "api", "use": ["marked", "steady", "few"], "to": {"app": 95, "canary": 5}},
+        ),
         Entry(only=("match", "use", "to", "cache"), values={"match": "/static/*", "use": ["small"], "to": "app"}, comment="a cache"),
         Entry(only=("match", "redirect"), values={"match": "old.example.com/*"}, comment="a redirect"),
-        Entry(only=("match", "respond"), values={"match": "/robots.txt"}, comment="an answer from the config"),
+        Entry(only=("match", "use", "respond"), values={"match": "/robots.txt", "use": ["urgent"]}, comment="an answer from the config"),
         Entry(brief={"to": "app"}, comment="everything else"),
     ),
     "routes[].match.header": TESTS,
@@ -70,7 +73,14 @@ SAMPLES: dict[str, tuple[Entry, ...]] = {
     "routes[].cache.bypass.query": (Entry("nocache", brief="1"),),
     "routes[].cache.bypass.cookie": (Entry("session", brief={"present": True}),),
     "routes[].error_pages": (Entry("404", without=("file",)), Entry("5xx", brief={"body": "<h1>Back soon</h1>"}, comment="in short")),
-    "policies": (Entry("office", only=("access",)), Entry("marked", only=("headers",)), Entry("small", only=("compress",))),
+    "policies": (
+        Entry("office", only=("access",)),
+        Entry("steady", only=("rate_limit",)),
+        Entry("few", only=("concurrency",)),
+        Entry("urgent", only=("priority",)),
+        Entry("marked", only=("headers",)),
+        Entry("small", only=("compress",)),
+    ),
     "defaults.error_pages": (Entry("502-504", without=("file",)),),
     "upstreams": (
         Entry("app"),
@@ -89,7 +99,7 @@ SAMPLES: dict[str, tuple[Entry, ...]] = {
 
 # Options without a default of their own that stand there with their example, because the whole around them would be empty without.
 LIVE = re.compile(
-    r"routes\[\]\.match\.\w+|routes\[\]\.sticky\.cookie|policies\.NAME\.access\.\w+|.*headers\.\w+\.set|defaults\.use"
+    r"routes\[\]\.match\.\w+|routes\[\]\.sticky\.cookie|policies\.NAME\.(priority|access\.\w+)|.*headers\.\w+\.set|defaults\.use"
     r"|upstreams\.NAME\.health\.active\[\]\.path|.*\.header\.NAME\.(?!not)\w+|upstreams\.NAME\.sticky\.cookie|.*\.tcp\.\w+"
     r"|.*error_pages\.NAME\.body|routes\[\]\.cache\.(ttl\.max|grace\.\w+)|cache\.(tiers|shared\.redis|purge\.allow)"
 )

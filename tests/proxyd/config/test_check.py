@@ -27,7 +27,8 @@ def findings(text: str) -> list[tuple[str, int, int]]:
         ("listen: :1\nroutes: [{to: {app: 5, x: 5}}]\n" + APP, [("PXD-050", 2, 24)]),
         ("listeners: {a: {bind: ':1', to: nope}}\n", [("PXD-050", 1, 33)]),
         ("listen: :1\nroutes: [{use: p, respond: 200}]\n", [("PXD-051", 2, 16)]),
-        ("listen: :1\nroutes: [{use: [per-ip], respond: 200}]\n", [("PXD-051", 2, 17)]),
+        ("listen: :1\nroutes: [{use: [per-ip], respond: 200}]\n", []),
+        ("listen: :1\nroutes: [{use: [per-ip, per-id], respond: 200}]\n", [("PXD-051", 2, 25)]),
         ("listen: :1\ndefaults: {use: [p]}\nroutes: [{respond: 200}]\n", [("PXD-051", 2, 18)]),
         # there twice
         ("listen: [':1', ':1']\nroutes: [{respond: 200}]\n", [("PXD-072", 1, 16)]),
@@ -105,7 +106,7 @@ def test_suggestions() -> None:
 
     assert help("listen: :1\nto: ap\n" + APP).startswith("did you mean `app`? defined: app")
     assert "`localhost:80`" in help("listen: :1\nto: localhost\n")
-    assert "not in this version yet" in help("listen: :1\nroutes: [{use: per-ip, respond: 200}]\n")
+    assert help("listen: :1\nroutes: [{use: per-id, respond: 200}]\n") == "did you mean `per-ip`? defined: none; built in: per-ip, public"
 
 
 def test_a_misspelt_listen_is_one_mistake() -> None:

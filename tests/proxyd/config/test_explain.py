@@ -28,7 +28,8 @@ def test_paths_that_lead_nowhere(text: str) -> None:
 
 
 def test_options_by_the_end_of_their_path() -> None:
-    assert [option.path for option in find("interval")] == ["upstreams.NAME.health.active[].interval"]
+    assert [option.path for option in find("interval")] == ["upstreams.NAME.health.active[].interval", "concurrency.interval"]
+    assert [option.path for option in find("interval_down")] == ["upstreams.NAME.health.active[].interval_down"]
     assert "routes[].timeout.connect" in [option.path for option in find("timeout.connect")]
     assert [option.path for option in find("log")] == ["log"]
     assert find("") == find("nope") == []
@@ -36,7 +37,7 @@ def test_options_by_the_end_of_their_path() -> None:
 
 def test_suggestions() -> None:
     assert suggest("upstreams.app.blance") == "upstreams.NAME.balance"
-    assert suggest("intervl") == "upstreams.NAME.health.active[].interval"
+    assert suggest("intervl_down") == "upstreams.NAME.health.active[].interval_down"
     assert suggest("zzzzzzzz") is None
     assert suggest("") is None
 

@@ -28,7 +28,7 @@ upstreams:
   old: {servers: 127.0.0.1:9003, blance: p2c}
 routes:
   - {match: /static/*, to: ap}
-  - {match: "GET /api/*", to: app, use: [per-ip]}
+  - {match: "GET /api/*", to: app, use: [per-id]}
   - {match: /x, redirect: https, respond: 404}
   - to: app
     to: other

@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 from proxyd.config import Config, load_text
+from proxyd.config.model import Runtime
 from proxyd.config.options import options
+from proxyd.config.overload import Overload
 from proxyd.config.reference import reference
 from proxyd.config.upstreams import Upstream
 
@@ -30,8 +32,9 @@ def test_every_option_stands_in_it_with_its_documentation() -> None:
 def test_it_shows_the_defaults() -> None:
     config = load_text(reference(), env={}).config
     assert config is not None
-    for name in ("runtime", "log", "admin"):
+    for name in ("log", "admin"):
         assert getattr(config, name) == Config.model_fields[name].default
+    assert config.runtime == Runtime(overload=Overload())
     assert config.listeners["web"].limits == type(config.listeners["web"].limits)()
     app = config.upstreams["app"]
     for name in ("balance", "pool", "timeout", "retry", "zones", "slow_start"):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
-from proxyd.config.units import Duration, Lifetime, Percent, Quantity, Rate, Size, Within
+from proxyd.config.units import Duration, Lifetime, Percent, Quantity, Rate, RequestRate, Size, Within
 from proxyd.diagnostics.scalars import resolve
 
 
@@ -133,3 +133,76 @@ def test_bounds_and_none() -> None:
     strict: TypeAdapter[Duration] = TypeAdapter(Annotated[Duration, Within("1s", "1m")])
     with pytest.raises(ValidationError, match="is not a duration"):
         strict.validate_python("none")
+
+
+@pytest.mark.parametrize(
+    ("text", "requests", "per_s", "shown"),
+    [
+        ("20/s", 20, 1, "20/s"),
+        ("100/m", 100, 60, "100/m"),
+        ("5/10s", 5, 10, "5/10s"),
+        ("1/90m", 1, 5_400, "1/90m"),
+        ("60/60s", 60, 60, "60/m"),
+        ("3/24h", 3, 86_400, "3/d"),
+        ("1000000/s", 1_000_000, 1, "1000000/s"),
+    ],
+)
+def test_rates_of_requests(text: str, requests: int, per_s: int, shown: str) -> None:
+    rate = RequestRate(text)
+    assert (rate.key, rate.per_us, str(rate)) == ((requests, per_s), per_s * 1_000_000, shown)
+    assert RequestRate(shown) == rate
+    assert RequestRate.validate(text) == rate
+    assert hash(RequestRate(shown)) == hash(rate)
+
+
+def test_the_same_speed_is_not_the_same_rate() -> None:
+    """nginx counts 100/m as 1.666 requests a second."""
+    assert RequestRate("60/m") != RequestRate("1/s")
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "help"),
+    [
+        ("20", "PXD-031", "times: s, m, h, d"),
+        ("20r/s", "PXD-032", "did you mean `20/s`?"),
+        ("20 rps", "PXD-032", "did you mean `20/s`?"),
+        ("20 req/min", "PXD-032", "did you mean `20/m`?"),
+        ("20 per minute", "PXD-032", "did you mean `20/m`?"),
+        ("20/Hours", "PXD-032", "did you mean `20/h`?"),
+        ("0.5/s", "PXD-032", "did you mean `1/2s`?"),
+        ("1.25/10s", "PXD-032", "did you mean `5/40s`?"),
+        ("0.0/s", "PXD-032", "write requests and a time"),
+        ("20/month", "PXD-032", "write requests and a time"),
+        ("10MB/s", "PXD-032", "write requests and a time"),
+        ("-1/s", "PXD-032", "like `20/s`"),
+        ("", "PXD-032", "like `20/s`"),
+        ("0/s", "PXD-033", "access: {deny: all}"),
+        ("1/0s", "PXD-033", "1s to 1d"),
+        ("1/2d", "PXD-033", "quotas"),
+        ("1000001/s", "PXD-033", "up to 1000000/s"),
+        ("9" * 15 + "/d", "PXD-033", "up to 1000000/s"),
+    ],
+)
+def test_mistakes_in_rates_of_requests(text: str, code: str, help: str) -> None:
+    with pytest.raises(PydanticCustomError) as caught:
+        RequestRate(text)
+    assert caught.value.type == code
+    assert help in (caught.value.context or {})["help"]
+
+
+@given(st.integers(1, 10**6), st.integers(1, 86_400), st.integers(0, 10**6))
+def test_the_time_in_which_requests_flow_is_the_least_that_is_enough(requests: int, per_s: int, count: int) -> None:
+    seconds = RequestRate(f"{requests}/{per_s}s").seconds_for(count)
+    assert seconds * requests >= count * per_s > (seconds - 1) * requests
+
+
+@pytest.mark.parametrize("value", [True, None, [], {}, ["1/s"]])
+def test_what_cannot_be_a_rate_of_requests(value: object) -> None:
+    with pytest.raises(PydanticCustomError, match="expected a rate of requests like `20/s`"):
+        RequestRate.validate(value)
+
+
+def test_a_bare_number_shows_itself_as_a_rate() -> None:
+    with pytest.raises(PydanticCustomError) as caught:
+        RequestRate.validate(resolve("20"))
+    assert caught.value.message() == "a rate of requests needs a time: write `20/s`"

@@ -109,7 +109,7 @@ def test_what_a_route_does(action: str, expected: Any) -> None:
 
 def test_policies_become_filters_in_order() -> None:
     assert route("{to: a, use: [mark]}", "defaults: {use: [office]}").filters == (
-        AccessFilter(("10.0.0.0/8",), ("10.9.0.0/16",), False),
+        AccessFilter(("10.0.0.0/8",), ("10.9.0.0/16",), False, "office"),
         HeadersFilter(b"X-Env: prod\r\nX-Two: 2\r\n", b"X-By: proxyd\r\n"),
     )
 

@@ -140,4 +140,4 @@ def test_defaults_hold_for_the_store_too() -> None:
     spec = build_spec(
         config, members_of(config, {}), lambda name, bind: null_listener(name, str(bind)), Store(), generation=1, config_hash=""
     )
-    assert spec.tables[0][0].filters == (AccessFilter(("10.0.0.0/8",)),)
+    assert spec.tables[0][0].filters == (AccessFilter(("10.0.0.0/8",), policy="office"),)

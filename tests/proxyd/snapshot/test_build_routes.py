@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from proxyd.snapshot.build_routes import build_retry, build_route
+from proxyd.snapshot.store import Store
 from proxyd_ext.snapshot.spec import (
     Condition,
     FailoverSpec,
@@ -27,7 +28,7 @@ def route(text: str, match: str = "/x/*") -> RouteSpec:
         routes: [{{match: {match}, {text}}}, {{to: {{a: 1, b: 1, c: 1}}}}]
         upstreams: {{a: 10.0.0.1:80, b: 10.0.0.2:80, c: {{servers: 10.0.0.3:80, timeout: {{connect: 1s}}}}}}
     """)
-    return build_route(config, config.routes[0], {"a": 0, "b": 1, "c": 2})
+    return build_route(config, config.routes[0], {"a": 0, "b": 1, "c": 2}, Store().handles(), None)
 
 
 def action(text: str, match: str = "/x/*") -> ProxyAction:
