@@ -26,11 +26,11 @@ from proxyd.config.cluster import SharedLimits
 from proxyd.config.compress import Compress
 from proxyd.config.concurrency import Concurrency
 from proxyd.config.error_pages import ErrorPage, PageFile
+from proxyd.config.geoip import GeoIpField
 from proxyd.config.headers import HeaderChanges, Headers
 from proxyd.config.health import Health, Latency, Passive, SuccessRate
 from proxyd.config.listeners import ClientIp, Limits, Listener
 from proxyd.config.match import Match
-from proxyd.config.geoip import GeoIpField
 from proxyd.config.overload import OverloadField
 from proxyd.config.plans import UsageField, UsagePlan
 from proxyd.config.policies import Defaults, Policy
@@ -156,7 +156,9 @@ class Runtime(Model):
         None, description="Where this proxy stands; servers of the same zone go first, see `upstreams.NAME.zones`.", examples=["a"]
     )
     shutdown: Shutdown = Field(Shutdown(), description="What TERM does.")
-    overload: OverloadField | None = Field(None, description="When to shed requests, the lowest class first; unset: never.", examples=[{"memory": "90%"}])
+    overload: OverloadField | None = Field(
+        None, description="When to shed requests, the lowest class first; unset: never.", examples=[{"memory": "90%"}]
+    )
 
 
 def check_admin_bind(value: BindAddress | Literal["auto"]) -> BindAddress | Literal["auto"]:
@@ -249,12 +251,16 @@ class Config(Model):
         None, description="Places for requests of all routes; unset: no bound, unless a route reserves some.", examples=[{"total": 1000}]
     )
     plans: dict[Name, UsagePlan] = Field({}, description="Usage plans of API keys, by name.", examples=[{"gold": {"rate": "100/s"}}])
-    usage: UsageField | None = Field(None, description="Where usage of quotas outlives a restart; unset: it does not.", examples=[{"file": "/var/lib/proxyd/usage.json"}])
+    usage: UsageField | None = Field(
+        None, description="Where usage of quotas outlives a restart; unset: it does not.", examples=[{"file": "/var/lib/proxyd/usage.json"}]
+    )
     limits: SharedLimits | None = Field(
         None, description="The store that proxies share for limits with `scope: cluster`.", examples=[{"redis": "redis://127.0.0.1:6379/0"}]
     )
     geoip: GeoIpField | None = Field(
-        None, description="MaxMind database for `access` by country; in short its file.", examples=["/usr/share/GeoIP/GeoLite2-Country.mmdb"]
+        None,
+        description="MaxMind database for `access` by country; in short its file.",
+        examples=["/usr/share/GeoIP/GeoLite2-Country.mmdb"],
     )
     cache: Cache = Field(Cache(), description="The store behind all routes that cache.")
     admin: Admin = Field(Admin(), description="The admin API, which the command line and Prometheus use.")

@@ -23,16 +23,30 @@ from proxyd.diagnostics.fail import fail
 
 
 class Policy(Model):
-    ban: Ban | None = Field(None, description="Refuse for a while who is refused again and again.", examples=[{"after": 20, "within": "1m", "for": "10m"}])
+    ban: Ban | None = Field(
+        None, description="Refuse for a while who is refused again and again.", examples=[{"after": 20, "within": "1m", "for": "10m"}]
+    )
     access: Access | None = Field(None, description="Allow or deny by the client's address, or its country.")
-    request: RequestRules | None = Field(None, description="Methods that are served, and the largest body.", examples=[{"methods": ["GET", "HEAD"]}])
-    cors: CorsField | None = Field(None, description="What pages of other origins may do; in short the origins, or `*`.", examples=[{"origins": ["https://app.example.com"]}])
-    rate_limit: RateLimitField | None = Field(None, description="How often each key may come; in short the rate.", examples=[{"rate": "20/s", "burst": 40}])
-    concurrency: KeyConcurrencyField | None = Field(None, description="How many requests of each key may be in flight; in short the number.", examples=[{"max": 10}])
+    request: RequestRules | None = Field(
+        None, description="Methods that are served, and the largest body.", examples=[{"methods": ["GET", "HEAD"]}]
+    )
+    cors: CorsField | None = Field(
+        None,
+        description="What pages of other origins may do; in short the origins, or `*`.",
+        examples=[{"origins": ["https://app.example.com"]}],
+    )
+    rate_limit: RateLimitField | None = Field(
+        None, description="How often each key may come; in short the rate.", examples=[{"rate": "20/s", "burst": 40}]
+    )
+    concurrency: KeyConcurrencyField | None = Field(
+        None, description="How many requests of each key may be in flight; in short the number.", examples=[{"max": 10}]
+    )
     auth: AuthField | None = Field(None, description="Who is it, and may they? Exactly one of its kinds.")
     priority: PriorityWord | None = Field(None, description="Class of the requests, before that of the route.", examples=["high"])
     headers: Headers | None = Field(None, description="Remove, set and add header fields.")
-    python: PythonField | None = Field(None, description="Ask a filter of your own; in short its file.", examples=[{"file": "filters/tenant.py"}])
+    python: PythonField | None = Field(
+        None, description="Ask a filter of your own; in short its file.", examples=[{"file": "filters/tenant.py"}]
+    )
     compress: CompressField | None = Field(
         None,
         description="Compress what the cache stores for the routes; in short `on`, or a list of encodings.",

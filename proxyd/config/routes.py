@@ -188,7 +188,9 @@ class Route(Model):
         description="Places for requests of this route that are on servers at a time; in short the most.",
         examples=[{"reserved": 50, "max": 200}],
     )
-    priority: PriorityWord = Field("normal", description="Class of its requests: who waits is served, and who is too much is shed, by class.")
+    priority: PriorityWord = Field(
+        "normal", description="Class of its requests: who waits is served, and who is too much is shed, by class."
+    )
     cache: RouteCacheField = Field(
         None,
         description="Answers are stored and served from memory; unset: never. In short `on`, or a lifetime for answers that tell none.",

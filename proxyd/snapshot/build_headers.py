@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from proxyd_ext.snapshot.spec import HeadersFilter
 
 if TYPE_CHECKING:
-    from proxyd.config.headers import HeaderChanges, Headers
+    from proxyd.config.headers import Headers
 
 
 def build_headers(headers: Headers) -> HeadersFilter:
