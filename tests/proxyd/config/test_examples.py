@@ -37,6 +37,7 @@ def test_there_are_the_examples_that_the_readme_names() -> None:
         "canary",
         "circuit",
         "failover",
+        "gateway",
         "many-hosts",
         "sticky",
         "websocket",
