@@ -19,7 +19,7 @@ from proxyd.config.units import RequestRate
 from proxyd.diagnostics.fail import fail
 
 LEAKY_BURST = 100_000  # thousandths of it have 27 bits in a key's word
-DRAIN_S = 10 * 86_400  # how long a full burst may take to drain: what a key's word can tell apart
+LEAKY_DRAIN_S = 10 * 86_400  # how long a full one may take to drain: its milliseconds have 31 bits there, half of them for the past
 
 
 class RateLimit(Model):
@@ -82,11 +82,6 @@ class RateLimit(Model):
     @model_validator(mode="after")
     def _check(self) -> Self:
         self._check_delay()
-        if self.rate.seconds_for(self.burst + 1) > DRAIN_S:
-            help = "a full burst must drain within 10 days; for what a client may use in a month there are quotas of `plans`"
-            at = "burst" if self.burst else "rate"
-            message = f"at {self.rate} a burst of {self.burst} takes {_days(self.rate, self.burst)} days to drain"
-            raise fail("PXD-033", message, help, at=(at,))
         if self.algorithm == "leaky_bucket":
             self._check_leaky()
         if self.scope == "cluster" and (self.algorithm == "leaky_bucket" or self.mode == "delay"):
@@ -112,10 +107,10 @@ class RateLimit(Model):
         if self.rate.requests * 1_000 < self.rate.per_s:
             help = "nginx counts in thousandths of a request a second; `algorithm: token_bucket` does not"
             raise fail("PXD-033", f"{self.rate} is too slow for a `leaky_bucket`", help, at=("rate",))
-
-
-def _days(rate: RequestRate, burst: int) -> int:
-    return -(-rate.seconds_for(burst + 1) // 86_400)
+        days = -(-self.rate.seconds_for(self.burst + 1) // 86_400)
+        if days * 86_400 > LEAKY_DRAIN_S:
+            help = "a full `leaky_bucket` must drain within 10 days; `algorithm: token_bucket` has no such bound"
+            raise fail("PXD-033", f"at {self.rate} a burst of {self.burst} takes {days} days to drain", help, at=("burst",))
 
 
 def expand_rate_limit(value: object) -> object:

@@ -75,7 +75,7 @@ def test_the_canonical_form_shows_what_has_an_effect() -> None:
         ("{rate: 1/s, burst: 5, delay: 2}", ("PXD-024", 50)),
         ("{rate: 1/s, mode: delay}", ("PXD-022", 46)),
         ("{rate: 1/s, mode: delay, burst: 5, delay: 6}", ("PXD-039", 70)),
-        ("{rate: 1/d, burst: 10}", ("PXD-033", 47)),
+        ("{rate: 1/m, burst: 14400, algorithm: leaky_bucket}", ("PXD-033", 47)),
         ("{rate: 1/s, burst: 200000, algorithm: leaky_bucket}", ("PXD-033", 47)),
         ("{rate: 1/h, algorithm: leaky_bucket}", ("PXD-033", 35)),
         ("{rate: 1/s, on_limit: {status: 200}}", ("PXD-033", 59)),
@@ -102,6 +102,8 @@ def test_a_shared_limit_is_a_token_bucket_that_refuses(other: str) -> None:
 def test_the_slowest_leaky_bucket_is_what_nginx_can_count() -> None:
     assert limit("{rate: 1/m, algorithm: leaky_bucket}").rate.requests == 1
     assert limit("{rate: 1/1000s, algorithm: leaky_bucket}").rate.per_s == 1000
+    assert limit("{rate: 1/m, burst: 14399, algorithm: leaky_bucket}").burst == 14_399, "ten days until it has drained"
+    assert limit("{rate: 1/d, burst: 1000000}").burst == 1_000_000, "a token bucket has no such bounds"
 
 
 def test_a_rate_that_is_missing_shows_how_it_is_written() -> None:
