@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
@@ -9,12 +10,29 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from proxyd.config.address import check_network
 from proxyd.config.base import ONE_OR_MORE, Model
 from proxyd.config.text import as_text
-from proxyd.diagnostics.fail import fail
+from proxyd.diagnostics.fail import fail, shown
+
+COUNTRY = "country:"
+_ELSEWHERE = {"UK": "GB", "EL": "GR"}  # what others call them; no database does
 
 
 def check_client(value: object) -> str:
+    if isinstance(value, dict) and [*value] == ["country"]:
+        raise fail("PXD-030", "expected a network, got a mapping", "a country is written without a blank: `country:SE`")
     text = as_text(value).strip()
+    if text.lower().startswith(COUNTRY):
+        return COUNTRY + check_country(text[len(COUNTRY) :])
     return text if text == "all" else check_network(text)
+
+
+def check_country(text: str) -> str:
+    """ISO 3166-1 alpha-2, as far as the form goes: which of them occur is up to the database."""
+    code = text.strip().upper()
+    if not re.match(r"[A-Z]{2}\Z", code):
+        raise fail("PXD-038", f"{shown(text)} is not the code of a country", "two letters (ISO 3166-1), like `country:SE`")
+    if code in _ELSEWHERE:
+        raise fail("PXD-038", f"{shown(text)} is not the code of a country", f"did you mean `country:{_ELSEWHERE[code]}`?")
+    return code
 
 
 Clients = Annotated[tuple[Annotated[str, BeforeValidator(check_client), WithJsonSchema({"type": "string"})], ...], ONE_OR_MORE]
@@ -22,9 +40,13 @@ Clients = Annotated[tuple[Annotated[str, BeforeValidator(check_client), WithJson
 
 class Access(Model):
     allow: Clients = Field(
-        (), description="Networks that may pass, or `all`. The longest matching prefix of both lists decides.", examples=[["192.0.2.0/24"]]
+        (),
+        description="Networks and countries that may pass, or `all`. The longest matching prefix of both lists decides, else the country.",
+        examples=[["192.0.2.0/24"]],
     )
-    deny: Clients = Field((), description="Networks that get 403, or `all`. With `allow` alone, everyone else is denied.", examples=["all"])
+    deny: Clients = Field(
+        (), description="Networks and countries that get 403, or `all`. With `allow` alone, everyone else is denied.", examples=["all"]
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -37,13 +59,33 @@ class Access(Model):
 
     @property
     def default_allow(self) -> bool:
-        """What becomes of a client that no network names."""
+        """What becomes of a client that neither a network nor a country names."""
         return "all" in self.allow or ("all" not in self.deny and not self.allow)
 
     @property
     def allow_networks(self) -> tuple[str, ...]:
-        return tuple(client for client in self.allow if client != "all")
+        return _networks(self.allow)
 
     @property
     def deny_networks(self) -> tuple[str, ...]:
-        return tuple(client for client in self.deny if client != "all")
+        return _networks(self.deny)
+
+    @property
+    def allow_countries(self) -> frozenset[str]:
+        return _countries(self.allow)
+
+    @property
+    def deny_countries(self) -> frozenset[str]:
+        return _countries(self.deny)
+
+    @property
+    def needs_countries(self) -> bool:
+        return bool(self.allow_countries or self.deny_countries)
+
+
+def _networks(clients: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(client for client in clients if client != "all" and not client.startswith(COUNTRY))
+
+
+def _countries(clients: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(client.removeprefix(COUNTRY) for client in clients if client.startswith(COUNTRY))

@@ -51,7 +51,8 @@ def dump(plain: dict[str, object]) -> str:
 
 def config_hash(config: Config) -> str:
     """The same for configs that mean the same, however they are written; secrets and files count, the order of names does not."""
-    text = json.dumps([canonical(config, secrets=True), [page.mark for page in config.page_files()]], sort_keys=True, ensure_ascii=True)
+    files = [page.mark for page in config.page_files()] + ([config.geoip.file.mark] if config.geoip is not None else [])
+    text = json.dumps([canonical(config, secrets=True), files], sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]
 
 

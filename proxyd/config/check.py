@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from proxyd.config.access_lint import access_faults
 from proxyd.config.builtin import BUILT_IN
 from proxyd.config.limit_check import limit_mistakes
 from proxyd.config.lint import lint
@@ -62,6 +63,7 @@ class _Check:
         self.policies(("defaults",), self.config.defaults.use)
         self.servers()
         self.limits()
+        self.countries()
         self.unused()
         if self.complete:
             for code, message, path, help in lint(self.config):
@@ -225,6 +227,11 @@ class _Check:
                         f"give `servers[{first[text]}]` a larger `weight` instead",
                     )
                 first.setdefault(text, index)
+
+    def countries(self) -> None:
+        if not {"geoip"} & (self.data.lost | {*self.declared.misspelt}):
+            for code, message, path, help in access_faults(self.config):
+                self.tell(code, message, path, help)
 
     def unused(self) -> None:
         if not self.complete:

@@ -235,6 +235,13 @@ CODES: dict[str, Code] = {
         wrong="routes: [{to: app, use: [per-user]}]",
         right="routes: [{to: app, use: [sso, per-user]}]",
     ),
+    "PXD-085": Code(
+        "a database of countries that is not there",
+        "`access` by country asks a database in MaxMind's format, such as GeoLite2 Country, which `geoip` names. It is read when the "
+        "config is loaded, so a newer file takes effect with the next reload.",
+        wrong="policies: {home: {access: {allow: country:SE}}}   # and no `geoip`",
+        right="geoip: /usr/share/GeoIP/GeoLite2-Country.mmdb",
+    ),
     "PXD-101": Code(
         "an upstream that nothing uses",
         "No route sends to it. It is kept, its servers are checked, and it does nothing.",

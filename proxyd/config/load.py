@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxyd.config.check import Declared, check
+from proxyd.config.geo_files import read_geoip
 from proxyd.config.include import compose_mapping, include_files, read_source
 from proxyd.config.interpolate import Interpolator
 from proxyd.config.lift import lift
@@ -85,6 +86,7 @@ def _build(root: MappingNode, env: Mapping[str, str], found: list[Diagnostic]) -
     assert isinstance(data, Map)
     lift(data, found)
     read_pages(data, found)
+    read_geoip(data, found)
     declared = Declared.of(data)
     result = validate(Config, data)
     found += result.found

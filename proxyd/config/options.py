@@ -21,8 +21,10 @@ from proxyd.config.cache_keys import check_part, check_tag_field
 from proxyd.config.canonical import canonical
 from proxyd.config.compress import check_media_type
 from proxyd.config.cookies import check_cookie_domain, check_cookie_name, check_cookie_path
+from proxyd.config.cors import check_cors_method, check_origin
 from proxyd.config.error_pages import check_file
 from proxyd.config.factor import Factor
+from proxyd.config.geoip import check_geo_file
 from proxyd.config.headers import check_header_name, check_header_value, check_removable, check_settable
 from proxyd.config.hosts import check_host, check_origin_host
 from proxyd.config.keys import check_key
@@ -47,7 +49,7 @@ _WORDS: dict[Callable[..., object], str] = {
     check_limit_word: "part of a key",
     check_network: "network",
     check_peer: "network or `unix`",
-    check_client: "network or `all`",
+    check_client: "network, `country:XX` or `all`",
     check_source: "network",
     check_host: "host",
     check_origin_host: "host with or without port",
@@ -60,6 +62,9 @@ _WORDS: dict[Callable[..., object], str] = {
     check_removable: "field name",
     check_template: "path with placeholders",
     check_file: "path of a file",
+    check_geo_file: "path of a file",
+    check_origin: "origin, `*` or `\"null\"`",
+    check_cors_method: "method",
     check_header_value: "field value",
     check_regex: "regular expression",
     check_content: "text or `{regex: …}`",

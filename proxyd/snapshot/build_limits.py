@@ -6,7 +6,7 @@ at which rate. What becomes of those who are over it (status, fields, dry run, t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from proxyd.config.limit_keys import split_limit_key
 from proxyd_ext.limit.inflight import Inflight
@@ -75,7 +75,3 @@ def plan_limit(handles: Handles, plan_name: str, rate: RequestRate, burst: int) 
         return NativeRateLimit(plan_name, requests=rate.requests, per_us=rate.per_us, burst=burst)
 
     return handles.get("plan", plan_name, (rate.key, burst), new), *policy_fields(rate, burst)
-
-
-def build_ban(handles: Any, name: Any, ban: Any) -> Any:
-    raise NotImplementedError

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from proxyd.snapshot.build_access import build_access, build_cors, build_deny_all, build_request
 from proxyd.snapshot.build_auth import build_auth, identity_fields
+from proxyd.snapshot.build_ban import build_ban
 from proxyd.snapshot.build_headers import build_headers
-from proxyd.snapshot.build_limits import build_ban, build_inflight, build_rate_limit
+from proxyd.snapshot.build_limits import build_inflight, build_rate_limit
 from proxyd.snapshot.build_python import build_python
 from proxyd_ext.snapshot.spec import (
     AccessFilter,

@@ -32,7 +32,7 @@ def test_types_are_words() -> None:
         "upstreams.NAME.health.passive.max_ejected": "percentage",
         "routes[].use": "list of name",
         "routes[].match.path": "path pattern or `{regex: …}`",
-        "policies.NAME.access.deny": "list of network or `all`",
+        "policies.NAME.access.deny": "list of network, `country:XX` or `all`",
         "admin.bind": "list of auto | address to listen on",
         "upstreams.NAME.servers[].address": "address",
         "routes[].to": "mapping of names, each to: whole number",
