@@ -78,6 +78,9 @@ SAMPLES: dict[str, tuple[Entry, ...]] = {
         Entry("steady", only=("rate_limit",)),
         Entry("few", only=("concurrency",)),
         Entry("urgent", only=("priority",)),
+        Entry("patient", only=("ban",)),
+        Entry("reading", only=("request",)),
+        Entry("pages", only=("cors",)),
         Entry("marked", only=("headers",)),
         Entry("small", only=("compress",)),
     ),
@@ -99,10 +102,14 @@ SAMPLES: dict[str, tuple[Entry, ...]] = {
 
 # Options without a default of their own that stand there with their example, because the whole around them would be empty without.
 LIVE = re.compile(
-    r"routes\[\]\.match\.\w+|routes\[\]\.sticky\.cookie|policies\.NAME\.(priority|access\.\w+)|.*headers\.\w+\.set|defaults\.use"
+    r"routes\[\]\.match\.\w+|routes\[\]\.sticky\.cookie|policies\.NAME\.(priority|access\.\w+|request\.methods)|.*headers\.\w+\.set"
+    r"|defaults\.use"
     r"|upstreams\.NAME\.health\.active\[\]\.path|.*\.header\.NAME\.(?!not)\w+|upstreams\.NAME\.sticky\.cookie|.*\.tcp\.\w+"
     r"|.*error_pages\.NAME\.body|routes\[\]\.cache\.(ttl\.max|grace\.\w+)|cache\.(tiers|shared\.redis|purge\.allow)"
 )
+
+# Sections that stand there commented as a whole: they name files that are not there.
+ASIDE = frozenset({"geoip"})
 
 
 def reference() -> str:
@@ -142,6 +149,9 @@ class _Writer:
         elif option.path in SAMPLES:
             yield f"{pad}{name}:"
             yield from self.samples(option.path, shape, depth + 1)
+        elif shape.model is not None and option.path in ASIDE:
+            yield f"{pad}# {name}:"
+            yield from (f"{pad}# {line[len(pad) :]}" for line in self.model(shape.model, f"{option.path}.", depth + 1, Entry()))
         elif shape.model is not None:
             yield f"{pad}{name}:"
             yield from self.model(shape.model, f"{option.path}.", depth + 1, Entry())
