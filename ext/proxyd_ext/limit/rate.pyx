@@ -1,21 +1,497 @@
-"""Stub: owner limit."""
+# cython: cdivision=True
+"""Taking from a limit and giving back (see rate.pxd); what Python sees of it.
+
+A request that finds its key takes no lock: read the rule, find the key, read its word, look at the rule again (leases and their local share keep
+different words in one table), compute, swap. Who loses the swap begins anew.
+"""
+from libc.stdint cimport uint8_t
+from libc.stdlib cimport calloc, free
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from proxyd_ext.core.shim cimport (
+    cas_u64, counter_add, load_acquire_ptr, load_i64, load_u64, store_i64, store_release_ptr
+)
+from proxyd_ext.core.slice cimport slice_of
+from proxyd_ext.core.stats cimport ENGINES_MAX
+from proxyd_ext.limit.gcra cimport (
+    GCRA_ROOM_BITS, GCRA_UNITS_MAX, GcraRule, gcra_left, gcra_level, gcra_take, gcra_tell, gcra_undo
+)
+from proxyd_ext.limit.leaky cimport LEAKY_ONE, LeakyRule, LeakyState, leaky_left, leaky_read, leaky_take, leaky_tell, leaky_undo
+from proxyd_ext.limit.lease cimport (
+    LEASE_MOST, LeaseRule, LeaseState, lease_asks, lease_grant, lease_left, lease_read, lease_take, lease_tell, lease_undo, lease_unwant
+)
+from proxyd_ext.limit.sketch cimport Sketch, sketch_copy, sketch_forget, sketch_note
+from proxyd_ext.limit.table cimport (
+    VERSION_BITS, VERSION_MASK, Slot, Table, TableCount, table_bytes, table_destroy, table_enter, table_find, table_forget, table_init,
+    table_read, table_redefine, table_remove, table_walk
+)
+from proxyd_ext.limit.wants cimport Wants, wants_destroy, wants_hush, wants_init, wants_pop, wants_push
+
+from fractions import Fraction
+
+cdef enum:
+    IDLE_US = 60_000_000      # what has been drained for so long is removed when keys are counted, as nginx does
+    WANTS = 16_384
+    LEAKY_BITS_MAX = 30       # of the excess
+
+
+ctypedef struct RateRule:
+    int algorithm             # RATE_GCRA, RATE_LEAKY, RATE_LEASED
+    GcraRule gcra
+    LeakyRule leaky
+    LeaseRule lease
+
+
+ctypedef struct RateLocal:
+    # One engine's part: written by that engine only.
+    uint64_t[RATE_DECISIONS] decisions
+    uint64_t[8 - RATE_DECISIONS] unused      # a cache line of its own
+
 
 cdef struct RateTable:
-    int nothing
+    Table keys
+    int64_t lease             # tokens
+    RateLocal* local[ENGINES_MAX]
+    Wants wants
+    Sketch sketch
+
+
+# ---- the data plane ----
+
+cdef inline int _decide(
+    const RateTable* table, const RateRule* rule, uint64_t word, int64_t now_us, uint64_t* state, bint* want, RateOutcome* out
+) noexcept nogil:
+    want[0] = False
+    if rule.algorithm == RATE_GCRA:
+        return gcra_take(&rule.gcra, word, now_us, state, out)
+    if rule.algorithm == RATE_LEAKY:
+        return leaky_take(&rule.leaky, word, now_us, state, out)
+    return lease_take(&rule.lease, load_i64(&table.lease), word, now_us, state, want, out)
+
+
+cdef int64_t _left(const void* rule, uint64_t word, int64_t now_us) noexcept nogil:
+    cdef const RateRule* known = <const RateRule*>rule
+    if known.algorithm == RATE_GCRA:
+        return gcra_left(&known.gcra, word, now_us)
+    if known.algorithm == RATE_LEAKY:
+        return leaky_left(&known.leaky, word, now_us)
+    return lease_left(word, now_us)
+
+
+cdef void _tell_want(RateTable* table, Slot* slot, uint64_t hash) noexcept nogil:
+    """The word says that a want is under way; where there is no room for it, the next request of the key tries again."""
+    cdef uint64_t word
+    if wants_push(&table.wants, hash):
+        return
+    word = table_read(slot, hash)
+    while word != 0 and not cas_u64(&slot.word, &word, lease_unwant(word)):
+        word = table_read(slot, hash)
+
 
 cdef int rate_take(RateTable* table, uint64_t hash, int64_t now_us, RateTaken* taken, RateOutcome* out) noexcept nogil:
-    return RATE_PASSED
+    cdef RateRule* rule
+    cdef Slot* slot
+    cdef uint64_t word, state
+    cdef bint want, fresh
+    cdef int decision
+    while True:
+        rule = <RateRule*>load_acquire_ptr(&table.keys.rule)
+        slot = table_find(&table.keys, hash)
+        word = table_read(slot, hash) if slot != NULL else 0
+        if load_acquire_ptr(&table.keys.rule) != rule:
+            continue
+        decision = _decide(table, rule, word, now_us, &state, &want, out)
+        if decision == RATE_REFUSED:
+            return decision
+        taken.before = word
+        if word == 0:
+            slot = table_enter(&table.keys, rule, hash, state, now_us, &taken.after, &fresh)
+            if slot == NULL or not fresh:
+                continue
+        else:
+            taken.after = state << VERSION_BITS | word & VERSION_MASK
+            if not cas_u64(&slot.word, &word, taken.after):
+                continue
+        taken.table = table
+        taken.slot = slot
+        taken.hash = hash
+        if want:
+            _tell_want(table, slot, hash)
+        return decision
 
-cdef void rate_give_back(const RateTaken* taken) noexcept nogil:
-    pass
+
+cdef void rate_give_back(const RateTaken* taken, int64_t now_us) noexcept nogil:
+    """A key that has changed hands meanwhile has another version, or another place: what was taken went with it."""
+    cdef RateTable* table = taken.table
+    cdef Slot* slot = <Slot*>taken.slot
+    cdef const RateRule* rule
+    cdef uint64_t word, state
+    while True:
+        rule = <const RateRule*>load_acquire_ptr(&table.keys.rule)
+        word = table_read(slot, taken.hash)
+        if word == 0 or (word ^ taken.after) & VERSION_MASK:
+            return
+        if load_acquire_ptr(&table.keys.rule) != rule:
+            continue
+        if rule.algorithm == RATE_LEASED:
+            state = lease_undo(load_i64(&table.lease), word, now_us)
+        elif word == taken.after:
+            if taken.before == 0:
+                if table_remove(&table.keys, slot, taken.hash, word):
+                    return
+                continue
+            state = taken.before >> VERSION_BITS
+        elif rule.algorithm == RATE_GCRA:
+            state = gcra_undo(&rule.gcra, word, taken.after, now_us)
+        else:
+            state = leaky_undo(&rule.leaky, word, taken.after, now_us)
+        if cas_u64(&slot.word, &word, state << VERSION_BITS | word & VERSION_MASK):
+            return
+
 
 cdef void rate_count(RateTable* table, int engine, int decision) noexcept nogil:
-    pass
+    cdef RateLocal* local = table.local[engine]
+    if local == NULL:
+        local = <RateLocal*>calloc(1, sizeof(RateLocal))
+        if local == NULL:
+            return
+        store_release_ptr(<void**>&table.local[engine], local)
+    counter_add(&local.decisions[decision], 1)
+
 
 cdef void rate_note(RateTable* table, uint64_t hash, Slice text, bint refused) noexcept nogil:
-    pass
+    sketch_note(&table.sketch, hash, text, refused)
+
+
+# ---- what Python sees ----
+
+_DECISIONS = ("passed", "delayed", "refused", "delayed_dry_run", "refused_dry_run")
+_ALGORITHMS = {"token_bucket": RATE_GCRA, "leaky_bucket": RATE_LEAKY}
+_NGINX_PERIODS_US = (1_000_000, 60_000_000)
+
+
+cdef int _fill_gcra(GcraRule* rule, requests, per_us, burst, delay) except -1:
+    interval = Fraction(per_us, requests).limit_denominator(GCRA_UNITS_MAX)
+    room = (burst + 1) * interval.numerator
+    if interval == 0 or room >= <int64_t>1 << GCRA_ROOM_BITS:
+        raise ValueError(f"{requests} in {per_us} µs with a burst of {burst} cannot be counted: too many, or too slow for that burst")
+    rule.units = interval.denominator
+    rule.interval = interval.numerator
+    rule.room = room
+    rule.at_once = room if delay < 0 else min((delay + 1) * interval.numerator, room)
+    return 0
+
+
+cdef int _fill_leaky(LeakyRule* rule, requests, per_us, burst, delay) except -1:
+    if per_us in _NGINX_PERIODS_US:
+        drained, per_ms = requests * LEAKY_ONE * 1_000_000 // per_us, 1000
+    else:
+        drained, per_ms = Fraction(requests * LEAKY_ONE * 1000, per_us).as_integer_ratio()
+    bits = max((burst * LEAKY_ONE + 1).bit_length(), 10)
+    empty_ms = -(-(burst + 2) * LEAKY_ONE * per_ms // drained) + 1
+    if bits > LEAKY_BITS_MAX or (burst + 2) * LEAKY_ONE * per_ms >= 1 << 62:
+        raise ValueError(f"a leaky bucket with a burst of {burst} cannot be counted: at most {(1 << LEAKY_BITS_MAX) // LEAKY_ONE - 1}")
+    if empty_ms >= 1 << (57 - bits):
+        raise ValueError(
+            f"a leaky bucket with a burst of {burst} must drain within {(1 << (57 - bits)) / 86_400_000:.1f} days: "
+            f"{requests} in {per_us} µs take {empty_ms / 86_400_000:.1f}"
+        )
+    rule.drained, rule.per_ms, rule.empty_ms, rule.bits = drained, per_ms, empty_ms, bits
+    rule.burst = burst * LEAKY_ONE
+    rule.delay = rule.burst if delay < 0 else min(delay * LEAKY_ONE, rule.burst)
+    return 0
+
+
+cdef dict _told(const RateOutcome* out):
+    return {"delay_us": out.delay_us, "retry_us": out.retry_us, "reset_us": out.reset_us, "remaining": out.remaining}
+
+
+cdef RateRule* _new_rule(RateLimit limit, key) except NULL:
+    cdef RateRule* rule = <RateRule*>calloc(1, sizeof(RateRule))
+    if rule == NULL:
+        raise MemoryError
+    limit._rules[key] = <size_t>rule
+    return rule
+
+
+cdef RateRule* _rule(RateLimit limit, algorithm, requests, per_us, burst, delay) except NULL:
+    """Engines may look at a rule at any time, so none is freed; there are as many as the shares that it ever had."""
+    cdef RateRule* rule
+    key = (algorithm, requests, per_us, burst, delay)
+    if key in limit._rules:
+        return <RateRule*><size_t>limit._rules[key]
+    if algorithm not in _ALGORITHMS:
+        raise ValueError(f"there is no algorithm {algorithm!r}")
+    rule = _new_rule(limit, key)
+    rule.algorithm = _ALGORITHMS[algorithm]
+    try:
+        if rule.algorithm == RATE_GCRA:
+            _fill_gcra(&rule.gcra, requests, per_us, burst, delay)
+        else:
+            _fill_leaky(&rule.leaky, requests, per_us, burst, delay)
+    except (ValueError, OverflowError):
+        free(<void*><size_t>limit._rules.pop(key))
+        raise
+    return rule
+
+
+cdef RateRule* _lease_rule(RateLimit limit, requests, per_us, burst) except NULL:
+    cdef RateRule* rule = _new_rule(limit, "leased")
+    rule.algorithm = RATE_LEASED
+    rule.lease.interval_us = max(-(-per_us // requests), 1)
+    rule.lease.most = burst + 1
+    return rule
+
+
+cdef int _must_be_leased(RateLimit limit) except -1:
+    if limit._leased == NULL:
+        raise ValueError(f"{limit.name} is not leased")
+    return 0
 
 
 cdef class RateLimit:
-    def __init__(self, name, **kw):
+    """One limit and its keys (see rate.pyi)."""
+
+    def __cinit__(
+        self, str name, *, requests, per_us, burst, str algorithm="token_bucket", int64_t delay=-1, int64_t capacity=1_000_000, bint leased=False
+    ):
+        cdef RateRule* rule
+        if requests < 1 or per_us < 1 or burst < 0 or capacity < 1:
+            raise ValueError("a limit has requests, a time, a burst from 0, and room for keys")
         self.name = name
+        self._told = {}
+        self._rules = {}
+        self._own = (algorithm, delay)
+        self.table = <RateTable*>calloc(1, sizeof(RateTable))
+        if self.table == NULL:
+            raise MemoryError
+        self.table.wants.fd = -1
+        self.table.lease = 1
+        rule = _rule(self, algorithm, requests, per_us, burst, delay)
+        if leased:
+            self._leased = rule = _lease_rule(self, requests, per_us, burst)
+            if not wants_init(&self.table.wants, WANTS):
+                raise MemoryError
+        if not table_init(&self.table.keys, capacity, rule, _left):
+            raise MemoryError
+
+    def __dealloc__(self):
+        cdef int i
+        if self.table == NULL:
+            return
+        for i in range(ENGINES_MAX):
+            free(self.table.local[i])
+        wants_destroy(&self.table.wants)
+        table_destroy(&self.table.keys)
+        free(self.table)
+        for address in self._rules.values():
+            free(<void*><size_t>address)
+
+    def try_take(self, uint64_t hash, int64_t now_us) -> tuple[str, dict[str, int]]:
+        cdef RateTaken taken
+        cdef RateOutcome out
+        return _DECISIONS[rate_take(self.table, _key(hash), now_us, &taken, &out)], _told(&out)
+
+    def peek(self, uint64_t hash, int64_t now_us) -> dict[str, int] | None:
+        cdef const RateRule* rule = <const RateRule*>self.table.keys.rule
+        cdef Slot* slot = table_find(&self.table.keys, _key(hash))
+        cdef uint64_t word = table_read(slot, hash) if slot != NULL else 0
+        cdef LeakyState leaky
+        cdef LeaseState lease
+        cdef RateOutcome out
+        if word == 0 or _left(rule, word, now_us) <= 0:
+            return None
+        if rule.algorithm == RATE_GCRA:
+            gcra_tell(&rule.gcra, gcra_level(&rule.gcra, word, now_us), &out)
+        elif rule.algorithm == RATE_LEAKY:
+            leaky = leaky_read(&rule.leaky, word, now_us)
+            leaky_tell(&rule.leaky, leaky.excess, leaky.ms, now_us, &out)
+        else:
+            lease = lease_read(word, now_us)
+            lease_tell(&rule.lease, self.table.lease, &lease, &out)
+        return {"remaining": out.remaining, "reset_us": out.reset_us, "retry_us": out.retry_us}
+
+    def reset(self, hash: int | None = None) -> int:
+        cdef uint64_t key = 0 if hash is None else _key(hash)
+        cdef int64_t removed
+        with nogil:
+            removed = table_forget(&self.table.keys, key)
+            sketch_forget(&self.table.sketch, key)
+        if hash is None:
+            self._told.clear()
+        else:
+            self._told.pop(hash, None)
+        return removed
+
+    def top(self, int most=100) -> list[tuple[str, int, int]]:
+        cdef Sketch* sketch = <Sketch*>calloc(1, sizeof(Sketch))
+        cdef int i
+        if sketch == NULL:
+            raise MemoryError
+        try:
+            sketch_copy(&self.table.sketch, sketch)
+            found = [(
+                sketch.key[i].text[:sketch.key[i].size].decode("utf-8", "replace"),
+                sketch.count[i] * RATE_SAMPLE, sketch.key[i].refused * RATE_SAMPLE,
+            ) for i in range(sketch.used)]
+        finally:
+            free(sketch)
+        found.sort(key=_by_requests)
+        return found[:most]
+
+    def stats(self, now_us: int | None = None) -> dict[str, int]:
+        cdef int64_t now = _now_us() if now_us is None else now_us
+        cdef TableCount count
+        cdef RateLocal* local
+        cdef int i, decision
+        cdef uint64_t[RATE_DECISIONS] sums
+        with nogil:
+            count = table_walk(&self.table.keys, now, IDLE_US)
+        for decision in range(RATE_DECISIONS):
+            sums[decision] = 0
+        for i in range(ENGINES_MAX):
+            local = <RateLocal*>load_acquire_ptr(<void**>&self.table.local[i])
+            if local != NULL:
+                for decision in range(RATE_DECISIONS):
+                    sums[decision] += load_u64(&local.decisions[decision])
+        found = {
+            "keys": count.keys, "capacity": self.table.keys.capacity,
+            "memory_bytes": table_bytes(&self.table.keys) + sizeof(RateTable), "evictions": load_u64(&self.table.keys.evictions),
+        }
+        for decision in range(RATE_DECISIONS):
+            found[_DECISIONS[decision]] = sums[decision]
+        found["lease_wants_lost"] = load_u64(&self.table.wants.lost)
+        found["on_local_share"] = int(self._leased != NULL and self.table.keys.rule != self._leased)
+        return found
+
+    # ---- leases ----
+
+    def fileno(self) -> int:
+        return self.table.wants.fd
+
+    def take_wants(self) -> list[tuple[int, int, int]]:
+        cdef int64_t used, asked, lease = self.table.lease
+        cdef int64_t now = _now_us()
+        cdef uint64_t hash, word
+        cdef Slot* slot
+        _must_be_leased(self)
+        wants_hush(&self.table.wants)
+        wants = []
+        while wants_pop(&self.table.wants, &hash):
+            if self.table.keys.rule != self._leased:
+                continue
+            slot = table_find(&self.table.keys, hash)
+            word = table_read(slot, hash) if slot != NULL else 0
+            if word == 0:
+                continue
+            asked = lease_asks(lease, word, now, &used)
+            version, told = self._told.get(hash, (word & VERSION_MASK, 0))
+            if version != word & VERSION_MASK:
+                told = 0
+            self._told[hash] = (word & VERSION_MASK, max(used, told))
+            wants.append((hash, max(used - told, 0), asked))
+        return wants
+
+    def grant(self, uint64_t hash, int64_t tokens, int64_t retry_us, int64_t now_us, int64_t valid_us) -> None:
+        cdef uint64_t word
+        cdef int64_t charged
+        cdef bint want
+        cdef Slot* slot
+        _must_be_leased(self)
+        version, told = self._told.pop(hash, (0, 0))
+        slot = table_find(&self.table.keys, _key(hash))
+        if slot == NULL or self.table.keys.rule != self._leased:
+            return
+        while True:
+            word = table_read(slot, hash)
+            if word == 0:
+                return
+            charged = told if version == word & VERSION_MASK else 0
+            state = lease_grant(word, charged, min(tokens, <int64_t>LEASE_MOST), retry_us, now_us, valid_us, &want)
+            if cas_u64(&slot.word, &word, <uint64_t>state << VERSION_BITS | word & VERSION_MASK):
+                break
+        if want:
+            _tell_want(self.table, slot, hash)
+
+    def set_lease(self, int64_t tokens) -> None:
+        _must_be_leased(self)
+        store_i64(&self.table.lease, min(max(tokens, 1), <int64_t>LEASE_MOST))
+
+    def set_local_share(self, bint on, requests=0, per_us=1, burst=0) -> None:
+        cdef RateRule* rule
+        _must_be_leased(self)
+        rule = _rule(self, self._own[0], requests, per_us, burst, self._own[1]) if on else <RateRule*>self._leased
+        if rule == self.table.keys.rule:
+            return
+        with nogil:
+            table_redefine(&self.table.keys, rule)
+        self._told.clear()
+
+
+cdef uint64_t _key(hash) except 0:
+    if not 0 < hash < 1 << 64:
+        raise ValueError("a hash has 64 bits, and is not 0")
+    return hash
+
+
+cdef int64_t _now_us() noexcept nogil:
+    cdef timespec t
+    clock_gettime(CLOCK_MONOTONIC, &t)
+    return <int64_t>t.tv_sec * 1_000_000 + t.tv_nsec // 1000
+
+
+def _by_requests(found: tuple[str, int, int]) -> tuple[int, str]:
+    return -found[1], found[0]
+
+
+def now_us() -> int:
+    return _now_us()
+
+
+# ---- for tests and tools ----
+
+cdef class Taken:
+    """What one request took."""
+
+    cdef RateTaken taken
+    cdef RateLimit limit
+
+    def give_back(self, int64_t now_us) -> None:
+        rate_give_back(&self.taken, now_us)
+
+
+def take(RateLimit limit not None, uint64_t hash, int64_t now_us) -> tuple[str, dict[str, int], Taken]:
+    cdef Taken taken = Taken()
+    cdef RateOutcome out
+    cdef int decision = rate_take(limit.table, _key(hash), now_us, &taken.taken, &out)
+    taken.limit = limit
+    return _DECISIONS[decision], _told(&out), taken
+
+
+def hammer(RateLimit limit not None, uint64_t first, uint64_t keys, int64_t count, int64_t now_us, int64_t back_every=0) -> int:
+    """So many requests, in turn of `keys` keys, without the GIL; every so many-th that passes is given back. How many passed for good."""
+    cdef RateTaken taken
+    cdef RateOutcome out
+    cdef int64_t i, passed = 0, kept = 0
+    with nogil:
+        for i in range(count):
+            if rate_take(limit.table, first + <uint64_t>i % keys, now_us, &taken, &out) == RATE_REFUSED:
+                continue
+            passed += 1
+            if back_every and passed % back_every == 0:
+                rate_give_back(&taken, now_us)
+            else:
+                kept += 1
+    return kept
+
+
+def count_decision(RateLimit limit not None, int engine, str decision) -> None:
+    """Count a decision as an engine does."""
+    if not 0 <= engine < ENGINES_MAX:
+        raise ValueError(f"there is no engine {engine}")
+    rate_count(limit.table, engine, _DECISIONS.index(decision))
+
+
+def note(RateLimit limit not None, uint64_t hash, bytes text, bint refused) -> None:
+    """Note one sample of a key."""
+    cdef const uint8_t* data = text
+    rate_note(limit.table, _key(hash), slice_of(data, len(text)), refused)

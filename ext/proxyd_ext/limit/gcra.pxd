@@ -1,0 +1,91 @@
+# cython: cdivision=True
+"""A token bucket as the generic cell rate algorithm (ITU-T I.371, annex A): one number a key, and nothing that drifts.
+
+The number is the theoretical arrival time (TAT): when the next request would come if all came evenly. A request at `now` moves it to
+max(TAT, now) + T, T the interval of the rate, and passes if that is at most burst + 1 intervals ahead of now. What is ahead, the *level*, is
+what a bucket of (burst + 1) T holds; it drains by itself as time goes on.
+
+Exact: time is counted in units of 1/N microsecond, where the rate in lowest terms is N requests in P microseconds. So T = P is a whole number of
+units, and so is every time. N is at most 1024; a rate that would need more is replaced by the nearest one that does not (Python's
+Fraction.limit_denominator): off by less than 1/(1025 T), T in microseconds, that is 1e-5 up to 10,000 requests a second.
+
+The state is the TAT modulo 2^58 units: four years and more. What was not touched for half of that looks like the future; nothing stands that
+long, since whoever counts the keys removes what has drained (table_walk).
+"""
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+from proxyd_ext.limit.rate cimport RATE_DELAYED, RATE_PASSED, RATE_REFUSED, RateOutcome
+from proxyd_ext.limit.table cimport VERSION_BITS, VERSION_MASK
+
+cdef enum:
+    GCRA_UNITS_MAX = 1024     # N
+    GCRA_ROOM_BITS = 56       # a bucket may hold less than 2^56 units
+
+
+ctypedef struct GcraRule:
+    int64_t units             # N: units of a microsecond
+    int64_t interval          # T, in units
+    int64_t room              # (burst + 1) T
+    int64_t at_once           # up to this level nobody is delayed
+
+
+cdef inline int64_t gcra_level(const GcraRule* rule, uint64_t word, int64_t now_us) noexcept nogil:
+    """Units by which the TAT is ahead of now; 0 and less: drained."""
+    cdef uint64_t now = <uint64_t>now_us * <uint64_t>rule.units << VERSION_BITS
+    return <int64_t>((word & ~<uint64_t>VERSION_MASK) - now) >> VERSION_BITS
+
+
+cdef inline uint64_t gcra_state(const GcraRule* rule, int64_t level, int64_t now_us) noexcept nogil:
+    """The TAT; never 0, but a unit later."""
+    cdef uint64_t state = (<uint64_t>now_us * <uint64_t>rule.units + <uint64_t>level) & (<uint64_t>0xffffffffffffffff >> VERSION_BITS)
+    return state if state != 0 else 1
+
+
+cdef inline int64_t gcra_us(const GcraRule* rule, int64_t units) noexcept nogil:
+    """Microseconds, rounded up."""
+    return (units + rule.units - 1) // rule.units if units > 0 else 0
+
+
+cdef inline void gcra_tell(const GcraRule* rule, int64_t level, RateOutcome* out) noexcept nogil:
+    """How things stand at a level, 0 and more."""
+    cdef int64_t over = level + rule.interval - rule.room
+    out.delay_us = 0
+    out.retry_us = gcra_us(rule, over)
+    out.reset_us = gcra_us(rule, level)
+    out.remaining = (rule.room - level) // rule.interval if over <= 0 else 0
+
+
+cdef inline int gcra_take(const GcraRule* rule, uint64_t word, int64_t now_us, uint64_t* state, RateOutcome* out) noexcept nogil:
+    """Decide on a request of a key with this word; 0: it has none. `state`: what to keep instead, unless it is refused."""
+    cdef int64_t level = gcra_level(rule, word, now_us) if word != 0 else 0
+    if level < 0:
+        level = 0
+    if level + rule.interval > rule.room:
+        gcra_tell(rule, level, out)
+        return RATE_REFUSED
+    level += rule.interval
+    state[0] = gcra_state(rule, level, now_us)
+    gcra_tell(rule, level, out)
+    if level <= rule.at_once:
+        return RATE_PASSED
+    out.delay_us = gcra_us(rule, level - rule.at_once)
+    return RATE_DELAYED
+
+
+cdef inline uint64_t gcra_undo(const GcraRule* rule, uint64_t word, uint64_t after, int64_t now_us) noexcept nogil:
+    """The state without a request that led to the word `after`, although others came behind it: less what of it has not drained yet.
+
+    Had it never come, the level would be lower by no less than this, and perhaps by more where the bucket had run empty in between. To
+    find that out one would have to know when the others came; so what is uncertain stays charged.
+    """
+    cdef int64_t left = gcra_level(rule, after, now_us)
+    if left > rule.interval:
+        left = rule.interval
+    elif left < 0:
+        left = 0
+    return gcra_state(rule, gcra_level(rule, word, now_us) - left, now_us)
+
+
+cdef inline int64_t gcra_left(const GcraRule* rule, uint64_t word, int64_t now_us) noexcept nogil:
+    """Microseconds until it has drained."""
+    cdef int64_t level = gcra_level(rule, word, now_us)
+    return level // rule.units if level <= 0 else gcra_us(rule, level)
