@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from proxyd.config.access_lint import access_faults
+from proxyd.config.auth_check import auth_mistakes
 from proxyd.config.builtin import BUILT_IN
 from proxyd.config.limit_check import limit_mistakes
 from proxyd.config.lint import lint
@@ -64,6 +65,7 @@ class _Check:
         self.servers()
         self.limits()
         self.countries()
+        self.plans()
         self.unused()
         if self.complete:
             for code, message, path, help in lint(self.config):
@@ -212,6 +214,14 @@ class _Check:
     def limits(self) -> None:
         lost = frozenset(name for name in ("concurrency", "limits") if name in self.data.lost or name in self.declared.misspelt)
         for code, message, path, help in limit_mistakes(self.config, self.data, lost=lost):
+            self.tell(code, message, path, help)
+
+    def plans(self) -> None:
+        if "plans" in self.data.lost or "plans" in self.declared.misspelt:
+            return
+        section = self.data.get("plans")
+        declared = {*section, *section.lost} if isinstance(section, Map) else set()
+        for code, message, path, help in auth_mistakes(self.config, declared):
             self.tell(code, message, path, help)
 
     def servers(self) -> None:

@@ -71,7 +71,8 @@ CODES: dict[str, Code] = {
     ),
     "PXD-009": Code(
         "a secret file cannot be read",
-        "`${file:PATH}` is UTF-8 text of at most 64 KiB, readable by the user that proxyd runs as; one line end behind it is removed.",
+        "`${file:PATH}` is UTF-8 text of at most 64 KiB, readable by the user that proxyd runs as; one line end behind it is removed. "
+        "Files of API keys and htpasswd files may have 8 MiB.",
     ),
     "PXD-010": Code(
         "the file of an error page cannot be read",
@@ -242,6 +243,27 @@ CODES: dict[str, Code] = {
         wrong="policies: {home: {access: {allow: country:SE}}}   # and no `geoip`",
         right="geoip: /usr/share/GeoIP/GeoLite2-Country.mmdb",
     ),
+    "PXD-086": Code(
+        "a password hash that is not taken",
+        "Passwords are kept as argon2id or bcrypt hashes. Older forms (SHA-1, MD5, crypt, plain text) are broken within hours once a file "
+        "is read by somebody, and hashes that take more than about a second or 256 MiB would let strangers exhaust this machine.",
+        wrong="users: {ann: '{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g='}",
+        right="users: {ann: $2y$10$...}    # htpasswd -nB ann",
+    ),
+    "PXD-087": Code(
+        "an API key that is not taken",
+        "Only the SHA-256 of a key is kept, which is safe for long random keys and for no others: 16 to 512 ASCII characters without "
+        "blanks. A key belongs to one name.",
+        wrong="keys: {shop: secret}",
+        right='keys: {shop: "${env:SHOP_KEY}"}    # openssl rand -hex 24',
+    ),
+    "PXD-088": Code(
+        "a usage plan that is not right",
+        "A key names a plan of the section `plans`, and a plan has a `rate`, a `quota` or both. A quota is a number of requests in a "
+        "day, a week or a month, which begin at midnight UTC (weeks on Monday).",
+        wrong="plans: {gold: {quota: 10000}}",
+        right="plans: {gold: {quota: 10000/day}}",
+    ),
     "PXD-101": Code(
         "an upstream that nothing uses",
         "No route sends to it. It is kept, its servers are checked, and it does nothing.",
@@ -328,5 +350,11 @@ CODES: dict[str, Code] = {
         "most clients send several at once; `burst` says how many may come beyond the rate. `burst: 0` says that none is meant.",
         wrong="rate_limit: {rate: 20/s}",
         right="rate_limit: {rate: 20/s, burst: 40}",
+    ),
+    "PXD-116": Code(
+        "quotas that a restart forgets",
+        "Plans have quotas, and nothing says where usage is kept: after a restart every key has its whole quota again.",
+        wrong="plans: {gold: {quota: 10000/day}}",
+        right="plans: {gold: {quota: 10000/day}}\nusage: /var/lib/proxyd/usage.json",
     ),
 }

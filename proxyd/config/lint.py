@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from proxyd.config.access_lint import access_doubts
+from proxyd.config.auth_lint import auth_doubts
 from proxyd.config.cache_lint import cache_doubts
 from proxyd.config.doubt import Doubt
 from proxyd.config.limit_check import limit_doubts
@@ -25,6 +26,7 @@ def lint(config: Config) -> Iterator[Doubt]:
         yield from _upstream(config, name, upstream)
     yield from _cookies(config)
     yield from cache_doubts(config)
+    yield from auth_doubts(config)
     yield from limit_doubts(config)
     yield from access_doubts(config)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from proxyd.config.check import Declared, check
 from proxyd.config.geo_files import read_geoip
+from proxyd.config.credential_files import read_credentials
 from proxyd.config.include import compose_mapping, include_files, read_source
 from proxyd.config.interpolate import Interpolator
 from proxyd.config.lift import lift
@@ -73,12 +74,12 @@ def _load(source: Source, env: Mapping[str, str], files: list[Path] | None = Non
         included = include_files(root, patterns, found)
         sources += included
         read += [Path(part.name) for part in included]
-    config, data = _build(root, env, found)
+    config, data = _build(root, env, found, read)
     found = by_position(found, sources)
     return LoadResult(None if any(item.severity == "error" for item in found) else config, found, read, Places(data))
 
 
-def _build(root: MappingNode, env: Mapping[str, str], found: list[Diagnostic]) -> tuple[Config | None, Map]:
+def _build(root: MappingNode, env: Mapping[str, str], found: list[Diagnostic], read: list[Path]) -> tuple[Config | None, Map]:
     entry = root.entries.get("vars")
     variables = entry[1] if entry is not None else None
     Interpolator(variables if isinstance(variables, MappingNode) else None, env, found).replace(root)
@@ -87,6 +88,7 @@ def _build(root: MappingNode, env: Mapping[str, str], found: list[Diagnostic]) -
     lift(data, found)
     read_pages(data, found)
     read_geoip(data, found)
+    read_credentials(data, found, read)
     declared = Declared.of(data)
     result = validate(Config, data)
     found += result.found

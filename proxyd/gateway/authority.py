@@ -10,6 +10,9 @@ from typing import Protocol
 
 from proxyd_ext.auth.verdict import Verdict
 
+DENIED_TTL = 10.0
+"""Seconds for which it is remembered that a credential is bad, so that repeating it costs nothing; short, because it may become good."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:

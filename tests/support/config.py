@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 
 from proxyd.config import Config, load_text
 from proxyd.config.upstreams import Upstream
@@ -11,6 +12,13 @@ from proxyd.diagnostics import render_all
 def config_of(text: str) -> Config:
     """The config that `text` (indented as it likes) stands for; fails with the diagnostics when it is not one."""
     result = load_text(textwrap.dedent(text))
+    assert result.config is not None, render_all(result.diagnostics)
+    return result.config
+
+
+def config_in(folder: Path, text: str) -> Config:
+    """The same with files that it names, in `folder`."""
+    result = load_text(text, folder=str(folder), env={})
     assert result.config is not None, render_all(result.diagnostics)
     return result.config
 

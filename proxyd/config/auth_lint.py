@@ -1,0 +1,38 @@
+"""What is doubtful about `auth` and `plans`: secrets in the file, quotas that a restart forgets, settings that cannot act."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from proxyd.config.auth_keys import ApiKeys, WrittenSecret
+from proxyd.config.doubt import Doubt
+from proxyd.config.model import Config
+from proxyd.diagnostics.marked import Step
+
+
+def auth_doubts(config: Config) -> Iterator[Doubt]:
+    used: set[str] = set()
+    for name, policy in config.policies.items():
+        keys = policy.auth.api_key if policy.auth is not None else None
+        if keys is not None:
+            yield from _written(keys, ("policies", name, "auth", "api_key", "keys"))
+            used |= {key.plan for key in keys.keys.values() if key.plan is not None}
+    yield from _plans(config, used)
+
+
+def _written(keys: ApiKeys, here: tuple[Step, ...]) -> Iterator[Doubt]:
+    for name, key in keys.keys.items():
+        if isinstance(key.sha256, WrittenSecret):
+            help = "write `${env:NAME}`, `sha256: …` (of the key: `printf %s KEY | sha256sum`), or keep keys in a `file` of their own"
+            yield Doubt("PXD-113", f"the API key of `{name}` stands in the file", (*here, name), help)
+
+
+def _plans(config: Config, used: set[str]) -> Iterator[Doubt]:
+    for name, plan in config.plans.items():
+        if name not in used:
+            yield Doubt("PXD-106", f"the plan `{name}` has no effect: no API key has it", ("plans", name), f"give some key `plan: {name}`")
+        elif plan.quota is not None and config.usage is None:
+            message = f"the quota of `{name}` begins anew when proxyd is started again: usage is not kept"
+            yield Doubt("PXD-116", message, ("plans", name, "quota"), "add `usage: /var/lib/proxyd/usage.json`")
+    if config.usage is not None and all(plan.quota is None for plan in config.plans.values()):
+        yield Doubt("PXD-106", "`usage` has no effect: no plan has a quota", ("usage",), "add `quota: 10000/day` to a plan")

@@ -1,0 +1,47 @@
+"""The native handles of those who have API keys. They outlive reloads and verdicts, since they hold what was used of a quota."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from proxyd_ext.auth.verdict import Consumer
+
+if TYPE_CHECKING:
+    from proxyd.config.plans import Period
+
+ConsumerKey = tuple["Period", str]     # (period of the quota, name): counts of days and of months do not mix
+
+
+class Consumers:
+    """One handle a name and kind of period, whatever policies name it, for the life of the daemon: as many as configs have named keys."""
+
+    def __init__(self) -> None:
+        self._held: dict[ConsumerKey, Consumer] = {}
+        self._waiting: dict[ConsumerKey, tuple[int, int]] = {}     # usage from disk of whom nobody has named yet
+
+    def get(self, name: str, period: Period = "day") -> Consumer:
+        key = (period, name)
+        if key not in self._held:
+            self._held[key] = consumer = Consumer(name)
+            if key in self._waiting:
+                consumer.set_usage(*self._waiting.pop(key))
+        return self._held[key]
+
+    def restore(self, key: ConsumerKey, number: int, used: int) -> None:
+        """Usage from disk. What has been counted meanwhile in the same period comes on top; a later period is left alone."""
+        consumer = self._held.get(key)
+        if consumer is None:
+            self._waiting[key] = (number, used)
+            return
+        now_number, now_used = consumer.usage()
+        if now_number <= number:
+            consumer.set_usage(number, used + (now_used if now_number == number else 0))
+
+    def usage(self) -> Iterator[tuple[ConsumerKey, int, int]]:
+        """(key, number of the period, requests) of all who have used anything, named by the config or not."""
+        for key, consumer in self._held.items():
+            number, used = consumer.usage()
+            if used:
+                yield key, number, used
+        for key, (number, used) in self._waiting.items():
+            yield key, number, used

@@ -1,0 +1,17 @@
+"""The kinds of `auth`. A new one: a file here with a `build`, its row, its field in config/auth.py, its credential in
+snapshot/build_auth.py."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from proxyd.gateway import api_key
+from proxyd.gateway.parts import Parts
+
+if TYPE_CHECKING:
+    from proxyd.config.auth import AuthKind
+    from proxyd.gateway.authority import Authority
+
+BUILDERS: Mapping[AuthKind, Callable[[Parts], Authority]] = {
+    "api_key": api_key.build,
+}

@@ -1,0 +1,219 @@
+"""The daemon's part for `auth`: answers engines that ask about a credential, and keeps what outlives configs (usage of quotas).
+
+    engine --("decide", Verdicts.id, request, credential, digest)--> on_decide --> the policy's authority --> Verdicts.put, Engine.decide
+
+What bounds it: MAX_UNDER_WAY questions at a time for all policies; the same credential is asked about once, and all who wait get that
+answer; the policy's timeout ends a question. Beyond a bound, and where an authority has no answer, the request gets 503 (`Engine.fail`) and
+nothing is remembered.
+
+Verdicts of one definition are one native handle (snapshot/handles.py), so an authority belongs to the id of its handle: what a reload has
+not changed keeps both. Authorities that left stay for LINGER: requests that an old snapshot has routed may still ask.
+"""
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from proxyd.gateway.authority import Authority, AuthUnavailable, Decided, parse_asked
+from proxyd.gateway.consumers import Consumers
+from proxyd.gateway.parts import Parts
+from proxyd.gateway.registry import BUILDERS
+from proxyd_ext.snapshot.spec import AuthFilter
+
+if TYPE_CHECKING:
+    from proxyd.clock import Clock
+    from proxyd.config.auth import AuthKind
+    from proxyd.config.model import Config
+    from proxyd.gateway.authority import Asked
+    from proxyd.tasks import Tasks
+    from proxyd_ext.auth.verdict import Verdict, Verdicts
+    from proxyd_ext.snapshot.spec import SnapshotSpec
+
+MAX_UNDER_WAY = 1024      # questions
+LINGER = 60.0             # seconds
+
+log = logging.getLogger("proxyd.gateway")
+
+
+class Deciding(Protocol):
+    """The side of an engine that waits for a verdict."""
+
+    def decide(self, slot: int, generation: int, verdict: Verdict) -> None: ...
+
+    def fail(self, slot: int, generation: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AuthEntry:
+    """A policy that serves, for readers of counters: `verdicts.stats()`."""
+
+    policy: str
+    kind: AuthKind
+    verdicts: Verdicts
+
+
+@dataclass(slots=True)
+class _Served:
+    """A policy's authority, and what it has been asked."""
+
+    policy: str
+    kind: AuthKind
+    verdicts: Verdicts
+    authority: Authority
+    timeout: float
+    under_way: dict[tuple[bytes, str], _Question] = field(default_factory=dict)
+    told: str = ""            # why there was no verdict, the last time that the log was told so
+
+
+@dataclass(slots=True)
+class _Question:
+    digest: bytes
+    waiting: list[tuple[Deciding, int, int]]      # engine, slot, generation
+    revoked: bool = False                         # meanwhile: its answer is not remembered
+
+
+class Gateway:
+    def __init__(
+        self, tasks: Tasks, clock: Clock, *, builders: Mapping[AuthKind, Callable[[Parts], Authority]] = BUILDERS,
+        max_under_way: int = MAX_UNDER_WAY,
+    ) -> None:
+        self._tasks, self._clock = tasks, clock
+        self._builders, self._max_under_way = builders, max_under_way
+        self._served: dict[int, _Served] = {}          # by Verdicts.id
+        self._leaving: dict[int, tuple[float, _Served]] = {}      # those of configs before: when they go
+        self._under_way = 0
+        self.refused = 0                               # questions beyond the bound
+        self.consumers = Consumers()
+
+    # ------------------------------------------------------------------ life
+    async def follow(self, config: Config, spec: SnapshotSpec) -> None:
+        """Serve the policies of the config that is being taken; before the engines get it, so that none asks too early."""
+        wanted = dict(_auth_filters(spec))
+        made = {number: self._make(config, filter_) for number, filter_ in wanted.items() if number not in self._known()}
+        now = self._clock.monotonic()
+        for number in [number for number in self._served if number not in wanted]:
+            self._leaving[number] = (now + LINGER, self._served.pop(number))
+            self._tasks.spawn("auth: let go", self._let_go(number))
+        for number in wanted:
+            if number in self._leaving:                # a config that had been replaced is back
+                made[number] = self._leaving.pop(number)[1]
+        self._served |= made
+
+    def _known(self) -> set[int]:
+        return {*self._served, *self._leaving}
+
+    def _make(self, config: Config, filter_: AuthFilter) -> _Served:
+        auth = config.policies[filter_.policy].auth
+        assert auth is not None
+        parts = Parts(filter_.policy, auth, config, self._tasks, self._clock, self.consumers)
+        authority = self._builders[auth.kind](parts)
+        return _Served(filter_.policy, auth.kind, filter_.verdicts, authority, auth.timeout.seconds)
+
+    async def _let_go(self, number: int) -> None:
+        await self._clock.sleep(LINGER)
+        ends, served = self._leaving.get(number, (0.0, None))
+        if served is not None and ends <= self._clock.monotonic():      # it may have come back, and left again
+            del self._leaving[number]
+            await served.authority.close()
+
+    async def close(self) -> None:
+        """After the engines have closed."""
+        every = [*self._served.values(), *(served for _, served in self._leaving.values())]
+        self._served, self._leaving = {}, {}
+        for served in every:
+            await served.authority.close()
+
+    # ------------------------------------------------------------------ questions
+    def on_decide(
+        self, engine: Deciding, slot: int, generation: int, number: int, request: bytes, credential: bytes, digest: bytes
+    ) -> None:
+        """An engine asks; it is answered at once or later, by `decide` or `fail`, and exactly once."""
+        served = self._served.get(number) or self._leaving.get(number, (0.0, None))[1]
+        if served is None or self._tasks.closed:
+            engine.fail(slot, generation)
+            return
+        asked = parse_asked(request, credential)
+        # A service may go by the client's address, which is not in the digest: an answer for one client is not given to another beside it.
+        key = (digest, asked.client if served.kind == "forward" else "")
+        question = served.under_way.get(key)
+        if question is not None:
+            question.waiting.append((engine, slot, generation))
+            return
+        if self._under_way >= self._max_under_way:
+            self.refused += 1
+            engine.fail(slot, generation)
+            return
+        question = served.under_way[key] = _Question(digest, [(engine, slot, generation)])
+        self._under_way += 1
+        self._tasks.spawn(f"auth {served.policy}", self._answer(served, key, question, asked))
+
+    async def _answer(self, served: _Served, key: tuple[bytes, str], question: _Question, asked: Asked) -> None:
+        decided: Decided | None = None
+        try:
+            decided = await self._decide(served, asked)
+            if decided is not None and decided.ttl > 0 and not question.revoked:
+                served.verdicts.put(question.digest, decided.verdict, int(decided.ttl * 1000))
+        finally:
+            self._under_way -= 1
+            del served.under_way[key]
+            for engine, slot, generation in question.waiting:
+                if decided is not None:
+                    engine.decide(slot, generation, decided.verdict)
+                else:
+                    engine.fail(slot, generation)
+
+    async def _decide(self, served: _Served, asked: Asked) -> Decided | None:
+        try:
+            async with asyncio.timeout(served.timeout):
+                decided = await served.authority.decide(asked)
+        except AuthUnavailable as error:
+            self._tell(served, str(error))
+        except TimeoutError:
+            self._tell(served, f"no verdict within {served.timeout:g} s")
+        else:
+            if served.told:
+                log.info("auth policy %s: there are verdicts again", served.policy)
+                served.told = ""
+            return decided
+        return None
+
+    def _tell(self, served: _Served, why: str) -> None:
+        """Once for each reason, not for each request."""
+        if why != served.told:
+            log.warning("auth policy %s: %s; requests that need a verdict get 503", served.policy, why)
+            served.told = why
+
+    # ------------------------------------------------------------------ orders and views
+    def revoke(self, policy: str, user: str | None = None) -> int:
+        """Forget the remembered verdicts of a user (of all) in a policy, so that they are asked about again; how many. KeyError: no such
+        policy serves."""
+        every = [served for served in self._every() if served.policy == policy]
+        if not every:
+            raise KeyError(policy)
+        for served in every:
+            for question in served.under_way.values():
+                question.revoked = True
+        return sum(served.verdicts.clear() if user is None else served.verdicts.forget_user(user) for served in every)
+
+    def entries(self) -> tuple[AuthEntry, ...]:
+        """Of the policies that serve, in the order in which they came."""
+        return tuple(AuthEntry(served.policy, served.kind, served.verdicts) for served in self._served.values())
+
+    @property
+    def under_way(self) -> int:
+        return self._under_way
+
+    def _every(self) -> Iterator[_Served]:
+        yield from self._served.values()
+        yield from (served for _, served in self._leaving.values())
+
+
+def _auth_filters(spec: SnapshotSpec) -> Iterator[tuple[int, AuthFilter]]:
+    for table in spec.tables:
+        for route in table:
+            for filter_ in route.filters:
+                if isinstance(filter_, AuthFilter):
+                    yield filter_.verdicts.id, filter_
