@@ -29,7 +29,7 @@ def expand_basic(value: object) -> object:
 class Basic(Model):
     users: dict[UserName, PasswordHash] = Field(
         description="Hashes of passwords by name: argon2id, or bcrypt as `htpasswd -nB` makes them.",
-        examples=[{"ann": "$2y$10$C9Lb6pUZ5V0zGq8m0nS8suZ1bqZ0Oq0T1Zt0mXrVbq1s6m2yq3b0e"}],
+        examples=[{"ann": "$2y$10$N9q1pSs5WoyQkor4RzjT6.bbZgjWGa7sYDBDSLxbnRCBvEbAcy3OS"}],
     )
     file: Text | None = Field(
         None,

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from proxyd.config.auth_fields import IdentityField
 from proxyd.config.base import ONE_OR_MORE, STRING, Model, Short
-from proxyd.config.headers import HeaderName
+from proxyd.config.headers import OWNED, HeaderName
 from proxyd.config.text import Flag, Text
 from proxyd.diagnostics.fail import fail, shown
 
@@ -27,6 +27,13 @@ def check_url(text: str) -> str:
     if not sound:
         raise fail("PXD-038", f"{shown(text)} is not the URL of a service", "like `http://127.0.0.1:9100/check`; without user and `#`")
     return text
+
+
+def check_request_field(name: str) -> str:
+    """Those that proxyd writes itself cannot come from the client, too."""
+    if name.lower() in OWNED or name.lower().startswith("x-forwarded-") or name.lower() == "accept-encoding":
+        raise fail("PXD-082", f"the service cannot get the client's field `{name}`: proxyd writes it itself")
+    return name
 
 
 def expand_response_fields(value: object) -> object:
@@ -49,7 +56,7 @@ class ForwardAuth(Model):
         examples=["http://127.0.0.1:9100/check"],
     )
     method: Literal["GET", "HEAD", "POST"] = Field("GET", description="Method that it is asked with; there is no body.")
-    request_fields: Annotated[tuple[HeaderName, ...], ONE_OR_MORE] = Field(
+    request_fields: Annotated[tuple[Annotated[HeaderName, AfterValidator(check_request_field)], ...], ONE_OR_MORE] = Field(
         ("Authorization", "Cookie"),
         min_length=1,
         description=(

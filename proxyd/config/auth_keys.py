@@ -20,6 +20,7 @@ from proxyd.diagnostics.nodes import SecretText
 from proxyd.diagnostics.scalars import PlainFloat, PlainInt
 
 DEFAULT_HEADER = "X-API-Key"
+EXAMPLE = "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
 _KEY = re.compile(r"[\x21-\x7e]{16,512}\Z")
 _DIGEST = re.compile(r"[0-9A-Fa-f]{64}\Z")
 _HOW = "make one with `openssl rand -hex 24`"
@@ -52,7 +53,11 @@ def expand_api_key(value: object) -> object:
     """A key becomes its digest, so that it is nowhere after loading."""
     if isinstance(value, str | PlainInt | PlainFloat):
         value = {"key": value}
-    if not isinstance(value, dict) or "key" not in value:
+    if not isinstance(value, dict):
+        return value
+    if "key" not in value:
+        if "sha256" not in value:
+            raise fail("PXD-022", "the key is missing", "add `key: ${env:NAME}`, or its `sha256`")
         return value
     if "sha256" in value:
         raise fail("PXD-024", "`key` and `sha256` exclude one another", at=("sha256",), key=True)
@@ -63,12 +68,12 @@ class ApiKey(Model):
     key: Text | None = Field(
         None,
         description="The key, from outside of this file. Only its SHA-256 is kept. In short, the key stands for all of this.",
-        examples=["${env:SHOP_API_KEY}"],
+        examples=["${file:/run/secrets/shop}"],
         json_schema_extra=SHORT_FORM,
     )
     sha256: Annotated[Text, AfterValidator(check_digest)] = Field(
         description="The key's SHA-256 instead of the key, as `printf %s KEY | sha256sum` prints it.",
-        examples=["a3f1c9a3f1c9a3f1c9a3f1c9a3f1c9a3f1c9a3f1c9a3f1c9a3f1c9a3f1c9a3f1"],
+        examples=[EXAMPLE],
     )
     plan: Name | None = Field(None, description="Usage plan, a name of `plans`; unset: no limits of its own.", examples=["gold"])
     enabled: Flag = Field(True, description="`false`: whoever shows the key is refused with 403, without the key being forgotten.")
@@ -97,7 +102,7 @@ class ApiKeys(Model):
     cookie: CookieName | None = Field(None, description="Cookie with the key instead.", examples=["api_key"])
     keys: dict[UserName, Annotated[ApiKey, Short(expand_api_key, (STRING,))]] = Field(
         description="Keys by the name of who has them. The same name in two policies is the same consumer: its usage is one.",
-        examples=[{"shop": "${env:SHOP_API_KEY}"}],
+        examples=[{"shop": {"sha256": EXAMPLE}}],
     )
     file: Text | None = Field(
         None,

@@ -33,6 +33,7 @@ def read_credentials(data: Map, found: list[Diagnostic], read: list[Path]) -> No
         entries = parse(source, found) if source is not None else None
         if entries is None:
             remove(data, (*path, "file"))
+            section.lost.add(into)
             continue
         section.take("file")
         present = section.get(into)

@@ -15,6 +15,9 @@ from pydantic_core import PydanticUndefined
 from proxyd.config.access import check_client
 from proxyd.config.active import check_content
 from proxyd.config.address import Address, BindAddress, check_network
+from proxyd.config.auth_fields import check_identity_field, check_realm, check_user
+from proxyd.config.auth_forward import check_request_field, check_url
+from proxyd.config.auth_keys import check_digest
 from proxyd.config.base import Described, Model, Short
 from proxyd.config.cache import check_snapshot_file
 from proxyd.config.cache_keys import check_part, check_tag_field
@@ -32,7 +35,9 @@ from proxyd.config.limit_keys import check_limit_word
 from proxyd.config.listeners import check_peer
 from proxyd.config.match import check_parameter, check_source, parse_host, parse_path
 from proxyd.config.model import Config
+from proxyd.config.password_hashes import check_hash
 from proxyd.config.paths import check_prefix
+from proxyd.config.plans import Quota
 from proxyd.config.redis_url import RedisUrl
 from proxyd.config.regex import check_regex
 from proxyd.config.retry import check_failover_word, check_retry_word
@@ -79,12 +84,20 @@ _WORDS: dict[Callable[..., object], str] = {
     check_media_type: "media type",
     check_snapshot_file: "path of a file",
     count_or_none: "whole number or `none`",
+    check_user: "name of a user",
+    check_identity_field: "field name",
+    check_request_field: "field name",
+    check_realm: "text",
+    check_url: "URL",
+    check_digest: "SHA-256 in hexadecimal digits",
+    check_hash: "hash of a password",
 }
 _KINDS: dict[Any, str] = {
     StatusSet: "statuses",
     FailureStatuses: "statuses",
     RedisUrl: "URL of a Redis",
     RequestRate: "rate of requests",
+    Quota: "quota",
     bool: "true or false",
     int: "whole number",
 }

@@ -27,15 +27,18 @@ class Consumers:
                 consumer.set_usage(*self._waiting.pop(key))
         return self._held[key]
 
-    def restore(self, key: ConsumerKey, number: int, used: int) -> None:
-        """Usage from disk. What has been counted meanwhile in the same period comes on top; a later period is left alone."""
+    def restore(self, key: ConsumerKey, number: int, used: int, *, on_top: bool) -> None:
+        """Usage from disk. `on_top`: what has been counted here in the same period is not part of it; else the larger of both counts."""
         consumer = self._held.get(key)
-        if consumer is None:
-            self._waiting[key] = (number, used)
+        here = consumer.usage() if consumer is not None else self._waiting.get(key, (0, 0))
+        if here[0] == number and on_top:
+            used += here[1]
+        if (number, used) <= here:
             return
-        now_number, now_used = consumer.usage()
-        if now_number <= number:
-            consumer.set_usage(number, used + (now_used if now_number == number else 0))
+        if consumer is not None:
+            consumer.set_usage(number, used)     # what an engine counts at this very moment is lost
+        else:
+            self._waiting[key] = (number, used)
 
     def usage(self) -> Iterator[tuple[ConsumerKey, int, int]]:
         """(key, number of the period, requests) of all who have used anything, named by the config or not."""

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from proxyd.config.auth import Auth
     from proxyd.config.model import Config
     from proxyd.gateway.consumers import Consumers
+    from proxyd.gateway.passwords import Passwords
     from proxyd.tasks import Tasks
 
 
@@ -20,3 +21,4 @@ class Parts:
     tasks: Tasks
     clock: Clock
     consumers: Consumers
+    passwords: Passwords

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from proxyd.gateway import api_key
+from proxyd.gateway import api_key, basic, forward
 from proxyd.gateway.parts import Parts
 
 if TYPE_CHECKING:
@@ -14,4 +14,6 @@ if TYPE_CHECKING:
 
 BUILDERS: Mapping[AuthKind, Callable[[Parts], Authority]] = {
     "api_key": api_key.build,
+    "basic": basic.build,
+    "forward": forward.build,
 }

@@ -15,18 +15,22 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from proxyd.gateway.authority import Authority, AuthUnavailable, Decided, parse_asked
 from proxyd.gateway.consumers import Consumers
 from proxyd.gateway.parts import Parts
+from proxyd.gateway.passwords import Passwords
 from proxyd.gateway.registry import BUILDERS
+from proxyd.gateway.usage import UsageKeeper, UsageRule, UsageView, current
 from proxyd_ext.snapshot.spec import AuthFilter
 
 if TYPE_CHECKING:
     from proxyd.clock import Clock
     from proxyd.config.auth import AuthKind
     from proxyd.config.model import Config
+    from proxyd.config.plans import Period
     from proxyd.gateway.authority import Asked
     from proxyd.tasks import Tasks
     from proxyd_ext.auth.verdict import Verdict, Verdicts
@@ -53,6 +57,13 @@ class AuthEntry:
     policy: str
     kind: AuthKind
     verdicts: Verdicts
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerUsage:
+    name: str
+    period: Period
+    used: int
 
 
 @dataclass(slots=True)
@@ -87,6 +98,8 @@ class Gateway:
         self._under_way = 0
         self.refused = 0                               # questions beyond the bound
         self.consumers = Consumers()
+        self.passwords = Passwords(clock)
+        self._usage = UsageKeeper(tasks, clock, self.consumers)
 
     # ------------------------------------------------------------------ life
     async def follow(self, config: Config, spec: SnapshotSpec) -> None:
@@ -101,6 +114,8 @@ class Gateway:
             if number in self._leaving:                # a config that had been replaced is back
                 made[number] = self._leaving.pop(number)[1]
         self._served |= made
+        usage = config.usage
+        await self._usage.follow(UsageRule(Path(usage.file), usage.every.seconds) if usage is not None else None)
 
     def _known(self) -> set[int]:
         return {*self._served, *self._leaving}
@@ -108,7 +123,7 @@ class Gateway:
     def _make(self, config: Config, filter_: AuthFilter) -> _Served:
         auth = config.policies[filter_.policy].auth
         assert auth is not None
-        parts = Parts(filter_.policy, auth, config, self._tasks, self._clock, self.consumers)
+        parts = Parts(filter_.policy, auth, config, self._tasks, self._clock, self.consumers, self.passwords)
         authority = self._builders[auth.kind](parts)
         return _Served(filter_.policy, auth.kind, filter_.verdicts, authority, auth.timeout.seconds)
 
@@ -125,6 +140,8 @@ class Gateway:
         self._served, self._leaving = {}, {}
         for served in every:
             await served.authority.close()
+        await self.passwords.close()
+        await self._usage.close()
 
     # ------------------------------------------------------------------ questions
     def on_decide(
@@ -201,6 +218,14 @@ class Gateway:
     def entries(self) -> tuple[AuthEntry, ...]:
         """Of the policies that serve, in the order in which they came."""
         return tuple(AuthEntry(served.policy, served.kind, served.verdicts) for served in self._served.values())
+
+    def usage(self) -> tuple[ConsumerUsage, ...]:
+        """Who has used what of a quota in the period that runs, by name."""
+        counts = current(self.consumers.usage(), self._clock.wall())
+        return tuple(sorted((ConsumerUsage(name, period, used) for (period, name), (_, used) in counts.items()), key=lambda one: one.name))
+
+    def usage_file(self) -> UsageView | None:
+        return self._usage.view()
 
     @property
     def under_way(self) -> int:
