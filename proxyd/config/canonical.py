@@ -11,6 +11,7 @@ import yaml
 
 from proxyd.config.base import NONE, Model, Short
 from proxyd.config.factor import Factor
+from proxyd.config.key_files import key_files
 from proxyd.config.model import Config
 from proxyd.config.redis_url import RedisUrl
 from proxyd.config.regex import Regex
@@ -52,6 +53,7 @@ def dump(plain: dict[str, object]) -> str:
 def config_hash(config: Config) -> str:
     """The same for configs that mean the same, however they are written; secrets and files count, the order of names does not."""
     files = [page.mark for page in config.page_files()] + ([config.geoip.file.mark] if config.geoip is not None else [])
+    files = [file.mark for file in (*config.page_files(), *key_files(config))]
     text = json.dumps([canonical(config, secrets=True), files], sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]
 

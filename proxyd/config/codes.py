@@ -217,6 +217,14 @@ CODES: dict[str, Code] = {
         "a policy that is not of one kind",
         "A policy is `name: {kind: options}` with exactly one kind. For two behaviours, write two policies and name both in `use`.",
     ),
+    "PXD-081": Code(
+        "keys of tokens that cannot be used",
+        "Signatures of tokens are verified with public keys (a JWKS, or PEM) or with a secret of 32 bytes or more. Keys are fetched by "
+        "https, since whoever can change them lets in whom he likes. Each algorithm goes with one kind of key: HS256 with a `secret`, "
+        "RS256, ES256 and the like with public keys, for a public key that is taken for a secret is one that everybody knows.",
+        wrong="{issuer: https://id.example.com, audience: shop, keys: {jwks: http://id.example.com/keys}}",
+        right="{issuer: https://id.example.com, audience: shop, keys: {jwks: https://id.example.com/keys}}",
+    ),
     "PXD-082": Code(
         "a header field that cannot be set",
         "Names are tokens of RFC 9110, values are one line. Fields that frame messages or belong to one connection (Content-Length, "
@@ -356,5 +364,19 @@ CODES: dict[str, Code] = {
         "Plans have quotas, and nothing says where usage is kept: after a restart every key has its whole quota again.",
         wrong="plans: {gold: {quota: 10000/day}}",
         right="plans: {gold: {quota: 10000/day}}\nusage: /var/lib/proxyd/usage.json",
+    ),
+    "PXD-117": Code(
+        "tokens that were meant for somebody else",
+        "Without an audience, whoever is sent a token, for whatever purpose, can show it here as his own: another service of the same "
+        "issuer, for instance.",
+        wrong="auth: {jwt: {issuer: https://id.example.com, audience: any}}",
+        right="auth: {jwt: {issuer: https://id.example.com, audience: shop}}",
+    ),
+    "PXD-118": Code(
+        "a token in the URL",
+        "URLs are written into logs, histories and `Referer`, and are shared. RFC 6750 (section 2.3) advises against it; a cookie or "
+        "`Authorization` is for that.",
+        wrong="auth: {jwt: {issuer: https://id.example.com, audience: shop, query: access_token}}",
+        right="auth: {jwt: {issuer: https://id.example.com, audience: shop}}",
     ),
 }

@@ -8,6 +8,7 @@ from proxyd.config.access_lint import access_doubts
 from proxyd.config.auth_lint import auth_doubts
 from proxyd.config.cache_lint import cache_doubts
 from proxyd.config.doubt import Doubt
+from proxyd.config.jwt_lint import jwt_doubts
 from proxyd.config.limit_check import limit_doubts
 from proxyd.config.model import Config, Retry, Route, Upstream
 from proxyd.diagnostics.marked import Step
@@ -29,6 +30,7 @@ def lint(config: Config) -> Iterator[Doubt]:
     yield from auth_doubts(config)
     yield from limit_doubts(config)
     yield from access_doubts(config)
+    yield from jwt_doubts(config)
 
 
 def _route(route: Route, here: tuple[Step, ...]) -> Iterator[Doubt]:

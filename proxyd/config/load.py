@@ -12,6 +12,7 @@ from proxyd.config.geo_files import read_geoip
 from proxyd.config.credential_files import read_credentials
 from proxyd.config.include import compose_mapping, include_files, read_source
 from proxyd.config.interpolate import Interpolator
+from proxyd.config.key_files import read_key_files
 from proxyd.config.lift import lift
 from proxyd.config.model import Config
 from proxyd.config.page_files import read_pages
@@ -89,6 +90,7 @@ def _build(root: MappingNode, env: Mapping[str, str], found: list[Diagnostic], r
     read_pages(data, found)
     read_geoip(data, found)
     read_credentials(data, found, read)
+    read_key_files(data, found, read)
     declared = Declared.of(data)
     result = validate(Config, data)
     found += result.found
