@@ -180,6 +180,7 @@ class Jwt(Model):
     query: PlaceName | None = Field(
         None, description="Query parameter that holds it instead; URLs stand in logs and histories.", examples=["access_token"]
     )
+    hide: Flag = Field(False, description="Servers do not get to see the token (where it is in a field).")
     max_token: Annotated[Size, Within("256B", "64KiB")] = Field(Size("8KiB"), description="Longer tokens are refused unread.")
     refresh: Annotated[Duration, Within("10s", "1d")] = Field(
         Duration("10m"), description="How often a JWKS is fetched anew; the server's `max-age` may ask for less, down to a minute."

@@ -14,20 +14,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxyd.clock import Clock
 from proxyd.config.auth_jwt import Jwt
-from proxyd.gateway.authority import Asked, Decided
+from proxyd.config.jwt_claims import claims_wanted
+from proxyd.gateway.authority import DENIED_TTL, Asked, Decided
 from proxyd.gateway.claims import ClaimRules, Refused, attributes_of, check_claims, forward_lines, user_of
 from proxyd.gateway.fetch import Fetch, HttpFetch
 from proxyd.gateway.jwks import FixedKeys, KeySource, KeysView, Place, RemoteKeys, TooSoon
 from proxyd.jose.keyset import KeySet, key_of_secret, parse_key_file
 from proxyd.jose.token import Token, TokenError, parse_token, verify
+from proxyd.snapshot.build_headers import field_lines
 from proxyd.tasks import Tasks
 from proxyd_ext.auth.verdict import Verdict
 
-DENIAL_TTL_S = 10.0
+if TYPE_CHECKING:
+    from proxyd.gateway.parts import Parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +116,22 @@ class JwtAuthority:
         line = f'{self._rules.challenge}, error="{refused.error}", error_description="{_quotable(str(refused))}"'
         if refused.scope:
             line += f', scope="{_quotable(refused.scope)}"'
-        verdict = Verdict(allow=False, status=refused.status, head=f"WWW-Authenticate: {line}\r\n".encode())
-        return Decided(verdict, DENIAL_TTL_S if refused.ttl is None else max(0.0, min(refused.ttl, DENIAL_TTL_S)))
+        verdict = Verdict(allow=False, status=refused.status, head=field_lines({"WWW-Authenticate": line}))
+        return Decided(verdict, DENIED_TTL if refused.ttl is None else max(0.0, min(refused.ttl, DENIED_TTL)))
+
+
+def build(parts: Parts) -> JwtAuthority:
+    jwt = parts.auth.jwt
+    assert jwt is not None
+    attributes = claims_wanted(parts.config, parts.policy, jwt)
+    return build_jwt(jwt, attributes, parts.tasks, parts.clock, cache_s=parts.auth.ttl_s, realm=parts.policy)
 
 
 def build_jwt(
     jwt: Jwt, attributes: Sequence[str], tasks: Tasks, clock: Clock, *, cache_s: float, realm: str,
     new_fetch: Callable[[], Fetch] = HttpFetch,
 ) -> JwtAuthority:
-    """`attributes`: what config/jwt_claims.claims_wanted has found. Fetching of keys begins here; nothing waits for it, nothing raises."""
+    """`attributes`: claims that verdicts carry for limits and filters. Fetching of keys begins here; nothing waits for it, nothing raises."""
     required = dict(jwt.require)
     scope = required.pop("scope", ())
     rules = JwtRules(

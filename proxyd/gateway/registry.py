@@ -12,8 +12,15 @@ if TYPE_CHECKING:
     from proxyd.config.auth import AuthKind
     from proxyd.gateway.authority import Authority
 
+def _jwt(parts: Parts) -> Authority:
+    from proxyd.gateway import jwt  # here: a proxy without tokens does not load the libraries
+
+    return jwt.build(parts)
+
+
 BUILDERS: Mapping[AuthKind, Callable[[Parts], Authority]] = {
     "api_key": api_key.build,
     "basic": basic.build,
     "forward": forward.build,
+    "jwt": _jwt,
 }

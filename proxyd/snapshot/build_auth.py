@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from proxyd.config.auth_fields import spellings
 from proxyd.config.canonical import canonical
+from proxyd.config.jwt_claims import claims_wanted
 from proxyd.snapshot.build_headers import field_lines
 from proxyd.snapshot.build_limits import plan_limit
 from proxyd_ext.auth.verdict import Verdicts
@@ -21,18 +22,20 @@ if TYPE_CHECKING:
 
 
 def build_auth(config: Config, handles: Handles, name: str, auth: Auth) -> tuple[Filter, ...]:
-    verdicts = handles.get("verdicts", name, _definition(config, auth), lambda: Verdicts(name, capacity=auth.remembered))
+    verdicts = handles.get("verdicts", name, _definition(config, name, auth), lambda: Verdicts(name, capacity=auth.remembered))
     filter_ = _filter(name, auth, verdicts)
     if auth.api_key is None or all(key.plan is None for key in auth.api_key.keys.values()):
         return (filter_,)
     return filter_, PlanFilter(name, tuple(_plan(handles, plan, of) for plan, of in config.plans.items()))
 
 
-def _definition(config: Config, auth: Auth) -> Hashable:
+def _definition(config: Config, name: str, auth: Auth) -> Hashable:
     """Everything that a verdict hangs on, so that a reload that changes any of it forgets what was remembered. Of the plans their places
-    and the periods that usage is counted by; rates and sizes of quotas are not part of verdicts."""
+    and the periods that usage is counted by; rates and sizes of quotas are not part of verdicts. Of tokens the keys in files, and the
+    claims that limits ask for, which verdicts carry."""
     plans = tuple((name, plan.quota.period if plan.quota is not None else "") for name, plan in config.plans.items())
-    return json.dumps(canonical(auth, secrets=True)), plans if auth.api_key is not None else ()
+    tokens = (auth.jwt.definition, claims_wanted(config, name, auth.jwt)) if auth.jwt is not None else ()
+    return json.dumps(canonical(auth, secrets=True)), plans if auth.api_key is not None else (), tokens
 
 
 def _filter(name: str, auth: Auth, verdicts: Verdicts) -> AuthFilter:
@@ -46,6 +49,10 @@ def _filter(name: str, auth: Auth, verdicts: Verdicts) -> AuthFilter:
     if auth.basic is not None:
         challenge = _challenge(auth.basic.challenge)
         return AuthFilter(name, verdicts, "basic", challenge=challenge, optional=optional, timeout_ms=timeout, hide=auth.basic.hide)
+    if auth.jwt is not None:
+        source, place = auth.jwt.source
+        challenge = _challenge(auth.jwt.challenge(name))
+        return AuthFilter(name, verdicts, source, place, challenge=challenge, optional=optional, timeout_ms=timeout, hide=auth.jwt.hide)
     forward = auth.forward
     assert forward is not None
     return AuthFilter(
@@ -86,5 +93,7 @@ def _told(auth: Auth) -> Iterator[str]:
             yield from key.forward
     if auth.basic is not None and auth.basic.forward is not None:
         yield auth.basic.forward.user
+    if auth.jwt is not None:
+        yield from auth.jwt.forward.values()
     if auth.forward is not None:
         yield from auth.forward.response_fields.values()

@@ -13,9 +13,9 @@ from aiohttp import web
 
 from proxyd.config.auth_jwt import Jwt
 from proxyd.config.error_pages import PageFile
-from proxyd.gateway.authority import Asked, AuthUnavailable
+from proxyd.gateway.authority import DENIED_TTL, Asked, AuthUnavailable
 from proxyd.gateway.jwks import DEMAND_GAP_S
-from proxyd.gateway.jwt import DENIAL_TTL_S, JwtAuthority, build_jwt
+from proxyd.gateway.jwt import JwtAuthority, build_jwt
 from proxyd.tasks import Tasks
 from proxyd_ext.auth.verdict import Verdict
 from tests.support.clock import FakeClock
@@ -129,7 +129,7 @@ async def ask(authority: JwtAuthority, token: str) -> Answer:
     return Answer(verdict, decided.ttl)
 
 
-async def refused(authority: JwtAuthority, token: str, why: str, *, status: int = 401, ttl: float = DENIAL_TTL_S) -> None:
+async def refused(authority: JwtAuthority, token: str, why: str, *, status: int = 401, ttl: float = DENIED_TTL) -> None:
     """One refusal, with its answer of RFC 6750 section 3."""
     decided = await ask(authority, token)
     error = {401: "invalid_token", 403: "insufficient_scope"}[status]
