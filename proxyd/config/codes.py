@@ -272,6 +272,14 @@ CODES: dict[str, Code] = {
         wrong="plans: {gold: {quota: 10000}}",
         right="plans: {gold: {quota: 10000/day}}",
     ),
+    "PXD-089": Code(
+        "a filter that does not load",
+        "The file of a `python` policy is parsed when the config is read, and run once in a worker process before the config is taken, at "
+        "a start and at a reload. The message names file and line. It defines `on_request(request)`, `on_response(request, response)` "
+        "or both.",
+        wrong="script: {python: {file: filters/tenant.yaml}}",
+        right="script: {python: {file: filters/tenant.py}}",
+    ),
     "PXD-101": Code(
         "an upstream that nothing uses",
         "No route sends to it. It is kept, its servers are checked, and it does nothing.",

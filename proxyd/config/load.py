@@ -10,6 +10,7 @@ from pathlib import Path
 from proxyd.config.check import Declared, check
 from proxyd.config.geo_files import read_geoip
 from proxyd.config.credential_files import read_credentials
+from proxyd.config.filter_files import read_filters
 from proxyd.config.include import compose_mapping, include_files, read_source
 from proxyd.config.interpolate import Interpolator
 from proxyd.config.key_files import read_key_files
@@ -91,6 +92,7 @@ def _build(root: MappingNode, env: Mapping[str, str], found: list[Diagnostic], r
     read_geoip(data, found)
     read_credentials(data, found, read)
     read_key_files(data, found, read)
+    read_filters(data, found)
     declared = Declared.of(data)
     result = validate(Config, data)
     found += result.found

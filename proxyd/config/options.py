@@ -38,6 +38,8 @@ from proxyd.config.model import Config
 from proxyd.config.password_hashes import check_hash
 from proxyd.config.paths import check_prefix
 from proxyd.config.plans import Quota
+from proxyd.config.access import check_client
+from proxyd.config.python_filter import check_filter_file
 from proxyd.config.redis_url import RedisUrl
 from proxyd.config.regex import check_regex
 from proxyd.config.retry import check_failover_word, check_retry_word
@@ -70,6 +72,7 @@ _WORDS: dict[Callable[..., object], str] = {
     check_geo_file: "path of a file",
     check_origin: "origin, `*` or `\"null\"`",
     check_cors_method: "method",
+    check_filter_file: "path of a Python file",
     check_header_value: "field value",
     check_regex: "regular expression",
     check_content: "text or `{regex: …}`",
