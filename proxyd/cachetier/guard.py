@@ -7,10 +7,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Literal, TypeVar
 
-from proxyd.cachetier.circuit import Circuit
 from proxyd.cachetier.counters import TierCounters
 from proxyd.cachetier.settings import TierSettings
 from proxyd.cachetier.tier import TierError, TooLarge, WrongAnswer
+from proxyd.circuit import Circuit
 
 T = TypeVar("T")
 Why = Literal["skipped", "timeout", "error", "wrong", "refused"]

@@ -23,13 +23,13 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
-from proxyd.cachetier.circuit import Circuit
 from proxyd.cachetier.counters import TierCounters
 from proxyd.cachetier.envelope import Envelope, unwrap, wrap
 from proxyd.cachetier.guard import Guard, NotDone
 from proxyd.cachetier.purges import PurgeIndex
 from proxyd.cachetier.settings import TierSettings
 from proxyd.cachetier.tier import LogPart, Mark, Order, PurgeKind, Tier, TierError, WrongAnswer, open_tier
+from proxyd.circuit import Circuit
 from proxyd.clock import Clock
 from proxyd.tasks import Tasks
 

@@ -21,14 +21,12 @@ import secrets
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-import redis.asyncio as client
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from proxyd.cachetier.settings import TierSettings
 from proxyd.cachetier.tier import VARIANTS_LOADED, Found, LogPart, Mark, Order, TierError, WrongAnswer, digest
 from proxyd.clock import Clock
+from proxyd.redis_client import open_client, said, words
 
 LOG_MOST = 10_000
 SPARE = 8                      # connections for what is not bounded: purges, the log, the subscription
@@ -43,12 +41,7 @@ class RedisTier:
     def __init__(self, settings: TierSettings, clock: Clock) -> None:
         self._settings = settings
         self._prefix = settings.prefix.encode()
-        # The deadline is the guard's; redis-py would try again by itself, and its own timeout would kill a quiet subscription.
-        # Any: its annotations are those of its two clients at once, and not all of it has some. What it answers is looked at below.
-        self._client: Any = client.Redis.from_url(
-            settings.redis, protocol=2, socket_timeout=None, socket_connect_timeout=None, retry=Retry(NoBackoff(), 0),
-            max_connections=settings.concurrency + SPARE,
-        )
+        self._client = open_client(settings.redis, settings.concurrency + SPARE)
         self._bell: Any = None         # the subscription
 
     # ------------------------------------------------------------------ answers
@@ -123,7 +116,7 @@ class RedisTier:
                         break
         except Exception as error:     # redis-py has more than its own for a message that is none
             await self._hang_up()
-            raise TierError(_words(error)) from error
+            raise TierError(words(error)) from error
 
     # ------------------------------------------------------------------ locks
     async def lock(self, name: bytes, owner: bytes, ttl_s: float) -> bool:
@@ -159,14 +152,7 @@ class RedisTier:
 # ---------------------------------------------------------------------- what Redis says
 async def _said(operation: Awaitable[T]) -> T:
     """Its answer; what it raises, as a TierError."""
-    try:
-        return await operation
-    except (RedisError, OSError, ValueError) as error:
-        raise TierError(_words(error)) from error
-
-
-def _words(error: BaseException) -> str:
-    return f"redis: {error or type(error).__name__}"
+    return await said(operation, TierError)
 
 
 def _mark(token: object, tail: object) -> Mark:

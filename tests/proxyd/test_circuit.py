@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from proxyd.cachetier.circuit import Circuit
+from proxyd.circuit import Circuit
 from tests.support.clock import FakeClock
 
 
