@@ -39,12 +39,17 @@ SERVER_EXISTS = Code("PXD-223", "The upstream has this server", (
     "Nothing was changed. `proxyd upstream weight` changes its weight, `ready` brings it back from drain or maintenance."))
 CHANGE_INVALID = Code("PXD-224", "The change of a server is not valid", (
     "States are ready, drain and maint, a weight is 1 to 65535, and an added server takes what a server of the config takes."))
+NO_LIMIT = Code("PXD-225", "There is no such limit", (
+    "A limit is named by its policy, the rate of a usage plan by `plan:NAME`; `proxyd limit list` prints those of the running config."))
+LIMIT_KEY = Code("PXD-226", "That is not a key of the limit", (
+    "A key has one text for each part that the limit counts by, in their order: `proxyd limit show per-ip 192.0.2.1`."))
+LIMIT_KEPT = Code("PXD-227", "The limit cannot be reset", "Requests in flight are counted, not remembered: the count falls as they end.")
 
 CODES: dict[str, Code] = {
     code.code: code
     for code in (
         BIND_FAILED, UNRESOLVED, SERVER_DEAD, NOT_LIVE, COMPILE_FAILED, INTERNAL, LOG_FAILED, ENGINE_DIED, SERVICE_FAILED,
-        NO_UPSTREAM, NO_SERVER, LAST_SERVER, SERVER_EXISTS, CHANGE_INVALID,
+        NO_UPSTREAM, NO_SERVER, LAST_SERVER, SERVER_EXISTS, CHANGE_INVALID, NO_LIMIT, LIMIT_KEY, LIMIT_KEPT,
     )
 }
 """What `proxyd explain` knows of them."""

@@ -15,11 +15,19 @@ if TYPE_CHECKING:
     from proxyd.compress.compressor import Counters as Compressed
     from proxyd.config.model import Config
     from proxyd.diagnostics import Diagnostic
+    from proxyd.limits.sharing import ShareCounters
+    from proxyd_ext.auth.verdict import Verdicts
     from proxyd_ext.balance.pool import UpstreamState
     from proxyd_ext.balance.server import Server
     from proxyd_ext.cache.store import Cache
     from proxyd_ext.engine import Engine
+    from proxyd_ext.filter.hooks import Hooks
     from proxyd_ext.io.listener import Listener
+    from proxyd_ext.limit.ban import Bans
+    from proxyd_ext.limit.gate import Gate, Lane
+    from proxyd_ext.limit.inflight import Inflight
+    from proxyd_ext.limit.overload import Overload
+    from proxyd_ext.limit.rate import RateLimit
     from proxyd_ext.route.stats import RouteStats
 
 Phase = Literal["starting", "serving", "draining", "stopped"]
@@ -351,6 +359,32 @@ class TierEntry:
     circuit_open: bool
     counters: TierCounters
     last_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitEntries:
+    """What the policies in use keep, each handle under the name of its policy; the rates of usage plans under `plan:NAME`."""
+
+    rates: Mapping[str, RateLimit] = field(default_factory=dict)
+    inflight: Mapping[str, Inflight] = field(default_factory=dict)
+    bans: Mapping[str, Bans] = field(default_factory=dict)
+    verdicts: Mapping[str, Verdicts] = field(default_factory=dict)
+    hooks: Mapping[str, Hooks] = field(default_factory=dict)
+    lanes: Mapping[str, Lane] = field(default_factory=dict)      # of routes that have places
+    gate: Gate | None = None
+    overload: Overload | None = None
+    shared: ShareEntry | None = None
+    now_us: int = 0                # of the engines' clock, by which bans end
+
+
+@dataclass(frozen=True, slots=True)
+class ShareEntry:
+    """The store of limits that several proxies share."""
+
+    nodes: int
+    local: bool                    # it is away: the local share counts
+    waiting: int                   # keys that wait for it
+    counters: ShareCounters
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,10 +51,10 @@ CHANGES: dict[str, Kind] = {
     code.code: Kind(code.code, status, code.title, code.help)
     for code, status in (
         (codes.NO_UPSTREAM, 404), (codes.NO_SERVER, 404), (codes.LAST_SERVER, 409), (codes.SERVER_EXISTS, 409), (codes.CHANGE_INVALID, 400),
-        (codes.COMPILE_FAILED, 422),
+        (codes.COMPILE_FAILED, 422), (codes.NO_LIMIT, 404), (codes.LIMIT_KEY, 400), (codes.LIMIT_KEPT, 409),
     )
 }
-"""How a refused change of a server is answered, by its code."""
+"""How a refused change of a server, or order to a limit, is answered, by its code."""
 
 
 class Problem(Exception):

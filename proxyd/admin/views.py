@@ -15,6 +15,7 @@ from proxyd.admin.cache import CacheViews
 from proxyd.admin.configs import check_text, json_schema, show
 from proxyd.admin.control import Control
 from proxyd.admin.guard import json_answer
+from proxyd.admin.limits import LimitViews
 from proxyd.admin.problem import Problem
 from proxyd.admin.request import View, asker, body_text, flag, json_object, text_member, text_pairs
 from proxyd.admin.target import client_part, field_part, port_part, query_part, request_parts
@@ -48,6 +49,7 @@ class Views:
             View("GET", "/routes", self.routes, "the routes of every listener, in order"),
             *UpstreamViews(control).table,
             *CacheViews(control).table,
+            *LimitViews(control).table,
             View("POST", "/route/explain", self.explain, "what a request would meet: {url, method, host, headers, client, listener}"),
             View("POST", "/stop", self.stop, "drain and leave; {\"now\": true}: at once"),
             View("GET", "/metrics", self.metrics, "Prometheus metrics", at_root=True),

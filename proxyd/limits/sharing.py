@@ -150,6 +150,9 @@ class Sharing:
         requests, per_us, burst = local_share(rule, self.nodes)
         return LeaseView(rule.policy, lease, beyond_burst(lease, self.nodes), requests, per_us / 1e6, burst)
 
+    def shares(self, limit: object) -> bool:
+        return any(table.rule.limit is limit for table in self._tables)
+
     @property
     def waiting(self) -> int:
         return sum(len(table.waiting) for table in self._tables)

@@ -14,6 +14,7 @@ from prometheus_client.core import HistogramMetricFamily, Metric
 
 from proxyd.metrics.cache import compress_families, route_families, store_families, tier_families
 from proxyd.metrics.families import Labels, counter, gauge, histogram
+from proxyd.metrics.limits import limit_families
 from proxyd.metrics.retained import Ratchet, Retained, Stats
 from proxyd.metrics.source import Capture
 from proxyd.state import ServerEntry, ServerState
@@ -58,6 +59,7 @@ class Collector:
         yield from store_families(now.cache, self._numbers)
         yield from tier_families(now.cache, self._numbers)
         yield from compress_families(now.cache, self._numbers)
+        yield from limit_families(now.limits, self._numbers)
         yield from self._collect_config(now)
         yield from self._collect_engines(now)
 

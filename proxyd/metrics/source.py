@@ -2,10 +2,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from proxyd.state import CacheEntry, EngineEntry, ListenerEntry, LogEntry, RouteEntry, UpstreamEntry, UpstreamView
+from proxyd.state import CacheEntry, EngineEntry, LimitEntries, ListenerEntry, LogEntry, RouteEntry, UpstreamEntry, UpstreamView
 
 
 class Handle(Protocol):
@@ -43,6 +43,8 @@ class MetricsSource(Protocol):
 
     def log_entries(self) -> tuple[LogEntry, ...]: ...
 
+    def limit_entries(self) -> LimitEntries: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Capture:
@@ -59,6 +61,7 @@ class Capture:
     engines: tuple[EngineEntry, ...]
     logs: tuple[LogEntry, ...]
     cache: CacheEntry | None = None
+    limits: LimitEntries = field(default_factory=LimitEntries)
 
 
 def capture(source: MetricsSource) -> Capture:
@@ -74,4 +77,5 @@ def capture(source: MetricsSource) -> Capture:
         engines=source.engine_entries(),
         logs=source.log_entries(),
         cache=source.cache_entry(),
+        limits=source.limit_entries(),
     )

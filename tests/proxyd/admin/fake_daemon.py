@@ -26,6 +26,9 @@ from proxyd.caching.report import (
 from proxyd.compress.compressor import Counters as Compressed
 from proxyd.config import Config, load_text
 from proxyd.diagnostics import Diagnostic, Source, Span
+from proxyd.limits.service import LimitError
+from proxyd.limits.sharing import LeaseView
+from proxyd.limits.views import KeyView, LaneView, LimitsView, LimitView, PlacesView, ResetView, StoreView, TopKey
 from proxyd.overrides import OverrideError
 from proxyd.snapshot.explain import Question
 from proxyd.state import (
@@ -37,6 +40,7 @@ from proxyd.state import (
     EngineEntry,
     EngineView,
     LeavingView,
+    LimitEntries,
     ListenerEntry,
     ListenerView,
     LogEntry,
@@ -91,6 +95,8 @@ class FakeDaemon:
         default_factory=lambda: TierEntry("redis", True, TierCounters(lookup_hit=12_345, failures=5), "timed out"))
     compress: Compressed | None = None
     spread: bool | None = None                       # whether a purge reached the shared tier
+    limited: bool = False                            # there are limits
+    store_away: bool = False                         # that of shared limits
     on_stop: Callable[[], None] = lambda: None
     config_text: str = "listen: :8080\nto: [127.0.0.1:9001]\n"
     config_path: Path | None = Path("/etc/proxyd/proxyd.yaml")
@@ -206,6 +212,47 @@ class FakeDaemon:
         self.asked.append(("purge", tuple(orders)))
         return Purged(7, tuple(orders), 0.001, self.spread)
 
+    def limits(self) -> LimitsView:
+        if not self.limited:
+            return LimitsView((), None, "none", None)
+        lanes = (
+            LaneView("api", 50, 200, 12, 3, {"admitted": 900, "queued": 40, "full": 0, "timeout": 0, "shed": 2}),
+            LaneView("web", 0, 0, 30, 0, {"admitted": 100, "queued": 0, "full": 0, "timeout": 0, "shed": 0}),
+        )
+        places = PlacesView(1000, 50, 42, 3, 0.25, self.store_away, lanes)
+        store = StoreView(self.store_away, 3, 0, "redis: refused", {"exchanges": 12_345, "failures": 2})
+        return LimitsView((self.limit("per-ip"), self.limit("all"), self.limit("in"), self.limit("out")), places, "normal", store)
+
+    def limit(self, policy: str) -> LimitView:
+        counts = {"passed": 12_345, "delayed": 0, "refused": 40, "delayed_dry_run": 0, "refused_dry_run": 1}
+        top = tuple(TopKey(f"192.0.2.{number}", 640 - number, 32 if number == 1 else 0) for number in range(1, 9))
+        match policy:
+            case "per-ip":
+                rule = "20/s, burst 40, by client.ip"
+                return LimitView(policy, "rate", rule, ("client.ip",), 1_234, 1_000_000, 32 << 20, 7, counts, top)
+            case "all":
+                lease = LeaseView(policy, 4, 12, 100, 3.0, 16)
+                rule = "100/s, burst 50, of all proxies together, by host and path"
+                return LimitView(policy, "rate", rule, ("host", "path"), 1, 1_000, 4_096, 0, dict.fromkeys(counts, 0), (), lease)
+            case "in":
+                decisions = {"passed": 5, "refused": 0, "refused_dry_run": 0, "table_full": 0}
+                return LimitView(policy, "concurrency", "10 in flight, by client.ip", ("client.ip",), 2, 65_536, 1 << 20, 0, decisions)
+            case "out":
+                return LimitView(policy, "ban", "", ("client.ip",), 2, 100_000, 1 << 20, 0, {"bans": 3, "refused": 700})
+        raise LimitError(codes.NO_LIMIT, f"no route uses a limit `{policy}`; there is: per-ip")
+
+    def limit_key(self, policy: str, key: Sequence[str]) -> KeyView:
+        if len(key) != len(self.limit(policy).key):
+            raise LimitError(codes.LIMIT_KEY, "`per-ip` counts by client.ip: give one text")
+        return KeyView(policy, "rate", tuple(key), "37 left, all 41 in 200 ms", True, 37, 0.0, 0.2)
+
+    async def reset_limit(self, policy: str, key: Sequence[str]) -> ResetView:
+        self.asked.append(("reset", policy, tuple(key)))
+        if self.limit(policy).kind == "concurrency":
+            raise LimitError(codes.LIMIT_KEPT, "`in` counts requests in flight; each is given back when it ends")
+        everywhere = None if self.limit(policy).shared is None else not self.store_away
+        return ResetView(policy, tuple(key), 1 if key else 1_234, everywhere)
+
     def stop(self, *, now: bool = False) -> None:
         self.asked.append(("stop", now))
         self.on_stop()
@@ -224,6 +271,9 @@ class FakeDaemon:
 
     def cache_entry(self) -> CacheEntry | None:
         return None if self.store is None else CacheEntry(as_cache(self.store))
+
+    def limit_entries(self) -> LimitEntries:
+        return LimitEntries()
 
     def log_entries(self) -> tuple[LogEntry, ...]:
         return (LogEntry("access", 10, 0),)

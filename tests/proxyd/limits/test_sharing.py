@@ -3,6 +3,8 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -88,9 +90,9 @@ async def test_the_store_goes_and_returns(mood: Any, caplog: pytest.LogCaptureFi
         await until(lambda: world.sharing.counters.wants == 2)
         for _ in range(3):
             await world.clock.sleeping(1)
-            failures = world.sharing.counters.failures
+            before = replace(world.sharing.counters)
             await world.clock.advance(max(AWAY_S, BEAT_S))
-            await until(lambda: world.sharing.counters.failures > failures, "it is tried")
+            await until(partial(_failed_since, world.sharing.counters, before), "it is tried")
         assert world.limit.share is not None
         world.store.mood = "well"
         await world.clock.sleeping(1)
@@ -103,6 +105,10 @@ async def test_the_store_goes_and_returns(mood: Any, caplog: pytest.LogCaptureFi
     assert [text.partition(":")[0] for text in words] == ["shared limits"] * 2, words
     assert "is away" in words[0]
     assert "answers again, 2 proxies" in words[1]
+
+
+def _failed_since(now: ShareCounters, before: ShareCounters) -> bool:
+    return now.failures > before.failures
 
 
 async def test_no_store_at_the_start() -> None:

@@ -14,7 +14,7 @@ from proxyd.cachetier.counters import TierCounters
 from proxyd.compress.compressor import Counters
 from proxyd.metrics.exposition import Exposition
 from proxyd.metrics.source import Capture
-from proxyd.state import CacheEntry, CircuitView, GovernorView, ServerView, TierEntry, UpstreamView
+from proxyd.state import CacheEntry, CircuitView, GovernorView, LimitEntries, ServerView, TierEntry, UpstreamView
 from proxyd_ext.core.stats import BUCKETS_SECONDS
 from tests.support.store import FakeStore, as_cache
 
@@ -121,6 +121,9 @@ class Source:
 
     def cache_entry(self) -> Any:
         return self.now.cache
+
+    def limit_entries(self) -> LimitEntries:
+        return self.now.limits
 
     def log_entries(self) -> Any:
         return self.now.logs
