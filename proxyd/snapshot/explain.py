@@ -3,19 +3,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from proxyd.config.address import BindAddress
 from proxyd.snapshot.build import build_spec
-from proxyd.snapshot.build_policies import build_policy
 from proxyd.snapshot.caching import cache_facts
 from proxyd.snapshot.compiled import Compiled
 from proxyd.snapshot.conduct import route_facts, upstream_facts
 from proxyd.snapshot.describe import action_text, balance_text, targets
+from proxyd.snapshot.limit_texts import Request
 from proxyd.snapshot.members import Member, members_of
 from proxyd.snapshot.store import Store
-from proxyd.snapshot.verdicts import null_listener, verdicts
+from proxyd.snapshot.verdicts import Meter, null_listener, verdicts
 from proxyd.state import BalancerView, CandidateView, RouteDecision, ServerView, TargetView
 from proxyd_ext.cache.store import Cache
 from proxyd_ext.io.listener import Listener
@@ -52,10 +51,10 @@ class Live(Protocol):
         """With the weights as they count now, by label; a server that is not among them is not drawn from. None: not known."""
 
 
-def explain(compiled: Compiled, question: Question, live: Live | None = None) -> tuple[RouteDecision, ...]:
-    """One decision for every listener address, or for those of the named one (none if it is unknown)."""
+def explain(compiled: Compiled, question: Question, live: Live | None = None, meter: Meter | None = None) -> tuple[RouteDecision, ...]:
+    """One decision for every listener address, or for those of the named one (none if it is unknown). `meter`: what limits have left."""
     return tuple(
-        _decide(compiled, index, question, live)
+        _decide(compiled, index, question, live, meter)
         for index, spec in enumerate(compiled.spec.listeners)
         if not question.listener or spec.name == question.listener
     )
@@ -78,7 +77,7 @@ def compile_unbound(config: Config) -> Compiled:
     return Compiled(config, members, spec, Snapshot(spec))
 
 
-def _decide(compiled: Compiled, index: int, question: Question, live: Live | None) -> RouteDecision:
+def _decide(compiled: Compiled, index: int, question: Question, live: Live | None, meter: Meter | None) -> RouteDecision:
     spec, config, native = compiled.spec.listeners[index], compiled.config, compiled.native
     routes = config.routes_of(config.listeners[spec.name])
     method, host, path = question.method, question.host, question.path
@@ -95,10 +94,12 @@ def _decide(compiled: Compiled, index: int, question: Question, live: Live | Non
     )
     if chosen < 0:
         return RouteDecision(spec.name, spec.listener.address, normal, None, "404 no route", (), why_not)
-    route, action = routes[chosen], compiled.spec.tables[spec.table][chosen].action
+    route, compiled_route = routes[chosen], compiled.spec.tables[spec.table][chosen]
+    action = compiled_route.action
+    request = Request(spec.name, route.name, method, host, normal, query, headers, client)
     decision = RouteDecision(
         spec.name, spec.listener.address, normal, route.name, action_text(route), targets(route), why_not,
-        verdicts(config.policies_of(route), client, partial(build_policy, config, Store().handles())),
+        verdicts(config.policies_of(route), compiled_route.filters, request, meter),
     )
     if not isinstance(action, ProxyAction):
         return decision

@@ -1,48 +1,160 @@
-"""What the policies of a route say to one client: the native filters are asked, one policy at a time, so that it is as in traffic."""
+"""What the policies of a route say to one request, in the order in which they act.
+
+Access is asked of the native filters themselves, one at a time, so that it is as in traffic. Limits tell what they have left for the
+request's key where a daemon runs, and else their rule. What has to be asked of others (credentials, filters in Python) is told in words: a
+dry run asks nobody.
+"""
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
 
+from proxyd.snapshot.build_policies import rank
+from proxyd.snapshot.limit_texts import Request, key_texts
+from proxyd.snapshot.policy_words import auth_text, cors_text, parts_text, python_text, request_text, rule_text
 from proxyd.state import PolicyVerdict
 from proxyd_ext.core.fault import faults
 from proxyd_ext.io.listener import Listener
 from proxyd_ext.route.stats import RouteStats
 from proxyd_ext.snapshot import Snapshot
-from proxyd_ext.snapshot.spec import ListenerSpec, RespondAction, RouteSpec, SnapshotSpec
+from proxyd_ext.snapshot.spec import (
+    AccessFilter,
+    AuthFilter,
+    BanFilter,
+    CorsFilter,
+    HeadersFilter,
+    InflightFilter,
+    LimitKeyPart,
+    ListenerSpec,
+    PlanFilter,
+    PythonFilter,
+    RateLimitFilter,
+    RequestFilter,
+    RespondAction,
+    RouteSpec,
+    SnapshotSpec,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from proxyd.config.model import Policy
     from proxyd_ext.snapshot.spec import Filter
 
 UNSAID = "depends on the client's address (--client IP)"
+UNKNOWN = "depends on who it is"
+NOT_ASKED = "not asked"
+PRIORITY_RANK, HEADERS_RANK, COMPRESS_RANK = -1, 8, 10     # of what is no filter with a name
+
+
+class Said(Protocol):
+    """What a limit says to a key; `proxyd.limits.views.KeyView` is one."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def remaining(self) -> int | None: ...
+
+    @property
+    def banned_seconds(self) -> float: ...
+
+
+class Meter(Protocol):
+    """Knows what live limits say; `proxyd.limits.service.Limits.peek` is one. None: nothing is known."""
+
+    def __call__(self, step: Filter, texts: Sequence[str]) -> Said | None: ...
 
 
 def verdicts(
-    policies: Sequence[tuple[str, Policy]], client: str, build_filters: Callable[[str, Policy], Sequence[Filter]]
+    policies: Sequence[tuple[str, Policy]], steps: Sequence[Filter], request: Request, meter: Meter | None = None
 ) -> tuple[PolicyVerdict, ...]:
-    """In the order in which they act; those behind a refusal are not asked. `client`: an IP literal, or "" for an unknown one."""
+    """`steps`: the filters of the route. Those behind a refusal are not asked."""
     found: list[PolicyVerdict] = []
-    native = _each_alone([build_filters(name, policy) for name, policy in policies]) if client and policies else None
-    for number, (name, policy) in enumerate(policies):
-        if found and found[-1].refuses:
-            found.append(PolicyVerdict(name, "not asked"))
-            continue
-        word = native.verdict(0, number, client) if native is not None else None
-        found.append(PolicyVerdict(name, _refusal(word), refuses=True) if word else PolicyVerdict(name, _words(policy, client)))
+    by_name = dict(policies)
+    for name, step in _in_order(policies, steps):
+        if any(verdict.refuses for verdict in found):
+            found.append(PolicyVerdict(name, NOT_ASKED))
+        elif step is None:
+            found.append(PolicyVerdict(name, _plain_words(by_name[name])))
+        else:
+            found.append(_verdict(name, step, by_name.get(name), request, meter))
     return tuple(found)
 
 
-def _each_alone(filters: Sequence[Sequence[Filter]]) -> Snapshot:
-    """A snapshot for questions whose route number N has the filters of policy number N."""
-    names = [str(number) for number in range(len(filters))]
-    routes = tuple(RouteSpec(name, RespondAction(204), filters=tuple(own)) for name, own in zip(names, filters, strict=True))
-    stats = tuple(RouteStats("", name) for name in (*names, "-"))
-    listener = ListenerSpec(null_listener("", ""), "", 0, stats)
-    return Snapshot(SnapshotSpec(0, "", (listener,), (routes,)))
+def _in_order(policies: Sequence[tuple[str, Policy]], steps: Sequence[Filter]) -> Iterator[tuple[str, Filter | None]]:
+    """Each step that has a name with it, and each policy that is no such step."""
+    ranked: list[tuple[int, str, Filter | None]] = [
+        (rank(step), step.policy, step) for step in steps if not isinstance(step, HeadersFilter)
+    ]
+    for name, policy in policies:
+        if policy.headers is not None:
+            ranked.append((HEADERS_RANK, name, None))
+        elif policy.compress is not None:
+            ranked.append((COMPRESS_RANK, name, None))
+        elif policy.priority is not None:
+            ranked.append((PRIORITY_RANK, name, None))
+    for _, name, step in sorted(ranked, key=lambda entry: entry[0]):
+        yield name, step
+
+
+def _verdict(name: str, step: Filter, policy: Policy | None, request: Request, meter: Meter | None) -> PolicyVerdict:
+    match step:
+        case AccessFilter():
+            if not request.client:
+                return PolicyVerdict(name, UNSAID)
+            word = _alone(step).verdict(0, 0, request.client)
+            return PolicyVerdict(name, _refusal(word), True) if word else PolicyVerdict(name, "lets the client pass")
+        case RequestFilter():
+            refused = bool(step.methods) and request.method not in step.methods
+            return PolicyVerdict(name, _refusal("method_refused") if refused else request_text(step), refused)
+        case BanFilter():
+            return _ban(name, step, rule_text(policy) if policy is not None else "", request, meter)
+        case RateLimitFilter() | InflightFilter():
+            return _limit(name, step, rule_text(policy) if policy is not None else "", request, meter)
+        case CorsFilter():
+            return PolicyVerdict(name, cors_text(step, request))
+        case AuthFilter():
+            return PolicyVerdict(name, auth_text(step, request))
+        case PlanFilter():
+            return PolicyVerdict(name, f"the key's plan: {', '.join(plan.name for plan in step.plans)}")
+        case PythonFilter():
+            return PolicyVerdict(name, python_text(step, policy))
+    return PolicyVerdict(name, "changes nothing")
+
+
+def _ban(name: str, step: BanFilter, rule: str, request: Request, meter: Meter | None) -> PolicyVerdict:
+    if not request.client:
+        return PolicyVerdict(name, f"{rule}: {UNSAID}")
+    said = meter(step, [request.client]) if meter is not None else None
+    if said is None:
+        return PolicyVerdict(name, rule)
+    banned = said.banned_seconds > 0
+    return PolicyVerdict(name, f"refuses: 403, {said.text} ({rule})" if banned else f"{rule}: {said.text}", banned)
+
+
+def _limit(name: str, step: RateLimitFilter | InflightFilter, rule: str, request: Request, meter: Meter | None) -> PolicyVerdict:
+    texts = key_texts(step.key, request)
+    said = meter(step, texts) if meter is not None and texts is not None else None
+    if said is not None:
+        if said.remaining is not None and said.remaining <= 0 and not step.dry_run:
+            return PolicyVerdict(name, f"refuses: {step.status}, {said.text} ({rule})", True)
+        return PolicyVerdict(name, f"{rule}: {said.text}")
+    if texts is not None and not any(texts):
+        return PolicyVerdict(name, f"{rule}: does not count a request without {parts_text(step.key)}")
+    if texts is None and meter is not None:
+        return PolicyVerdict(name, f"{rule}: {_why_unknown(step.key, request)}")
+    return PolicyVerdict(name, rule)
+
+
+def _why_unknown(parts: Sequence[LimitKeyPart], request: Request) -> str:
+    address = not request.client and any(part.kind == "client.ip" for part in parts)
+    return UNSAID if address else UNKNOWN
+
+
+def _alone(step: Filter) -> Snapshot:
+    """A snapshot for questions, of one route with this filter."""
+    listener = ListenerSpec(null_listener("", ""), "", 0, (RouteStats("", "0"), RouteStats("", "-")))
+    return Snapshot(SnapshotSpec(0, "", (listener,), ((RouteSpec("0", RespondAction(204), filters=(step,)),),)))
 
 
 def null_listener(name: str, address: str) -> Listener:
@@ -55,10 +167,10 @@ def _refusal(word: str) -> str:
     return f"refuses: {facts['status']}, {facts['sentence']}"
 
 
-def _words(policy: Policy, client: str) -> str:
-    """What a policy does that lets the request pass."""
-    if policy.access is not None:
-        return "lets the client pass" if client else UNSAID
+def _plain_words(policy: Policy) -> str:
+    """What a policy does that is no step of its own."""
+    if policy.priority is not None:
+        return f"requests are of class {policy.priority}"
     if policy.compress is not None:
         return f"compresses what the cache stores: {', '.join(policy.compress.encodings)} from {policy.compress.min_size}"
     changes = [
