@@ -61,8 +61,8 @@ class SharedLimits(Model):
     ] = Field(
         "auto",
         description=(
-            "Tokens that a proxy takes for a key at a time. `auto`: rate × sync / nodes, at least one and at most (burst + 1) / nodes. At "
-            "worst nodes × lease requests pass beyond the burst."
+            "Tokens that a proxy takes for a key at a time. `auto`: rate * sync / nodes, at least one and at most (burst + 1) / nodes. At "
+            "worst nodes * lease requests pass beyond the burst."
         ),
     )
     nodes: Annotated[

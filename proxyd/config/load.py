@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxyd.config.check import Declared, check
-from proxyd.config.geo_files import read_geoip
 from proxyd.config.credential_files import read_credentials
 from proxyd.config.filter_files import read_filters
+from proxyd.config.geo_files import read_geoip
 from proxyd.config.include import compose_mapping, include_files, read_source
 from proxyd.config.interpolate import Interpolator
 from proxyd.config.key_files import read_key_files

@@ -38,7 +38,6 @@ from proxyd.config.model import Config
 from proxyd.config.password_hashes import check_hash
 from proxyd.config.paths import check_prefix
 from proxyd.config.plans import Quota
-from proxyd.config.access import check_client
 from proxyd.config.python_filter import check_filter_file
 from proxyd.config.redis_url import RedisUrl
 from proxyd.config.regex import check_regex

@@ -40,7 +40,7 @@ cdef void exchange_abandon(Exchange* exchange, int fault, bint listens) noexcept
 # The same about a step of its filters.  What is taken out of the answer is set to NULL there.
 cdef void exchange_filter_answered(Exchange* exchange, Answer* answer) noexcept nogil
 # It waited for a place of its route, and has been told GATE_GRANTED or GATE_SHED.
-cdef void exchange_place_told(Exchange* exchange, int told, bint shared) noexcept nogil
+cdef void exchange_place_told(Exchange* exchange, int told) noexcept nogil
 # Somebody left a server while the exchange waits for room.
 cdef void exchange_woken(Exchange* exchange) noexcept nogil
 # The timer `pause` is due.

@@ -43,7 +43,7 @@ from proxyd_ext.conn.filtered cimport (
 )
 from proxyd_ext.conn.wait cimport (
     ANSWER_CHANGE, ANSWER_CONTENT, ANSWER_FAIL, ANSWER_VERDICT, Answer, consult_ask, consult_ask_about, lookup_ask, wait_again, wait_end,
-    wait_for_place, wait_for_room, wait_placed, wait_served,
+    wait_for_place, wait_for_room, wait_served,
 )
 from proxyd_ext.conn.key cimport real_client, trusted_peer
 from proxyd_ext.conn.mirror cimport mirror_take
@@ -51,7 +51,7 @@ from proxyd_ext.conn.guard cimport drop_disguised, max_forwards_used_up
 from proxyd_ext.conn.model cimport (
     CLIENT_BUSY, CLIENT_HEAD, CLIENT_IDLE, CLIENT_TUNNEL, CacheUse, ClientConn, Context, EX_BEHIND, EX_CLIENT_CLOSE, EX_FAILED_OVER,
     EX_FRESH, EX_HEDGE, EX_IDEMPOTENT, EX_IN_FLIGHT, EX_LAST_REQUEST, EX_OF_TRY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_OWN_ANSWER,
-    EX_PLACED, EX_PLACE_SHARED, EX_PROBE, EX_QUIET, EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN, EX_REUSED, EX_SET_PIN, EX_SHOWN, EX_STICKY_KEY, EX_TRUSTED, EX_UPGRADE,
+    EX_PLACED, EX_PROBE, EX_QUIET, EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN, EX_REUSED, EX_SET_PIN, EX_SHOWN, EX_STICKY_KEY, EX_TRUSTED, EX_UPGRADE,
     Exchange, LINES_ROOM, ORIGIN_BODY, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PATH_SCRATCH, PAUSE_ASK,
     PAUSE_BACKOFF, PAUSE_BUDGET, PAUSE_DELAY, PAUSE_FETCH, PAUSE_HEDGE, PAUSE_NONE, PAUSE_PLACE, PAUSE_QUEUE, PAUSE_TIER, Try, USE_SERVE, USE_TAKE, context_timers_needed,
 )
@@ -1050,15 +1050,14 @@ cdef bint _take_place(Exchange* exchange) noexcept nogil:
     """A place among those of the route (`concurrency`), before a server is looked for. False: it waits for one, or was refused."""
     cdef LaneData* lane = exchange.route.lane
     cdef Context* context = exchange.context
-    cdef bint shared = False
     cdef int64_t queue_ms
-    cdef int result = gate_enter(lane, exchange.route.priority, &shared)
+    cdef int result = gate_enter(lane)
     if result != GATE_IN:
         queue_ms = lane_queue_ms(lane)
         if queue_ms > 0 and not exchange.flags & EX_BEHIND:
-            result = wait_for_place(exchange, &shared)
+            result = wait_for_place(exchange)
     if result == GATE_IN:
-        _placed(exchange, shared)
+        exchange.flags |= EX_PLACED
         lane_count(lane, context.engine, LANE_ADMITTED)
         return True
     if result == GATE_WAITS:
@@ -1070,21 +1069,17 @@ cdef bint _take_place(Exchange* exchange) noexcept nogil:
     return False
 
 
-cdef inline void _placed(Exchange* exchange, bint shared) noexcept nogil:
-    exchange.flags |= EX_PLACED | EX_PLACE_SHARED if shared else EX_PLACED
-
-
 cdef void _no_place(Exchange* exchange, int result, int fault) noexcept nogil:
     lane_count(exchange.route.lane, exchange.context.engine, result)
     exchange_refuse(exchange, fault)
 
 
-cdef void exchange_place_told(Exchange* exchange, int told, bint shared) noexcept nogil:
+cdef void exchange_place_told(Exchange* exchange, int told) noexcept nogil:
     """The wait for a place of the route is over."""
     _queued(exchange)
-    wait_placed(exchange)
+    wait_end(exchange)
     if told == GATE_GRANTED:
-        _placed(exchange, shared)
+        exchange.flags |= EX_PLACED
         lane_count(exchange.route.lane, exchange.context.engine, LANE_QUEUED)
         _pick(exchange, FAULT_NO_SERVER)
     else:
@@ -1919,7 +1914,7 @@ cdef void _log(Exchange* exchange) noexcept nogil:
     if exchange.pausing == PAUSE_QUEUE or exchange.pausing == PAUSE_PLACE:
         _queued(exchange)
     if exchange.flags & EX_PLACED:
-        gate_leave(exchange.route.lane, (exchange.flags & EX_PLACE_SHARED) != 0, context.clock.now_us)
+        gate_leave(exchange.route.lane, context.clock.now_us)
     if not exchange.flags & EX_QUIET:
         record_exchange(exchange)
     _enter(exchange, PHASE_DONE)

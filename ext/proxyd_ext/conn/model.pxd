@@ -26,7 +26,7 @@ from proxyd_ext.http1.chunk cimport ChunkDecoder
 from proxyd_ext.http1.head cimport Head
 from proxyd_ext.io.listener cimport ListenerData, ListenerLocal
 from proxyd_ext.io.poller cimport Poller, Splice, Stream, StreamHandler
-from proxyd_ext.limit.gate cimport GateWaiter, LaneData
+from proxyd_ext.limit.gate cimport GateWaiter
 from proxyd_ext.log.ring cimport LogRing
 from proxyd_ext.snapshot.compile cimport (
     CompiledCache, CompiledListener, CompiledMirror, CompiledRoute, CompiledUpstream, SnapshotData, Target,
@@ -76,8 +76,7 @@ cdef enum:
     EX_BEHIND = 1 << 21       # no client waits for it: a stored answer is fetched anew (its client is none of Context.first_client)
     EX_QUIET = 1 << 22        # not recorded: no request of a client
     EX_PLACED = 1 << 23       # holds a place of its route's lane
-    EX_PLACE_SHARED = 1 << 24   # a shared one
-    EX_SHOWN = 1 << 25        # the server's answer has been shown to a user's filter
+    EX_SHOWN = 1 << 24        # the server's answer has been shown to a user's filter
     EX_OF_TRY = EX_ORIGIN_KEEP | EX_REUSED | EX_FRESH | EX_IN_FLIGHT | EX_PROBE | EX_HEDGE    # belong to a try, not to the exchange
 
     PAUSE_NONE = 0            # what Exchange.pause watches
@@ -352,7 +351,6 @@ cdef struct WaitSlot:
     Waiter waiter             # its place in an upstream's queue
     UpstreamData* upstream    # whose queue; NULL: it waits for something else
     GateWaiter place          # its place in the queue for a place of its route
-    LaneData* lane            # whose queue; NULL: it does not wait there
     Context* context          # of its engine
     void* question            # WaitQuestion* of conn/wait, for the control plane; NULL: none, or taken
     void* answer              # Answer* of conn/wait, from any thread; NULL: none

@@ -55,12 +55,10 @@ cdef bint lookup_ask(Exchange* exchange) noexcept nogil
 cdef WaitQuestion* question_new(int kind, size_t size) noexcept nogil
 # Ask it.  False: all slots are taken (counted), and it has been freed.
 cdef bint question_ask(Exchange* exchange, WaitQuestion* question) noexcept nogil
-# Wait for a place of the route's lane: GATE_WAITS, GATE_IN (there was one; `shared`), or GATE_FULL: too many wait, or all slots are taken.
-cdef int wait_for_place(Exchange* exchange, bint* shared) noexcept nogil
-# What the exchange that waits at this slot has been told: GATE_GRANTED or GATE_SHED; 0: nothing.
+# Wait for a place of the route's lane: GATE_WAITS, GATE_IN (there was one by now), or GATE_FULL: too many wait, or all slots are taken.
+cdef int wait_for_place(Exchange* exchange) noexcept nogil
+# What the exchange that waits at this slot has been told, once: GATE_GRANTED (the place is its own now) or GATE_SHED; 0: nothing.
 cdef int wait_place_told(WaitSlot* slot) noexcept nogil
-# A place was granted and is the exchange's now: the slot is given back.
-cdef void wait_placed(Exchange* exchange) noexcept nogil
 # Wait for room on the exchange's upstream.  False: too many wait there, or all slots are taken.
 cdef bint wait_for_room(Exchange* exchange) noexcept nogil
 # Woken in vain: somebody was faster.  Wait on, in the first place.

@@ -11,7 +11,7 @@ from proxyd_ext.conn.cached cimport cached_variant_text
 from proxyd_ext.conn.model cimport CacheUse, WAITS_KEPT, WAITS_MAX
 from proxyd_ext.core.events cimport EVENT_CONSULT, EVENT_WAKE, event_push, events_destroy, events_init
 from proxyd_ext.core.slice cimport slice_of
-from proxyd_ext.limit.gate cimport GATE_FULL, GATE_WAITS, GateWaiter, gate_abandon, gate_wait
+from proxyd_ext.limit.gate cimport GATE_FULL, GATE_WAITS, GateWaiter, gate_abandon, gate_told, gate_wait
 from proxyd_ext.snapshot.compile cimport CONSULT_LOOKUP
 from proxyd_ext.core.shim cimport counter_add, exchange_ptr, load_acquire_int, store_u64
 
@@ -58,7 +58,6 @@ cdef WaitSlot* _take(Exchange* exchange) noexcept nogil:
     context.waits_free -= 1
     slot.exchange = exchange
     slot.upstream = NULL
-    slot.lane = NULL
     slot.generation += 1
     exchange.wait = index
     return slot
@@ -138,9 +137,8 @@ cdef void _end(Exchange* exchange, bint served) noexcept nogil:
     if slot.upstream != NULL:
         queue_leave(slot.upstream, &slot.waiter, served)
         slot.upstream = NULL
-    if slot.lane != NULL:
-        gate_abandon(slot.lane, &slot.place, context.clock.now_us)
-        slot.lane = NULL
+    if slot.place.lane != NULL:
+        gate_abandon(&slot.place, context.clock.now_us)
     slot.exchange = NULL
     slot.next_free = context.wait_free
     context.wait_free = exchange.wait
@@ -191,7 +189,7 @@ cdef void _wake_place(GateWaiter* waiter) noexcept nogil:
     event_push(&slot.context.wakeups, &slot.wake)
 
 
-cdef int wait_for_place(Exchange* exchange, bint* shared) noexcept nogil:
+cdef int wait_for_place(Exchange* exchange) noexcept nogil:
     cdef WaitSlot* slot
     cdef int result
     if exchange.context.waits_free <= WAITS_KEPT:
@@ -200,21 +198,13 @@ cdef int wait_for_place(Exchange* exchange, bint* shared) noexcept nogil:
     if slot == NULL:
         return GATE_FULL
     result = gate_wait(exchange.route.lane, &slot.place, exchange.route.priority, exchange.context.clock.now_us)
-    if result == GATE_WAITS:
-        slot.lane = exchange.route.lane
-        return GATE_WAITS
-    shared[0] = slot.place.shared
-    wait_end(exchange)
+    if result != GATE_WAITS:
+        wait_end(exchange)
     return result
 
 
 cdef int wait_place_told(WaitSlot* slot) noexcept nogil:
-    return load_acquire_int(&slot.place.told) if slot.exchange != NULL and slot.lane != NULL else 0
-
-
-cdef void wait_placed(Exchange* exchange) noexcept nogil:
-    exchange.context.waits[exchange.wait].lane = NULL      # or the place would be given back
-    wait_end(exchange)
+    return gate_told(&slot.place) if slot.exchange != NULL and slot.place.lane != NULL else 0
 
 
 cdef Exchange* wait_find(Context* context, WaitSlot* slot, uint32_t generation) noexcept nogil:

@@ -311,7 +311,7 @@ cdef void _on_wakeup(Pollable* pollable, uint32_t events) noexcept nogil:
         if exchange != NULL:
             exchange_woken(exchange)
         elif told:
-            exchange_place_told(slot.exchange, told, slot.place.shared)
+            exchange_place_told(slot.exchange, told)
         if answer != NULL:
             exchange = wait_find(&core.context, slot, answer.generation)
             if exchange == NULL:

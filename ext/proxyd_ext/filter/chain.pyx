@@ -99,7 +99,7 @@ cdef void _give_back(FilterState* state) noexcept nogil:
     """A later limit refuses: what the earlier ones took was not used."""
     while state.taken_count > 0:
         state.taken_count -= 1
-        rate_give_back(&state.taken[state.taken_count])
+        rate_give_back(&state.taken[state.taken_count], state.now_us)
     if state.charged != NULL:
         consumer_give_back(state.charged, state.charged_period)
         state.charged = NULL
