@@ -38,17 +38,20 @@ from proxyd.loading import Loaded, load_given, load_path
 from proxyd.notify import Notifier
 from proxyd.operate import Operator
 from proxyd.passed import PassedFds
+from proxyd.policing import Policing
 from proxyd.pools import Pools
 from proxyd.serving import Serving
 from proxyd.since import Since
 from proxyd.snapshot.explain import Question, explain
 from proxyd.snapshot.plan import plan
+from proxyd.snapshot.store import Store
 from proxyd.state import (
     CacheEntry,
     DaemonError,
     Difference,
     EngineEntry,
     LastReload,
+    LimitEntries,
     ListenerEntry,
     LogEntry,
     Phase,
@@ -68,6 +71,7 @@ from proxyd.words import not_live, one_line, own_version, summary
 
 if TYPE_CHECKING:
     from proxyd.config.model import Config
+    from proxyd.limits.views import KeyView, LimitsView, LimitView, ResetView
 
 ServiceFactory = Callable[["Daemon"], Service]
 
@@ -123,10 +127,12 @@ class Daemon:
         threads = min(len(os.sched_getaffinity(0)), THREADS_MAX) if config.runtime.threads == "auto" else config.runtime.threads
         self._threads = threads
         self._resolver = self._make_resolver()
+        store = Store()
         self._caching = Caching(self._tasks, self._clock)
+        self._policing = Policing(self._tasks, self._clock, store, self._loop_lag)
         callbacks = Callbacks(
             self._on_ejected, self._on_consult, lambda: self._serving.sweep(), self._on_engine_death, self._caching.on_lookup,
-            self._caching.on_stored, self._caching.on_invalidated,
+            self._caching.on_stored, self._caching.on_invalidated, self._policing.gateway.on_decide, self._policing.filters.on_filter,
         )
         self._engines = EngineSet(threads, callbacks)
         ejections = Ejections(self._tasks, self._clock, self._on_change)
@@ -143,6 +149,8 @@ class Daemon:
             services=[factory(self) for factory in self._factories],
             passed=PassedFds(),
             caching=self._caching,
+            policing=self._policing,
+            store=store,
         )
         self._engines.start()
         try:
@@ -214,6 +222,7 @@ class Daemon:
     async def _close(self) -> None:
         await self._tasks.close()
         await self._engines.close()
+        await self._policing.close()
         await self._caching.close(self._stop_now.is_set)
         for service in self._serving.services:
             try:
@@ -389,6 +398,10 @@ class Daemon:
         self._exit_code = 1
         self.stop(now=True)
 
+    def _loop_lag(self) -> float:
+        """Seconds that the slowest engine is behind."""
+        return max((view.loop_lag_seconds for view in self._engines.views()), default=0.0)
+
     async def _feed_watchdog(self) -> None:
         """Tell the service manager that we live, but only while every engine turns."""
         period = self._notifier.watchdog_seconds / 2
@@ -477,7 +490,7 @@ class Daemon:
 
         For a dry run without a daemon: `proxyd.snapshot.explain.explain_config(config, question)` gives the same.
         """
-        return explain(self._serving.compiled, question, self._serving.views)
+        return explain(self._serving.compiled, question, self._serving.views, self._policing.limits.peek)
 
     def cache(self) -> CacheView:
         return self._caching.view(self.route_entries())
@@ -489,6 +502,21 @@ class Daemon:
     def cache_why(self, url: str, question: Question) -> WhyView:
         """What is stored under the URL, or why nothing is. `question`: a GET for it. ValueError where it is none."""
         return self._caching.why(tuple(urls_of(url)), self._serving.compiled, self.explain(question))
+
+    def limits(self) -> LimitsView:
+        return self._policing.limits.view()
+
+    def limit(self, policy: str) -> LimitView:
+        """LimitError: there is none."""
+        return self._policing.limits.one(policy)
+
+    def limit_key(self, policy: str, key: Sequence[str]) -> KeyView:
+        """What a limit says to a key, one text for each of its parts. LimitError."""
+        return self._policing.limits.key(policy, key)
+
+    async def reset_limit(self, policy: str, key: Sequence[str]) -> ResetView:
+        """Forget a key of a limit, or all. LimitError."""
+        return await self._tasks.shielded("reset", self._policing.limits.reset(policy, key))
 
     # ------------------------------------------------------------------ native handles, for the metrics collector
     def listener_entries(self) -> tuple[ListenerEntry, ...]:
@@ -505,6 +533,9 @@ class Daemon:
 
     def cache_entry(self) -> CacheEntry | None:
         return self._caching.entry()
+
+    def limit_entries(self) -> LimitEntries:
+        return self._policing.limits.entries()
 
     def log_entries(self) -> tuple[LogEntry, ...]:
         return (self._serving.sink.entry(),) if self._serving.sink is not None else ()

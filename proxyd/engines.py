@@ -21,6 +21,7 @@ from proxyd_ext.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from proxyd.caching.service import Answering
+    from proxyd.filters.protocol import HookWord
     from proxyd_ext.cache.store import CachedObject
     from proxyd_ext.engine.engine import Event
     from proxyd_ext.log import AccessLog
@@ -55,6 +56,8 @@ class Callbacks:
     on_lookup: Callable[[Answering, int, int, bytes, bytes | None], None]    # (engine, slot, generation, key, variant): then `proceed`
     on_stored: Callable[[CachedObject], None]
     on_invalidated: Callable[[str], None]               # a URL: other nodes may have it, too
+    on_decide: Callable[[Engine, int, int, int, bytes, bytes, bytes], None]     # see Event: then `decide` or `fail`
+    on_filter: Callable[[Engine, int, int, int, HookWord, bytes], None]         # then `change`, `reply` or `fail`
 
 
 class EngineSet:
@@ -203,6 +206,10 @@ class EngineSet:
                 self._callbacks.on_stored(stored)
             case ("invalidated", url):
                 self._callbacks.on_invalidated(url)
+            case ("decide", slot, generation, number, request, credential, digest):
+                self._callbacks.on_decide(self.engines[index], slot, generation, number, request, credential, digest)
+            case ("filter", slot, generation, hooks, hook, request):
+                self._callbacks.on_filter(self.engines[index], slot, generation, hooks, hook, request)
             case ("drained",):
                 self._drained[index].set()
             case _:

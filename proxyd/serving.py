@@ -30,6 +30,7 @@ from proxyd.health.passive import Judged, Outliers
 from proxyd.logs import AccessSink
 from proxyd.overrides import Overrides
 from proxyd.passed import PassedFds
+from proxyd.policing import Policing
 from proxyd.pools import Pools
 from proxyd.since import Since
 from proxyd.snapshot.build import build_spec
@@ -69,7 +70,8 @@ class Serving:
     services: Sequence[Service]
     passed: PassedFds
     caching: Caching
-    store: Store = field(default_factory=Store)
+    policing: Policing
+    store: Store
     current: Compiled | None = None
     sink: AccessSink | None = None
     overrides: Overrides = field(default_factory=Overrides)
@@ -150,7 +152,9 @@ class Serving:
     def sweep(self) -> None:
         """Let go of handles that no engine can use any more."""
         kept = [compiled.spec for compiled in (self.current, self._candidate) if compiled is not None]
-        self.store.sweep([*self.engines.specs(), *kept])
+        living = [*self.engines.specs(), *kept]
+        self.store.sweep(living)
+        self.policing.keep_only(living)
         self.ejections.forget_others(set(self.store.servers))
         if self.current is not None:
             self.since.forget_others({(name, member.label) for name, members in self.current.members.items() for member in members})
@@ -166,9 +170,11 @@ class Serving:
         await self.names.ensure(self._names_of(config), wait=NAMES_WAIT)
         self._bind(config)
         try:
-            return self._compile(config, self.overrides.members(config, self.names.addresses()), config_hash)
+            candidate = self._compile(config, self.overrides.members(config, self.names.addresses()), config_hash)
         except ValueError as error:
             raise _failed(codes.COMPILE_FAILED, f"the engines refuse the config: {error}") from error
+        await self.policing.prepare(config, candidate.spec)
+        return candidate
 
     def _bind(self, config: Config) -> None:
         """Bind every address that is not bound yet, and report all that cannot be."""
@@ -238,9 +244,11 @@ class Serving:
         wanted = list(self._checks(candidate))
         await self.health.apply(wanted, keep_others=True)
         await self.caching.follow(cache_wanted(candidate.config, candidate.spec))
+        await self.policing.follow(candidate.config, candidate.spec)
         await self.engines.publish(candidate.spec, candidate.native, sink.log if sink is not None else None)
         self.current, self._candidate = candidate, None
         self.store.resize_cache(candidate.config)
+        await self.policing.taken(candidate.config)
         before, self.sink = self.sink, sink
         if before is not None and before is not sink:
             await asyncio.to_thread(before.close)
@@ -255,6 +263,7 @@ class Serving:
 
     async def _abandon(self) -> None:
         self._candidate = None
+        await self.policing.abandon()
         self.sweep()
         await self._forget_names()
 

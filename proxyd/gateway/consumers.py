@@ -27,6 +27,10 @@ class Consumers:
                 consumer.set_usage(*self._waiting.pop(key))
         return self._held[key]
 
+    def hash_of(self, name: str) -> int | None:
+        """Under which the tables of usage plans know one; None: nobody has that name."""
+        return next((consumer.hash for (_, held), consumer in self._held.items() if held == name), None)
+
     def restore(self, key: ConsumerKey, number: int, used: int, *, on_top: bool) -> None:
         """Usage from disk. `on_top`: what has been counted here in the same period is not part of it; else the larger of both counts."""
         consumer = self._held.get(key)
