@@ -12,6 +12,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from proxyd_ext.balance.heap cimport Heap
 from proxyd_ext.balance.server cimport ServerData
 from proxyd_ext.balance.tables cimport Level, Member
+from proxyd_ext.core.priority cimport CLASSES
 from proxyd_ext.core.shim cimport load_acquire_ptr, load_fenced_ptr, load_i64, load_int, store_fenced_ptr, store_i64, store_release_i64
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.core.stats cimport CountTable, ENGINES_MAX, Histogram
@@ -64,8 +65,19 @@ ctypedef struct Waiter:
     Waiter* next
     Waiter* previous
     void (*wake)(Waiter*) noexcept nogil     # from any thread, without the lock
+    int64_t since_us          # when it came
     int queued                # in the queue; changed under the lock
     int granted               # taken from the queue and woken; what it was given is passed on if it does not use it
+    int shed                  # taken from the queue and woken: somebody of a higher class stands in its place
+    uint8_t priority          # CLASS_*
+
+
+ctypedef struct WaiterList:
+    # Those of one class.
+    Waiter* first
+    Waiter* last
+    int64_t above_us          # since when everybody who found room had waited for the target or longer; 0: not so
+    bint standing
 
 
 ctypedef struct UpstreamData:
@@ -84,9 +96,10 @@ ctypedef struct UpstreamData:
     int lock                  # of the heap and of the queue
     int ordered               # the heap is in use
     Heap heap
-    Waiter* first_waiter
-    Waiter* last_waiter
+    WaiterList[CLASSES] waiters
     int64_t waiting
+    int64_t target_us         # of the queue (see balance/queue); 0: nobody is shed for having waited
+    int64_t interval_us
     int more                  # there may be more room than those who left have told of: who finds some wakes the next
     UpstreamLocal* local[ENGINES_MAX]
 

@@ -499,6 +499,18 @@ cdef class UpstreamState:
         """When a try has taken so long, a second one begins beside it, on routes that hedge by a percentile; 0: not known yet."""
         store_i64(&self.data.hedge_ms, ms)
 
+    def set_shedding(self, long long target_us, long long interval_us) -> None:
+        """When the queue for room sheds those who have waited (see queue.pxd); target_us 0: never."""
+        if target_us < 0 or interval_us < 0:
+            raise ValueError("times are not negative")
+        store_i64(&self.data.interval_us, interval_us)
+        store_i64(&self.data.target_us, target_us)
+
+    @property
+    def shedding(self) -> tuple[int, int]:
+        """(target_us, interval_us)"""
+        return load_i64(&self.data.target_us), load_i64(&self.data.interval_us)
+
     def stats(self) -> dict:
         cdef UpstreamLocal* local
         cdef UpstreamLocal total
