@@ -8,6 +8,7 @@ and are None in a loaded config.
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
@@ -24,7 +25,7 @@ from proxyd.config.cache_keys import Bypass
 from proxyd.config.circuit import Adaptive, Circuit
 from proxyd.config.cluster import SharedLimits
 from proxyd.config.compress import Compress
-from proxyd.config.concurrency import Concurrency
+from proxyd.config.concurrency import Concurrency, effective
 from proxyd.config.error_pages import ErrorPage, PageFile
 from proxyd.config.geoip import GeoIpField
 from proxyd.config.headers import HeaderChanges, Headers
@@ -277,6 +278,11 @@ class Config(Model):
         """Whether anything is stored: some route that can be reached caches, or a listener offers the store itself."""
         listeners = self.listeners.values()
         return any(route.cache is not None or route.serves_store for listener in listeners for route in self.routes_of(listener))
+
+    @cached_property
+    def places(self) -> Concurrency | None:
+        """The bounds that hold for all routes together; None: there are none."""
+        return effective(self.concurrency, (route.concurrency for routes in self.tables() for route in routes))
 
     def policies_of(self, route: Route) -> tuple[tuple[str, Policy], ...]:
         """The policies of a route in the order of their names in `use`, each once."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from proxyd.config.address import BindAddress
-from proxyd.snapshot.gates import needs_lane
+from proxyd.snapshot.gates import lane_name, needs_lane
 from proxyd.snapshot.handles import HandleKey, Handles, HandleStore
 from proxyd.sockets import Bound
 from proxyd_ext.balance.pool import UpstreamState
@@ -75,7 +75,7 @@ class Store:
         """The part of a route in the places of the gate; None where it needs none: nothing bounds it."""
         if route.to is None or not needs_lane(config, route):
             return None
-        name = route.name if route in config.routes else f"{listener}/{route.name}"
+        name = lane_name(config, listener, route)
         return _held(self.lanes, name, lambda: Lane(self.gate, name))
 
     def cache_for(self, config: Config) -> Cache | None:
