@@ -110,7 +110,7 @@ class ApiKeys(Model):
         examples=["keys.yaml"],
         json_schema_extra=SHORT_FORM,
     )
-    hide: Flag = Field(True, description="The field with the key is not sent to servers. (A parameter or a cookie is.)")
+    hide: Flag = Field(True, description="The field with the key is not sent to servers; a parameter or a cookie is.")
     forward: Annotated[IdentityField | None, Short(none_is_nothing, (NONE,))] = Field(
         "X-Consumer", description="Field in which servers are told the name; `none`: they are not. Clients cannot send it."
     )
