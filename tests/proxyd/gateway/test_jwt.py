@@ -1,6 +1,7 @@
 """The token set of issue 5, acceptance 4: each kind of bad token with its stated outcome; and what becomes of good ones."""
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -14,11 +15,17 @@ from aiohttp import web
 from proxyd.config.auth_jwt import Jwt
 from proxyd.config.error_pages import PageFile
 from proxyd.gateway.authority import DENIED_TTL, Asked, AuthUnavailable
+from proxyd.gateway.consumers import Consumers
 from proxyd.gateway.jwks import DEMAND_GAP_S
 from proxyd.gateway.jwt import JwtAuthority, build_jwt
+from proxyd.gateway.parts import Parts
+from proxyd.gateway.registry import BUILDERS
+from proxyd.jose.keyset import KeySet
+from proxyd.jose.token import Token, verify
 from proxyd.tasks import Tasks
 from proxyd_ext.auth.verdict import Verdict
 from tests.support.clock import FakeClock
+from tests.support.config import config_of
 from tests.support.tokens import AUDIENCE, ISSUER, Issuer, ec_key, encode_json, okp_key, pem, public_jwk, rsa_key, sign
 
 NOW = 1_800_000_000.0
@@ -164,6 +171,24 @@ async def test_how_long_a_verdict_is_remembered(rig: Rig) -> None:
     assert (await ask(authority, rig.issuer.token(rig.now, exp=None))).ttl == CACHE_S
 
 
+async def test_it_is_built_from_the_config(rig: Rig) -> None:
+    config = config_of(f"""
+        listen: ":1"
+        policies:
+          sso: {{auth: {{jwt: {{issuer: {ISSUER}, audience: shop, keys: {{secret: {"s" * 32}}}, forward: {{sub: X-User}}}}, cache: 20s}}}}
+          by-tenant: {{concurrency: {{max: 1, key: jwt.tenant}}}}
+        routes: [{{to: "a:1", use: [sso, by-tenant]}}]
+    """)
+    auth = config.policies["sso"].auth
+    assert auth is not None
+    authority = BUILDERS["jwt"](Parts("sso", auth, config, rig.tasks, rig.clock, Consumers()))
+    assert isinstance(authority, JwtAuthority)
+    answer = await ask(authority, sign({"alg": "HS256"}, rig.issuer.claims(NOW, tenant="t"), b"s" * 32, "HS256"))
+    assert (answer.verdict.lines, answer.verdict.attributes) == (b"X-User: ann\r\n", {"tenant": "t", "sub": "ann"})
+    assert answer.ttl == 20
+    await refused(authority, "x", "not a signed token")
+
+
 # ------------------------------------------------------------------ the token set
 @pytest.mark.parametrize("word", ["none", "None", "NONE", "nOnE"])
 async def test_alg_none(rig: Rig, word: str) -> None:
@@ -282,6 +307,28 @@ async def test_scope_and_claims(rig: Rig) -> None:
 async def test_any_issuer_and_audience(rig: Rig) -> None:
     authority = rig.by_file(issuer="any", audience="any")
     assert (await ask(authority, rig.issuer.token(NOW, iss="x", aud=None))).verdict.allow
+
+
+async def test_a_flood_is_looked_at_one_in_a_turn(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else the loop has to do comes between two signatures."""
+    turn, seen = 0, []
+
+    async def go_on() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    def noted(token: Token, keys: KeySet) -> dict[str, Any] | None:
+        seen.append(turn)
+        return verify(token, keys)
+
+    monkeypatch.setattr("proxyd.gateway.jwt.verify", noted)
+    authority, other = rig.by_file(), asyncio.create_task(go_on())
+    answers = await asyncio.gather(*(ask(authority, rig.issuer.token(NOW, jti=number)) for number in range(50)))
+    other.cancel()
+    assert all(answer.verdict.allow for answer in answers)
+    assert len(seen) == len(set(seen)) == 50
 
 
 # ------------------------------------------------------------------ keys that are fetched
