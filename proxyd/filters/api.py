@@ -29,6 +29,15 @@ from proxyd.filters.checks import (
 Fields = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
+def pairs_of(fields: Fields) -> tuple[tuple[str, str], ...]:
+    """Names and values in order. TypeError: it is neither a mapping nor pairs."""
+    if isinstance(fields, Headers):
+        return fields.fields
+    if isinstance(fields, str | bytes):
+        raise TypeError(f"header fields are a mapping or pairs, not {type(fields).__name__}")
+    return tuple(fields.items() if isinstance(fields, Mapping) else fields)
+
+
 class Headers(Mapping[str, str]):
     """Header fields, found by name in any case.
 
@@ -41,7 +50,7 @@ class Headers(Mapping[str, str]):
     fields: tuple[tuple[str, str], ...]
 
     def __init__(self, fields: Fields = ()) -> None:
-        self.fields = tuple(fields.items() if isinstance(fields, Mapping) else fields)
+        self.fields = pairs_of(fields)
         self._index: dict[str, list[str]] | None = None
 
     def _by_name(self) -> dict[str, list[str]]:
@@ -152,8 +161,8 @@ class Changes:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        put(self, "set", dict(check_fields(self.set)))
-        put(self, "add", check_fields(self.add))
+        put(self, "set", dict(check_fields(pairs_of(self.set))))
+        put(self, "add", check_fields(pairs_of(self.add)))
         put(self, "remove", check_names(self.remove))
         if self.path is not None:
             check_path(self.path)
@@ -184,7 +193,7 @@ class Response:
             raise ValueError(f"the body is longer than {BODY_MAX} bytes")
         if body and self.status in BODILESS:
             raise ValueError(f"an answer of status {self.status} has no body")
-        fields = check_fields(self.headers)
+        fields = check_fields(pairs_of(self.headers))
         if self.status not in BODILESS and not any(name.lower() == "content-type" for name, _ in fields):
             fields = (("Content-Type", content_type), *fields)
         object.__setattr__(self, "body", body)
@@ -193,5 +202,4 @@ class Response:
     @classmethod
     def json(cls, value: Any, status: int = 200, headers: Fields = ()) -> Response:
         """`value` as JSON."""
-        pairs = headers.items() if isinstance(headers, Mapping) else headers
-        return cls(status, json.dumps(value).encode(), (("Content-Type", "application/json"), *pairs))
+        return cls(status, json.dumps(value).encode(), (("Content-Type", "application/json"), *pairs_of(headers)))

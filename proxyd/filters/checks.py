@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}\Z")          # RFC 9110 section 5.1
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")                     # section 5.5, as characters of latin-1
@@ -40,10 +40,7 @@ def check_value(name: str, value: object) -> str:
     return value.strip(" \t")
 
 
-def check_fields(fields: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    if isinstance(fields, str | bytes):
-        raise TypeError(f"header fields are a mapping or pairs, not {type(fields).__name__}")
-    pairs = fields.items() if isinstance(fields, Mapping) else fields
+def check_fields(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     checked = tuple((check_name(name), check_value(name, value)) for name, value in pairs)
     if sum(len(name) + len(value) + 4 for name, value in checked) > LINES_MAX:
         raise ValueError(f"the header fields are longer than {LINES_MAX} bytes")

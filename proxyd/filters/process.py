@@ -130,8 +130,9 @@ class Process(asyncio.Protocol):
                 popen.wait()
             else:
                 log.error("filter %s: process %d does not end", self._name, popen.pid)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._printed.ended.wait(), OUTPUT_S)
+        if not self._printed.paused:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._printed.ended.wait(), OUTPUT_S)
         if self._output is not None:
             self._output.close()
 
@@ -245,6 +246,7 @@ class _Output(asyncio.Protocol):
         self._waking: asyncio.TimerHandle | None = None
         self._transport: asyncio.ReadTransport | None = None
         self.ended = asyncio.Event()
+        self.paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.ReadTransport, transport)     # those of uvloop are no subclasses
@@ -259,6 +261,7 @@ class _Output(asyncio.Protocol):
             self._tell(line.decode("utf-8", "replace"))
         if self._read >= OUTPUT_BYTES and self._transport is not None:
             self._transport.pause_reading()
+            self.paused = True
 
     def _tell(self, line: str) -> None:
         self._lines += 1
@@ -279,6 +282,7 @@ class _Output(asyncio.Protocol):
         self._waking = None
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
+            self.paused = False
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from proxyd.filters.api import Changes, Headers, Request, Response, ResponseHead
+from proxyd.filters.api import Changes, Headers, Request, Response, ResponseHead, pairs_of
 
 HEAD = struct.Struct("!IBQ")
 _DEADLINE = struct.Struct("!d")
@@ -218,7 +218,7 @@ def answer(call: int, hook: HookWord, result: object) -> bytes:
 
 
 def _change(changes: Changes) -> bytes:
-    fields = (*changes.set.items(), *Headers(changes.add).fields)
+    fields = (*changes.set.items(), *pairs_of(changes.add))
     path, query = (changes.path or "").encode(), (changes.query or "").encode()
     drop = "".join(f"{name.lower()}\n" for name in dict.fromkeys((*changes.remove, *changes.set))).encode()
     head = _CHANGE.pack(changes.status or 0, changes.query is not None, len(path), len(query), len(drop))
@@ -226,7 +226,7 @@ def _change(changes: Changes) -> bytes:
 
 
 def _reply(response: Response) -> bytes:
-    head = field_lines(Headers(response.headers).fields)
+    head = field_lines(pairs_of(response.headers))
     body = response.body if isinstance(response.body, bytes) else response.body.encode()
     return _REPLY.pack(response.status, len(head)) + head + body
 

@@ -119,12 +119,10 @@ def told(error: BaseException, folder: str) -> str:
 
 
 def trace_of(error: BaseException, path: str) -> str:
-    """The traceback from the first line of the user's file on."""
-    start = error.__traceback__
-    for frame in _frames(start):
-        if frame.tb_frame.f_code.co_filename == path:
-            start = frame
-            break
+    """The traceback from the first line of the user's file on; "" when none is in it."""
+    start = next((frame for frame in _frames(error.__traceback__) if frame.tb_frame.f_code.co_filename == path), None)
+    if start is None:
+        return ""
     try:
         return "".join(traceback.format_exception(type(error), error, start, limit=-20))
     except Exception:
