@@ -240,5 +240,7 @@ class Generation:
                 await self._fill(place)
             except LoadFailed as error:
                 log.error("filter %s: a worker cannot be replaced: %s", self.name, error)
-                place.gone.set()
+            finally:
+                if place.worker is None:
+                    place.gone.set()       # whatever went wrong, it is tried again
             self._spread()

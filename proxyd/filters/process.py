@@ -86,6 +86,7 @@ class Process(asyncio.Protocol):
         self._output: asyncio.BaseTransport | None = None
         self._printed = _Output(name)
         self._loaded: asyncio.Future[Loaded] = asyncio.get_running_loop().create_future()
+        self._unsent: list[bytes] = []
         self._gone = False
         self.last_heard = clock.monotonic()
 
@@ -162,8 +163,15 @@ class Process(asyncio.Protocol):
 
     # ------------------------------------------------------------------ what is said
     def ask(self, call: int, hook: HookWord, deadline: float, request: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(ask(call, hook, deadline, request))
+        # Engines ask in bursts; one system call takes them all. (The worker answers one by one: behind an answer may come an endless call.)
+        self._unsent.append(ask(call, hook, deadline, request))
+        if len(self._unsent) == 1:
+            asyncio.get_running_loop().call_soon(self._send)
+
+    def _send(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(unsent))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)     # those of uvloop are no subclasses

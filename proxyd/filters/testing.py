@@ -48,7 +48,7 @@ class Outcome:
 
     result     what the filter has returned
     request    what the server is sent, or would have been; as it was, where only `on_response` ran
-    response   what the client is sent: the filter's own answer, or the server's with the changes of `on_response`; None: the server is asked
+    response   what the client is sent: the filter's own answer, or the server's as `on_response` changes it; None: the server is asked
     seconds    that the filter took
     """
 

@@ -73,6 +73,7 @@ class FakeWorkers:
     def __init__(self) -> None:
         self.started: list[FakeWorker] = []
         self.hooks, self.broken, self.most = BOTH, False, 1_000
+        self.raises: Exception | None = None        # by the next one: an error of our own
         self.gate: asyncio.Event | None = None      # while there is one, the next ones load until it opens
         self.loading = asyncio.Event()              # one waits for it
 
@@ -80,6 +81,9 @@ class FakeWorkers:
         if (gate := self.gate) is not None:
             self.loading.set()
             await gate.wait()
+        if self.raises is not None:
+            error, self.raises = self.raises, None
+            raise error
         if self.broken or len(self.started) >= self.most:
             raise LoadFailed(f"{file}:3: NameError: name 'x' is not defined", "Traceback …")
         worker = FakeWorker(owner, Loaded(self.hooks, {str(file): digest(str(file))}), clock.monotonic())

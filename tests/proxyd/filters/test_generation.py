@@ -159,6 +159,17 @@ async def test_a_successor_that_does_not_load_is_tried_again() -> None:
     await world.generation.close()
 
 
+async def test_an_error_of_our_own_does_not_leave_a_place_empty() -> None:
+    world = await World().start()
+    world.workers.raises = RuntimeError("a bug")
+    world.workers.started[0].kill("crash", "")
+    await settle()
+    assert world.generation.workers == 0
+    await world.clock.advance(5)
+    assert world.generation.workers == 1
+    await world.generation.close()
+
+
 async def test_what_waits_for_a_worker_until_its_time_is_over_fails() -> None:
     world = await World().start()
     world.workers.broken = True
