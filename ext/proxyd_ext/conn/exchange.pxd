@@ -41,6 +41,8 @@ cdef void exchange_abandon(Exchange* exchange, int fault, bint listens) noexcept
 cdef void exchange_filter_answered(Exchange* exchange, Answer* answer) noexcept nogil
 # It waited for a place of its route, and has been told GATE_GRANTED or GATE_SHED.
 cdef void exchange_place_told(Exchange* exchange, int told) noexcept nogil
+# It lost its place in the queue of the upstream.
+cdef void exchange_shed(Exchange* exchange) noexcept nogil
 # Somebody left a server while the exchange waits for room.
 cdef void exchange_woken(Exchange* exchange) noexcept nogil
 # The timer `pause` is due.

@@ -43,7 +43,7 @@ from proxyd_ext.conn.filtered cimport (
 )
 from proxyd_ext.conn.wait cimport (
     ANSWER_CHANGE, ANSWER_CONTENT, ANSWER_FAIL, ANSWER_VERDICT, Answer, consult_ask, consult_ask_about, lookup_ask, wait_again, wait_end,
-    wait_for_place, wait_for_room, wait_served,
+    wait_for_place, wait_for_room, wait_served, wait_sheds,
 )
 from proxyd_ext.conn.key cimport real_client, trusted_peer
 from proxyd_ext.conn.mirror cimport mirror_take
@@ -1177,14 +1177,26 @@ cdef void exchange_woken(Exchange* exchange) noexcept nogil:
         wait_end(exchange)
         _no_server(exchange, FAULT_NO_SERVER)
         return
+    if wait_sheds(exchange):
+        _leave_server(exchange)
+        exchange_shed(exchange)
+        return
     wait_served(exchange)
     queue_found(exchange.upstream.state, True)
     _try(exchange)
 
 
+cdef void exchange_shed(Exchange* exchange) noexcept nogil:
+    """Given up in the queue of the upstream: for one of a higher class, or because it would come too late."""
+    if exchange.pausing == PAUSE_QUEUE:
+        _queued(exchange)
+    wait_end(exchange)
+    _no_server(exchange, FAULT_SHED)
+
+
 cdef void _no_server(Exchange* exchange, int fault) noexcept nogil:
     """Nobody of this upstream can be asked: the route's failover upstream, or an answer."""
-    if fault == FAULT_CIRCUIT_OPEN or fault == FAULT_QUEUE_FULL or fault == FAULT_QUEUE_TIMEOUT:
+    if fault == FAULT_CIRCUIT_OPEN or fault == FAULT_QUEUE_FULL or fault == FAULT_QUEUE_TIMEOUT or fault == FAULT_SHED:
         count_add(&exchange.upstream.state.local[exchange.context.engine].refused, fault, 1)
     _give_probe(exchange)
     if attempt_failover(exchange, fault_info(fault).when, True, 0):

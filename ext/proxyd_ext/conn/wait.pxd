@@ -69,6 +69,10 @@ cdef void wait_served(Exchange* exchange) noexcept nogil
 cdef void wait_end(Exchange* exchange) noexcept nogil
 # The exchange that waits for room at this slot and was woken; NULL: it has gone.
 cdef Exchange* wait_woken(WaitSlot* slot) noexcept nogil
+# Whether the exchange that waits at this slot has lost its place in the queue of an upstream to one of a higher class.
+cdef bint wait_shed(const WaitSlot* slot) noexcept nogil
+# Asked once by an exchange that has found room: whether it has waited too long to use it.
+cdef bint wait_sheds(Exchange* exchange) noexcept nogil
 # The exchange that (slot, generation) names, or NULL when it no longer waits (counted as late).
 cdef Exchange* wait_find(Context* context, WaitSlot* slot, uint32_t generation) noexcept nogil
 cdef void answer_free(Answer* answer) noexcept nogil

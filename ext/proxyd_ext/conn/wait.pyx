@@ -4,7 +4,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 from proxyd_ext.auth.verdict cimport verdict_drop
 from proxyd_ext.balance.pool cimport Waiter
-from proxyd_ext.balance.queue cimport queue_join, queue_leave
+from proxyd_ext.balance.queue cimport queue_join, queue_leave, queue_sheds, queue_wait
 from proxyd_ext.cache.memory cimport store_vary
 from proxyd_ext.cache.object cimport VARY_MAX, base_key
 from proxyd_ext.conn.cached cimport cached_variant_text
@@ -161,7 +161,8 @@ cdef bint wait_for_room(Exchange* exchange) noexcept nogil:
     slot = _take(exchange)
     if slot == NULL:
         return False
-    if not queue_join(exchange.upstream.state, &slot.waiter, exchange.upstream.max_pending, False):
+    if not queue_wait(exchange.upstream.state, &slot.waiter, exchange.route.priority, exchange.upstream.max_pending,
+                      exchange.context.clock.now_us):
         wait_end(exchange)
         return False
     slot.upstream = exchange.upstream.state
@@ -205,6 +206,15 @@ cdef int wait_for_place(Exchange* exchange) noexcept nogil:
 
 cdef int wait_place_told(WaitSlot* slot) noexcept nogil:
     return gate_told(&slot.place) if slot.exchange != NULL and slot.place.lane != NULL else 0
+
+
+cdef bint wait_sheds(Exchange* exchange) noexcept nogil:
+    cdef WaitSlot* slot = &exchange.context.waits[exchange.wait]
+    return queue_sheds(slot.upstream, &slot.waiter, exchange.context.clock.now_us)
+
+
+cdef bint wait_shed(const WaitSlot* slot) noexcept nogil:
+    return slot.exchange != NULL and slot.upstream != NULL and load_acquire_int(&slot.waiter.shed) != 0
 
 
 cdef Exchange* wait_find(Context* context, WaitSlot* slot, uint32_t generation) noexcept nogil:

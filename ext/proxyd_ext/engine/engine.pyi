@@ -12,8 +12,8 @@ Event = (
     | tuple[Literal["ejected"], str, str]               # label, upstream
     | tuple[Literal["consult"], int, int, str, bytes]   # slot, generation, kind, text: answer with Engine.answer
     | tuple[Literal["lookup"], int, int, bytes, bytes | None]    # slot, generation, key, variant: load what there is, Engine.proceed
-    | tuple[Literal["decide"], int, int, int, bytes, bytes, bytes]   # slot, generation, Verdicts.id, request, credential, digest: Engine.decide
-    | tuple[Literal["filter"], int, int, int, str, bytes]   # slot, generation, Hooks.id, "request" or "response", request: Engine.change, reply, fail
+    | tuple[Literal["decide"], int, int, int, bytes, bytes, bytes]   # see `decide`
+    | tuple[Literal["filter"], int, int, int, Literal["request", "response"], bytes]   # see `change`
     | tuple[Literal["stored"], CachedObject]
     | tuple[Literal["invalidated"], str]                # a URL that a method made invalid, where answers are shared with other nodes
     | tuple[Literal["drained"]]
@@ -36,11 +36,17 @@ class Engine:
     def answer(self, slot: int, generation: int, status: int, body: bytes, content_type: str) -> None: ...
     def proceed(self, slot: int, generation: int) -> None: ...
     def decide(self, slot: int, generation: int, verdict: Verdict) -> None:
-        """Answer a "decide". The exchange uses the verdict whether or not it was `put` among the Verdicts, too."""
+        """Answer a "decide" (slot, generation, Verdicts.id, request, credential, digest), as `fail` may. request: lines of text,
+
+            METHOD SP TARGET SP SCHEME SP CLIENT-IP SP REQUEST-ID, then HOST, then USER, then the fields as "Name:value"
+
+        The exchange uses the verdict whether or not it was `put` among the Verdicts, too."""
     def change(
-        self, slot: int, generation: int, *, lines: bytes = b"", drop: bytes = b"", path: str = "", query: str | None = None, status: int = 0
+        self, slot: int, generation: int, *, lines: bytes = b"", drop: bytes = b"", path: str = "", query: str | None = None,
+        status: int = 0,
     ) -> None:
-        """Answer a "filter": it passes, with these changes. lines: whole field lines, each with CRLF; drop: names in lower case, each with
+        """Answer a "filter" (slot, generation, Hooks.id, hook, request), as `reply` and `fail` may. request: as of "decide"; of the hook
+        "response" there follow an empty line, the status, and the fields of the server's answer. It passes, with these changes. lines: whole field lines, each with CRLF; drop: names in lower case, each with
         "\\n"; path and query (requests only): what the server is asked; status (responses only). ValueError where that cannot be."""
     def reply(self, slot: int, generation: int, status: int, head: bytes, body: bytes) -> None:
         """Answer a "filter": this is the answer to the client. head: whole field lines, Content-Type among them, no framing."""

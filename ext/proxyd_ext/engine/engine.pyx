@@ -18,7 +18,7 @@ from proxyd_ext.conn.cached cimport InvalidUrl
 from proxyd_ext.conn.client cimport client_accept
 from proxyd_ext.conn.dispatch cimport connections_abort, connections_drain, dispatch_install
 from proxyd_ext.conn.exchange cimport (
-    exchange_answered, exchange_cache_heard, exchange_filter_answered, exchange_place_told, exchange_tier_answered, exchange_woken,
+    exchange_answered, exchange_cache_heard, exchange_filter_answered, exchange_place_told, exchange_shed, exchange_tier_answered, exchange_woken,
 )
 from proxyd_ext.conn.fill cimport fill_woken
 from proxyd_ext.conn.mirror cimport mirrors_abort, mirrors_begin
@@ -29,7 +29,7 @@ from proxyd_ext.conn.pin cimport snapshot_hold, snapshot_release
 from proxyd_ext.conn.origin cimport origins_sweep
 from proxyd_ext.conn.wait cimport (
     ANSWER_CHANGE, ANSWER_CONTENT, ANSWER_FAIL, ANSWER_PROCEED, ANSWER_VERDICT, Answer, WaitQuestion, answer_free, wait_find,
-    wait_place_told, wait_wake, wait_woken, waits_destroy, waits_init,
+    wait_place_told, wait_shed, wait_wake, wait_woken, waits_destroy, waits_init,
 )
 from proxyd_ext.core.buffer cimport buffers_destroy, buffers_init
 from proxyd_ext.core.clock cimport clock_advance, clock_init, clock_read
@@ -310,6 +310,8 @@ cdef void _on_wakeup(Pollable* pollable, uint32_t events) noexcept nogil:
         told = wait_place_told(slot)
         if exchange != NULL:
             exchange_woken(exchange)
+        elif wait_shed(slot):
+            exchange_shed(slot.exchange)
         elif told:
             exchange_place_told(slot.exchange, told)
         if answer != NULL:
