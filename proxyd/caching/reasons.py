@@ -40,6 +40,9 @@ REASONS: dict[str, Reason] = {
     "vary-too-long": Reason(
         "the names that the answer varies by, or the request's values of them, are too long", "RFC 9111 §4.1",
         "let the server vary by less; a long Cookie or User-Agent is not what answers for many should vary by"),
+    "varies-by-identity": Reason(
+        "the answer varies by a field in which proxyd tells the server who asks", "RFC 9111 §4.1",
+        "let the server say `private`, or leave that field out of Vary if the answer is the same for all users"),
     "no-freshness": Reason(
         "the answer does not tell how long it is fresh, and nothing may be assumed", "RFC 9111 §4.2",
         "let the server send `Cache-Control: max-age=...`, or set `ttl` on the route (`negative` for 404 and 410)"),

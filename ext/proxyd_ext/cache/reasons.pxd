@@ -8,7 +8,8 @@ cdef enum:
     REASON_NO_ROOM = 34       # the store had no memory that could be freed
     REASON_PURGED = 35        # a purge came while it was fetched
     REASON_BODY = 36          # its body broke off
-    REASON_END = 37
+    REASON_IDENTITY = 37      # it varies by who asks
+    REASON_END = 38
 
 
 cdef inline const char* reason_word(int reason) noexcept nogil:
@@ -22,4 +23,6 @@ cdef inline const char* reason_word(int reason) noexcept nogil:
         return "purged-meanwhile"
     if reason == REASON_BODY:
         return "body-broke-off"
+    if reason == REASON_IDENTITY:
+        return "varies-by-identity"
     return store_word(reason)

@@ -26,13 +26,13 @@ from proxyd_ext.cache.object cimport (
     object_body, object_head, object_variant,
 )
 from proxyd_ext.cache.reasons cimport (
-    REASON_NO_ROOM, REASON_PURGED, REASON_TOO_LARGE, REASON_VARIANT, reason_word,
+    REASON_IDENTITY, REASON_NO_ROOM, REASON_PURGED, REASON_TOO_LARGE, REASON_VARIANT, reason_word,
 )
 from proxyd_ext.cache.vary cimport (
-    ENCODING_BR, ENCODING_GZIP, ENCODING_ZSTD, accepted_encodings, vary_names, vary_text,
+    ENCODING_BR, ENCODING_GZIP, ENCODING_ZSTD, accepted_encodings, names_have, vary_names, vary_text,
 )
 from proxyd_ext.conn.model cimport (
-    EX_TRUSTED, EX_UPGRADE, LINES_ROOM, USE_ALONE, USE_LEAD, USE_PASS, USE_SERVE, USE_TIER, USE_UNSAFE, USE_WAIT,
+    EX_PERSONAL, EX_TRUSTED, EX_UPGRADE, LINES_ROOM, USE_ALONE, USE_LEAD, USE_PASS, USE_SERVE, USE_TIER, USE_UNSAFE, USE_WAIT,
 )
 from proxyd_ext.cache.sweep cimport sweep_reference, sweep_url
 from proxyd_ext.core.events cimport EVENT_CACHE, EVENT_INVALID, EVENT_STORED, event_push
@@ -265,6 +265,8 @@ cdef int cached_lookup(Exchange* exchange, Head* head, uint32_t size) noexcept n
 cdef void _read_facts(CacheUse* use, const Head* head) noexcept nogil:
     read_facts(head, use.rules.client_directives, &use.facts)
     use.facts.method = METHOD_GET            # a HEAD is asked as one
+    if use.exchange.flags & EX_PERSONAL:
+        use.facts.authorization = True       # as if the request said itself who asks (RFC 9111 section 3.5)
     if use.rules.encodings[0] != FORM_NONE:
         use.facts.encodings = -1             # Accept-Encoding is not passed on
 
@@ -702,10 +704,27 @@ cdef int _judge(CacheUse* use, const Head* head, Freshness* fresh) noexcept nogi
         fresh.stale_while_revalidate_s = 0       # `none`, whatever the answer says
     if rules.fresh.if_error_s == 0:
         fresh.stale_if_error_s = 0
+    if reason == STORE_OK and exchange.flags & EX_PERSONAL and _varies_by_identity(exchange, head):
+        reason = REASON_IDENTITY
     if reason == STORE_OK and head.has_content_length and head.content_length > _most(rules):
         reason = REASON_TOO_LARGE
         fetch_add_i64(&rules.store.counts.too_large, 1)
     return reason
+
+
+cdef bint _varies_by_identity(const Exchange* exchange, const Head* head) noexcept nogil:
+    """Whether the answer varies by a field in which the server was told who asks. What the client says there is not what the server saw."""
+    cdef uint8_t[VARY_MAX] names
+    cdef int size = vary_names(head, names, VARY_MAX)
+    cdef size_t start = 0, i
+    if size <= 0:
+        return False
+    for i in range(exchange.request_drop.size):
+        if exchange.request_drop.data[i] == c'\n':
+            if names_have(slice_of(names, size), <const char*>exchange.request_drop.data + start, i - start):
+                return True
+            start = i + 1
+    return False
 
 
 cdef inline uint64_t _most(const CompiledCache* rules) noexcept nogil:

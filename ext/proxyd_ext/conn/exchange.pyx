@@ -51,7 +51,7 @@ from proxyd_ext.conn.guard cimport drop_disguised, max_forwards_used_up
 from proxyd_ext.conn.model cimport (
     CLIENT_BUSY, CLIENT_HEAD, CLIENT_IDLE, CLIENT_TUNNEL, CacheUse, ClientConn, Context, EX_BEHIND, EX_CLIENT_CLOSE, EX_FAILED_OVER,
     EX_FRESH, EX_HEDGE, EX_IDEMPOTENT, EX_IN_FLIGHT, EX_LAST_REQUEST, EX_OF_TRY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_OWN_ANSWER,
-    EX_PLACED, EX_PROBE, EX_QUIET, EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN, EX_REUSED, EX_SET_PIN, EX_SHOWN, EX_STICKY_KEY, EX_TRUSTED, EX_UPGRADE,
+    EX_PERSONAL, EX_PLACED, EX_PROBE, EX_QUIET, EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN, EX_REUSED, EX_SET_PIN, EX_SHOWN, EX_STICKY_KEY, EX_TRUSTED, EX_UPGRADE,
     Exchange, LINES_ROOM, ORIGIN_BODY, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PATH_SCRATCH, PAUSE_ASK,
     PAUSE_BACKOFF, PAUSE_BUDGET, PAUSE_DELAY, PAUSE_FETCH, PAUSE_HEDGE, PAUSE_NONE, PAUSE_PLACE, PAUSE_QUEUE, PAUSE_TIER, Try, USE_SERVE, USE_TAKE, context_timers_needed,
 )
@@ -984,7 +984,7 @@ cdef void _fetch_behind(Exchange* asker, Head* head, uint32_t size) noexcept nog
     if exchange == NULL:
         client_behind_ended(client)
         return
-    exchange.flags |= EX_BEHIND | EX_QUIET | EX_REQUEST_DONE | EX_IDEMPOTENT | (asker.flags & EX_TRUSTED)
+    exchange.flags |= EX_BEHIND | EX_QUIET | EX_REQUEST_DONE | EX_IDEMPOTENT | (asker.flags & (EX_TRUSTED | EX_PERSONAL))
     exchange.method = METHOD_GET
     exchange.route = asker.route
     exchange.route_number = asker.route_number

@@ -3,7 +3,7 @@ from libc.stdint cimport uint16_t, uint32_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, strlen
 from proxyd_ext.conn.answer cimport REQUEST_ID_MAX, write_request_id
-from proxyd_ext.conn.model cimport Context, WAITS_KEPT
+from proxyd_ext.conn.model cimport Context, EX_PERSONAL, WAITS_KEPT
 from proxyd_ext.conn.wait cimport WaitQuestion, question_ask, question_new
 from proxyd_ext.core.buffer cimport BUFFER_256K, Buffer, buffer_class, buffer_free, buffer_new
 from proxyd_ext.core.fault cimport FAULT_FILTER_FAILED, FAULT_HEAD_REWRITE_TOO_LARGE, FAULT_MEMORY, FAULT_NONE
@@ -94,6 +94,8 @@ cdef int filtered_run(Exchange* exchange, Head* head) noexcept nogil:
     exchange.response_lines = state.response_lines
     exchange.response_drop = state.response_drop
     exchange.fault_lines = filter_told(state)
+    if state.verdict_count > 0 or state.changes != NULL:
+        exchange.flags |= EX_PERSONAL
     change = state.changes
     while change != NULL:     # the latest word counts
         if change.path.data != NULL and exchange.changed_path.data == NULL:

@@ -77,6 +77,7 @@ cdef enum:
     EX_QUIET = 1 << 22        # not recorded: no request of a client
     EX_PLACED = 1 << 23       # holds a place of its route's lane
     EX_SHOWN = 1 << 24        # the server's answer has been shown to a user's filter
+    EX_PERSONAL = 1 << 25     # the server is told who asks, by a verdict or by a user's filter: its answer may be for that one alone
     EX_OF_TRY = EX_ORIGIN_KEEP | EX_REUSED | EX_FRESH | EX_IN_FLIGHT | EX_PROBE | EX_HEDGE    # belong to a try, not to the exchange
 
     PAUSE_NONE = 0            # what Exchange.pause watches

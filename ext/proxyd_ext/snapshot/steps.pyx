@@ -18,6 +18,7 @@ from proxyd_ext.limit.inflight cimport Inflight
 from proxyd_ext.limit.rate cimport RateLimit
 from proxyd_ext.snapshot.networks cimport networks_compile
 
+from proxyd_ext.filter.cors import dropped
 from proxyd_ext.filter.period import PERIODS
 from proxyd_ext.snapshot.fields import FieldEdits
 from proxyd_ext.snapshot.spec import (
@@ -35,7 +36,7 @@ cdef class RouteSteps:
     def __cinit__(self, filters):
         self._keep = list(filters)
         self._request, self._response = FieldEdits(), FieldEdits()
-        self.room = len(filters) + sum(isinstance(spec, AuthFilter) for spec in filters)
+        self.room = len(filters) + sum(isinstance(spec, AuthFilter | CorsFilter) for spec in filters)
         if self.room > STEPS_MAX:
             raise ValueError(f"a route has at most {STEPS_MAX} filters")
         limits = sum(isinstance(spec, RateLimitFilter | PlanFilter) for spec in filters)
@@ -114,6 +115,8 @@ cdef class RouteSteps:
             cors = Cors(spec)
             self._keep.append(cors)
             self._new(FILTER_CORS, spec.policy).rule.cors = cors.rule
+            # What the policy says it says alone: beside a server's own word browsers would take neither.
+            self._headers(spec.policy, (), b"", b"", dropped(), b"", b"")
         elif isinstance(spec, RequestFilter):
             self.stateful = True
             self._request_rule(spec, &self._new(FILTER_REQUEST, spec.policy).rule.request)
