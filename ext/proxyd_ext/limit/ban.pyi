@@ -3,8 +3,8 @@ class Bans:
 
     name: str
     def __init__(self, name: str, *, after: int, within_us: int, for_us: int, capacity: int = 100_000) -> None:
-        """Banned for `for_us` from the refusal number `after` within `within_us` on. Times are rounded up to milliseconds. ValueError: `after`
-        is not 1 to 65,535, or a time is over 366 days."""
+        """Banned for `for_us` from the refusal number `after` within `within_us` on. Times are rounded up to milliseconds. ValueError:
+        `after` is not 1 to 65,535, or a time is over 366 days."""
     def note(self, hash: int, now_us: int) -> bool:
         """The key was refused. Whether that made it banned; False while it is already."""
     def left_us(self, hash: int, now_us: int) -> int:

@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc, free
 from proxyd_ext.core.shim cimport PXD_LIKELY, cas_u64, counter_add, fetch_add_u64, load_acquire_ptr, load_i64, load_u64, store_release_ptr
 from proxyd_ext.core.stats cimport ENGINES_MAX
 from proxyd_ext.limit.table cimport (
-    GROUP_SLOTS, VERSION_BITS, VERSION_MASK, Slot, Table, table_bytes, table_destroy, table_enter, table_find, table_forget, table_init,
+    GROUP_SLOTS, STATE_SHIFT, VERSION_MASK, Slot, Table, table_bytes, table_destroy, table_enter, table_find, table_forget, table_init,
     table_read, table_walk
 )
 
@@ -40,13 +40,13 @@ cdef inline BanState _read(uint64_t word, int64_t now_us) noexcept nogil:
     cdef uint64_t now = <uint64_t>(now_us // 1000) << UNTIL_SHIFT
     state.left_ms = <int64_t>((word >> UNTIL_SHIFT << UNTIL_SHIFT) - now) >> UNTIL_SHIFT
     state.count = word >> COUNT_SHIFT & COUNT_MOST
-    state.banned = word >> VERSION_BITS & 1
+    state.banned = word >> STATE_SHIFT & 1
     return state
 
 
 cdef inline uint64_t _state(const BanState* state, int64_t now_us) noexcept nogil:
     cdef uint64_t word = <uint64_t>(now_us // 1000 + state.left_ms) << UNTIL_SHIFT
-    return (word | <uint64_t>state.count << COUNT_SHIFT | <uint64_t>state.banned << VERSION_BITS) >> VERSION_BITS
+    return (word | <uint64_t>state.count << COUNT_SHIFT | <uint64_t>state.banned << STATE_SHIFT) >> STATE_SHIFT
 
 
 cdef int64_t _left(const void* rule, uint64_t word, int64_t now_us) noexcept nogil:
@@ -97,7 +97,7 @@ cdef bint ban_note(BanTable* table, uint64_t hash, int64_t now_us) noexcept nogi
             if not fresh:
                 continue
         else:
-            swapped = _state(&state, now_us) << VERSION_BITS | word & VERSION_MASK
+            swapped = _state(&state, now_us) << STATE_SHIFT | word & VERSION_MASK
             if not cas_u64(&slot.word, &word, swapped):
                 continue
         if state.banned:

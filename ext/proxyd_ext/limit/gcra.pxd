@@ -2,19 +2,19 @@
 """A token bucket as the generic cell rate algorithm (ITU-T I.371, annex A): one number a key, and nothing that drifts.
 
 The number is the theoretical arrival time (TAT): when the next request would come if all came evenly. A request at `now` moves it to
-max(TAT, now) + T, T the interval of the rate, and passes if that is at most burst + 1 intervals ahead of now. What is ahead, the *level*, is
-what a bucket of (burst + 1) T holds; it drains by itself as time goes on.
+max(TAT, now) + T, T the interval of the rate, and passes if that is at most burst + 1 intervals ahead of now. What is ahead, the *level*,
+is what a bucket of (burst + 1) T holds; it drains by itself as time goes on.
 
-Exact: time is counted in units of 1/N microsecond, where the rate in lowest terms is N requests in P microseconds. So T = P is a whole number of
-units, and so is every time. N is at most 1024; a rate that would need more is replaced by the nearest one that does not (Python's
-Fraction.limit_denominator): off by less than 1/(1025 T), T in microseconds, that is 1e-5 up to 10,000 requests a second.
+Exact: time is counted in units of 1/N microsecond, where the rate in lowest terms is N requests in P microseconds. So T = P is a whole
+number of units, and so is every time. N is at most 1024; a rate that would need more is replaced by the nearest one that does not
+(Python's Fraction.limit_denominator): off by less than 1/(1025 T), T in microseconds, that is 1e-5 up to 10,000 requests a second.
 
-The state is the TAT modulo 2^58 units: four years and more. What was not touched for half of that looks like the future; nothing stands that
-long, since whoever counts the keys removes what has drained (table_walk).
+The state is the TAT modulo 2^58 units: eight years and more. What was not touched for half of that looks like the future; nothing stands
+that long, since whoever counts the keys removes what has drained (table_walk).
 """
-from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from proxyd_ext.limit.rate cimport RATE_DELAYED, RATE_PASSED, RATE_REFUSED, RateOutcome
-from proxyd_ext.limit.table cimport VERSION_BITS, VERSION_MASK
+from proxyd_ext.limit.table cimport STATE_SHIFT
 
 cdef enum:
     GCRA_UNITS_MAX = 1024     # N
@@ -30,13 +30,13 @@ ctypedef struct GcraRule:
 
 cdef inline int64_t gcra_level(const GcraRule* rule, uint64_t word, int64_t now_us) noexcept nogil:
     """Units by which the TAT is ahead of now; 0 and less: drained."""
-    cdef uint64_t now = <uint64_t>now_us * <uint64_t>rule.units << VERSION_BITS
-    return <int64_t>((word & ~<uint64_t>VERSION_MASK) - now) >> VERSION_BITS
+    cdef uint64_t now = <uint64_t>now_us * <uint64_t>rule.units << STATE_SHIFT
+    return <int64_t>((word >> STATE_SHIFT << STATE_SHIFT) - now) >> STATE_SHIFT
 
 
 cdef inline uint64_t gcra_state(const GcraRule* rule, int64_t level, int64_t now_us) noexcept nogil:
     """The TAT; never 0, but a unit later."""
-    cdef uint64_t state = (<uint64_t>now_us * <uint64_t>rule.units + <uint64_t>level) & (<uint64_t>0xffffffffffffffff >> VERSION_BITS)
+    cdef uint64_t state = (<uint64_t>now_us * <uint64_t>rule.units + <uint64_t>level) & (<uint64_t>0xffffffffffffffff >> STATE_SHIFT)
     return state if state != 0 else 1
 
 
@@ -71,18 +71,16 @@ cdef inline int gcra_take(const GcraRule* rule, uint64_t word, int64_t now_us, u
     return RATE_DELAYED
 
 
-cdef inline uint64_t gcra_undo(const GcraRule* rule, uint64_t word, uint64_t after, int64_t now_us) noexcept nogil:
-    """The state without a request that led to the word `after`, although others came behind it: less what of it has not drained yet.
+cdef inline uint64_t gcra_undo(const GcraRule* rule, uint64_t word, int64_t taken_us, int64_t now_us) noexcept nogil:
+    """The state without a request of `taken_us`, although others came behind it: less its interval, but for the time since.
 
-    Had it never come, the level would be lower by no less than this, and perhaps by more where the bucket had run empty in between. To
-    find that out one would have to know when the others came; so what is uncertain stays charged.
+    How much lower the level would be had it never come depends on when the bucket would have been empty in between, which nobody knows.
+    This much it is at least: let S be the requests with this one. The TAT is the maximum, over all requests i, of t_i + T times the
+    number of those from i on. Without this one let i be where the maximum is. If i came before, the same term with this one is T more; if
+    i came behind, the term of this one is at least T - (t_i - taken_us) more, and t_i is not later than now.
     """
-    cdef int64_t left = gcra_level(rule, after, now_us)
-    if left > rule.interval:
-        left = rule.interval
-    elif left < 0:
-        left = 0
-    return gcra_state(rule, gcra_level(rule, word, now_us) - left, now_us)
+    cdef int64_t left = rule.interval - (now_us - taken_us if now_us > taken_us else 0) * rule.units
+    return gcra_state(rule, gcra_level(rule, word, now_us) - (left if left > 0 else 0), now_us)
 
 
 cdef inline int64_t gcra_left(const GcraRule* rule, uint64_t word, int64_t now_us) noexcept nogil:

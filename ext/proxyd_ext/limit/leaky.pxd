@@ -1,22 +1,22 @@
 # cython: cdivision=True
 """nginx's leaky bucket, with its arithmetic (ngx_http_limit_req_module.c; performance.md §6).
 
-The state of a key is its `excess`, in thousandths of a request, and when that was so, in whole milliseconds. A request makes the excess what has
-not drained of it by now, and one request more, at least 0; beyond `burst` it is refused and changes nothing. The first request of a key
-has an excess of 0, so that burst + 1 pass at once. With `delay` it is held until the excess has drained to that. All divisions cut off, as they
-do there, and a rate by the second or minute is cut to thousandths of a request a second first, as there: 10 r/m is 0.166 r/s. Other
-periods, which nginx does not have, are exact fractions.
+The state of a key is its `excess`, in thousandths of a request, and when that was so, in whole milliseconds. A request makes the excess
+what has not drained of it by now, and one request more, at least 0; beyond `burst` it is refused and changes nothing. The first request
+of a key has an excess of 0, so that burst + 1 pass at once. With `delay` it is held until the excess has drained to that. All divisions
+cut off, as they do there, and a rate by the second or minute is cut to thousandths of a request a second first, as there: 10 r/m is 0.166
+r/s. Other periods, which nginx does not have, are exact fractions.
 
-A key that nginx has forgotten counts as new: it passes with an excess of 0. So a state means something as long as the next request would have
-an excess above that.
+A key that nginx has forgotten counts as new: it passes with an excess of 0. So a state means something as long as the next request would
+have an excess above that.
 
-Of the 58 bits the lower hold excess + 1 (never 0), as many as the burst needs; the upper the milliseconds, modulo what is left: with a burst up
-to 134,000 that is 24 days, with one of 1000 eight years. It holds for keys that were touched within half of that; whoever counts the keys
-removes those that have drained (table_walk).
+Of the 58 bits the lower hold excess + 1 (never 0), as many as the burst needs; the upper the milliseconds, modulo what is left: with a
+burst up to 134,000 that is 24 days, with one of 1000 eight years. It holds for keys that were touched within half of that; whoever counts
+the keys removes those that have drained (table_walk).
 """
 from libc.stdint cimport int64_t, uint64_t
 from proxyd_ext.limit.rate cimport RATE_DELAYED, RATE_PASSED, RATE_REFUSED, RateOutcome
-from proxyd_ext.limit.table cimport VERSION_BITS
+from proxyd_ext.limit.table cimport STATE_SHIFT
 
 cdef enum:
     LEAKY_ONE = 1000          # a request
@@ -39,14 +39,14 @@ ctypedef struct LeakyState:
 
 cdef inline LeakyState leaky_read(const LeakyRule* rule, uint64_t word, int64_t now_us) noexcept nogil:
     cdef LeakyState state
-    cdef int shift = VERSION_BITS + rule.bits
+    cdef int shift = STATE_SHIFT + rule.bits
     state.ms = <int64_t>((<uint64_t>(now_us // 1000) << shift) - (word >> shift << shift)) >> shift
-    state.excess = <int64_t>(word >> VERSION_BITS & ((<uint64_t>1 << rule.bits) - 1)) - 1
+    state.excess = <int64_t>(word >> STATE_SHIFT & ((<uint64_t>1 << rule.bits) - 1)) - 1
     return state
 
 
 cdef inline uint64_t leaky_state(const LeakyRule* rule, int64_t excess, int64_t ms) noexcept nogil:
-    return (<uint64_t>ms << rule.bits | <uint64_t>(excess + 1)) & (<uint64_t>0xffffffffffffffff >> VERSION_BITS)
+    return (<uint64_t>ms << rule.bits | <uint64_t>(excess + 1)) & (<uint64_t>0xffffffffffffffff >> STATE_SHIFT)
 
 
 cdef inline int64_t leaky_drained(const LeakyRule* rule, int64_t ms) noexcept nogil:
@@ -109,16 +109,15 @@ cdef inline int leaky_take(const LeakyRule* rule, uint64_t word, int64_t now_us,
     return RATE_DELAYED if out.delay_us > 0 else RATE_PASSED
 
 
-cdef inline uint64_t leaky_undo(const LeakyRule* rule, uint64_t word, uint64_t after, int64_t now_us) noexcept nogil:
-    """The state without a request that led to the word `after`, although others came behind it: less what of it has not drained yet, see
-    gcra_undo. It had made the bucket excess + 1 requests full."""
-    cdef LeakyState then = leaky_read(rule, after, now_us)
+cdef inline uint64_t leaky_undo(const LeakyRule* rule, uint64_t word, int64_t taken_us, int64_t now_us) noexcept nogil:
+    """The state without a request of `taken_us`, although others came behind it: less what of one request cannot have drained since, see
+    gcra_undo."""
     cdef LeakyState state = leaky_read(rule, word, now_us)
-    cdef int64_t ms = leaky_elapsed(then.ms)
-    cdef int64_t left = then.excess + LEAKY_ONE - leaky_drained(rule, ms) - (ms > 0)      # 1: what the division cut off
-    if left > LEAKY_ONE:
-        left = LEAKY_ONE
-    elif left < 0:
+    cdef int64_t ms = now_us // 1000 - taken_us // 1000
+    cdef int64_t left = LEAKY_ONE
+    if ms > 0:
+        left -= leaky_drained(rule, ms) + 1       # 1: what a division may have cut off
+    if left < 0:
         left = 0
     return leaky_state(rule, state.excess - left if state.excess > left else 0, now_us // 1000 - state.ms)
 

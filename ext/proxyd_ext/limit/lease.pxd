@@ -1,30 +1,30 @@
 # cython: cdivision=True
 """Tokens of a key that this proxy has taken in advance from a bucket that several proxies share (performance.md §6, "leases").
 
-A request takes a token from the word of its key, and that is all that it waits for. The bucket itself is the control plane's affair (a store
-that all proxies reach): it is told of a *want* (limit/wants.pxd), and answers by a *grant*. A lease of L tokens has two halves:
+A request takes a token from the word of its key, and that is all that it waits for. The bucket itself is the control plane's affair (a
+store that all proxies reach): it is told of a *want* (limit/wants.pxd), and answers by a *grant*. A lease of L tokens has two halves:
 
     held      the L // 2 that a key may have in hand: charged to the bucket already, not yet used; they lapse after a while
     credit    the L - L // 2 that may be used before the bucket is asked: so a key that is seen for the first time passes at once
 
 So the word's *balance* is between -credit and +held. A want says how much was used on credit, which is charged unconditionally, whether the
 bucket has it or not, and how much more would fit the hand, of which the bucket gives what it has. There is one want under way for a key at
-a time: when its balance comes down to half of the hand. When the bucket has nothing, the key is *blocked* until it has again, all debt paid;
-whatever was used meanwhile is charged by another want.
+a time: when its balance comes down to half of the hand. When the bucket has nothing, the key is *blocked* until it has again, all debt
+paid; whatever was used meanwhile is charged by another want.
 
 Worst case, at any moment and over any stretch of time: all proxies together admit no more than the bucket would, plus
 
     proxies * lease
 
-Why: in a stretch of time a proxy uses at most `held` tokens that were charged before it. On credit it uses at most `credit` before it is charged;
-and it is blocked until the whole debt that the bucket had when it was charged is paid, so the debt above that is what other proxies did
-since, each of them once: together never more than proxies * credit (tests/ext/limit/test_rate_lease.py lets adversaries try).
+Why: in a stretch of time a proxy uses at most `held` tokens that were charged before it. On credit it uses at most `credit` before it is
+charged; and it is blocked until the whole debt that the bucket had when it was charged is paid, so the debt above that is what other
+proxies did since, each of them once: together never more than proxies * credit (tests/ext/limit/test_rate_lease.py lets adversaries try).
 
 The 58 bits: when what the word says ends, in milliseconds modulo 2^36 (two years; good for half of that) · the balance · pending · blocked.
 """
 from libc.stdint cimport int64_t, uint64_t
 from proxyd_ext.limit.rate cimport RATE_PASSED, RATE_REFUSED, RateOutcome
-from proxyd_ext.limit.table cimport VERSION_BITS
+from proxyd_ext.limit.table cimport STATE_SHIFT
 
 cdef enum:
     LEASE_ZERO = 0x80000      # the balance is stored with this added, so that a state is never 0
@@ -52,9 +52,9 @@ cdef inline LeaseState lease_read(uint64_t word, int64_t now_us) noexcept nogil:
         state.balance, state.left_ms, state.pending, state.blocked = 0, 0, False, False
         return state
     state.left_ms = <int64_t>((word >> LEASE_UNTIL_SHIFT << LEASE_UNTIL_SHIFT) - now) >> LEASE_UNTIL_SHIFT
-    state.balance = <int64_t>(word >> (VERSION_BITS + 2) & (2 * LEASE_ZERO - 1)) - LEASE_ZERO
-    state.pending = word >> (VERSION_BITS + 1) & 1
-    state.blocked = word >> VERSION_BITS & 1
+    state.balance = <int64_t>(word >> (STATE_SHIFT + 2) & (2 * LEASE_ZERO - 1)) - LEASE_ZERO
+    state.pending = word >> (STATE_SHIFT + 1) & 1
+    state.blocked = word >> STATE_SHIFT & 1
     if state.left_ms <= 0:
         state.blocked = False
         if state.balance > 0:
@@ -67,8 +67,8 @@ cdef inline LeaseState lease_read(uint64_t word, int64_t now_us) noexcept nogil:
 cdef inline uint64_t lease_state(const LeaseState* state, int64_t now_us) noexcept nogil:
     cdef int64_t balance = min(max(state.balance, <int64_t>(1 - LEASE_ZERO)), <int64_t>(LEASE_ZERO - 1))
     cdef uint64_t word = <uint64_t>(now_us // 1000 + state.left_ms) << LEASE_UNTIL_SHIFT
-    word |= <uint64_t>(balance + LEASE_ZERO) << (VERSION_BITS + 2)
-    return (word >> VERSION_BITS) | <uint64_t>state.pending << 1 | <uint64_t>state.blocked
+    word |= <uint64_t>(balance + LEASE_ZERO) << (STATE_SHIFT + 2)
+    return (word >> STATE_SHIFT) | <uint64_t>state.pending << 1 | <uint64_t>state.blocked
 
 
 cdef inline int64_t lease_held(int64_t lease) noexcept nogil:
@@ -125,7 +125,7 @@ cdef inline uint64_t lease_undo(int64_t lease, uint64_t word, int64_t now_us) no
 
 cdef inline uint64_t lease_unwant(uint64_t word) noexcept nogil:
     """The word without its want, which found no room."""
-    return word & ~(<uint64_t>1 << (VERSION_BITS + 1))
+    return word & ~(<uint64_t>1 << (STATE_SHIFT + 1))
 
 
 cdef inline int64_t lease_asks(int64_t lease, uint64_t word, int64_t now_us, int64_t* used) noexcept nogil:

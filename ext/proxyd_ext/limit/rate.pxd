@@ -39,6 +39,7 @@ ctypedef struct RateTaken:
     uint64_t hash
     uint64_t before           # the entry's word before; 0: there was no entry
     uint64_t after
+    int64_t at_us
 
 
 ctypedef struct RateOutcome:
@@ -50,7 +51,8 @@ ctypedef struct RateOutcome:
 
 # One request of a key (not 0).  RATE_PASSED, RATE_DELAYED (both have taken, and say what in `taken`), or RATE_REFUSED (nothing was taken).
 cdef int rate_take(RateTable* table, uint64_t hash, int64_t now_us, RateTaken* taken, RateOutcome* out) noexcept nogil
-# Give back what a request took: exactly when nobody came between, else as much of it as has not drained yet (so without a wait: all of it).
+# Give back what a request took: all of it when nobody came between, or no time has gone by; else less what may have drained since. So in no
+# stretch of time do those that keep what they took exceed the limit.
 cdef void rate_give_back(const RateTaken* taken, int64_t now_us) noexcept nogil
 # Count a decision (RATE_PASSED to RATE_REFUSED_DRY) for one engine.
 cdef void rate_count(RateTable* table, int engine, int decision) noexcept nogil
@@ -64,7 +66,6 @@ cdef enum:
 cdef class RateLimit:
     cdef RateTable* table
     cdef readonly str name
-    cdef dict _told           # of leased keys: (slot's version, tokens used on credit of which the store has been told) by hash
-    cdef dict _rules          # those that were made, by what they say; they live as long as the table
+    cdef dict _told           # of leased keys whose grant is awaited: (slot's version, tokens used on credit that were told) by hash
     cdef void* _leased        # the rule of leases
     cdef object _own          # (algorithm, delay) of the local share

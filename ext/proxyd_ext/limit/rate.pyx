@@ -1,15 +1,15 @@
 # cython: cdivision=True
 """Taking from a limit and giving back (see rate.pxd); what Python sees of it.
 
-A request that finds its key takes no lock: read the rule, find the key, read its word, look at the rule again (leases and their local share keep
-different words in one table), compute, swap. Who loses the swap begins anew.
+A request that finds its key takes no lock: read the rule, find the key, read its word, look at the rule again (leases and their local
+share keep different words in one table), compute, swap. Who loses the swap begins anew.
 """
 from libc.stdint cimport uint8_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcmp, memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
-from proxyd_ext.core.shim cimport (
-    cas_u64, counter_add, load_acquire_ptr, load_i64, load_u64, store_i64, store_release_ptr
-)
+from proxyd_ext.core.hash cimport mix64
+from proxyd_ext.core.shim cimport cas_u64, counter_add, load_acquire_ptr, load_i64, load_u64, store_i64, store_release_ptr
 from proxyd_ext.core.slice cimport slice_of
 from proxyd_ext.core.stats cimport ENGINES_MAX
 from proxyd_ext.limit.gcra cimport (
@@ -21,11 +21,12 @@ from proxyd_ext.limit.lease cimport (
 )
 from proxyd_ext.limit.sketch cimport Sketch, sketch_copy, sketch_forget, sketch_note
 from proxyd_ext.limit.table cimport (
-    VERSION_BITS, VERSION_MASK, Slot, Table, TableCount, table_bytes, table_destroy, table_enter, table_find, table_forget, table_init,
+    MARK, STATE_SHIFT, VERSION_MASK, Slot, Table, TableCount, table_bytes, table_destroy, table_enter, table_find, table_forget, table_init,
     table_read, table_redefine, table_remove, table_walk
 )
 from proxyd_ext.limit.wants cimport Wants, wants_destroy, wants_hush, wants_init, wants_pop, wants_push
 
+from collections.abc import Callable
 from fractions import Fraction
 
 cdef enum:
@@ -35,6 +36,7 @@ cdef enum:
 
 
 ctypedef struct RateRule:
+    RateRule* next            # of this table
     int algorithm             # RATE_GCRA, RATE_LEAKY, RATE_LEASED
     GcraRule gcra
     LeakyRule leaky
@@ -50,6 +52,7 @@ ctypedef struct RateLocal:
 cdef struct RateTable:
     Table keys
     int64_t lease             # tokens
+    RateRule* rules           # all that it ever had: engines may look at one at any time, so none is freed before the table
     RateLocal* local[ENGINES_MAX]
     Wants wants
     Sketch sketch
@@ -108,23 +111,28 @@ cdef int rate_take(RateTable* table, uint64_t hash, int64_t now_us, RateTaken* t
             if slot == NULL or not fresh:
                 continue
         else:
-            taken.after = state << VERSION_BITS | word & VERSION_MASK
+            taken.after = state << STATE_SHIFT | word & (MARK | VERSION_MASK)
             if not cas_u64(&slot.word, &word, taken.after):
                 continue
         taken.table = table
         taken.slot = slot
         taken.hash = hash
+        taken.at_us = now_us
         if want:
             _tell_want(table, slot, hash)
         return decision
 
 
 cdef void rate_give_back(const RateTaken* taken, int64_t now_us) noexcept nogil:
-    """A key that has changed hands meanwhile has another version, or another place: what was taken went with it."""
+    """A key that has changed hands meanwhile has another version, or another place: what was taken went with it.
+
+    A word that is as it was left may still have come to be so again, by another request and another one that was given back. Hence words
+    of which something was given back after others had come are marked: of those it is not believed that nobody came between.
+    """
     cdef RateTable* table = taken.table
     cdef Slot* slot = <Slot*>taken.slot
     cdef const RateRule* rule
-    cdef uint64_t word, state
+    cdef uint64_t word, state, mark
     while True:
         rule = <const RateRule*>load_acquire_ptr(&table.keys.rule)
         word = table_read(slot, taken.hash)
@@ -132,19 +140,21 @@ cdef void rate_give_back(const RateTaken* taken, int64_t now_us) noexcept nogil:
             return
         if load_acquire_ptr(&table.keys.rule) != rule:
             continue
+        mark = MARK
         if rule.algorithm == RATE_LEASED:
             state = lease_undo(load_i64(&table.lease), word, now_us)
-        elif word == taken.after:
+        elif word == taken.after and not word & MARK:
             if taken.before == 0:
                 if table_remove(&table.keys, slot, taken.hash, word):
                     return
                 continue
-            state = taken.before >> VERSION_BITS
+            state = taken.before >> STATE_SHIFT
+            mark = 0
         elif rule.algorithm == RATE_GCRA:
-            state = gcra_undo(&rule.gcra, word, taken.after, now_us)
+            state = gcra_undo(&rule.gcra, word, taken.at_us, now_us)
         else:
-            state = leaky_undo(&rule.leaky, word, taken.after, now_us)
-        if cas_u64(&slot.word, &word, state << VERSION_BITS | word & VERSION_MASK):
+            state = leaky_undo(&rule.leaky, word, taken.at_us, now_us)
+        if cas_u64(&slot.word, &word, state << STATE_SHIFT | mark | word & VERSION_MASK):
             return
 
 
@@ -165,7 +175,6 @@ cdef void rate_note(RateTable* table, uint64_t hash, Slice text, bint refused) n
 # ---- what Python sees ----
 
 _DECISIONS = ("passed", "delayed", "refused", "delayed_dry_run", "refused_dry_run")
-_ALGORITHMS = {"token_bucket": RATE_GCRA, "leaky_bucket": RATE_LEAKY}
 _NGINX_PERIODS_US = (1_000_000, 60_000_000)
 
 
@@ -205,40 +214,34 @@ cdef dict _told(const RateOutcome* out):
     return {"delay_us": out.delay_us, "retry_us": out.retry_us, "reset_us": out.reset_us, "remaining": out.remaining}
 
 
-cdef RateRule* _new_rule(RateLimit limit, key) except NULL:
-    cdef RateRule* rule = <RateRule*>calloc(1, sizeof(RateRule))
+cdef RateRule* _rule(RateLimit limit, str algorithm, requests, per_us, burst, delay) except NULL:
+    """The rule that says this; there are as many as the shares that it ever had."""
+    cdef RateRule new
+    cdef RateRule* rule = limit.table.rules
+    memset(&new, 0, sizeof(new))
+    if algorithm == "leased":
+        new.algorithm = RATE_LEASED
+        new.lease.interval_us = max(-(-per_us // requests), 1)
+        new.lease.most = burst + 1
+    elif algorithm == "leaky_bucket":
+        new.algorithm = RATE_LEAKY
+        _fill_leaky(&new.leaky, requests, per_us, burst, delay)
+    elif algorithm == "token_bucket":
+        new.algorithm = RATE_GCRA
+        _fill_gcra(&new.gcra, requests, per_us, burst, delay)
+    else:
+        raise ValueError(f"there is no algorithm {algorithm!r}")
+    while rule != NULL:
+        new.next = rule.next
+        if memcmp(rule, &new, sizeof(new)) == 0:
+            return rule
+        rule = rule.next
+    rule = <RateRule*>malloc(sizeof(RateRule))
     if rule == NULL:
         raise MemoryError
-    limit._rules[key] = <size_t>rule
-    return rule
-
-
-cdef RateRule* _rule(RateLimit limit, algorithm, requests, per_us, burst, delay) except NULL:
-    """Engines may look at a rule at any time, so none is freed; there are as many as the shares that it ever had."""
-    cdef RateRule* rule
-    key = (algorithm, requests, per_us, burst, delay)
-    if key in limit._rules:
-        return <RateRule*><size_t>limit._rules[key]
-    if algorithm not in _ALGORITHMS:
-        raise ValueError(f"there is no algorithm {algorithm!r}")
-    rule = _new_rule(limit, key)
-    rule.algorithm = _ALGORITHMS[algorithm]
-    try:
-        if rule.algorithm == RATE_GCRA:
-            _fill_gcra(&rule.gcra, requests, per_us, burst, delay)
-        else:
-            _fill_leaky(&rule.leaky, requests, per_us, burst, delay)
-    except (ValueError, OverflowError):
-        free(<void*><size_t>limit._rules.pop(key))
-        raise
-    return rule
-
-
-cdef RateRule* _lease_rule(RateLimit limit, requests, per_us, burst) except NULL:
-    cdef RateRule* rule = _new_rule(limit, "leased")
-    rule.algorithm = RATE_LEASED
-    rule.lease.interval_us = max(-(-per_us // requests), 1)
-    rule.lease.most = burst + 1
+    rule[0] = new
+    rule.next = limit.table.rules
+    limit.table.rules = rule
     return rule
 
 
@@ -252,14 +255,14 @@ cdef class RateLimit:
     """One limit and its keys (see rate.pyi)."""
 
     def __cinit__(
-        self, str name, *, requests, per_us, burst, str algorithm="token_bucket", int64_t delay=-1, int64_t capacity=1_000_000, bint leased=False
+        self, str name, *, requests, per_us, burst, str algorithm="token_bucket", int64_t delay=-1, int64_t capacity=1_000_000,
+        bint leased=False,
     ):
         cdef RateRule* rule
         if requests < 1 or per_us < 1 or burst < 0 or capacity < 1:
             raise ValueError("a limit has requests, a time, a burst from 0, and room for keys")
         self.name = name
         self._told = {}
-        self._rules = {}
         self._own = (algorithm, delay)
         self.table = <RateTable*>calloc(1, sizeof(RateTable))
         if self.table == NULL:
@@ -268,7 +271,7 @@ cdef class RateLimit:
         self.table.lease = 1
         rule = _rule(self, algorithm, requests, per_us, burst, delay)
         if leased:
-            self._leased = rule = _lease_rule(self, requests, per_us, burst)
+            self._leased = rule = _rule(self, "leased", requests, per_us, burst, delay)
             if not wants_init(&self.table.wants, WANTS):
                 raise MemoryError
         if not table_init(&self.table.keys, capacity, rule, _left):
@@ -276,25 +279,29 @@ cdef class RateLimit:
 
     def __dealloc__(self):
         cdef int i
+        cdef RateRule* rule
         if self.table == NULL:
             return
+        while self.table.rules != NULL:
+            rule = self.table.rules
+            self.table.rules = rule.next
+            free(rule)
         for i in range(ENGINES_MAX):
             free(self.table.local[i])
         wants_destroy(&self.table.wants)
         table_destroy(&self.table.keys)
         free(self.table)
-        for address in self._rules.values():
-            free(<void*><size_t>address)
 
-    def try_take(self, uint64_t hash, int64_t now_us) -> tuple[str, dict[str, int]]:
+    def try_take(self, hash: int, int64_t now_us) -> tuple[str, dict[str, int]]:
         cdef RateTaken taken
         cdef RateOutcome out
         return _DECISIONS[rate_take(self.table, _key(hash), now_us, &taken, &out)], _told(&out)
 
-    def peek(self, uint64_t hash, int64_t now_us) -> dict[str, int] | None:
+    def peek(self, hash: int, int64_t now_us) -> dict[str, int] | None:
         cdef const RateRule* rule = <const RateRule*>self.table.keys.rule
-        cdef Slot* slot = table_find(&self.table.keys, _key(hash))
-        cdef uint64_t word = table_read(slot, hash) if slot != NULL else 0
+        cdef uint64_t key = _key(hash)
+        cdef Slot* slot = table_find(&self.table.keys, key)
+        cdef uint64_t word = table_read(slot, key) if slot != NULL else 0
         cdef LeakyState leaky
         cdef LeaseState lease
         cdef RateOutcome out
@@ -368,49 +375,47 @@ cdef class RateLimit:
     def fileno(self) -> int:
         return self.table.wants.fd
 
-    def take_wants(self) -> list[tuple[int, int, int]]:
-        cdef int64_t used, asked, lease = self.table.lease
-        cdef int64_t now = _now_us()
+    def take_wants(self, now_us: int | None = None) -> list[tuple[int, int, int]]:
+        """A want of a key that has had no grant for its last one: that got lost, and whether the store has charged it nobody knows. All
+        of it is told again, since refusing too much is the lesser harm."""
+        cdef int64_t used, asked
+        cdef int64_t now = _now_us() if now_us is None else now_us
         cdef uint64_t hash, word
         cdef Slot* slot
         _must_be_leased(self)
         wants_hush(&self.table.wants)
-        wants = []
+        wants = {}
         while wants_pop(&self.table.wants, &hash):
-            if self.table.keys.rule != self._leased:
-                continue
             slot = table_find(&self.table.keys, hash)
             word = table_read(slot, hash) if slot != NULL else 0
-            if word == 0:
+            if word == 0 or self.table.keys.rule != self._leased:
                 continue
-            asked = lease_asks(lease, word, now, &used)
-            version, told = self._told.get(hash, (word & VERSION_MASK, 0))
-            if version != word & VERSION_MASK:
-                told = 0
-            self._told[hash] = (word & VERSION_MASK, max(used, told))
-            wants.append((hash, max(used - told, 0), asked))
-        return wants
+            asked = lease_asks(self.table.lease, word, now, &used)
+            self._told[hash] = (word & VERSION_MASK, used)
+            wants[hash] = (hash, used, asked)
+        return list(wants.values())
 
-    def grant(self, uint64_t hash, int64_t tokens, int64_t retry_us, int64_t now_us, int64_t valid_us) -> None:
-        cdef uint64_t word
+    def grant(self, hash: int, int64_t tokens, int64_t retry_us, int64_t now_us, int64_t valid_us) -> None:
+        cdef uint64_t key = _key(hash)
+        cdef uint64_t word, state
         cdef int64_t charged
         cdef bint want
         cdef Slot* slot
         _must_be_leased(self)
         version, told = self._told.pop(hash, (0, 0))
-        slot = table_find(&self.table.keys, _key(hash))
+        slot = table_find(&self.table.keys, key)
         if slot == NULL or self.table.keys.rule != self._leased:
             return
         while True:
-            word = table_read(slot, hash)
+            word = table_read(slot, key)
             if word == 0:
                 return
             charged = told if version == word & VERSION_MASK else 0
             state = lease_grant(word, charged, min(tokens, <int64_t>LEASE_MOST), retry_us, now_us, valid_us, &want)
-            if cas_u64(&slot.word, &word, <uint64_t>state << VERSION_BITS | word & VERSION_MASK):
+            if cas_u64(&slot.word, &word, state << STATE_SHIFT | word & (MARK | VERSION_MASK)):
                 break
         if want:
-            _tell_want(self.table, slot, hash)
+            _tell_want(self.table, slot, key)
 
     def set_lease(self, int64_t tokens) -> None:
         _must_be_leased(self)
@@ -467,6 +472,19 @@ def take(RateLimit limit not None, uint64_t hash, int64_t now_us) -> tuple[str, 
     return _DECISIONS[decision], _told(&out), taken
 
 
+def late_swap(RateLimit limit not None, uint64_t hash, int64_t now_us, meanwhile: Callable[[], object]) -> bool:
+    """A request of a resident key on a thread that sleeps between reading the word and swapping it. Whether the swap succeeds."""
+    cdef const RateRule* rule = <const RateRule*>limit.table.keys.rule
+    cdef Slot* slot = table_find(&limit.table.keys, _key(hash))
+    cdef uint64_t state, word = table_read(slot, hash) if slot != NULL else 0
+    cdef RateOutcome out
+    cdef bint want
+    if word == 0 or _decide(limit.table, rule, word, now_us, &state, &want, &out) == RATE_REFUSED:
+        raise ValueError("the key is not there, or refused")
+    meanwhile()
+    return cas_u64(&slot.word, &word, state << STATE_SHIFT | word & (MARK | VERSION_MASK))
+
+
 def hammer(RateLimit limit not None, uint64_t first, uint64_t keys, int64_t count, int64_t now_us, int64_t back_every=0) -> int:
     """So many requests, in turn of `keys` keys, without the GIL; every so many-th that passes is given back. How many passed for good."""
     cdef RateTaken taken
@@ -474,7 +492,7 @@ def hammer(RateLimit limit not None, uint64_t first, uint64_t keys, int64_t coun
     cdef int64_t i, passed = 0, kept = 0
     with nogil:
         for i in range(count):
-            if rate_take(limit.table, first + <uint64_t>i % keys, now_us, &taken, &out) == RATE_REFUSED:
+            if rate_take(limit.table, mix64(first + <uint64_t>i % keys), now_us, &taken, &out) == RATE_REFUSED:
                 continue
             passed += 1
             if back_every and passed % back_every == 0:

@@ -1,8 +1,8 @@
 """The busiest keys of a limit, in little memory: SpaceSaving (Metwally, Agrawal, El Abbadi 2005).
 
 128 counters, each with a key's hash and text. A key without one takes over the smallest and goes on from its count, so that no busy key is
-missed: whoever has more than 1/128 of all requests is there, and its count is too high by at most the count that it took over. All counts are
-halved now and then, so that they speak of the last while.
+missed: whoever has more than 1/128 of all requests is there, and its count is too high by at most the count that it took over. All counts
+are halved now and then, so that they speak of the last while.
 """
 from libc.stdint cimport uint8_t, uint64_t
 from proxyd_ext.core.slice cimport Slice

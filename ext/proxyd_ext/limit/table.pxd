@@ -5,14 +5,14 @@ and removing keys. A newcomer goes to its first bucket while three places of tha
 capacity 53 % of all places are taken (28.6 MiB for a million keys); simulated with a million live keys, that loses one of them, and 94 %
 are found in their first bucket. Memory is taken as it is touched.
 
-The word holds a *state*, the owner's affair (never 0), and below it a *version* of six bits that grows whenever the place changes hands. How a
-late swap cannot touch another key:
+The word holds a *state*, the owner's affair (never 0), below it a bit of the owner's, and a *version* of five bits that grows whenever the
+place changes hands. How a late swap cannot touch another key:
 
     who takes over      the word to state 0 with the next version (by a swap, so that no charge gets lost) · the hash · the new word
     who charges         the hash is found · the word is read · the hash is read again and must be the same · the word is swapped
 
 A word that was read with the old hash on both sides is older than the take-over, so the swap fails on state 0 or on the version. (A thread
-that sleeps between reading and swapping while a place changes hands 64 times and comes to the very same state would be deceived.)
+that sleeps between reading and swapping while a place changes hands 32 times and comes to the very same state would be deceived.)
 
 Nothing expires by a timer: `left` tells how long a word still means anything, and what means nothing is free to be taken over. Where all
 places of both buckets mean something, the one that is nearest to its end is given up (counted).
@@ -24,13 +24,14 @@ cdef enum:
     WAYS = 8                  # places of a bucket: two cache lines
     GROUP_BUCKETS = 32
     GROUP_SLOTS = 256         # 4 KiB
-    VERSION_BITS = 6
-    VERSION_MASK = 63
+    STATE_SHIFT = 6
+    MARK = 32                 # the owner's bit; not set in a new entry
+    VERSION_MASK = 31
 
 
 ctypedef struct Slot:
     uint64_t hash             # 0: free
-    uint64_t word             # state << VERSION_BITS | version; state 0: free, or changing hands
+    uint64_t word             # state << STATE_SHIFT | MARK | version; state 0: free, or changing hands
 
 
 ctypedef struct Group:
@@ -62,8 +63,8 @@ ctypedef struct TableCount:
 cdef bint table_init(Table* table, uint64_t capacity, void* rule, Left left) noexcept nogil
 cdef void table_destroy(Table* table) noexcept nogil
 cdef uint64_t table_bytes(const Table* table) noexcept nogil
-# Enter a key with this state, unless it is there.  Its place, and its word; `fresh` tells whether it was entered.  NULL: the words have another
-# rule by now, begin anew.
+# Enter a key with this state, unless it is there.  Its place, and its word; `fresh` tells whether it was entered.  NULL: the words have
+# another rule by now, begin anew.
 cdef Slot* table_enter(
     Table* table, const void* rule, uint64_t hash, uint64_t state, int64_t now_us, uint64_t* word, bint* fresh
 ) noexcept nogil
@@ -84,8 +85,8 @@ ctypedef struct Place:
 
 
 cdef inline Place table_place(const Table* table, uint64_t hash) noexcept nogil:
-    """Fibonacci hashing (Knuth, TAOCP 6.4) in front, so that hashes need not be good ones; then multiply-shift: the whole part of the product
-    is the group, its fraction gives the buckets."""
+    """Fibonacci hashing (Knuth, TAOCP 6.4) in front, so that hashes need not be good ones; then multiply-shift: the whole part of the
+    product is the group, its fraction gives the buckets."""
     cdef Place place
     cdef uint64_t product = ((hash * <uint64_t>0x9e3779b97f4a7c15) >> 32) * table.count
     cdef uint64_t first = (product >> 27) & (GROUP_BUCKETS - 1)
@@ -112,6 +113,6 @@ cdef inline Slot* table_find(const Table* table, uint64_t hash) noexcept nogil:
 cdef inline uint64_t table_read(const Slot* slot, uint64_t hash) noexcept nogil:
     """The word of the key in its place, to be swapped; 0: it is not there, or changing hands."""
     cdef uint64_t word = load_acquire_u64(&slot.word)
-    if load_acquire_u64(&slot.hash) != hash or word <= VERSION_MASK:
+    if load_acquire_u64(&slot.hash) != hash or word >> STATE_SHIFT == 0:
         return 0
     return word

@@ -116,7 +116,7 @@ cdef Slot* table_enter(
     fresh[0] = slot == NULL
     if slot == NULL:
         slot = _make_room(table, group, &place, now_us)
-        word[0] = state << VERSION_BITS | load_u64(&slot.word) & VERSION_MASK
+        word[0] = state << STATE_SHIFT | load_u64(&slot.word) & VERSION_MASK
         store_release_u64(&slot.hash, hash)
         store_release_u64(&slot.word, word[0])
         _used(table, group, 1)
@@ -167,8 +167,8 @@ cdef int64_t table_forget(Table* table, uint64_t hash) noexcept nogil:
 
 
 cdef void table_redefine(Table* table, void* rule) noexcept nogil:
-    """Whoever enters a key under the old rule holds the group's lock before we do, so that we find it, or sees the new rule. Hence every group
-    is locked here, whether it seems empty or not."""
+    """Whoever enters a key under the old rule holds the group's lock before we do, so that we find it, or sees the new rule. Hence every
+    group is locked here, whether it seems empty or not."""
     cdef uint64_t group, i
     cdef Slot* slot
     store_release_ptr(&table.rule, rule)
