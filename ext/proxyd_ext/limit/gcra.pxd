@@ -45,30 +45,25 @@ cdef inline int64_t gcra_us(const GcraRule* rule, int64_t units) noexcept nogil:
     return (units + rule.units - 1) // rule.units if units > 0 else 0
 
 
-cdef inline void gcra_tell(const GcraRule* rule, int64_t level, RateOutcome* out) noexcept nogil:
-    """How things stand at a level, 0 and more."""
-    cdef int64_t over = level + rule.interval - rule.room
-    out.delay_us = 0
-    out.retry_us = gcra_us(rule, over)
-    out.reset_us = gcra_us(rule, level)
-    out.remaining = (rule.room - level) // rule.interval if over <= 0 else 0
-
-
-cdef inline int gcra_take(const GcraRule* rule, uint64_t word, int64_t now_us, uint64_t* state, RateOutcome* out) noexcept nogil:
+cdef inline int gcra_take(const GcraRule* rule, uint64_t word, int64_t now_us, uint64_t* state) noexcept nogil:
     """Decide on a request of a key with this word; 0: it has none. `state`: what to keep instead, unless it is refused."""
     cdef int64_t level = gcra_level(rule, word, now_us) if word != 0 else 0
+    level = rule.interval + (level if level > 0 else 0)
+    if level > rule.room:
+        return RATE_REFUSED
+    state[0] = gcra_state(rule, level, now_us)
+    return RATE_PASSED if level <= rule.at_once else RATE_DELAYED
+
+
+cdef inline void gcra_tell(const GcraRule* rule, uint64_t word, int64_t now_us, bint delayed, RateOutcome* out) noexcept nogil:
+    """How things stand with this word, which a request has just left behind if it is `delayed`."""
+    cdef int64_t level = gcra_level(rule, word, now_us)
     if level < 0:
         level = 0
-    if level + rule.interval > rule.room:
-        gcra_tell(rule, level, out)
-        return RATE_REFUSED
-    level += rule.interval
-    state[0] = gcra_state(rule, level, now_us)
-    gcra_tell(rule, level, out)
-    if level <= rule.at_once:
-        return RATE_PASSED
-    out.delay_us = gcra_us(rule, level - rule.at_once)
-    return RATE_DELAYED
+    out.delay_us = gcra_us(rule, level - rule.at_once) if delayed else 0
+    out.retry_us = gcra_us(rule, level + rule.interval - rule.room)
+    out.reset_us = gcra_us(rule, level)
+    out.remaining = (rule.room - level) // rule.interval if level <= rule.room else 0
 
 
 cdef inline uint64_t gcra_undo(const GcraRule* rule, uint64_t word, int64_t taken_us, int64_t now_us) noexcept nogil:

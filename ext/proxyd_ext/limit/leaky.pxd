@@ -68,28 +68,17 @@ cdef inline int64_t leaky_elapsed(int64_t ms) noexcept nogil:
     return 1 if ms < LEAKY_BACK_MS else 0
 
 
-cdef inline void leaky_tell(const LeakyRule* rule, int64_t excess, int64_t ms, int64_t now_us, RateOutcome* out) noexcept nogil:
-    """How things stand where there was this excess `ms` ago."""
-    cdef int64_t passed_us = ms * 1000 + now_us % 1000
-    cdef int64_t retry_us = leaky_until(rule, excess + LEAKY_ONE - rule.burst) * 1000 - passed_us
-    cdef int64_t reset_us = leaky_until(rule, excess + LEAKY_ONE) * 1000 - passed_us
-    cdef int64_t free = rule.burst - excess + leaky_drained(rule, leaky_elapsed(ms))
-    out.delay_us = 0
-    out.retry_us = retry_us if retry_us > 0 else 0
-    out.reset_us = reset_us if reset_us > 0 else 0
-    if free >= rule.burst + LEAKY_ONE:
-        out.remaining = rule.burst // LEAKY_ONE + 1
-    else:
-        out.remaining = free // LEAKY_ONE if free > 0 else 0
+cdef inline int64_t leaky_delay_us(const LeakyRule* rule, int64_t excess) noexcept nogil:
+    """In whole milliseconds, cut off."""
+    return (excess - rule.delay) * rule.per_ms // rule.drained * 1000 if excess > rule.delay else 0
 
 
-cdef inline int leaky_take(const LeakyRule* rule, uint64_t word, int64_t now_us, uint64_t* after, RateOutcome* out) noexcept nogil:
+cdef inline int leaky_take(const LeakyRule* rule, uint64_t word, int64_t now_us, uint64_t* after) noexcept nogil:
     """Decide on a request of a key with this word; 0: it has none. `after`: the state to keep instead, unless it is refused."""
     cdef LeakyState state
     cdef int64_t excess, ms
     if word == 0:
         after[0] = leaky_state(rule, 0, now_us // 1000)
-        leaky_tell(rule, 0, 0, now_us, out)
         return RATE_PASSED
     state = leaky_read(rule, word, now_us)
     ms = leaky_elapsed(state.ms)
@@ -97,16 +86,25 @@ cdef inline int leaky_take(const LeakyRule* rule, uint64_t word, int64_t now_us,
     if excess < 0:
         excess = 0
     if excess > rule.burst:
-        leaky_tell(rule, state.excess, state.ms, now_us, out)
         return RATE_REFUSED
-    if ms != 0:
-        state.ms = 0
-    after[0] = leaky_state(rule, excess, now_us // 1000 - state.ms)
-    leaky_tell(rule, excess, state.ms, now_us, out)
-    if excess <= rule.delay:
-        return RATE_PASSED
-    out.delay_us = (excess - rule.delay) * rule.per_ms // rule.drained * 1000
-    return RATE_DELAYED if out.delay_us > 0 else RATE_PASSED
+    after[0] = leaky_state(rule, excess, now_us // 1000 - (0 if ms != 0 else state.ms))
+    return RATE_DELAYED if leaky_delay_us(rule, excess) > 0 else RATE_PASSED
+
+
+cdef inline void leaky_tell(const LeakyRule* rule, uint64_t word, int64_t now_us, bint delayed, RateOutcome* out) noexcept nogil:
+    """How things stand with this word, which a request has just left behind if it is `delayed`."""
+    cdef LeakyState state = leaky_read(rule, word, now_us)
+    cdef int64_t passed_us = state.ms * 1000 + now_us % 1000
+    cdef int64_t retry_us = leaky_until(rule, state.excess + LEAKY_ONE - rule.burst) * 1000 - passed_us
+    cdef int64_t reset_us = leaky_until(rule, state.excess + LEAKY_ONE) * 1000 - passed_us
+    cdef int64_t free = rule.burst - state.excess + leaky_drained(rule, leaky_elapsed(state.ms))
+    out.delay_us = leaky_delay_us(rule, state.excess) if delayed else 0
+    out.retry_us = retry_us if retry_us > 0 else 0
+    out.reset_us = reset_us if reset_us > 0 else 0
+    if free >= rule.burst + LEAKY_ONE:
+        out.remaining = rule.burst // LEAKY_ONE + 1
+    else:
+        out.remaining = free // LEAKY_ONE if free > 0 else 0
 
 
 cdef inline uint64_t leaky_undo(const LeakyRule* rule, uint64_t word, int64_t taken_us, int64_t now_us) noexcept nogil:

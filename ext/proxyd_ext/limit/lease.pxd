@@ -79,8 +79,25 @@ cdef inline int64_t lease_credit(int64_t lease) noexcept nogil:
     return lease - (lease >> 1)
 
 
-cdef inline void lease_tell(const LeaseRule* rule, int64_t lease, const LeaseState* state, RateOutcome* out) noexcept nogil:
+cdef inline int lease_take(int64_t lease, uint64_t word, int64_t now_us, uint64_t* after, bint* want) noexcept nogil:
+    """Decide on a request of a key with this word; 0: it has none. `after`: the state to keep instead, unless it is refused; `want`: that
+    makes a want."""
+    cdef LeaseState state = lease_read(word, now_us)
+    if state.blocked or state.balance <= -lease_credit(lease):
+        return RATE_REFUSED
+    state.balance -= 1
+    want[0] = not state.pending and state.balance <= lease_held(lease) // 2
+    if want[0]:
+        state.pending = True
+        if state.left_ms < 0:
+            state.left_ms = 0         # from here on the answer is waited for
+    after[0] = lease_state(&state, now_us)
+    return RATE_PASSED
+
+
+cdef inline void lease_tell(const LeaseRule* rule, int64_t lease, uint64_t word, int64_t now_us, RateOutcome* out) noexcept nogil:
     """What can be told from here: of the bucket itself nothing is known."""
+    cdef LeaseState state = lease_read(word, now_us)
     out.delay_us = 0
     out.retry_us = 0
     out.remaining = state.balance + lease_credit(lease)
@@ -93,26 +110,6 @@ cdef inline void lease_tell(const LeaseRule* rule, int64_t lease, const LeaseSta
     out.reset_us = (rule.most - min(out.remaining, rule.most)) * rule.interval_us
     if out.reset_us < out.retry_us:
         out.reset_us = out.retry_us
-
-
-cdef inline int lease_take(
-    const LeaseRule* rule, int64_t lease, uint64_t word, int64_t now_us, uint64_t* after, bint* want, RateOutcome* out
-) noexcept nogil:
-    """Decide on a request of a key with this word; 0: it has none. `after`: the state to keep instead, unless it is refused; `want`: that
-    makes a want."""
-    cdef LeaseState state = lease_read(word, now_us)
-    if state.blocked or state.balance <= -lease_credit(lease):
-        lease_tell(rule, lease, &state, out)
-        return RATE_REFUSED
-    state.balance -= 1
-    want[0] = not state.pending and state.balance <= lease_held(lease) // 2
-    if want[0]:
-        state.pending = True
-        if state.left_ms < 0:
-            state.left_ms = 0         # from here on the answer is waited for
-    after[0] = lease_state(&state, now_us)
-    lease_tell(rule, lease, &state, out)
-    return RATE_PASSED
 
 
 cdef inline uint64_t lease_undo(int64_t lease, uint64_t word, int64_t now_us) noexcept nogil:

@@ -35,6 +35,7 @@ cdef struct RateTable
 ctypedef struct RateTaken:
     # What one request took, to give it back.
     RateTable* table
+    void* rule                # by which it was
     void* slot                # where the key stands
     uint64_t hash
     uint64_t before           # the entry's word before; 0: there was no entry
@@ -50,7 +51,10 @@ ctypedef struct RateOutcome:
 
 
 # One request of a key (not 0).  RATE_PASSED, RATE_DELAYED (both have taken, and say what in `taken`), or RATE_REFUSED (nothing was taken).
+# `out` is filled for RATE_DELAYED and RATE_REFUSED: most of those that pass need not know, and for those who do there is rate_tell.
 cdef int rate_take(RateTable* table, uint64_t hash, int64_t now_us, RateTaken* taken, RateOutcome* out) noexcept nogil
+# How things stood for the key when a request had taken.
+cdef void rate_tell(const RateTaken* taken, RateOutcome* out) noexcept nogil
 # Give back what a request took: all of it when nobody came between, or no time has gone by; else less what may have drained since. So in no
 # stretch of time do those that keep what they took exceed the limit.
 cdef void rate_give_back(const RateTaken* taken, int64_t now_us) noexcept nogil

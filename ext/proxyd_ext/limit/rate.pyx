@@ -9,15 +9,15 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from proxyd_ext.core.hash cimport mix64
-from proxyd_ext.core.shim cimport cas_u64, counter_add, load_acquire_ptr, load_i64, load_u64, store_i64, store_release_ptr
+from proxyd_ext.core.shim cimport PXD_LIKELY, cas_u64, counter_add, load_acquire_ptr, load_i64, load_u64, store_i64, store_release_ptr
 from proxyd_ext.core.slice cimport slice_of
 from proxyd_ext.core.stats cimport ENGINES_MAX
 from proxyd_ext.limit.gcra cimport (
-    GCRA_ROOM_BITS, GCRA_UNITS_MAX, GcraRule, gcra_left, gcra_level, gcra_take, gcra_tell, gcra_undo
+    GCRA_ROOM_BITS, GCRA_UNITS_MAX, GcraRule, gcra_left, gcra_take, gcra_tell, gcra_undo
 )
-from proxyd_ext.limit.leaky cimport LEAKY_ONE, LeakyRule, LeakyState, leaky_left, leaky_read, leaky_take, leaky_tell, leaky_undo
+from proxyd_ext.limit.leaky cimport LEAKY_ONE, LeakyRule, leaky_left, leaky_take, leaky_tell, leaky_undo
 from proxyd_ext.limit.lease cimport (
-    LEASE_MOST, LeaseRule, LeaseState, lease_asks, lease_grant, lease_left, lease_read, lease_take, lease_tell, lease_undo, lease_unwant
+    LEASE_MOST, LeaseRule, lease_asks, lease_grant, lease_left, lease_take, lease_tell, lease_undo, lease_unwant
 )
 from proxyd_ext.limit.sketch cimport Sketch, sketch_copy, sketch_forget, sketch_note
 from proxyd_ext.limit.table cimport (
@@ -60,15 +60,30 @@ cdef struct RateTable:
 
 # ---- the data plane ----
 
+cdef int _decide_rarely(
+    const RateTable* table, const RateRule* rule, uint64_t word, int64_t now_us, uint64_t* state, bint* want
+) noexcept nogil:
+    if rule.algorithm == RATE_LEAKY:
+        return leaky_take(&rule.leaky, word, now_us, state)
+    return lease_take(load_i64(&table.lease), word, now_us, state, want)
+
+
 cdef inline int _decide(
-    const RateTable* table, const RateRule* rule, uint64_t word, int64_t now_us, uint64_t* state, bint* want, RateOutcome* out
+    const RateTable* table, const RateRule* rule, uint64_t word, int64_t now_us, uint64_t* state, bint* want
 ) noexcept nogil:
     want[0] = False
+    if PXD_LIKELY(rule.algorithm == RATE_GCRA):
+        return gcra_take(&rule.gcra, word, now_us, state)
+    return _decide_rarely(table, rule, word, now_us, state, want)
+
+
+cdef void _tell(const RateTable* table, const RateRule* rule, uint64_t word, int64_t now_us, bint delayed, RateOutcome* out) noexcept nogil:
     if rule.algorithm == RATE_GCRA:
-        return gcra_take(&rule.gcra, word, now_us, state, out)
-    if rule.algorithm == RATE_LEAKY:
-        return leaky_take(&rule.leaky, word, now_us, state, out)
-    return lease_take(&rule.lease, load_i64(&table.lease), word, now_us, state, want, out)
+        gcra_tell(&rule.gcra, word, now_us, delayed, out)
+    elif rule.algorithm == RATE_LEAKY:
+        leaky_tell(&rule.leaky, word, now_us, delayed, out)
+    else:
+        lease_tell(&rule.lease, load_i64(&table.lease), word, now_us, out)
 
 
 cdef int64_t _left(const void* rule, uint64_t word, int64_t now_us) noexcept nogil:
@@ -102,25 +117,33 @@ cdef int rate_take(RateTable* table, uint64_t hash, int64_t now_us, RateTaken* t
         word = table_read(slot, hash) if slot != NULL else 0
         if load_acquire_ptr(&table.keys.rule) != rule:
             continue
-        decision = _decide(table, rule, word, now_us, &state, &want, out)
+        decision = _decide(table, rule, word, now_us, &state, &want)
         if decision == RATE_REFUSED:
+            _tell(table, rule, word, now_us, False, out)
             return decision
         taken.before = word
-        if word == 0:
-            slot = table_enter(&table.keys, rule, hash, state, now_us, &taken.after, &fresh)
-            if slot == NULL or not fresh:
-                continue
-        else:
+        if PXD_LIKELY(word != 0):
             taken.after = state << STATE_SHIFT | word & (MARK | VERSION_MASK)
             if not cas_u64(&slot.word, &word, taken.after):
                 continue
+        else:
+            slot = table_enter(&table.keys, rule, hash, state, now_us, &taken.after, &fresh)
+            if slot == NULL or not fresh:
+                continue
         taken.table = table
+        taken.rule = rule
         taken.slot = slot
         taken.hash = hash
         taken.at_us = now_us
+        if decision == RATE_DELAYED:
+            _tell(table, rule, taken.after, now_us, True, out)
         if want:
             _tell_want(table, slot, hash)
         return decision
+
+
+cdef void rate_tell(const RateTaken* taken, RateOutcome* out) noexcept nogil:
+    _tell(taken.table, <const RateRule*>taken.rule, taken.after, taken.at_us, False, out)
 
 
 cdef void rate_give_back(const RateTaken* taken, int64_t now_us) noexcept nogil:
@@ -131,15 +154,12 @@ cdef void rate_give_back(const RateTaken* taken, int64_t now_us) noexcept nogil:
     """
     cdef RateTable* table = taken.table
     cdef Slot* slot = <Slot*>taken.slot
-    cdef const RateRule* rule
+    cdef const RateRule* rule = <const RateRule*>taken.rule
     cdef uint64_t word, state, mark
     while True:
-        rule = <const RateRule*>load_acquire_ptr(&table.keys.rule)
         word = table_read(slot, taken.hash)
-        if word == 0 or (word ^ taken.after) & VERSION_MASK:
+        if word == 0 or (word ^ taken.after) & VERSION_MASK or load_acquire_ptr(&table.keys.rule) != rule:
             return
-        if load_acquire_ptr(&table.keys.rule) != rule:
-            continue
         mark = MARK
         if rule.algorithm == RATE_LEASED:
             state = lease_undo(load_i64(&table.lease), word, now_us)
@@ -210,8 +230,13 @@ cdef int _fill_leaky(LeakyRule* rule, requests, per_us, burst, delay) except -1:
     return 0
 
 
-cdef dict _told(const RateOutcome* out):
-    return {"delay_us": out.delay_us, "retry_us": out.retry_us, "reset_us": out.reset_us, "remaining": out.remaining}
+cdef tuple _take(RateLimit limit, uint64_t hash, int64_t now_us, RateTaken* taken):
+    cdef RateOutcome out
+    cdef int decision = rate_take(limit.table, hash, now_us, taken, &out)
+    if decision == RATE_PASSED:
+        rate_tell(taken, &out)
+    told = {"delay_us": out.delay_us, "retry_us": out.retry_us, "reset_us": out.reset_us, "remaining": out.remaining}
+    return _DECISIONS[decision], told
 
 
 cdef RateRule* _rule(RateLimit limit, str algorithm, requests, per_us, burst, delay) except NULL:
@@ -294,27 +319,17 @@ cdef class RateLimit:
 
     def try_take(self, hash: int, int64_t now_us) -> tuple[str, dict[str, int]]:
         cdef RateTaken taken
-        cdef RateOutcome out
-        return _DECISIONS[rate_take(self.table, _key(hash), now_us, &taken, &out)], _told(&out)
+        return _take(self, _key(hash), now_us, &taken)
 
     def peek(self, hash: int, int64_t now_us) -> dict[str, int] | None:
         cdef const RateRule* rule = <const RateRule*>self.table.keys.rule
         cdef uint64_t key = _key(hash)
         cdef Slot* slot = table_find(&self.table.keys, key)
         cdef uint64_t word = table_read(slot, key) if slot != NULL else 0
-        cdef LeakyState leaky
-        cdef LeaseState lease
         cdef RateOutcome out
         if word == 0 or _left(rule, word, now_us) <= 0:
             return None
-        if rule.algorithm == RATE_GCRA:
-            gcra_tell(&rule.gcra, gcra_level(&rule.gcra, word, now_us), &out)
-        elif rule.algorithm == RATE_LEAKY:
-            leaky = leaky_read(&rule.leaky, word, now_us)
-            leaky_tell(&rule.leaky, leaky.excess, leaky.ms, now_us, &out)
-        else:
-            lease = lease_read(word, now_us)
-            lease_tell(&rule.lease, self.table.lease, &lease, &out)
+        _tell(self.table, rule, word, now_us, False, &out)
         return {"remaining": out.remaining, "reset_us": out.reset_us, "retry_us": out.retry_us}
 
     def reset(self, hash: int | None = None) -> int:
@@ -466,10 +481,9 @@ cdef class Taken:
 
 def take(RateLimit limit not None, uint64_t hash, int64_t now_us) -> tuple[str, dict[str, int], Taken]:
     cdef Taken taken = Taken()
-    cdef RateOutcome out
-    cdef int decision = rate_take(limit.table, _key(hash), now_us, &taken.taken, &out)
+    decision, told = _take(limit, _key(hash), now_us, &taken.taken)
     taken.limit = limit
-    return _DECISIONS[decision], _told(&out), taken
+    return decision, told, taken
 
 
 def late_swap(RateLimit limit not None, uint64_t hash, int64_t now_us, meanwhile: Callable[[], object]) -> bool:
@@ -477,9 +491,8 @@ def late_swap(RateLimit limit not None, uint64_t hash, int64_t now_us, meanwhile
     cdef const RateRule* rule = <const RateRule*>limit.table.keys.rule
     cdef Slot* slot = table_find(&limit.table.keys, _key(hash))
     cdef uint64_t state, word = table_read(slot, hash) if slot != NULL else 0
-    cdef RateOutcome out
     cdef bint want
-    if word == 0 or _decide(limit.table, rule, word, now_us, &state, &want, &out) == RATE_REFUSED:
+    if word == 0 or _decide(limit.table, rule, word, now_us, &state, &want) == RATE_REFUSED:
         raise ValueError("the key is not there, or refused")
     meanwhile()
     return cas_u64(&slot.word, &word, state << STATE_SHIFT | word & (MARK | VERSION_MASK))

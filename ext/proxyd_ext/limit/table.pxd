@@ -98,15 +98,28 @@ cdef inline Place table_place(const Table* table, uint64_t hash) noexcept nogil:
 
 
 cdef inline Slot* table_find(const Table* table, uint64_t hash) noexcept nogil:
-    """The key's place, or NULL; good for `table_read`."""
+    """The key's place, or NULL; good for `table_read`. Written out: a loop costs twice the instructions."""
     cdef Place place = table_place(table, hash)
-    cdef int i
-    for i in range(WAYS):
-        if load_acquire_u64(&place.first[i].hash) == hash:
-            return &place.first[i]
-    for i in range(WAYS):
-        if load_acquire_u64(&place.second[i].hash) == hash:
-            return &place.second[i]
+    cdef Slot* bucket = place.first
+    cdef int _turn
+    for _turn in range(2):
+        if load_acquire_u64(&bucket[0].hash) == hash:
+            return &bucket[0]
+        if load_acquire_u64(&bucket[1].hash) == hash:
+            return &bucket[1]
+        if load_acquire_u64(&bucket[2].hash) == hash:
+            return &bucket[2]
+        if load_acquire_u64(&bucket[3].hash) == hash:
+            return &bucket[3]
+        if load_acquire_u64(&bucket[4].hash) == hash:
+            return &bucket[4]
+        if load_acquire_u64(&bucket[5].hash) == hash:
+            return &bucket[5]
+        if load_acquire_u64(&bucket[6].hash) == hash:
+            return &bucket[6]
+        if load_acquire_u64(&bucket[7].hash) == hash:
+            return &bucket[7]
+        bucket = place.second
     return NULL
 
 
