@@ -19,6 +19,7 @@ from proxyd.gateway.consumers import Consumers
 from proxyd.gateway.jwks import DEMAND_GAP_S
 from proxyd.gateway.jwt import JwtAuthority, build_jwt
 from proxyd.gateway.parts import Parts
+from proxyd.gateway.passwords import Passwords
 from proxyd.gateway.registry import BUILDERS
 from proxyd.jose.keyset import KeySet
 from proxyd.jose.token import Token, verify
@@ -181,7 +182,7 @@ async def test_it_is_built_from_the_config(rig: Rig) -> None:
     """)
     auth = config.policies["sso"].auth
     assert auth is not None
-    authority = BUILDERS["jwt"](Parts("sso", auth, config, rig.tasks, rig.clock, Consumers()))
+    authority = BUILDERS["jwt"](Parts("sso", auth, config, rig.tasks, rig.clock, Consumers(), Passwords(rig.clock)))
     assert isinstance(authority, JwtAuthority)
     answer = await ask(authority, sign({"alg": "HS256"}, rig.issuer.claims(NOW, tenant="t"), b"s" * 32, "HS256"))
     assert (answer.verdict.lines, answer.verdict.attributes) == (b"X-User: ann\r\n", {"tenant": "t", "sub": "ann"})
