@@ -16,7 +16,7 @@ from proxyd.config.units import Duration, Within
 from proxyd.diagnostics.fail import fail, shown
 
 NODES_MAX = 1_000
-LEASE_MAX = 1_000_000
+LEASE_MAX = 500_000  # as in proxyd_ext/limit/lease.pxd
 
 
 def _auto_or(value: object, most: int, noun: str) -> Literal["auto"] | int:
@@ -61,8 +61,8 @@ class SharedLimits(Model):
     ] = Field(
         "auto",
         description=(
-            "Tokens that a proxy takes for a key at a time. `auto`: rate * sync / nodes, at least one and at most (burst + 1) / nodes. At "
-            "worst nodes * lease requests pass beyond the burst."
+            "Tokens that a proxy takes for a key at a time, half of them before the store is asked. `auto`: rate * sync / nodes, or 64 if "
+            "that is more. Never more than (burst + 1) / nodes. At worst nodes * lease requests pass beyond the burst."
         ),
     )
     nodes: Annotated[

@@ -1,10 +1,14 @@
 """Limits that several proxies share: each takes tokens of a key in advance, a *lease*, and spends them without asking (performance.md §6).
 
-The data plane gives a key that it has not seen a lease *on credit*, and tells at once. The store, which has one bucket a key for all,
-charges what was used on credit whether or not it is there, and gives as many more as fit. So requests never wait for it. The price:
+The data plane uses some of a lease on credit (ext: limit/lease.pxd), and tells at once. The store, which has one bucket a key for all,
+charges what was used whether or not it is there, and gives as many more as fit. So requests never wait for it. The price:
 
-    at worst `nodes * lease` requests of a key pass beyond its burst, once; what was used too early is missing later, so that over time no
-    more than the rate passes.
+    at worst `nodes * lease` requests of a key pass beyond its burst; what was used too early is missing later, so that over time no more
+    than the rate passes.
+
+A lease has to last until the store has answered, or a client that is within the limit would be refused for coming quickly: what the rate
+brings in `sync`, and the requests that a client may well send at once (`AT_ONCE`), of which it may use half on credit. But it is never more
+than the proxy's part of the burst: so at worst another burst passes, and where the burst is small so is what passes at once.
 
 A lease that is not used lapses after ten times the time in which the rate brings it anew: so a key that comes rarely loses a tenth of its
 rate to leases that nobody used, at worst.
@@ -19,6 +23,8 @@ from dataclasses import dataclass
 from math import gcd
 from typing import Protocol
 
+LEASE_MOST = 500_000           # that a key's word has room for
+AT_ONCE = 64                   # requests that a client may send before the store has answered for the first
 KEPT_TIMES = 10                # a lease lasts so many times as long as the rate needs to bring it
 KEPT_LEAST_US = 1_000_000
 KEPT_MOST_US = 86_400_000_000
@@ -110,10 +116,9 @@ class LeaseStore(Protocol):
 
 
 def lease_tokens(rule: SharedLimit, settings: ShareSettings, nodes: int) -> int:
-    """What a proxy takes at a time: what its part of the rate brings between two exchanges with the store, one at least, and no more than
-    its part of the burst."""
-    wanted = settings.lease or int(rule.requests * settings.sync_s * 1e6 / rule.per_us / nodes)
-    return max(1, min(wanted, (rule.burst + 1) // nodes))
+    """What a proxy takes at a time: see above, one at least."""
+    wanted = settings.lease or max(int(rule.requests * settings.sync_s * 1e6 / rule.per_us / nodes), AT_ONCE)
+    return max(1, min(wanted, (rule.burst + 1) // nodes, LEASE_MOST))
 
 
 def beyond_burst(lease: int, nodes: int) -> int:

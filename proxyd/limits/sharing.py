@@ -52,6 +52,7 @@ class ShareCounters:
     exchanges: int = 0             # with the store, beats too
     failures: int = 0              # of them
     wants: int = 0                 # of keys
+    wants_answered: int = 0
     wants_dropped: int = 0         # too many waited
     tokens_used: int = 0           # on credit, charged
     tokens_asked: int = 0          # beyond them
@@ -242,6 +243,7 @@ class Sharing:
         lasting = lasting_us(rule, lease_tokens(rule, self.settings, self.nodes), self.nodes)
         now = self._now_us()
         for want, each in zip(order.wants, given, strict=True):
+            counters.wants_answered += 1
             counters.tokens_used += want.used
             counters.tokens_asked += want.asked
             counters.tokens_given += each.tokens

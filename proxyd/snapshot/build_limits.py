@@ -5,6 +5,7 @@ at which rate. What becomes of those who are over it (status, fields, dry run, t
 """
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from proxyd_ext.limit.rate import RateLimit as NativeRateLimit
 from proxyd_ext.snapshot.spec import InflightFilter, LimitKeyPart, RateLimitFilter
 
 if TYPE_CHECKING:
+    from proxyd.config.cluster import SharedLimits
     from proxyd.config.concurrency import KeyConcurrency
     from proxyd.config.model import Config
     from proxyd.config.rate_limit import RateLimit
@@ -51,9 +53,17 @@ def build_rate_limit(config: Config, handles: Handles, name: str, limit: RateLim
 
     definition = (rate.key, limit.burst, limit.algorithm, delay, limit.keys, leased, key)
     quota, window_s = policy_fields(rate, limit.burst)
+    salt = shared_salt(config.limits) if leased else 0
     return RateLimitFilter(
-        name, handles.get("rate", name, definition, new), key, limit.on_limit.status, limit.headers, quota, window_s, limit.dry_run
+        name, handles.get("rate", name, definition, new), key, limit.on_limit.status, limit.headers, quota, window_s, limit.dry_run, salt
     )
+
+
+def shared_salt(shared: SharedLimits | None) -> int:
+    """What keys of shared limits are hashed with, so that all proxies mean the same by a hash: not 0. Where the store has a password, nobody
+    else can look for another key that meets a certain one."""
+    secret = f"{shared.prefix}\0{shared.redis.password}" if shared is not None and shared.redis is not None else ""
+    return int.from_bytes(hashlib.sha256(f"limits\0{secret}".encode()).digest()[:8], "little") | 1
 
 
 def policy_fields(rate: RequestRate, burst: int) -> tuple[int, int]:

@@ -15,13 +15,15 @@ def rule(requests: int, per_us: int, burst: int) -> SharedLimit:
 @pytest.mark.parametrize(
     ("requests", "per_us", "burst", "nodes", "lease", "expected"),
     [
-        (1_000, S, 2_000, 2, 0, 50),         # what 100 ms bring to one of two
-        (1_000, S, 2_000, 1, 0, 100),
+        (10_000, S, 20_000, 2, 0, 500),      # what 100 ms bring to one of two
+        (10_000, S, 20_000, 1, 0, 1_000),
         (1_000, S, 9, 2, 0, 5),              # no more than its part of the burst
-        (10, 60 * S, 100, 3, 0, 1),          # one at least
-        (10, S, 0, 3, 0, 1),
-        (1_000, S, 2_000, 2, 7, 7),
-        (1_000, S, 3, 2, 7, 2),
+        (10, 60 * S, 1_000, 3, 0, 64),       # what a client may send at once
+        (10, 60 * S, 40, 3, 0, 13),
+        (10, S, 0, 3, 0, 1),                 # one at least
+        (10_000, S, 20_000, 2, 7, 7),
+        (10_000, S, 3, 2, 7, 2),
+        (1_000_000, S, 1_000_000, 1, 999_999, 500_000),
     ],
 )
 def test_a_lease(requests: int, per_us: int, burst: int, nodes: int, lease: int, expected: int) -> None:

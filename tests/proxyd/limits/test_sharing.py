@@ -47,14 +47,14 @@ async def test_wants_are_answered() -> None:
     async with shared() as world:
         assert world.limit.share == (100, S, 39), "the share of one, until the store has answered"
         await until(lambda: world.limit.share is None)
-        assert world.limit.lease == 10
+        assert world.limit.lease == 40
         world.limit.want(5, 3, 10)
         assert await world.granted(1) == [(5, 10, 0)]
         world.limit.want(5, 20, 10)
         assert await world.granted(2) == [(5, 10, 0), (5, 7, 10_000)], "40 are the whole burst, and 33 are gone"
         world.limit.want(5, 4, 10)
         assert (await world.granted(3))[2] == (5, 0, 50_000), "what was used on credit is charged beyond the burst"
-        assert world.limit.valid_us == S
+        assert world.limit.valid_us == 4 * S
         counters = world.sharing.counters
         assert (counters.wants, counters.tokens_used, counters.tokens_asked, counters.tokens_given) == (3, 27, 30, 17)
 
@@ -65,8 +65,8 @@ async def test_the_number_of_proxies_is_followed() -> None:
         world.store.nodes = 4
         await world.clock.sleeping(1)
         await world.clock.advance(BEAT_S)
-        assert (world.sharing.nodes, world.limit.lease) == (4, 2)
-        assert [(view.lease, view.beyond_burst, view.local_burst) for view in world.sharing.views()] == [(2, 8, 9)]
+        assert (world.sharing.nodes, world.limit.lease) == (4, 10)
+        assert [(view.lease, view.beyond_burst, view.local_burst) for view in world.sharing.views()] == [(10, 40, 9)]
 
 
 async def test_a_number_of_proxies_that_is_set() -> None:

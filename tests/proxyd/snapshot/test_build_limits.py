@@ -146,3 +146,17 @@ def test_in_flight() -> None:
 )
 def test_what_rate_limit_policy_tells(text: str, burst: int, expected: tuple[int, int]) -> None:
     assert policy_fields(RequestRate(text), burst) == expected
+
+
+def test_what_the_keys_of_shared_limits_are_hashed_with() -> None:
+    def salt(url: str, prefix: str = "p:", scope: str = "cluster") -> int:
+        config = config_of(
+            f"{{listen: ':1', to: 'a:1', limits: {{redis: '{url}', prefix: '{prefix}'}}, defaults: {{use: p}}, "
+            f"policies: {{p: {{rate_limit: {{rate: 1/s, scope: {scope}}}}}}}}}")
+        limit = config.policies["p"].rate_limit
+        assert limit is not None
+        return build_rate_limit(config, Handles(HandleStore()), "p", limit).salt
+
+    assert salt("redis://a", scope="local") == 0
+    assert salt("redis://a/1") == salt("redis://b") != 0, "proxies may have other names for the same store"
+    assert len({salt("redis://a"), salt("redis://:x@a"), salt("redis://:y@a"), salt("redis://a", "q:")}) == 4
