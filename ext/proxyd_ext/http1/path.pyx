@@ -40,6 +40,11 @@ cdef inline int _dots(const uint8_t* segment, size_t size) noexcept nogil:
     return <int>size
 
 
+cdef inline bint _hides(const uint8_t* piece, size_t size) noexcept nogil:
+    """Dots that some servers take for a dot segment although RFC 3986 does not: with path parameters behind them ("..;x")."""
+    return size > 1 and piece[0] == c'.' and (piece[1] == c';' or size > 2 and piece[1] == c'.' and piece[2] == c';')
+
+
 cdef inline bint _is_asterisk(Slice path) noexcept nogil:
     """The target of OPTIONS * is its own normal form."""
     return path.size == 1 and path.data[0] == c'*'
@@ -52,6 +57,7 @@ cdef int normalize_path(Slice path, uint8_t* out, size_t cap) noexcept nogil:
     cdef const uint8_t* end = p + path.size
     cdef uint8_t* at = out
     cdef uint8_t* segment
+    cdef uint8_t* piece       # of the segment, behind its last escaped slash
     cdef uint8_t c
     cdef int dots, byte
     if _is_asterisk(path) and cap > 0:
@@ -62,11 +68,13 @@ cdef int normalize_path(Slice path, uint8_t* out, size_t cap) noexcept nogil:
     at[0] = c'/'
     at += 1
     p += 1
-    segment = at
+    segment = piece = at
     while True:
         c = p[0] if p < end else c'/'
         if c == c'/':
             dots = _dots(segment, at - segment)
+            if piece != segment and _dots(piece, at - piece) or _hides(piece, at - piece):
+                return -FAULT_PATH_INVALID
             if dots == 0:
                 if p == end:
                     return <int>(at - out)
@@ -84,7 +92,7 @@ cdef int normalize_path(Slice path, uint8_t* out, size_t cap) noexcept nogil:
                         at -= 1
                 if p == end:
                     return <int>(at - out)
-            segment = at
+            segment = piece = at
             p += 1
         elif pxd_class[c] & PXD_PATH:
             at[0] = c
@@ -97,18 +105,26 @@ cdef int normalize_path(Slice path, uint8_t* out, size_t cap) noexcept nogil:
             if pxd_class[byte] & PXD_UNRESERVED:
                 at[0] = <uint8_t>byte
                 at += 1
+            elif (byte == c'/' or byte == c'\\') and (_dots(piece, at - piece) or _hides(piece, at - piece)):
+                return -FAULT_PATH_INVALID
             else:
                 at[0] = c'%'
                 at[1] = _HEX[byte >> 4]
                 at[2] = _HEX[byte & 15]
                 at += 3
+                if byte == c'/' or byte == c'\\':
+                    piece = at
             p += 3
         elif pxd_class[c] & PXD_ESCAPE:
+            if c == c'\\' and (_dots(piece, at - piece) or _hides(piece, at - piece)):
+                return -FAULT_PATH_INVALID
             at[0] = c'%'
             at[1] = _HEX[c >> 4]
             at[2] = _HEX[c & 15]
             at += 3
             p += 1
+            if c == c'\\':
+                piece = at
         else:
             return -FAULT_PATH_INVALID
 
@@ -124,20 +140,24 @@ cdef bint path_is_normal(Slice path) noexcept nogil:
     segment = p
     while p < end:
         if p[0] == c'/':
-            if _dots(segment, p - segment):
+            if _dots(segment, p - segment) or _hides(segment, p - segment):
                 return False
             p += 1
-            segment = p
+            segment = p           # or the piece of one behind an escaped slash
         elif pxd_class[p[0]] & PXD_PATH:
             p += 1
         elif p[0] == c'%':
             byte = _unescape(p, end)
             if byte < 0 or pxd_class[byte] & PXD_UNRESERVED or p[1] >= c'a' or p[2] >= c'a':
                 return False
+            if byte == c'/' or byte == c'\\':
+                if _dots(segment, p - segment) or _hides(segment, p - segment):
+                    return False
+                segment = p + 3
             p += 3
         else:
             return False
-    return not _dots(segment, p - segment)
+    return not _dots(segment, p - segment) and not _hides(segment, p - segment)
 
 
 # ---- for tests and tools
