@@ -20,23 +20,29 @@ class Leaky:
     delay: int = -1          # requests; -1: nodelay
     nodes: dict[int, Node] = field(default_factory=dict)
 
+    def elapsed(self, key: int, now_ms: int) -> int:
+        ms = now_ms - self.nodes[key].last
+        if ms < -60_000:
+            return 1
+        return max(ms, 0)
+
+    def excess(self, key: int, now_ms: int) -> int:
+        """What a request would make it."""
+        if key not in self.nodes:
+            return 0
+        return max(self.nodes[key].excess - self.rate * self.elapsed(key, now_ms) // 1000 + 1000, 0)
+
     def take(self, key: int, now_ms: int) -> tuple[str, int]:
         """What becomes of it, and milliseconds of delay."""
-        node = self.nodes.get(key)
-        if node is None:
+        if key not in self.nodes:
             self.nodes[key] = Node(0, now_ms)
             return "passed", 0
-        ms = now_ms - node.last
-        if ms < -60_000:
-            ms = 1
-        elif ms < 0:
-            ms = 0
-        excess = max(node.excess - self.rate * ms // 1000 + 1000, 0)
+        excess, ms = self.excess(key, now_ms), self.elapsed(key, now_ms)
         if excess > self.burst * 1000:
             return "refused", 0
-        node.excess = excess
+        self.nodes[key].excess = excess
         if ms:
-            node.last = now_ms
+            self.nodes[key].last = now_ms
         if self.delay < 0 or excess <= self.delay * 1000:
             return "passed", 0
         delay = (excess - self.delay * 1000) * 1000 // self.rate
