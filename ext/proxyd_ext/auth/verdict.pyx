@@ -122,7 +122,7 @@ cdef class Consumer:
         return word >> QUOTA_USED_BITS, word & ((<uint64_t>1 << QUOTA_USED_BITS) - 1)
 
     def set_usage(self, period: int, used: int) -> None:
-        if not 0 <= period < 1 << (64 - QUOTA_USED_BITS) or not 0 <= used < 1 << QUOTA_USED_BITS:
+        if not 0 <= period < (<uint64_t>1 << (64 - QUOTA_USED_BITS)) or not 0 <= used < (<uint64_t>1 << QUOTA_USED_BITS):
             raise ValueError(f"no usage: {used} in period {period}")
         store_u64(&self.data.word, <uint64_t>period << QUOTA_USED_BITS | <uint64_t>used)
 
