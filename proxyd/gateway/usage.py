@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from proxyd.tasks import Tasks
 
 FORMAT = 1
-LARGEST = 2**53              # of a number in JSON that every program reads alike
+NUMBER_MAX = 2**20 - 1       # of a period, and
+USED_MAX = 2**44 - 1         # of its requests: a handle keeps both in one word
 DAY = 86_400
 
 log = logging.getLogger("proxyd.gateway")
@@ -117,7 +118,11 @@ class UsageKeeper:
         except OSError as error:
             self._tell(f"cannot read {rule.file}: {error.strerror or error}; it is tried again, and not overwritten")
             return
+        now = self._clock.wall()
         for key, (number, used) in found.items():
+            if number > period_number(key[0], now) + 1:      # it would count until that time comes
+                log.warning("usage of quotas: that of %s in %s is of a time to come, and left out", key[1], rule.file)
+                continue
             self._consumers.restore(key, number, used, on_top=self._fresh)
         self._loaded, self._fresh, self._error = True, False, ""
 
@@ -177,7 +182,7 @@ def read(path: Path, wall: float) -> Counts:
 def parse(content: bytes) -> Counts:
     try:
         data = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Damaged(str(error)) from error
     if not isinstance(data, dict) or data.get("format") != FORMAT or not isinstance(data.get("usage"), dict):
         raise Damaged("it is not a file of usage")
@@ -192,17 +197,25 @@ def _section(usage: Mapping[str, Any], period: Period) -> Mapping[str, Any]:
 
 
 def _count(entry: object) -> tuple[int, int]:
-    if not isinstance(entry, list) or len(entry) != 2 or not all(type(number) is int and 0 <= number <= LARGEST for number in entry):
+    if not isinstance(entry, list) or len(entry) != 2 or not all(type(part) is int for part in entry):
         raise Damaged("a count is not one")
-    return entry[0], entry[1]
+    number, used = entry
+    if not 0 <= number <= NUMBER_MAX or not 0 <= used <= USED_MAX:
+        raise Damaged("a count is out of bounds")
+    return number, used
+
+
+def render(counts: Counts, wall: float) -> str:
+    """The text that `parse` takes."""
+    usage: dict[str, dict[str, tuple[int, int]]] = {period: {} for period in PERIODS}
+    for (period, name), count in sorted(counts.items()):
+        usage[period][name] = count
+    return json.dumps({"format": FORMAT, "written": f"{datetime.fromtimestamp(wall, UTC):%Y-%m-%dT%H:%M:%SZ}", "usage": usage})
 
 
 def write(path: Path, counts: Counts, wall: float) -> None:
     """Replace the file. Blocks. OSError: it is as it was."""
-    usage: dict[str, dict[str, tuple[int, int]]] = {period: {} for period in PERIODS}
-    for (period, name), count in sorted(counts.items()):
-        usage[period][name] = count
-    text = json.dumps({"format": FORMAT, "written": f"{datetime.fromtimestamp(wall, UTC):%Y-%m-%dT%H:%M:%SZ}", "usage": usage})
+    text = render(counts, wall)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w", encoding="utf-8") as out:

@@ -68,11 +68,16 @@ async def test_a_question_goes_to_the_policys_authority_and_is_remembered_before
     assert one.asked == []
     assert world.engine.answers == []
     assert (other.asked[0].credential, other.asked[0].target, other.parts.policy) == ("secret", "/x?y", "q")
-    world.engine.look = lambda: world.verdicts("q").find(digest("secret"))
+
+    def remembered() -> str | None:
+        found = world.verdicts("q").find(digest("secret"))
+        return found.user if found is not None else None
+
+    world.engine.look = remembered
     other.say()
     await settle()
     assert world.engine.slots == [1]
-    assert world.engine.looked == [world.engine.verdict(1)]
+    assert world.engine.looked == ["ann"]
 
 
 async def test_the_same_credential_is_asked_about_once_and_all_get_the_answer(world: SlowWorld) -> None:
