@@ -39,6 +39,7 @@ class Entry:
     only: tuple[str, ...] = ()  # else all of them
     without: tuple[str, ...] = ()  # shown as comments, since they exclude others
     values: dict[str, object] = field(default_factory=dict)
+    inside: dict[str, Entry] = field(default_factory=dict)  # what an option of it shows, where that is a mapping
     brief: object = None  # the whole entry, in short
     comment: str = ""
 
@@ -81,9 +82,15 @@ SAMPLES: dict[str, tuple[Entry, ...]] = {
         Entry("patient", only=("ban",)),
         Entry("reading", only=("request",)),
         Entry("pages", only=("cors",)),
+        Entry("tokens", only=("auth",), inside={"auth": Entry(only=("jwt", "optional", "cache", "timeout", "remembered"))}),
+        Entry("staff", only=("auth",), inside={"auth": Entry(only=("basic",))}),
+        Entry("keys", only=("auth",), inside={"auth": Entry(only=("api_key",))}),
+        Entry("asked", only=("auth",), inside={"auth": Entry(only=("forward",))}),
         Entry("marked", only=("headers",)),
         Entry("small", only=("compress",)),
     ),
+    "policies.NAME.auth.api_key.keys": (Entry("shop"),),
+    "plans": (Entry("gold"),),
     "defaults.error_pages": (Entry("502-504", without=("file",)),),
     "upstreams": (
         Entry("app"),
@@ -103,7 +110,7 @@ SAMPLES: dict[str, tuple[Entry, ...]] = {
 # Options without a default of their own that stand there with their example, because the whole around them would be empty without.
 LIVE = re.compile(
     r"routes\[\]\.match\.\w+|routes\[\]\.sticky\.cookie|policies\.NAME\.(priority|access\.\w+|request\.methods)|.*headers\.\w+\.set"
-    r"|defaults\.use"
+    r"|defaults\.use|policies\.NAME\.auth\.(jwt\.keys\.jwks|api_key\.keys\.NAME\.plan)|plans\.NAME\.(rate|quota)|limits\.redis"
     r"|upstreams\.NAME\.health\.active\[\]\.path|.*\.header\.NAME\.(?!not)\w+|upstreams\.NAME\.sticky\.cookie|.*\.tcp\.\w+"
     r"|.*error_pages\.NAME\.body|routes\[\]\.cache\.(ttl\.max|grace\.\w+)|cache\.(tiers|shared\.redis|purge\.allow)"
 )
@@ -154,7 +161,7 @@ class _Writer:
             yield from (f"{pad}# {line[len(pad) :]}" for line in self.model(shape.model, f"{option.path}.", depth + 1, Entry()))
         elif shape.model is not None:
             yield f"{pad}{name}:"
-            yield from self.model(shape.model, f"{option.path}.", depth + 1, Entry())
+            yield from self.model(shape.model, f"{option.path}.", depth + 1, entry.inside.get(name, Entry()))
         elif option.required or LIVE.fullmatch(option.path):
             yield f"{pad}{name}: {flow(example)}"
         elif default is None or (default in ("", [], {}) and example is not None):
