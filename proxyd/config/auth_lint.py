@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from proxyd.config.auth import Auth
 from proxyd.config.auth_keys import ApiKeys, WrittenSecret
 from proxyd.config.doubt import Doubt
 from proxyd.config.model import Config
@@ -13,11 +14,20 @@ from proxyd.diagnostics.marked import Step
 def auth_doubts(config: Config) -> Iterator[Doubt]:
     used: set[str] = set()
     for name, policy in config.policies.items():
-        keys = policy.auth.api_key if policy.auth is not None else None
-        if keys is not None:
-            yield from _written(keys, ("policies", name, "auth", "api_key", "keys"))
+        here: tuple[Step, ...] = ("policies", name, "auth")
+        if policy.auth is not None and policy.auth.api_key is not None:
+            keys = policy.auth.api_key
+            yield from _written(keys, (*here, "api_key", "keys"))
             used |= {key.plan for key in keys.keys.values() if key.plan is not None}
+        if policy.auth is not None and policy.auth.forward is not None:
+            yield from _forward(policy.auth, here)
     yield from _plans(config, used)
+
+
+def _forward(auth: Auth, here: tuple[Step, ...]) -> Iterator[Doubt]:
+    if auth.optional:
+        message = "`optional` has no effect: the service is asked about requests without a credential, too"
+        yield Doubt("PXD-106", message, (*here, "optional"), "let it answer 2xx to those")
 
 
 def _written(keys: ApiKeys, here: tuple[Step, ...]) -> Iterator[Doubt]:

@@ -169,6 +169,11 @@ def test_keys_in_the_file_itself_are_warned_of() -> None:
     assert warnings(text_of(auth), B="0123456789abcdef0") == [("PXD-113", "policies.p.auth.api_key.keys.a")]
 
 
+def test_a_service_is_asked_about_everybody() -> None:
+    assert warnings(text_of("{forward: 'http://a/', optional: true}")) == [("PXD-106", "policies.p.auth.optional")]
+    assert warnings(text_of("{forward: 'http://a/'}")) == []
+
+
 def test_plans_that_nobody_has_and_quotas_that_are_not_kept() -> None:
     auth = f"{{api_key: {{keys: {{a: {{sha256: {DIGEST}, plan: gold}}}}}}}}"
     assert warnings(text_of(auth, "plans: {gold: {quota: 1/day}, tin: {rate: 1/s}}\n")) == [
