@@ -43,6 +43,9 @@ class ApiKeyAuthority:
         )
 
     async def decide(self, asked: Asked) -> Decided:
+        return self.decide_now(asked)
+
+    def decide_now(self, asked: Asked) -> Decided:
         verdict = self._verdicts.get(hashlib.sha256(asked.credential.encode("latin-1")).digest(), self._unknown)
         return Decided(verdict, self._ttl if verdict.allow else DENIED_TTL)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from proxyd.gateway.authority import Authority, AuthUnavailable, Decided, parse_asked
+from proxyd.gateway.authority import Authority, AuthUnavailable, Decided, PromptAuthority, parse_asked
 from proxyd.gateway.consumers import Consumers
 from proxyd.gateway.parts import Parts
 from proxyd.gateway.passwords import Passwords
@@ -74,6 +74,7 @@ class _Served:
     kind: AuthKind
     verdicts: Verdicts
     authority: Authority
+    prompt: PromptAuthority | None      # the same, where it never waits
     timeout: float
     under_way: dict[tuple[bytes, str], _Question] = field(default_factory=dict)
     told: str = ""            # why there was no verdict, the last time that the log was told so
@@ -125,7 +126,8 @@ class Gateway:
         assert auth is not None
         parts = Parts(filter_.policy, auth, config, self._tasks, self._clock, self.consumers, self.passwords)
         authority = self._builders[auth.kind](parts)
-        return _Served(filter_.policy, auth.kind, filter_.verdicts, authority, auth.timeout.seconds)
+        prompt = authority if isinstance(authority, PromptAuthority) else None
+        return _Served(filter_.policy, auth.kind, filter_.verdicts, authority, prompt, auth.timeout.seconds)
 
     async def _let_go(self, number: int) -> None:
         await self._clock.sleep(LINGER)
@@ -152,7 +154,17 @@ class Gateway:
         if served is None or self._tasks.closed:
             engine.fail(slot, generation)
             return
-        asked = parse_asked(request, credential)
+        try:
+            asked = parse_asked(request, credential)
+        except ValueError:
+            log.exception("a question that is none")
+            engine.fail(slot, generation)
+            return
+        if served.prompt is not None:
+            decided = served.prompt.decide_now(asked)
+            self._remember(served, digest, decided)
+            engine.decide(slot, generation, decided.verdict)
+            return
         # A service may go by the client's address, which is not in the digest: an answer for one client is not given to another beside it.
         key = (digest, asked.client if served.kind == "forward" else "")
         question = served.under_way.get(key)
@@ -171,8 +183,8 @@ class Gateway:
         decided: Decided | None = None
         try:
             decided = await self._decide(served, asked)
-            if decided is not None and decided.ttl > 0 and not question.revoked:
-                served.verdicts.put(question.digest, decided.verdict, int(decided.ttl * 1000))
+            if decided is not None and not question.revoked:
+                self._remember(served, question.digest, decided)
         finally:
             self._under_way -= 1
             del served.under_way[key]
@@ -181,6 +193,10 @@ class Gateway:
                     engine.decide(slot, generation, decided.verdict)
                 else:
                     engine.fail(slot, generation)
+
+    def _remember(self, served: _Served, digest: bytes, decided: Decided) -> None:
+        if decided.ttl > 0:
+            served.verdicts.put(digest, decided.verdict, int(decided.ttl * 1000))
 
     async def _decide(self, served: _Served, asked: Asked) -> Decided | None:
         try:

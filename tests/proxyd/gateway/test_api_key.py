@@ -48,6 +48,15 @@ async def test_an_unknown_key_is_refused_and_remembered_for_a_moment(world: Worl
     assert (found.allow, found.status, found.head) == (False, 401, b'WWW-Authenticate: ApiKey realm="p"\r\n')
 
 
+async def test_who_knows_at_once_answers_at_once(world: World) -> None:
+    await world.follow(KEYS, more=PLANS)
+    for slot, key in enumerate((SHOP, "unknown")):
+        world.ask(slot, key)
+    assert [world.engine.verdict(slot).allow for slot in (0, 1)] == [True, False]
+    assert [found is not None for found in map(world.verdicts().find, (SHOP.encode()[:16], b"unknown".ljust(16, b"\0")))] == [True, True]
+    assert world.gateway.under_way == 0
+
+
 async def test_a_key_that_is_switched_off_is_forbidden(world: World) -> None:
     await world.follow(KEYS, more=PLANS)
     found = await verdict(world, OLD)

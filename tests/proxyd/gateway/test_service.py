@@ -171,6 +171,12 @@ async def test_an_unknown_policy_has_no_answer(world: SlowWorld) -> None:
     assert world.engine.answers == [(1, None)]
 
 
+async def test_a_question_that_is_none_has_no_answer(world: SlowWorld) -> None:
+    await world.follow(POLICY)
+    world.gateway.on_decide(world.engine, 1, 1, world.verdicts().id, b"junk", b"", digest("a"))
+    assert world.engine.answers == [(1, None)]
+
+
 # ------------------------------------------------------------------ reloads
 async def test_a_reload_keeps_what_it_does_not_change(world: SlowWorld) -> None:
     await world.follow(POLICY, OTHER)
