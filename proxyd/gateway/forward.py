@@ -53,6 +53,7 @@ class ForwardAuthority:
         try:
             fields = CIMultiDict(self._fields(asked))
             fields.setdefault("User-Agent", "proxyd")
+            fields["Accept-Encoding"] = "identity"      # a refusal's body goes to clients that may read no other
         except UnicodeDecodeError:      # bytes that are no text; the client library cannot send them
             return Decided(Verdict(allow=False, status=401), 0.0)
         try:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 MAX_UNDER_WAY = 1024      # questions
 LINGER = 60.0             # seconds
+TELL_EVERY = 10.0         # seconds
 
 log = logging.getLogger("proxyd.gateway")
 
@@ -77,7 +78,8 @@ class _Served:
     prompt: PromptAuthority | None      # the same, where it never waits
     timeout: float
     under_way: dict[tuple[bytes, str], _Question] = field(default_factory=dict)
-    told: str = ""            # why there was no verdict, the last time that the log was told so
+    told: bool = False        # the log says that there are no verdicts
+    quiet_until: float = 0.0  # before it is told so again
 
 
 @dataclass(slots=True)
@@ -209,15 +211,16 @@ class Gateway:
         else:
             if served.told:
                 log.info("auth policy %s: there are verdicts again", served.policy)
-                served.told = ""
+                served.told = False
             return decided
         return None
 
     def _tell(self, served: _Served, why: str) -> None:
-        """Once for each reason, not for each request."""
-        if why != served.told:
+        """Now and then, not for each request."""
+        now = self._clock.monotonic()
+        if now >= served.quiet_until:
             log.warning("auth policy %s: %s; requests that need a verdict get 503", served.policy, why)
-            served.told = why
+            served.told, served.quiet_until = True, now + TELL_EVERY
 
     # ------------------------------------------------------------------ orders and views
     def revoke(self, policy: str, user: str | None = None) -> int:

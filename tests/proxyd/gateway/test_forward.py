@@ -101,7 +101,7 @@ async def test_it_gets_what_identifies_the_credential_and_where_the_request_goes
     expected = {
         "Authorization": "Bearer x", "Cookie": "a=1", "X-Forwarded-Method": "DELETE", "X-Forwarded-Proto": "https",
         "X-Forwarded-Host": "Shop.example.com:8443", "X-Forwarded-Uri": "/a%20b?c=d", "X-Forwarded-For": "192.0.2.7",
-        "Host": f"127.0.0.1:{service.port}",
+        "Host": f"127.0.0.1:{service.port}", "Accept-Encoding": "identity", "User-Agent": "proxyd",
     }
     assert {name: request.headers.get(name) for name in expected} == expected
     assert "X-Secret" not in request.headers

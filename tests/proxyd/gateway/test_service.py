@@ -9,7 +9,7 @@ import pytest
 
 from proxyd.gateway.authority import Asked, AuthUnavailable, Decided
 from proxyd.gateway.parts import Parts
-from proxyd.gateway.service import LINGER
+from proxyd.gateway.service import LINGER, TELL_EVERY
 from proxyd_ext.auth.verdict import Verdict
 from tests.support.clock import settle
 from tests.support.gateway import World
@@ -143,9 +143,15 @@ async def test_no_verdict_is_told_once_and_its_return_too(world: SlowWorld, capl
     authority.say()
     world.ask(4, "a")
     await settle()
-    assert [record.getMessage() for record in caplog.records] == [
-        "auth policy p: the service is down; requests that need a verdict get 503", "auth policy p: there are verdicts again"
-    ]
+    down = "auth policy p: the service is down; requests that need a verdict get 503"
+    assert [record.getMessage() for record in caplog.records] == [down, "auth policy p: there are verdicts again"]
+    for _ in range(2):         # one that comes and goes does not fill the log
+        authority.answer = asyncio.get_running_loop().create_future()
+        authority.answer.set_exception(AuthUnavailable("the service is down"))
+        world.ask(5, "a")
+        await settle()
+        world.clock.pass_time(TELL_EVERY)
+    assert [record.getMessage() for record in caplog.records][2:] == [down]
 
 
 async def test_a_question_ends_with_the_policys_timeout(world: SlowWorld) -> None:
