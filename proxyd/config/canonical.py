@@ -52,8 +52,9 @@ def dump(plain: dict[str, object]) -> str:
 
 def config_hash(config: Config) -> str:
     """The same for configs that mean the same, however they are written; secrets and files count, the order of names does not."""
-    databases = [config.geoip.file] if config.geoip is not None else []
-    files = [file.mark for file in (*config.page_files(), *key_files(config), *databases)]
+    files = [file.mark for file in (*config.page_files(), *key_files(config))]
+    if config.geoip is not None:
+        files.append(config.geoip.file.mark)
     text = json.dumps([canonical(config, secrets=True), files], sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]
 

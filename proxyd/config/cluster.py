@@ -71,7 +71,8 @@ class SharedLimits(Model):
         Described(bounds=f"auto, or 1 to {NODES_MAX}"),
         WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": NODES_MAX}]}),
     ] = Field(
-        "auto", description="How many proxies share. `auto`: those that the store has heard of lately. While it is away, each admits 1/nodes."
+        "auto",
+        description="How many proxies share. `auto`: those that the store has heard of lately. While it is away, each admits 1/nodes.",
     )
 
     @model_validator(mode="after")

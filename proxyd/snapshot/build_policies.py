@@ -1,4 +1,5 @@
-"""From a policy to the steps of the chain that it stands for, and the order in which a route's steps act (design: ext/README.md, Filters)."""
+"""From a policy to the steps of the chain that it stands for, and the order in which a route's steps act (design: ext/README.md,
+Filters)."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

@@ -24,6 +24,8 @@ class World:
             on_lookup=lambda engine, slot, generation, key, variant: self.told.append(f"lookup {slot} {generation} {key!r} {variant!r}"),
             on_stored=lambda stored: self.told.append(f"stored {stored}"),
             on_invalidated=lambda url: self.told.append(f"invalidated {url}"),
+            on_decide=lambda *asked: self.told.append(f"decide {asked[1:]}"),
+            on_filter=lambda *asked: self.told.append(f"filter {asked[1:]}"),
             on_released=lambda: self.told.append("released"),
             on_death=lambda index, error: self.told.append(f"engine {index} died"),
         ))

@@ -1,4 +1,5 @@
-"""An exchange and the filters of its route: running their chain, asking the control plane on their behalf, showing them a server's answer."""
+"""An exchange and the filters of its route: running their chain, asking the control plane on their behalf, showing them a server's
+answer."""
 from libc.stdint cimport uint8_t
 from proxyd_ext.conn.model cimport Exchange
 from proxyd_ext.filter.state cimport FilterChange

@@ -1,18 +1,16 @@
 """An exchange and the filters of its route (see filtered.pxd)."""
 from libc.stdint cimport uint16_t, uint32_t
-from libc.stdlib cimport free
 from libc.string cimport memcpy, strlen
 from proxyd_ext.conn.answer cimport REQUEST_ID_MAX, write_request_id
 from proxyd_ext.conn.model cimport Context, EX_PERSONAL, WAITS_KEPT
 from proxyd_ext.conn.wait cimport WaitQuestion, question_ask, question_new
-from proxyd_ext.core.buffer cimport BUFFER_256K, Buffer, buffer_class, buffer_free, buffer_new
-from proxyd_ext.core.fault cimport FAULT_FILTER_FAILED, FAULT_HEAD_REWRITE_TOO_LARGE, FAULT_MEMORY, FAULT_NONE
-from proxyd_ext.core.shim cimport INVARIANT, load_int
+from proxyd_ext.core.buffer cimport Buffer, buffer_class, buffer_free, buffer_new
+from proxyd_ext.core.fault cimport FAULT_FILTER_FAILED, FAULT_MEMORY, FAULT_NONE
+from proxyd_ext.core.shim cimport load_int
 from proxyd_ext.core.slab cimport slab_free, slab_new
-from proxyd_ext.core.slice cimport Slice, slice_empty, slice_of
+from proxyd_ext.core.slice cimport Slice, slice_of
 from proxyd_ext.filter.chain cimport (
-    CHAIN_ASK_AUTH, CHAIN_ASK_FILTER, CHAIN_CONTINUE, CHAIN_DELAY, chain_run, filter_begin, filter_end, filter_join, filter_note,
-    filter_told, filter_user, names_have,
+    CHAIN_ASK_AUTH, CHAIN_CONTINUE, chain_run, filter_begin, filter_end, filter_join, filter_note, filter_told, filter_user, names_have,
 )
 from proxyd_ext.filter.hooks cimport (
     HOOK_FAILING, HOOK_RESPONSE, HOOKED_CHANGED, HOOKED_CLOSED, HOOKED_FAILED, HOOKED_OPEN, HOOKED_REPLIED, HOOKED_REQUEST,

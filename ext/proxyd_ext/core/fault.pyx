@@ -55,7 +55,8 @@ cdef void _fill() noexcept nogil:
     _set(FAULT_RATE_LIMITED, 429, self, never, "rate_limited", "http_request_denied", "too many requests: the rate limit is reached")
     _set(FAULT_QUOTA, 429, self, never, "quota_exceeded", "http_request_denied", "the quota of this key is used up")
     _set(FAULT_CONCURRENCY, 429, self, never, "concurrency_limited", "http_request_denied", "too many requests at the same time")
-    _set(FAULT_PLACES_FULL, 503, self, never, "route_full", "connection_limit_reached", "too many requests are on their way to this service")
+    _set(FAULT_PLACES_FULL, 503, self, never, "route_full", "connection_limit_reached",
+         "too many requests are on their way to this service")
     _set(FAULT_PLACES_TIMEOUT, 503, self, never, "route_timeout", "connection_limit_reached",
          "no place for the request came free in time")
     _set(FAULT_SHED, 503, self, never, "shed", "connection_limit_reached", "the request waited too long to be served in time")

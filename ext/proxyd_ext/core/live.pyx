@@ -5,7 +5,10 @@ from proxyd_ext.core.shim cimport PXD_DEBUG, live_add, load_i64
 
 cdef int64_t[LIVE_KINDS] _live
 
-_NAMES = ("buffer", "client", "origin", "exchange", "snapshot", "server", "listener", "pipe", "copy", "cache", "use", "fill", "verdict", "filtered")
+_NAMES = (
+    "buffer", "client", "origin", "exchange", "snapshot", "server", "listener", "pipe", "copy", "cache", "use", "fill", "verdict",
+    "filtered",
+)
 
 
 cdef void live_born(int kind) noexcept nogil:

@@ -46,8 +46,9 @@ class Engine:
         status: int = 0,
     ) -> None:
         """Answer a "filter" (slot, generation, Hooks.id, hook, request), as `reply` and `fail` may. request: as of "decide"; of the hook
-        "response" there follow an empty line, the status, and the fields of the server's answer. It passes, with these changes. lines: whole field lines, each with CRLF; drop: names in lower case, each with
-        "\\n"; path and query (requests only): what the server is asked; status (responses only). ValueError where that cannot be."""
+        "response" there follow an empty line, the status, and the fields of the server's answer. It passes, with these changes. lines:
+        whole field lines, each with CRLF; drop: names in lower case, each with "\\n"; path and query (requests only): what the server is
+        asked; status (responses only). ValueError where that cannot be."""
     def reply(self, slot: int, generation: int, status: int, head: bytes, body: bytes) -> None:
         """Answer a "filter": this is the answer to the client. head: whole field lines, Content-Type among them, no framing."""
     def fail(self, slot: int, generation: int) -> None:

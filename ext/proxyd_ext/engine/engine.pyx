@@ -18,7 +18,8 @@ from proxyd_ext.conn.cached cimport InvalidUrl
 from proxyd_ext.conn.client cimport client_accept
 from proxyd_ext.conn.dispatch cimport connections_abort, connections_drain, dispatch_install
 from proxyd_ext.conn.exchange cimport (
-    exchange_answered, exchange_cache_heard, exchange_filter_answered, exchange_place_told, exchange_shed, exchange_tier_answered, exchange_woken,
+    exchange_answered, exchange_cache_heard, exchange_filter_answered, exchange_place_told, exchange_shed, exchange_tier_answered,
+    exchange_woken,
 )
 from proxyd_ext.conn.fill cimport fill_woken
 from proxyd_ext.conn.mirror cimport mirrors_abort, mirrors_begin
@@ -60,7 +61,8 @@ from proxyd_ext.io.sys cimport (
 )
 from proxyd_ext.log.ring cimport LogRing
 from proxyd_ext.snapshot.compile cimport (
-    CONSULT_DECIDE, CONSULT_FILTER, CONSULT_FILTER_ANSWER, CONSULT_LIVE, CONSULT_LOOKUP, CONSULT_PURGE, CONSULT_READY, CompiledListener, Snapshot, SnapshotData,
+    CONSULT_DECIDE, CONSULT_FILTER, CONSULT_FILTER_ANSWER, CONSULT_LIVE, CONSULT_LOOKUP, CONSULT_PURGE, CONSULT_READY, CompiledListener,
+    Snapshot, SnapshotData,
 )
 
 from proxyd_ext.http1.lines import checked_lines

@@ -2,7 +2,7 @@
 """Running the steps of a route (see chain.pxd)."""
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free
-from libc.string cimport memchr, memcmp, memcpy, strlen
+from libc.string cimport memchr, memcpy, strlen
 from proxyd_ext.filter.credential cimport credential_find
 from proxyd_ext.auth.verdict cimport (
     ConsumerData, VERDICT_ALLOWED, VERDICT_ASKED, VERDICT_DENIED, VERDICT_FAILED, VERDICT_MISSING, VerdictData, consumer_charge,
@@ -18,26 +18,26 @@ from proxyd_ext.core.fault cimport (
 from proxyd_ext.core.hash cimport hash_wide
 from proxyd_ext.core.shim cimport INVARIANT, load_int
 from proxyd_ext.core.slice cimport Slice, ascii_lower, slice_empty, slice_equals, slice_of
-from proxyd_ext.filter.cors cimport CORS_LINES_MAX, CORS_PREFLIGHT, cors_ask
+from proxyd_ext.filter.cors cimport CORS_PREFLIGHT, cors_ask
 from proxyd_ext.filter.country cimport country_find
 from proxyd_ext.filter.hooks cimport HOOK_FAILING, HOOK_REQUEST, HOOKED_CLOSED, HOOKED_OPEN, hooks_count
 from proxyd_ext.filter.key cimport KEY_TEXT, limit_key, limit_key_text
 from proxyd_ext.filter.period cimport period_end_s, period_of
 from proxyd_ext.filter.rules cimport (
     AccessRule, AuthRule, BanRule, FILTER_ACCESS, FILTER_AUTH, FILTER_BAN, FILTER_CORS, FILTER_HEADERS, FILTER_INFLIGHT, FILTER_PLAN,
-    FILTER_PYTHON, FILTER_RATE, FILTER_REQUEST, LimitRule, PlanRule, PythonRule, RequestRule, TELL_ALWAYS, TELL_NEVER, TELL_REFUSED,
+    FILTER_PYTHON, FILTER_RATE, FILTER_REQUEST, LimitRule, PlanRule, PythonRule, RequestRule, TELL_ALWAYS, TELL_NEVER,
 )
 from proxyd_ext.filter.state cimport (
-    FilterChange, NOTE_ALLOWED, NOTE_ANONYMOUS, NOTE_CHANGED, NOTE_DELAYED, NOTE_DELAYED_DRY, NOTE_DENIED, NOTE_FAILED, NOTE_FAILED_OPEN,
-    NOTE_PASSED, NOTE_PREFLIGHT, NOTE_REFUSED, NOTE_REFUSED_DRY, STEPS_MAX, VERDICTS_MAX,
+    FilterChange, NOTE_ALLOWED, NOTE_ANONYMOUS, NOTE_CHANGED, NOTE_DELAYED, NOTE_DENIED, NOTE_FAILED, NOTE_FAILED_OPEN, NOTE_PREFLIGHT,
+    NOTE_REFUSED, NOTE_REFUSED_DRY, STEPS_MAX, VERDICTS_MAX,
 )
-from proxyd_ext.http1.head cimport BODY_CHUNKED, BODY_LENGTH, FIELD_OTHER, METHOD_OTHER
+from proxyd_ext.http1.head cimport BODY_LENGTH, FIELD_OTHER, METHOD_OTHER
 from proxyd_ext.http1.names cimport field_bit, field_id
 from proxyd_ext.http1.rewrite cimport write_decimal
 from proxyd_ext.limit.ban cimport ban_count, ban_left, ban_note
 from proxyd_ext.limit.inflight cimport INFLIGHT_TAKEN, inflight_count, inflight_give, inflight_take
 from proxyd_ext.limit.rate cimport (
-    RATE_DELAYED, RATE_PASSED, RATE_REFUSED, RATE_SAMPLE, RateOutcome, RateTable, rate_count, rate_give_back, rate_note, rate_take,
+    RATE_DELAYED, RATE_PASSED, RATE_REFUSED, RATE_SAMPLE, RateOutcome, rate_count, rate_give_back, rate_note, rate_take,
 )
 
 cdef enum:

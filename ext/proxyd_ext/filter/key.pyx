@@ -1,6 +1,5 @@
 # cython: cdivision=True
 """Keys of limits (see key.pxd)."""
-from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memset
 from proxyd_ext.auth.verdict cimport verdict_attribute
 from proxyd_ext.core.address cimport ADDRESS_TEXT, ADDRESS_UNIX, ADDRESS_V4, Address, address_parse, address_write

@@ -407,7 +407,8 @@ cdef class Snapshot:
         if not address_parse(_view(text), &address):
             raise ValueError(f"not an IP address: {client}")
         for i in range(table.routes[route].step_count):
-            if table.routes[route].steps[i].kind == FILTER_ACCESS and not access_admits(&table.routes[route].steps[i].rule.access, &address):
+            if (table.routes[route].steps[i].kind == FILTER_ACCESS
+                    and not access_admits(&table.routes[route].steps[i].rule.access, &address)):
                 return (<bytes>fault_info(FAULT_DENIED).word).decode()
         return None
 

@@ -333,8 +333,8 @@ class RequestFilter:
 
 @dataclass(frozen=True, slots=True)
 class CorsFilter:
-    """Cross-origin requests (Fetch standard, section 3.2). Preflights are answered here; other requests pass, and their answers say what the
-    origin may see. origins: "*", "https://app.example.com", or "https://*.example.com". max_age_s -1: not told."""
+    """Cross-origin requests (Fetch standard, section 3.2). Preflights are answered here; other requests pass, and their answers say what
+    the origin may see. origins: "*", "https://app.example.com", or "https://*.example.com". max_age_s -1: not told."""
 
     policy: str
     origins: Sequence[str]

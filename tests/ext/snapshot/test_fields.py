@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxyd_ext.snapshot.fields import OWNED, FieldEdits
+from proxyd_ext.http1.lines import OWNED
+from proxyd_ext.snapshot.fields import FieldEdits
 
 Step = tuple[list[str], bytes, bytes]
 

@@ -140,6 +140,8 @@ async def test_what_it_says_goes_to_the_server(make: Make, service: Service) -> 
     service.says(204, ("Remote-User", "jé"), ("Remote-Groups", "a"), ("Remote-Groups", "b"), ("Set-Cookie", "x=y"), ("X-Other", "z"))
     fields = "response_fields: {Remote-User: X-User, Remote-Groups: X-Groups, Missing: X-None}"
     found = (await decide(make(f"{fields}, user: remote-user"))).verdict
+    fields = "{Remote-User: X-User, Remote-Groups: X-Groups, Missing: X-None}"
+    found = (await decide(make(f"response_fields: {fields}, user: remote-user"))).verdict
     assert (found.allow, found.user) == (True, "jé")
     assert found.lines == "X-User: jé\r\nX-Groups: a\r\nX-Groups: b\r\n".encode()
 
@@ -183,6 +185,7 @@ async def test_nobody_there_is_no_verdict(make: Make) -> None:
     with closing(socket.socket()) as bound:      # a port that is taken, and where nobody listens
         bound.bind(("127.0.0.1", 0))
         with pytest.raises(AuthUnavailable, match="http://127"):
+        with pytest.raises(AuthUnavailable, match=r"127\.0\.0\.1"):
             await decide(make(port=bound.getsockname()[1]))
 
 

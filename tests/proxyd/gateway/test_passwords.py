@@ -30,6 +30,12 @@ def bcrypt_hash(password: bytes, prefix: str = "$2y") -> str:
 @pytest.mark.parametrize("kind", ["argon2id", "$2y", "$2b", "$2a"])
 def test_a_hash_is_of_its_password_and_of_no_other(kind: str) -> None:
     stored = argon2(b"correct horse") if kind == "argon2id" else bcrypt_hash(b"correct horse", kind)
+@pytest.mark.parametrize(
+    "make", [argon2, bcrypt_hash, lambda password: bcrypt_hash(password, "$2b"), lambda password: bcrypt_hash(password, "$2a")]
+)
+def test_a_hash_is_of_its_password_and_of_no_other(make: object) -> None:
+    assert callable(make)
+    stored = make(b"correct horse")
     assert verify(stored, b"correct horse")
     for wrong in (b"", b"correct hors", b"correct horse ", b"Correct horse", b"correct horse\0", b"\xff", b"x" * 1024):
         assert not verify(stored, wrong)

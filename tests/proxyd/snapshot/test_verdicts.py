@@ -152,7 +152,9 @@ def test_what_limits_count_by() -> None:
     meter = Known()
     say(limit("tenant", key), meter=meter)
     assert meter.asked == [("tenant", ["acme", "/x"])]
-    parts = [LimitKeyPart("cookie", "c"), LimitKeyPart("query", "q"), *map(LimitKeyPart, ("route", "listener", "method"))]
+    parts = [
+        LimitKeyPart("cookie", "c"), LimitKeyPart("query", "q"), LimitKeyPart("route"), LimitKeyPart("listener"), LimitKeyPart("method"),
+    ]
     more = replace(REQUEST, headers=(("Cookie", "a=1; c=2; c=3"),), query="x=1&q=a%20b&q=2")
     say(*(limit("tenant", (part,)) for part in parts), request=more, meter=meter)
     assert [texts for _, [texts] in meter.asked[1:]] == ["2", "a%20b", "all", "web", "GET"]
