@@ -17,6 +17,7 @@ STRESS = {
     "ring": ["-c", "from proxyd_stress.ring import run; print(run(200_000))"],
     "events": ["-c", "from proxyd_stress.events import run; print(run(200_000))"],
     "access log": ["tests/tsan/access_log.py"],
+    "places": ["tests/tsan/gate.py"],
     "hand-over": ["tests/tsan/handover.py"],
 }
 

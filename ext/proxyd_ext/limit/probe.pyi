@@ -8,7 +8,8 @@ from proxyd_ext.limit.inflight import Inflight
 class GateProbe:
     """A request of a lane. ValueError where a request cannot do that now. What it holds it gives back when it goes."""
 
-    def __init__(self, lane: Lane) -> None: ...
+    def __init__(self, lane: Lane, *, intruder: bool = False) -> None:
+        """intruder: whenever it is woken, somebody else tries to enter the lane."""
     def enter(self) -> bool: ...
     def wait(self, priority: int, now_us: int) -> Literal["in", "waits", "full"]: ...
     def told(self) -> Literal["", "granted", "shed"]: ...
@@ -17,6 +18,9 @@ class GateProbe:
     @property
     def woken(self) -> int:
         """How often."""
+    @property
+    def intruded(self) -> int:
+        """How many got in so."""
 
 class Churn:
     """Requests that come, wait, are granted or shed, give up and leave at random, 24 of each worker; a worker is for one thread."""

@@ -25,6 +25,8 @@ cdef struct Trial:
     int woken                 # times
     int lane                  # where it waits, or is; -1: it rests
     bint inside
+    LaneData* intrudes        # when it is woken, another tries to enter there; NULL: nobody does
+    int intruded              # it did
 
 
 ctypedef struct Counts:
@@ -43,7 +45,10 @@ ctypedef struct Worker:
 
 
 cdef void _wake(GateWaiter* waiter) noexcept nogil:
-    fetch_add_int(&(<Trial*>waiter).woken, 1)
+    cdef Trial* trial = <Trial*>waiter
+    fetch_add_int(&trial.woken, 1)
+    if trial.intrudes != NULL and gate_enter(trial.intrudes) == GATE_IN:
+        trial.intruded += 1
 
 
 cdef int64_t _now_us() noexcept nogil:
@@ -57,16 +62,19 @@ cdef class GateProbe:
     cdef Trial trial
     cdef Lane lane
 
-    def __cinit__(self, Lane lane not None):
+    def __cinit__(self, Lane lane not None, *, bint intruder = False):
         self.lane = lane
+        self.trial.intrudes = lane.data if intruder else NULL
         self.trial.waiter.wake = _wake
 
     def __dealloc__(self):
         if self.lane is None:
             return
         gate_abandon(&self.trial.waiter, 1)
-        if self.trial.inside:
+        while self.trial.inside or self.trial.intruded > 0:
             gate_leave(self.lane.data, 1)
+            self.trial.intruded -= not self.trial.inside
+            self.trial.inside = False
 
     def enter(self) -> bool:
         self._check(self.trial.inside or self.trial.waiter.lane != NULL)
@@ -98,6 +106,10 @@ cdef class GateProbe:
     @property
     def woken(self) -> int:
         return load_int(&self.trial.woken)
+
+    @property
+    def intruded(self) -> int:
+        return self.trial.intruded
 
     cdef int _check(self, bint wrong) except -1:
         if wrong:

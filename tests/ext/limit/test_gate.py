@@ -272,12 +272,16 @@ def test_bounds_that_grow_grant_at_once(total: int, bounds: tuple[int, int, int]
     assert len(inside) == 2
 
 
-def test_more_than_one_portion_of_grants() -> None:
-    world = World(a=(0, 1, 200))
+@pytest.mark.parametrize("bounds", [(0, 91, 200), (91, 0, 200)], ids=["shared", "reserved"])
+def test_more_than_one_portion_of_grants(bounds: tuple[int, int, int]) -> None:
+    """Waiters are woken without the lock, some at a time: who comes in between overtakes nobody."""
+    world = World(100, a=(0, 1, 200))
     inside = world.enter("a")
-    waiters = [world.wait("a") for _ in range(100)]
-    world.configure(a=(0, 91, 200))
+    waiters = [GateProbe(world.lanes["a"], intruder=True) for _ in range(100)]
+    assert {waiter.wait(NORMAL, 1) for waiter in waiters} == {"waits"}
+    world.configure(91, a=bounds)
     assert told(waiters) == ["granted"] * 90 + [""] * 10
+    assert sum(waiter.intruded for waiter in waiters) == 0
     assert (audit(world.gate), len(inside)) == ("", 1)
 
 

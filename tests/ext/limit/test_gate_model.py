@@ -105,4 +105,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestGate = Machine.TestCase
-TestGate.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+TestGate.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
