@@ -1178,8 +1178,9 @@ cdef void exchange_woken(Exchange* exchange) noexcept nogil:
         _no_server(exchange, FAULT_NO_SERVER)
         return
     if wait_sheds(exchange):
-        _leave_server(exchange)
-        exchange_shed(exchange)
+        wait_served(exchange)
+        _leave_server(exchange)      # the next is woken
+        _no_server(exchange, FAULT_SHED)
         return
     wait_served(exchange)
     queue_found(exchange.upstream.state, True)
@@ -1187,9 +1188,8 @@ cdef void exchange_woken(Exchange* exchange) noexcept nogil:
 
 
 cdef void exchange_shed(Exchange* exchange) noexcept nogil:
-    """Given up in the queue of the upstream: for one of a higher class, or because it would come too late."""
-    if exchange.pausing == PAUSE_QUEUE:
-        _queued(exchange)
+    """Given up in the queue of the upstream for one of a higher class."""
+    _queued(exchange)
     wait_end(exchange)
     _no_server(exchange, FAULT_SHED)
 
