@@ -374,7 +374,7 @@ class LimitEntries:
     gate: Gate | None = None
     overload: Overload | None = None
     shared: ShareEntry | None = None
-    now_us: int = 0                # of the engines' clock, by which bans end
+    now_us: int = 0                # of the engines' clock: by which bans end, and keys have drained
 
 
 @dataclass(frozen=True, slots=True)

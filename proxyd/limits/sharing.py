@@ -192,7 +192,7 @@ class Sharing:
     # ------------------------------------------------------------------ wants and grants
     def _on_wants(self, table: _Table) -> None:
         """The data plane wants tokens. They are taken at once, for its descriptor stays readable until they are."""
-        for hash_, used, asked in table.rule.limit.take_wants():
+        for hash_, used, asked in table.rule.limit.take_wants(self._now_us()):
             self.counters.wants += 1
             if hash_ not in table.waiting and len(table.waiting) >= WAITING_MOST:
                 self.counters.wants_dropped += 1

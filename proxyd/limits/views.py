@@ -147,7 +147,7 @@ def limit_views(facts: Facts) -> Iterator[LimitView]:
 
 
 def _rate(facts: Facts, name: str, rate: RateLimit, shared: LeaseView | None) -> LimitView:
-    stats = rate.stats()
+    stats = rate.stats(facts.entries.now_us)
     top = tuple(TopKey(*entry) for entry in rate.top(TOP_MOST))
     decisions = {word: stats[word] for word in RATE_DECISIONS}
     kind: Kind = "plan" if name.startswith(PLAN) else "rate"

@@ -57,7 +57,7 @@ def _rates(entries: LimitEntries, counts: _Counts) -> Iterable[Metric]:
     evictions = counter("ratelimit_evictions_total", "Keys that were forgotten for room.", ("policy",))
     lost = counter("ratelimit_wants_lost_total", "Wants of tokens that found no room on their way to the shared store.", ("policy",))
     for name, limit in entries.rates.items():
-        stats = limit.stats()
+        stats = limit.stats(entries.now_us)
         counts.put(requests, limit, name, stats, RATE_DECISIONS)
         counts.put_one(evictions, limit, name, stats["evictions"])
         counts.put_one(lost, limit, name, stats["lease_wants_lost"])

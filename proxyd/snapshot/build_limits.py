@@ -60,8 +60,8 @@ def build_rate_limit(config: Config, handles: Handles, name: str, limit: RateLim
 
 
 def shared_salt(shared: SharedLimits | None) -> int:
-    """What keys of shared limits are hashed with, so that all proxies mean the same by a hash: not 0. Where the store has a password, nobody
-    else can look for another key that meets a certain one."""
+    """What keys of shared limits are hashed with, so that all proxies mean the same by a hash: not 0. Where the store has a password,
+    nobody else can look for another key that meets a certain one."""
     secret = f"{shared.prefix}\0{shared.redis.password}" if shared is not None and shared.redis is not None else ""
     return int.from_bytes(hashlib.sha256(f"limits\0{secret}".encode()).digest()[:8], "little") | 1
 

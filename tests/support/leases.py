@@ -86,7 +86,7 @@ class FakeLimit:
     def fileno(self) -> int:
         return self._fd
 
-    def take_wants(self) -> list[tuple[int, int, int]]:
+    def take_wants(self, now_us: int) -> list[tuple[int, int, int]]:
         os.eventfd_read(self._fd)
         wants, self._wants = self._wants, []
         return wants

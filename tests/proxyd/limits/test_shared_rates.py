@@ -1,7 +1,6 @@
 """Several tables of the data plane over one store: what the proxies admit together."""
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack
 from random import Random
 from select import select
@@ -11,7 +10,7 @@ import pytest
 from proxyd.limits.leases import SharedLimit, ShareSettings, beyond_burst, lease_tokens
 from proxyd.limits.sharing import BEAT_S, ShareCounters, Sharing
 from proxyd_ext.limit.rate import RateLimit
-from tests.support.clock import FakeClock
+from tests.support.clock import FakeClock, settle
 from tests.support.leases import FakeLeases
 from tests.support.wait import until
 
@@ -50,7 +49,7 @@ class Cluster:
     async def quiet(self) -> None:
         """Every want has been taken, and answered."""
         while self._wanting():
-            await asyncio.sleep(0)
+            await settle(1)
 
     def _wanting(self) -> bool:
         if select([rule.limit for rule in self.rules], [], [], 0)[0]:
