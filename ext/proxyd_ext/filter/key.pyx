@@ -90,7 +90,7 @@ cdef uint64_t limit_key(const LimitKey* key, const FilterState* state) noexcept 
         text = _text(part, state)
         found = found or text.size > 0
         hash = mix64(hash) ^ _hash(key, text.data, text.size)
-    return hash if hash or not found else 1
+    return (hash if hash else 1) if found else 0
 
 
 cdef int limit_key_text(const LimitKey* key, const FilterState* state, uint8_t* out) noexcept nogil:
@@ -159,4 +159,4 @@ def hash_key(parts, texts, salt: int = 0) -> int:
         else:
             found = found or len(text) > 0
             hash = mix64(hash) ^ _hash(&key, <const uint8_t*><const char*>text, len(text))
-    return hash if hash or not found else 1
+    return (hash if hash else 1) if found else 0
