@@ -10,7 +10,7 @@ from proxyd.cli.output import count, duration, paint, plural, table
 TOP_SHOWN = 5
 WORDS = {
     "passed": "passed", "delayed": "held", "refused": "refused", "delayed_dry_run": "would be held", "refused_dry_run": "would be refused",
-    "table_full": "without room", "bans": "bans", "admitted": "admitted", "queued": "after a wait", "full": "found no place",
+    "table_full": "without room", "bans": "banned so far", "admitted": "admitted", "queued": "after a wait", "full": "found no place",
     "timeout": "waited too long", "shed": "shed",
 }
 KEYS = {"rate": "key", "plan": "key", "concurrency": "key", "ban": "address"}

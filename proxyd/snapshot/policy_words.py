@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def seconds_text(seconds: float) -> str:
-    """`50 ms`, `1.2 s`, `4 min`, `2 h`, `3 d`: one figure, for times that are about to come."""
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} s" if seconds >= 1 else f"{max(round(seconds * 1000), 0)} ms"
+    """`50 ms`, `1.2 s`, `4.5 min`, `20 h`, `3 d`: two digits, for times that are about to come."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
+        if seconds >= (2 * size if size > 1 else 1):
+            return f"{seconds / size:.0f} {unit}" if seconds >= 9.5 * size else f"{seconds / size:.2g} {unit}"
+    return f"{max(round(seconds * 1000), 0)} ms"
 
 
 def rate_text(limit: RateLimit) -> str:
@@ -55,7 +55,8 @@ def rule_text(policy: Policy) -> str:
         own = policy.concurrency
         return f"{own.max} in flight, by {key_text(own.key)}" + (", dry run" if own.dry_run else "")
     if policy.ban is not None:
-        return f"{policy.ban.after} refusals in {policy.ban.within} ban for {policy.ban.lasts}"
+        refusals = "one refusal bans" if policy.ban.after == 1 else f"{policy.ban.after} refusals in {policy.ban.within} ban"
+        return f"{refusals} for {policy.ban.lasts}"
     return ""
 
 

@@ -19,7 +19,7 @@ def test_list(run: Run, daemon: FakeDaemon) -> None:
         "1 would be refused, 7 forgotten for room",
         "all     100/s, burst 50, of all proxies together, by host and path  1 key        4 KiB   nothing yet",
         "in      10 in flight, by client.ip                                  2 keys       1 MiB   5 passed",
-        "out     ban                                                         2 addresses  1 MiB   3 bans, 700 refused",
+        "out     ban                                                         2 addresses  1 MiB   3 banned so far, 700 refused",
         "all takes 4 tokens at a time: at worst 12 requests of a key pass beyond its burst; alone it admits 100 in 3.0s, burst 16",
         "places: 42 of 1000 in use, 50 reserved, 3 waiting, the first for 0.2s",
         "  api  12 in use  50 reserved, at most 200  3 waiting  900 admitted, 40 after a wait, 2 shed",

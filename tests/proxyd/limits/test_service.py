@@ -88,7 +88,7 @@ async def test_the_view(world: World) -> None:
         ("slow", "rate", "10/s, burst 4, by client.ip", ("client.ip",)),
         ("both", "rate", "1/m, burst 1, by host and header:X-Tenant", ("host", "header:x-tenant")),
         ("in", "concurrency", "3 in flight, by client.ip", ("client.ip",)),
-        ("out", "ban", "1 refusals in 1m ban for 10m", ("client.ip",)),
+        ("out", "ban", "one refusal bans for 10m", ("client.ip",)),
         ("all", "rate", "10/s, burst 9, of all proxies together, by client.ip", ("client.ip",)),
     }
     assert {view.policy: view.keys for view in found.limits}["slow"] == 1
