@@ -20,7 +20,9 @@ from proxyd_ext.balance.pool cimport (
 from proxyd_ext.balance.queue cimport queue_found
 from proxyd_ext.balance.server cimport ServerData, server_usable
 from proxyd_ext.conn.affinity cimport COOKIES_ROOM, affinity_again, affinity_branch, affinity_lines, affinity_read
-from proxyd_ext.conn.answer cimport answer_fault, answer_fixed, answer_instead, answer_options, answer_redirect, answer_refusal, answer_with, wanted_form
+from proxyd_ext.conn.answer cimport (
+    answer_fault, answer_fixed, answer_instead, answer_options, answer_redirect, answer_refusal, answer_with, wanted_form,
+)
 from proxyd_ext.conn.attempt cimport (
     RETRY_OTHER, RETRY_SAME, attempt_after_fault, attempt_after_status, attempt_backoff_ms, attempt_failover, attempt_give_budget,
     attempt_refuse_budget, attempt_repeatable, attempt_retry_after_ms, attempt_take_budget,
@@ -50,10 +52,11 @@ from proxyd_ext.conn.mirror cimport mirror_take
 from proxyd_ext.conn.guard cimport drop_disguised, max_forwards_used_up
 from proxyd_ext.conn.model cimport (
     CLIENT_BUSY, CLIENT_HEAD, CLIENT_IDLE, CLIENT_TUNNEL, CacheUse, ClientConn, Context, EX_BEHIND, EX_CLIENT_CLOSE, EX_FAILED_OVER,
-    EX_FRESH, EX_HEDGE, EX_IDEMPOTENT, EX_IN_FLIGHT, EX_LAST_REQUEST, EX_OF_TRY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_OWN_ANSWER,
-    EX_PERSONAL, EX_PLACED, EX_PROBE, EX_QUIET, EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN, EX_REUSED, EX_SET_PIN, EX_SHOWN, EX_STICKY_KEY, EX_TRUSTED, EX_UPGRADE,
-    Exchange, LINES_ROOM, ORIGIN_BODY, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PATH_SCRATCH, PAUSE_ASK,
-    PAUSE_BACKOFF, PAUSE_BUDGET, PAUSE_DELAY, PAUSE_FETCH, PAUSE_HEDGE, PAUSE_NONE, PAUSE_PLACE, PAUSE_QUEUE, PAUSE_TIER, Try, USE_SERVE, USE_TAKE, context_timers_needed,
+    EX_FRESH, EX_HEDGE, EX_IDEMPOTENT, EX_IN_FLIGHT, EX_LAST_REQUEST, EX_OF_TRY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_OWN_ANSWER, EX_PERSONAL,
+    EX_PLACED, EX_PROBE, EX_QUIET, EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN, EX_REUSED, EX_SET_PIN, EX_SHOWN, EX_STICKY_KEY,
+    EX_TRUSTED, EX_UPGRADE, Exchange, LINES_ROOM, ORIGIN_BODY, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PATH_SCRATCH, PAUSE_ASK,
+    PAUSE_BACKOFF, PAUSE_BUDGET, PAUSE_DELAY, PAUSE_FETCH, PAUSE_HEDGE, PAUSE_NONE, PAUSE_PLACE, PAUSE_QUEUE, PAUSE_TIER, Try, USE_SERVE,
+    USE_TAKE, context_timers_needed,
 )
 from proxyd_ext.conn.page cimport page_find
 from proxyd_ext.conn.phases cimport (
@@ -68,12 +71,12 @@ from proxyd_ext.conn.tunnel cimport tunnel_from_client, tunnel_from_origin
 from proxyd_ext.core.address cimport network_contains
 from proxyd_ext.core.buffer cimport buffer_class, buffer_free, buffer_new
 from proxyd_ext.core.fault cimport (
-    FAULT_BODY_TOO_LARGE, FAULT_CIRCUIT_OPEN, FAULT_CLIENT_CLOSED, FAULT_CONSULT_FULL, FAULT_FD_EXHAUSTED, FAULT_FILTER_FAILED, FAULT_HEAD_REWRITE_TOO_LARGE,
-    FAULT_HOST_INVALID, FAULT_LOOP, FAULT_MEMORY, FAULT_METHOD_REFUSED, FAULT_NONE, FAULT_NOT_CACHED, FAULT_NOT_STORED, FAULT_NO_ROUTE,
-    FAULT_NO_SERVER, FAULT_OVERLOADED, FAULT_PATH_INVALID, FAULT_PLACES_FULL, FAULT_PLACES_TIMEOUT, FAULT_QUEUE_FULL, FAULT_QUEUE_TIMEOUT, FAULT_RETRY_IF_REUSED, FAULT_SHED, FAULT_SOURCE_CLIENT,
-    FAULT_SOURCE_UPSTREAM, FAULT_TOTAL_TIMEOUT, FAULT_UPGRADE_UNEXPECTED, FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT,
-    FAULT_UPSTREAM_HEAD_TOO_LARGE, FAULT_UPSTREAM_TRUNCATED, FAULT_URI_TOO_LONG, FAULT_WHEN_CONNECT, FAULT_WHEN_RESET, FaultInfo,
-    fault_info,
+    FAULT_BODY_TOO_LARGE, FAULT_CIRCUIT_OPEN, FAULT_CLIENT_CLOSED, FAULT_CONSULT_FULL, FAULT_FD_EXHAUSTED, FAULT_FILTER_FAILED,
+    FAULT_HEAD_REWRITE_TOO_LARGE, FAULT_HOST_INVALID, FAULT_LOOP, FAULT_MEMORY, FAULT_METHOD_REFUSED, FAULT_NONE, FAULT_NOT_CACHED,
+    FAULT_NOT_STORED, FAULT_NO_ROUTE, FAULT_NO_SERVER, FAULT_OVERLOADED, FAULT_PATH_INVALID, FAULT_PLACES_FULL, FAULT_PLACES_TIMEOUT,
+    FAULT_QUEUE_FULL, FAULT_QUEUE_TIMEOUT, FAULT_RETRY_IF_REUSED, FAULT_SHED, FAULT_SOURCE_CLIENT, FAULT_SOURCE_UPSTREAM,
+    FAULT_TOTAL_TIMEOUT, FAULT_UPGRADE_UNEXPECTED, FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT, FAULT_UPSTREAM_HEAD_TOO_LARGE,
+    FAULT_UPSTREAM_TRUNCATED, FAULT_URI_TOO_LONG, FAULT_WHEN_CONNECT, FAULT_WHEN_RESET, FaultInfo, fault_info,
 )
 from proxyd_ext.core.hash cimport random_below, random_next
 from proxyd_ext.core.shim cimport INVARIANT, counter_add, fetch_add_i64, load_i64, load_int, store_i64
@@ -433,7 +436,6 @@ cdef int _guard(Exchange* exchange) noexcept nogil:
 
 cdef void _go_on(Exchange* exchange, Head* head, uint32_t size, int fault) noexcept nogil:
     """From the filters on; here again after each wait of theirs."""
-    cdef Context* context = exchange.context
     cdef int result = CHAIN_CONTINUE
     if fault == FAULT_NONE:
         result = _filter(exchange, head)

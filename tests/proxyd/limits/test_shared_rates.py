@@ -50,6 +50,11 @@ class Cluster:
         """Every want has been taken, and answered."""
         while self._wanting():
             await settle(1)
+        for _ in range(10_000):
+            if not self._wanting():
+                return
+            await asyncio.sleep(0)
+        raise AssertionError("a want is not answered")
 
     def _wanting(self) -> bool:
         if select([rule.limit for rule in self.rules], [], [], 0)[0]:
