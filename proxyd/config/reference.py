@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel
@@ -41,6 +41,7 @@ class Entry:
     values: dict[str, object] = field(default_factory=dict)
     inside: dict[str, Entry] = field(default_factory=dict)  # what an option of it shows, where that is a mapping
     brief: object = None  # the whole entry, in short
+    aside: bool = False  # stands there commented as a whole: it names files that are not there
     comment: str = ""
 
 
@@ -60,11 +61,14 @@ SAMPLES: dict[str, tuple[Entry, ...]] = {
     "routes": (
         Entry(
             without=("redirect", "respond", "cache"),
-            values={"name": "api", "use": ["marked", "steady", "few"], "to": {"app": 95, "canary": 5}},
+            values={"name": "api", "use": ["marked", "patient", "pages", "steady", "few", "tokens"], "to": {"app": 95, "canary": 5}},
         ),
-        Entry(only=("match", "use", "to", "cache"), values={"match": "/static/*", "use": ["small"], "to": "app"}, comment="a cache"),
+        Entry(only=("match", "use", "to", "cache"), values={"match": "/static/*", "use": ["reading", "small"], "to": "app"}, comment="a cache"),
         Entry(only=("match", "redirect"), values={"match": "old.example.com/*"}, comment="a redirect"),
         Entry(only=("match", "use", "respond"), values={"match": "/robots.txt", "use": ["urgent"]}, comment="an answer from the config"),
+        Entry(brief={"match": "/staff/*", "use": "staff", "to": "app"}, comment="for those with a name and a password"),
+        Entry(brief={"match": "/partners/*", "use": "keys", "to": "app"}, comment="for those with an API key"),
+        Entry(brief={"match": "/shop/*", "use": "asked", "to": "app"}, comment="for those whom a service lets in"),
         Entry(brief={"to": "app"}, comment="everything else"),
     ),
     "routes[].match.header": TESTS,
@@ -86,6 +90,7 @@ SAMPLES: dict[str, tuple[Entry, ...]] = {
         Entry("staff", only=("auth",), inside={"auth": Entry(only=("basic",))}),
         Entry("keys", only=("auth",), inside={"auth": Entry(only=("api_key",))}),
         Entry("asked", only=("auth",), inside={"auth": Entry(only=("forward",))}),
+        Entry("tenant", only=("python",), aside=True),
         Entry("marked", only=("headers",)),
         Entry("small", only=("compress",)),
     ),
@@ -158,7 +163,7 @@ class _Writer:
             yield from self.samples(option.path, shape, depth + 1)
         elif shape.model is not None and option.path in ASIDE:
             yield f"{pad}# {name}:"
-            yield from (f"{pad}# {line[len(pad) :]}" for line in self.model(shape.model, f"{option.path}.", depth + 1, Entry()))
+            yield from _aside(self.model(shape.model, f"{option.path}.", depth + 1, Entry()), pad)
         elif shape.model is not None:
             yield f"{pad}{name}:"
             yield from self.model(shape.model, f"{option.path}.", depth + 1, entry.inside.get(name, Entry()))
@@ -181,8 +186,8 @@ class _Writer:
             if entry.brief is not None or item.model is None:
                 yield f"{lead} {flow(entry.brief)}"
             elif shape.kind == "map":
-                yield lead
-                yield from self.model(item.model, path, depth + 1, entry)
+                body = [lead, *self.model(item.model, path, depth + 1, entry)]
+                yield from _aside(body, pad) if entry.aside else body
             else:
                 yield from _dashed(list(self.model(item.model, path, depth + 1, entry)), pad)
 
@@ -204,6 +209,12 @@ def _words(option: Option, pad: str) -> Iterator[str]:
         yield from textwrap.wrap(
             line, WIDTH, initial_indent=f"{pad}# ", subsequent_indent=f"{pad}# ", break_long_words=False, break_on_hyphens=False
         )
+
+
+def _aside(body: Iterable[str], pad: str) -> Iterator[str]:
+    """The lines as comments; blank ones stay blank."""
+    for line in body:
+        yield f"{pad}# {line[len(pad) :]}" if line else ""
 
 
 def _dashed(body: list[str], pad: str) -> Iterator[str]:

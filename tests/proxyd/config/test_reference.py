@@ -11,7 +11,9 @@ from proxyd.config.reference import reference
 from proxyd.config.upstreams import Upstream
 
 # of what is excluded by, or doubtful beside, what stands there
-ALLOWED = {"PXD-006", "PXD-009", "PXD-010", "PXD-024", "PXD-072", "PXD-085", "PXD-103", "PXD-101", "PXD-102", "PXD-106", "PXD-111"}
+ALLOWED = {
+    "PXD-006", "PXD-009", "PXD-010", "PXD-024", "PXD-072", "PXD-085", "PXD-101", "PXD-102", "PXD-103", "PXD-106", "PXD-111", "PXD-118",
+}
 FILE = Path(__file__).parents[3] / "config" / "reference.yaml"
 
 
@@ -20,7 +22,7 @@ def test_the_file_is_fresh() -> None:
 
 
 def test_every_option_stands_in_it_with_its_documentation() -> None:
-    text = " ".join(line.strip().removeprefix("#").strip() for line in reference().splitlines())
+    text = " ".join(line.lstrip(" #").rstrip() for line in reference().splitlines())
     keys = set(re.findall(r"^[ #-]*([a-z_0-9]+):", reference(), re.MULTILINE))
     for option in options():
         assert option.path.rpartition(".")[2] in keys, option.path
@@ -43,14 +45,15 @@ def test_it_shows_the_defaults() -> None:
 
 def test_its_commented_options_are_right_too() -> None:
     """Each commented option, uncommented alone, is one that the model takes (it may exclude what stands beside it)."""
-    lines = reference().splitlines()
+    lines, names = reference().splitlines(), {option.path.rpartition(".")[2] for option in options()}
     tried = 0
     for number, line in enumerate(lines):
-        found = re.match(r"( *)# ([a-z_]+: .*)$", line)
-        if not found or lines[number - 1].strip() == "" or not re.match(r" *#", lines[number - 1]):
+        found = re.match(r"( *)# (([a-z_0-9]+): .*)$", line)
+        if not found or found[3] not in names or lines[number - 1].strip() == "" or not re.match(r" *#", lines[number - 1]):
             continue
         text = "\n".join([*lines[:number], found[1] + found[2], *lines[number + 1 :]])
-        codes = {item.code for item in load_text(text, env={}).diagnostics}
+        found_wrong = load_text(text, env={}).diagnostics
+        codes = {item.code for item in found_wrong if not item.message.startswith("cannot read")}    # files that are not there
         assert codes <= ALLOWED, (line, codes)
         tried += 1
     assert tried > 10
