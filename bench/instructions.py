@@ -1,10 +1,12 @@
-"""User-space instructions that an engine spends on a proxied request, with few and with many servers and routes: `--help`.
+"""User-space instructions that an engine spends on a proxied request, with few and with many servers and routes, without filters and
+with them: `--help`.
 
 An inline engine, a client and an origin in one process under callgrind, which counts only inside the engine's turns. Between two marks the
 process serves a number of requests, then twice as many: the difference, divided by the number of requests, is what one costs, without
 start-up, connecting and warming up. Cycles, caches and the kernel are not in it; what is in it is exact, on a noisy machine too.
 
-Exit code 1 when more than `--limit` percent are added by 1,000 servers against 2, or by 10,000 routes against 10.
+Exit code 1 when more than `--limit` percent are added by 1,000 servers against 2, or by 10,000 routes against 10, or more than is promised
+by a filter (harness/filters.py).
 """
 
 from __future__ import annotations
@@ -21,7 +23,10 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+from harness.filters import BOUNDS, FOREVER_MS, ROWS, VERDICT, Filtered
 
 from proxyd_ext.balance.pool import UpstreamState
 from proxyd_ext.balance.server import Server
@@ -44,6 +49,8 @@ class Setup:
     balance: Balance
     servers: int
     routes: int
+    fields: str = ""           # of which row the requests are; "": they bring no field of their own
+    filters: str = ""          # of which row the routes are; "": they have no filters
 
 
 # ---- within callgrind ----
@@ -60,7 +67,9 @@ class World:
         self.ready = select.epoll()
         self.ready.register(self.origin, select.EPOLLIN)
         self.connections: dict[int, socket.socket] = {}
-        self.targets = targets(setup.routes)
+        self.filtered = ROWS[setup.filters].build() if setup.filters else Filtered()
+        self.targets = targets(setup.routes, ROWS[setup.fields].fields if setup.fields else ("",))
+        self.asked = 0
         self.engine = Engine(0, 1, inline=True, fake_clock=True)
         self.engine.publish(self.snapshot(setup))
         self.engine.poll()
@@ -72,7 +81,11 @@ class World:
         members = [MemberSpec(Server("app", f"10.0.{i >> 8}.{i & 255:03}:8080", address)) for i in range(setup.servers)]
         upstream = UpstreamSpec("app", UpstreamState("app"), members, balance=setup.balance, hash_key="path")
         action = ProxyAction([TargetSpec(0)])
-        routes = [RouteSpec(f"r{i}", action, host=host, path=path) for i, (host, path) in enumerate(shape(setup.routes))]
+        filters, lane = self.filtered.filters, self.filtered.lane
+        routes = [
+            RouteSpec(f"r{i}", action, host=host, path=path, filters=filters, lane=lane)
+            for i, (host, path) in enumerate(shape(setup.routes))
+        ]
         door = socket.create_server(("127.0.0.1", 0))
         door.setblocking(False)
         self.port = door.getsockname()[1]
@@ -82,18 +95,28 @@ class World:
 
     def serve(self, count: int) -> None:
         """So many requests, one after the other."""
-        for i in range(count):
-            self.client.send(self.targets[i * 7919 % len(self.targets)])
+        for _ in range(count):
+            self.asked += 1
+            self.client.send(self.targets[self.asked * 7919 % len(self.targets)])
             while True:
                 self.engine.poll()
                 try:
                     answer = self.client.recv(4096)
                 except BlockingIOError:
+                    self.decide()
                     self.turn_origin()
                     continue
                 if not answer.startswith(b"HTTP/1.1 200 ") or not answer.endswith(b"ok"):
                     raise SystemExit(f"not what was expected: {answer!r}")
                 break
+
+    def decide(self) -> None:
+        """The first request with a token asks what becomes of it; from then on the verdict is remembered."""
+        for event in self.engine.take_events():
+            if event[0] == "decide" and self.filtered.remembered is not None:
+                _, slot, generation, _, _, _, digest = event
+                self.filtered.remembered.put(digest, VERDICT, FOREVER_MS)
+                self.engine.decide(slot, generation, VERDICT)
 
     def turn_origin(self) -> None:
         for fd, _ in self.ready.poll(0.05):
@@ -112,13 +135,15 @@ def shape(routes: int) -> list[tuple[str, str]]:
     return [(f"host-{i % hosts:05}.example", f"/part-{i // hosts:05}/") for i in range(routes)]
 
 
-def targets(routes: int) -> list[bytes]:
-    """Requests of equal length, spread over the routes."""
+def targets(routes: int, fields: Sequence[str]) -> list[bytes]:
+    """Requests of equal length, spread over the routes, each with one of the fields."""
     every = shape(routes)
     out = []
-    for i in range(PATHS):
-        host, path = every[i * len(every) // PATHS]
-        out.append(f"GET {path}item-{i:05} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n".encode())
+    for i in range(max(PATHS, len(fields))):
+        item = i % PATHS
+        host, path = every[item * len(every) // PATHS]
+        more = fields[i % len(fields)]
+        out.append(f"GET {path}item-{item:05} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bench\r\nAccept: */*\r\n{more}\r\n".encode())
     return out
 
 
@@ -146,13 +171,15 @@ def totals(folder: Path) -> list[int]:
     return counts
 
 
+@cache
 def instructions(setup: Setup) -> float:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         command = [
             "valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out", "--collect-atstart=no",
             f"--toggle-collect={TURN}", f"--dump-before={MARK}",
-            sys.executable, __file__, "--worker", f"{setup.balance},{setup.servers},{setup.routes}",
+            sys.executable, __file__, "--worker",
+            ",".join((setup.balance, str(setup.servers), str(setup.routes), setup.fields, setup.filters)),
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -163,33 +190,55 @@ def instructions(setup: Setup) -> float:
     return (counts[2] - counts[1]) / REQUESTS
 
 
-def compare(title: str, few: Setup, many: Setup, limit: float) -> tuple[str, bool]:
+def compare(title: str, few: Setup, many: Setup, limit: float | None) -> tuple[str, bool]:
+    """A row of the table, and whether it is within its limit (percent; None: there is none)."""
     base, other = instructions(few), instructions(many)
     ratio = other / base
-    fine = ratio <= 1 + limit / 100
-    line = f"| {title} | {base:,.0f} | {other:,.0f} | **{ratio:.4f}**{'' if fine else f' above {1 + limit / 100:g}'} |"
+    fine = limit is None or ratio <= 1 + limit / 100
+    line = f"| {title} | {base:,.0f} | {other:,.0f} | **{ratio:.4f}**{'' if fine or limit is None else f' above {1 + limit / 100:g}'} |"
     print(line, file=sys.stderr)
     return line, fine
 
 
+def compare_filters(name: str) -> tuple[str, bool]:
+    row = ROWS[name]
+    fields = name if row.fields != ("",) else ""
+    return compare(row.title, Setup("round_robin", 2, 1, fields), Setup("round_robin", 2, 1, fields, name), BOUNDS.get(name))
+
+
+def table(columns: str, rows: Sequence[tuple[str, bool]]) -> str:
+    return "\n".join([f"| instructions a request | {columns} | ratio |", "|---|--:|--:|--:|", *(line for line, _ in rows), ""])
+
+
 def main(arguments: Sequence[str]) -> int:
     p = argparse.ArgumentParser(prog="bench/instructions.py", description="User-space instructions per proxied request, by callgrind.")
-    p.add_argument("--balances", default="round_robin,least_conn,p2c,hash", help="of " + ", ".join(BALANCES) + ", or all")
+    p.add_argument("--balances", default="round_robin,least_conn,p2c,hash", help="of " + ", ".join(BALANCES) + ", all or none")
+    p.add_argument("--filters", default=",".join(ROWS), help="of " + ", ".join(ROWS) + ", or none")
     p.add_argument("--limit", type=float, default=5.0, help="percent that many may cost more than few (default 5)")
     p.add_argument("--out", type=Path, help="write the table there, too")
     p.add_argument("--worker", help=argparse.SUPPRESS)
     options = p.parse_args(arguments)
     if options.worker:
-        balance, servers, routes = options.worker.split(",")
-        work(Setup(balance, int(servers), int(routes)))
+        balance, servers, routes, fields, filters = options.worker.split(",")
+        work(Setup(balance, int(servers), int(routes), fields, filters))
     if not shutil.which("valgrind"):
         raise SystemExit("bench: valgrind not found. Install with:\n    sudo apt-get install valgrind")
-    wanted = list(BALANCES) if options.balances == "all" else options.balances.split(",")
+    wanted = {"all": list(BALANCES), "none": []}.get(options.balances, options.balances.split(","))
     if unknown := set(wanted) - set(BALANCES):
         p.error(f"no balancer {', '.join(sorted(unknown))}; there are {', '.join(BALANCES)}")
-    results = [compare("10 → 10,000 routes", Setup("round_robin", 2, 10), Setup("round_robin", 2, 10_000), options.limit)]
-    results += [compare(f"2 → 1,000 servers, {each}", Setup(each, 2, 1), Setup(each, 1_000, 1), options.limit) for each in wanted]
-    text = "\n".join(["| instructions a request | few | many | ratio |", "|---|--:|--:|--:|", *(line for line, _ in results), ""])
+    filters = [] if options.filters == "none" else options.filters.split(",")
+    if unknown := set(filters) - set(ROWS):
+        p.error(f"no filters {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
+    results = []
+    text = ""
+    if wanted:
+        results = [compare("10 → 10,000 routes", Setup("round_robin", 2, 10), Setup("round_robin", 2, 10_000), options.limit)]
+        results += [compare(f"2 → 1,000 servers, {each}", Setup(each, 2, 1), Setup(each, 1_000, 1), options.limit) for each in wanted]
+        text = table("few | many", results)
+    if filters:
+        filtered = [compare_filters(each) for each in filters]
+        text += ("\n" if text else "") + table("without | with", filtered)
+        results += filtered
     print(text)
     if options.out:
         options.out.write_text(text)
