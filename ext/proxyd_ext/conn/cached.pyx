@@ -265,8 +265,6 @@ cdef int cached_lookup(Exchange* exchange, Head* head, uint32_t size) noexcept n
 cdef void _read_facts(CacheUse* use, const Head* head) noexcept nogil:
     read_facts(head, use.rules.client_directives, &use.facts)
     use.facts.method = METHOD_GET            # a HEAD is asked as one
-    if use.exchange.flags & EX_PERSONAL:
-        use.facts.authorization = True       # as if the request said itself who asks (RFC 9111 section 3.5)
     if use.rules.encodings[0] != FORM_NONE:
         use.facts.encodings = -1             # Accept-Encoding is not passed on
 
@@ -699,6 +697,8 @@ cdef int _judge(CacheUse* use, const Head* head, Freshness* fresh) noexcept nogi
     cdef int64_t request_s = (context.clock.wall_us - (context.clock.now_us - exchange.sent_us)) // 1000000
     cdef int reason
     freshness.negative_s = rules.negative_s if status_in(&rules.negative, head.status) else -1
+    if exchange.flags & EX_PERSONAL:
+        use.facts.authorization = True       # as if the request said itself who asks (RFC 9111 section 3.5)
     reason = judge_answer(&use.facts, head, &freshness, request_s, _now_s(context), fresh)
     if rules.fresh.while_revalidate_s == 0:
         fresh.stale_while_revalidate_s = 0       # `none`, whatever the answer says

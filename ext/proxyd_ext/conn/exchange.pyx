@@ -239,6 +239,7 @@ cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nog
     exchange.filtered = NULL
     exchange.answer_step = 0
     exchange.refused_status = 0
+    exchange.body_most = settings.body_size
     exchange.changed_path = slice_empty()
     exchange.query_changed = False
     exchange.fault_lines = slice_empty()
@@ -1523,6 +1524,8 @@ cdef void _shown(Exchange* exchange, const FilterChange* change, int status, bin
     cdef size_t scanned = 0
     cdef int size
     exchange.status = 0
+    if change != NULL:
+        exchange.flags |= EX_PERSONAL        # the filter may have looked at who asks
     if failed and not filtered_show_failed(exchange, in_time):
         exchange_refuse(exchange, FAULT_FILTER_FAILED)
         return

@@ -92,6 +92,8 @@ cdef int filtered_run(Exchange* exchange, Head* head) noexcept nogil:
     exchange.response_lines = state.response_lines
     exchange.response_drop = state.response_drop
     exchange.fault_lines = filter_told(state)
+    if state.body_most and (exchange.body_most == 0 or state.body_most < exchange.body_most):
+        exchange.body_most = state.body_most
     if state.verdict_count > 0 or state.changes != NULL:
         exchange.flags |= EX_PERSONAL
     change = state.changes

@@ -255,6 +255,7 @@ cdef struct Exchange:
     Slice changed_query
     bint query_changed
     uint16_t refused_status   # of a fault, in place of its own; 0: that
+    uint64_t body_most        # bytes that the request's body may have: of the listener and of the route's filters; 0: any
     Slice fault_lines         # field lines of a fault's answer
     Slice fault_body          # data NULL: the fault's own
     CacheUse* cached          # NULL: the cache has no part in it

@@ -129,7 +129,7 @@ cdef int relay_request(Exchange* exchange) noexcept nogil:
         if result < 0:
             return result
         exchange.bytes_in += data_size
-        if exchange.listener.body_size and exchange.bytes_in > exchange.listener.body_size:
+        if exchange.body_most and exchange.bytes_in > exchange.body_most:
             return -FAULT_BODY_TOO_LARGE
         if data_size:
             _give_request(exchange, received.data + received.start, <uint32_t>data_size, True)

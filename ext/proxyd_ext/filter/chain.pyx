@@ -37,7 +37,7 @@ from proxyd_ext.http1.rewrite cimport write_decimal
 from proxyd_ext.limit.ban cimport ban_count, ban_left, ban_note
 from proxyd_ext.limit.inflight cimport INFLIGHT_TAKEN, inflight_count, inflight_give, inflight_take
 from proxyd_ext.limit.rate cimport (
-    RATE_DELAYED, RATE_PASSED, RATE_REFUSED, RATE_SAMPLE, RateOutcome, rate_count, rate_give_back, rate_note, rate_take,
+    RATE_DELAYED, RATE_PASSED, RATE_REFUSED, RATE_SAMPLE, RateOutcome, rate_count, rate_give_back, rate_note, rate_take, rate_tell,
 )
 
 cdef enum:
@@ -57,7 +57,8 @@ cdef void filter_begin(FilterState* state) noexcept nogil:
     state.held_count = 0
     state.bans = NULL
     state.verdict_count = 0
-    state.charged = NULL
+    state.charged_count = 0
+    state.body_most = 0
     state.changes = NULL
     state.request_lines = state.request_drop = slice_empty()
     state.response_lines = state.response_drop = slice_empty()
@@ -100,9 +101,9 @@ cdef void _give_back(FilterState* state) noexcept nogil:
     while state.taken_count > 0:
         state.taken_count -= 1
         rate_give_back(&state.taken[state.taken_count], state.now_us)
-    if state.charged != NULL:
-        consumer_give_back(state.charged, state.charged_period)
-        state.charged = NULL
+    while state.charged_count > 0:
+        state.charged_count -= 1
+        consumer_give_back(state.charged[state.charged_count], state.charged_period[state.charged_count])
     _give_held(state)
 
 
@@ -240,6 +241,8 @@ cdef int _request(const RequestRule* rule, FilterState* state, int step) noexcep
     if rule.body_size and state.head.body == BODY_LENGTH and state.head.content_length > rule.body_size:
         filter_note(state, step, NOTE_REFUSED)
         return -FAULT_BODY_TOO_LARGE
+    if rule.body_size and (state.body_most == 0 or rule.body_size < state.body_most):
+        state.body_most = rule.body_size          # of a body that comes in chunks nobody knows yet
     return CHAIN_CONTINUE
 
 
@@ -272,6 +275,8 @@ cdef int _rate(const LimitRule* rule, FilterState* state, int step) noexcept nog
         if outcome.delay_us > state.delay_us:
             state.delay_us = outcome.delay_us
     if rule.tell == TELL_ALWAYS:
+        if decision == RATE_PASSED:
+            rate_tell(&state.taken[state.taken_count - 1], &outcome)
         _say_limit(state, rule.name, rule.quota, rule.window_s, &outcome)
     return CHAIN_CONTINUE
 
@@ -325,6 +330,7 @@ cdef int _auth(const AuthRule* rule, FilterState* state, int step) noexcept nogi
         verdicts_count(rule.verdicts, state.engine, VERDICT_ASKED)
     verdicts_count(rule.verdicts, state.engine, VERDICT_ALLOWED if verdict.allow else VERDICT_DENIED)
     INVARIANT(state.verdict_count < VERDICTS_MAX)
+    state.verdict_step[state.verdict_count] = <uint8_t>step
     state.verdicts[state.verdict_count] = verdict      # also of a refusal: what it says is sent from there
     state.verdict_count += 1
     if verdict.allow:
@@ -335,6 +341,15 @@ cdef int _auth(const AuthRule* rule, FilterState* state, int step) noexcept nogi
     if verdict.body.size:
         state.body = verdict.body
     return _refuse(state, step, FAULT_CREDENTIAL_REFUSED)
+
+
+cdef inline VerdictData* _verdict_of(const FilterState* state, int step) noexcept nogil:
+    """What the auth step of that number was told; NULL: it let the request pass without a credential."""
+    cdef int i
+    for i in range(state.verdict_count):
+        if state.verdict_step[i] == step:
+            return state.verdicts[i]
+    return NULL
 
 
 cdef int _plan(const PlanRule* plan, ConsumerData* consumer, FilterState* state, int step) noexcept nogil:
@@ -358,8 +373,9 @@ cdef int _plan(const PlanRule* plan, ConsumerData* consumer, FilterState* state,
             _give_back(state)
             _say_retry(state, period_end_s(plan.period, state.wall_us // SECOND_US) * SECOND_US - state.wall_us)
             return _refuse(state, step, FAULT_QUOTA)
-        state.charged = consumer
-        state.charged_period = period
+        state.charged[state.charged_count] = consumer
+        state.charged_period[state.charged_count] = period
+        state.charged_count += 1
     return CHAIN_CONTINUE
 
 
@@ -408,7 +424,7 @@ cdef int chain_run(const FilterStep* steps, int count, FilterState* state) noexc
         elif step.kind == FILTER_AUTH:
             result = _auth(&step.rule.auth, state, state.at)
         elif step.kind == FILTER_PLAN:
-            verdict = state.verdicts[state.verdict_count - 1] if state.verdict_count else NULL
+            verdict = _verdict_of(state, step.auth_step)
             if verdict != NULL and 0 <= verdict.plan < step.plan_count and verdict.consumer != NULL:
                 result = _plan(&step.rule.plans[verdict.plan], verdict.consumer, state, state.at)
         elif step.kind == FILTER_BAN:

@@ -129,5 +129,6 @@ ctypedef union FilterRule:
 ctypedef struct FilterStep:
     int kind                  # FILTER_*
     int plan_count
+    int auth_step             # of FILTER_PLAN: the step whose verdict names the plan
     Slice policy              # its name
     FilterRule rule

@@ -92,9 +92,12 @@ cdef struct FilterState:
     uint64_t ban_hash
     int verdict_count
     VerdictData* verdicts[VERDICTS_MAX]     # held
-    ConsumerData* charged     # of a quota; kept alive by its verdict
-    uint64_t charged_period
+    uint8_t[VERDICTS_MAX] verdict_step      # of which step each is
+    int charged_count
+    ConsumerData* charged[VERDICTS_MAX]     # of quotas; kept alive by their verdicts
+    uint64_t[VERDICTS_MAX] charged_period
     FilterChange* changes     # the latest first
+    uint64_t body_most        # bytes that the body may have; 0: any
     # ---- said ----
     Slice request_lines       # of the steps that change fields, the sum so far: part of the snapshot
     Slice request_drop

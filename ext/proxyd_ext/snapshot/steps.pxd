@@ -17,6 +17,7 @@ cdef class RouteSteps:
     cdef list _keep           # what the compiled form points into: bytes and handles
     cdef object _request      # FieldEdits
     cdef object _response
+    cdef dict _auths          # step -> its policy
     cdef FilterStep* _new(self, int kind, str policy) except NULL
     cdef Slice _text(self, value) except *
     cdef Slice _lines(self, value) except *

@@ -35,7 +35,7 @@ _TELLS = {"none": TELL_NEVER, "refused": TELL_REFUSED, "always": TELL_ALWAYS}
 cdef class RouteSteps:
     def __cinit__(self, filters):
         self._keep = list(filters)
-        self._request, self._response = FieldEdits(), FieldEdits()
+        self._request, self._response, self._auths = FieldEdits(), FieldEdits(), {}
         self.room = len(filters) + sum(isinstance(spec, AuthFilter | CorsFilter) for spec in filters)
         if self.room > STEPS_MAX:
             raise ValueError(f"a route has at most {STEPS_MAX} filters")
@@ -126,6 +126,7 @@ cdef class RouteSteps:
             self._limit(spec, &self._new(kind, spec.policy).rule.limit)
         elif isinstance(spec, AuthFilter):
             self.stateful = True
+            self._auths[self.count] = spec.policy
             self._auth(spec, &self._new(FILTER_AUTH, spec.policy).rule.auth)
             if spec.hide and spec.source in ("bearer", "basic", "header"):
                 self._headers(spec.policy, (spec.name if spec.source == "header" else "authorization",), b"", b"", (), b"", b"")
@@ -134,6 +135,7 @@ cdef class RouteSteps:
             step = self._new(FILTER_PLAN, spec.policy)
             step.rule.plans = self._plans(spec.plans)
             step.plan_count = len(spec.plans)
+            step.auth_step = self._auth_step(spec.policy)
         elif isinstance(spec, PythonFilter):
             self.stateful = self.hears_responses = True
             if spec.timeout_ms < 1:
@@ -145,6 +147,14 @@ cdef class RouteSteps:
         else:
             raise ValueError(f"unknown filter {spec!r}")
         return 0
+
+    def _auth_step(self, policy: str) -> int:
+        """The step of the auth policy that a PlanFilter belongs to."""
+        cdef int i
+        for i in range(self.count):
+            if self.steps[i].kind == FILTER_AUTH and self._auths[i] == policy:
+                return i
+        raise ValueError(f"the plans of `{policy}` stand before its auth filter, or without one")
 
     cdef int _headers(self, str policy, remove, set_lines, add_lines, response_remove, response_set, response_add) except -1:
         cdef FilterStep* step = self._new(FILTER_HEADERS, policy)
