@@ -31,6 +31,7 @@ LONGEST_TTL = 86_400.0       # seconds, whatever the service says
 REFUSALS = frozenset({401, 403, 301, 302, 303, 307, 308})
 PASSED = ("Location", "WWW-Authenticate", "Set-Cookie", "Cache-Control", "Content-Type", "Content-Encoding", "Content-Language")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_PORT = re.compile(r":[0-9]*\Z")
 _MAX_AGE = re.compile(r"max-age\s*=\s*\"?([0-9]{1,9})")
 
 
@@ -86,7 +87,7 @@ class ForwardAuthority:
                 yield name, value.encode("latin-1").decode()       # the library writes UTF-8
         yield "X-Forwarded-Method", asked.method
         yield "X-Forwarded-Proto", asked.scheme
-        yield "X-Forwarded-Host", next(iter(asked.values("host")), asked.host)
+        yield "X-Forwarded-Host", _host(asked)
         yield "X-Forwarded-Uri", asked.target
         yield "X-Forwarded-For", asked.client
 
@@ -113,6 +114,13 @@ class ForwardAuthority:
         if told is not None:
             return min(float(told[1]), most)
         return 0.0 if self._cache is None else most
+
+
+def _host(asked: Asked) -> str:
+    """As the client wrote it, with its port; but never another one than routes have seen: of a request with an absolute target the field
+    Host means nothing (RFC 9112 section 3.2.2), and nobody else looks at it."""
+    told = next(iter(asked.values("host")), "")
+    return told if _PORT.sub("", told).lower() == asked.host else asked.host
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

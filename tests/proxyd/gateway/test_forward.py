@@ -115,6 +115,16 @@ async def test_which_fields_and_which_method_the_policy_says(make: Make, service
     assert await request.read() == b""
 
 
+@pytest.mark.parametrize(("field", "told"), [
+    ("other.example.com", "shop.example.com"), ("other.example.com:80", "shop.example.com"), ("SHOP.example.com:80", "SHOP.example.com:80"),
+    ("shop.example.com.", "shop.example.com"), ("shop.example.com:x", "shop.example.com"),
+])
+async def test_it_is_told_the_host_that_routes_have_seen(make: Make, service: Service, field: str, told: str) -> None:
+    """Behind an absolute target Host may say anything: who may use that host must not get to this one."""
+    await decide(make(), asked(Host=field))
+    assert service.seen[0].headers["X-Forwarded-Host"] == told
+
+
 async def test_a_field_that_came_twice_goes_twice(make: Make, service: Service) -> None:
     question = Asked("GET", "/", "http", "::1", "1", "h", (("Cookie", "a"), ("cookie", "b")), "")
     await decide(make(), question)
@@ -138,8 +148,6 @@ async def test_the_connection_is_kept(make: Make, service: Service) -> None:
 # ------------------------------------------------------------------ what it answers
 async def test_what_it_says_goes_to_the_server(make: Make, service: Service) -> None:
     service.says(204, ("Remote-User", "jé"), ("Remote-Groups", "a"), ("Remote-Groups", "b"), ("Set-Cookie", "x=y"), ("X-Other", "z"))
-    fields = "response_fields: {Remote-User: X-User, Remote-Groups: X-Groups, Missing: X-None}"
-    found = (await decide(make(f"{fields}, user: remote-user"))).verdict
     fields = "{Remote-User: X-User, Remote-Groups: X-Groups, Missing: X-None}"
     found = (await decide(make(f"response_fields: {fields}, user: remote-user"))).verdict
     assert (found.allow, found.user) == (True, "jé")
@@ -184,7 +192,6 @@ async def test_a_redirect_is_not_followed(make: Make, service: Service) -> None:
 async def test_nobody_there_is_no_verdict(make: Make) -> None:
     with closing(socket.socket()) as bound:      # a port that is taken, and where nobody listens
         bound.bind(("127.0.0.1", 0))
-        with pytest.raises(AuthUnavailable, match="http://127"):
         with pytest.raises(AuthUnavailable, match=r"127\.0\.0\.1"):
             await decide(make(port=bound.getsockname()[1]))
 
