@@ -1,8 +1,8 @@
 """Checks passwords against slow hashes, without letting that become a lever against the proxy.
 
 A check takes tens of milliseconds of a CPU and, with Argon2, megabytes. So all policies together have THREADS threads for it, PLACES
-checks may wait or run, and PLACES_PER_CLIENT of them for one client address; beyond that nobody knows (503), at once. What was found to be
-right is remembered under a keyed hash, so that a reload, which begins with empty verdicts, does not bring all users at the same time.
+checks may wait or run, and PLACES_PER_CLIENT of them for one client (IPv6: a /64); beyond that nobody knows (503), at once. What was found
+to be right is remembered under a keyed hash, so that a reload, which begins with empty verdicts, does not bring all users at the same time.
 
 The libraries release the GIL while they work, and are imported when the first password is checked.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ipaddress
 import secrets
 from collections import Counter, OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +49,15 @@ def verify(stored: str, password: bytes) -> bool:
     return bcrypt.checkpw(password[:BCRYPT_BYTES], stored.encode())
 
 
+def network_of(client: str) -> str:
+    """Who counts as one client: an IPv6 address stands for its /64, all of which one line commonly has. Other texts stay as they are."""
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return client       # of a unix socket
+    return str(ipaddress.ip_network((int(address) >> 64 << 64, 64))) if address.version == 6 else client
+
+
 class Passwords:
     def __init__(self, clock: Clock, *, verify: Callable[[str, bytes], bool] = verify) -> None:
         self._clock, self._verify = clock, verify
@@ -62,6 +72,7 @@ class Passwords:
         mark = hashlib.blake2b(stored.encode() + b"\0" + password, key=self._secret, digest_size=16).digest()
         if self._is_known(mark):
             return True
+        client = network_of(client)
         if self._held.total() >= PLACES or self._held[client] >= PLACES_PER_CLIENT:
             self.refused += 1
             raise AuthUnavailable("too many passwords are to be checked")
