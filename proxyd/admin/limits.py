@@ -11,6 +11,7 @@ from proxyd.admin.control import Control
 from proxyd.admin.guard import json_answer
 from proxyd.admin.problem import Problem
 from proxyd.admin.request import View, asker, json_object
+from proxyd.limits.masking import shown_texts
 from proxyd.limits.service import LimitError
 
 _log = logging.getLogger("proxyd.admin")
@@ -38,10 +39,11 @@ class LimitViews:
     async def reset(self, request: web.Request) -> web.Response:
         policy, key = request.match_info["policy"], _key((await json_object(request)).get("key", []))
         try:
+            parts = self._control.limit(policy).key
             done = await self._control.reset_limit(policy, key)
         except LimitError as error:
             raise Problem(problem.CHANGES[error.code.code], str(error)) from error
-        what = f"key {' '.join(key)}" if key else "all keys"
+        what = f"key {' '.join(shown_texts(parts, key))}" if key else "all keys"
         _log.info("audit: limit %s reset, %s, %d forgotten, by %s", policy, what, done.forgotten, asker(request))
         return json_answer(asdict(done))
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
 from proxyd.limits.entries import PLAN
+from proxyd.limits.masking import shown_key
 from proxyd.snapshot.policy_words import part_text, rule_text
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ LANE_RESULTS = ("admitted", "queued", "full", "timeout", "shed")
 
 @dataclass(frozen=True, slots=True)
 class TopKey:
-    """One of the busiest keys, estimated from samples."""
+    """One of the busiest keys, estimated from samples; credentials in it are masked."""
 
     key: str
     requests: int
@@ -148,7 +149,8 @@ def limit_views(facts: Facts) -> Iterator[LimitView]:
 
 def _rate(facts: Facts, name: str, rate: RateLimit, shared: LeaseView | None) -> LimitView:
     stats = rate.stats(facts.entries.now_us)
-    top = tuple(TopKey(*entry) for entry in rate.top(TOP_MOST))
+    parts = tuple(map(part_text, facts.keys[name]))
+    top = tuple(TopKey(shown_key(parts, key), requests, refused) for key, requests, refused in rate.top(TOP_MOST))
     decisions = {word: stats[word] for word in RATE_DECISIONS}
     kind: Kind = "plan" if name.startswith(PLAN) else "rate"
     return _limit(facts, name, kind, stats, decisions, stats["keys"], top, shared)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from proxyd.admin.client import Answer, Refused
+from proxyd.limits.masking import mark
 
 Ask = Callable[..., Awaitable[Answer]]
 
@@ -39,6 +41,17 @@ async def test_a_reset_leaves_one_audit_line(ask: Ask, daemon: Any, caplog: pyte
     assert daemon.asked == [("reset", "per-ip", key)]
     line, = [record.getMessage() for record in caplog.records]
     assert line.startswith(f"audit: limit per-ip reset, {'key ::1, 1' if key else 'all keys, 1234'} forgotten, by user id ")
+
+
+async def test_credentials_are_not_in_the_audit_line(
+    ask: Ask, daemon: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO", "proxyd.admin")
+    limit = replace(daemon.limit("per-ip"), key=("header:x-api-key",))
+    monkeypatch.setattr(daemon, "limit", lambda policy: limit)
+    await ask("POST", "/limits/per-ip/reset", body=b'{"key": "s3cret"}')
+    line, = [record.getMessage() for record in caplog.records]
+    assert f"reset, key {mark('s3cret')}, 1 forgotten" in line
 
 
 @pytest.mark.parametrize(("method", "path", "query", "body", "expected"), [
