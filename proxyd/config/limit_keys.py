@@ -24,7 +24,7 @@ LimitKeyKind = Literal["client.ip", "host", "path", "method", "header", "cookie"
 _PLAIN: tuple[LimitKeyKind, ...] = ("client.ip", "host", "path", "method", "user", "route", "listener")
 _NAMED: tuple[LimitKeyKind, ...] = ("header", "cookie", "query")
 WORDS = (*_PLAIN, "api_key")
-MAX_PARTS = 8
+MAX_PARTS = 4  # as many as engines put together (ext/proxyd_ext/filter/key.pxd:PARTS_MAX)
 _CLAIM = re.compile(r"[!-~]{1,100}\Z")
 _FORMS = (
     "`client.ip`, `host`, `path`, `method`, `header:NAME`, `cookie:NAME`, `query:NAME`, `user`, `api_key`, `jwt.CLAIM`, `route` or "

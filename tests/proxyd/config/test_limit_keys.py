@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 from pydantic_core import PydanticCustomError
 
-from proxyd.config.limit_keys import WORDS, check_limit_key, check_limit_word, identity_words, split_limit_key
+from proxyd.config.limit_keys import MAX_PARTS, WORDS, check_limit_key, check_limit_word, identity_words, split_limit_key
 from proxyd.config.rate_limit import RateLimit
+from proxyd.snapshot.build_limits import limit_key
+from proxyd_ext.filter.key import hash_key
 from tests.support.config import config_of, first_finding
 
 
@@ -103,3 +105,14 @@ def test_mistakes(text: str, expected: tuple[str, int]) -> None:
         f"policies: {{p: {{rate_limit: {{rate: 1/s, burst: 0, key: {text}}}}}}}\nlisten: :1\nto: 'a:1'\ndefaults: {{use: p}}\n"
     )
     assert found == (expected[0], 1, expected[1])
+
+
+def test_a_key_has_as_many_parts_as_engines_put_together() -> None:
+    """What `check` takes, the engines take, too."""
+    words = ("client.ip", "host", "path", "method", "route")
+    parts = limit_key(check_limit_key(words[:MAX_PARTS]), 32, 64)
+    assert hash_key(parts, ("192.0.2.1", "h", "/", "GET")) > 0
+    with pytest.raises(ValueError, match=f"one to {MAX_PARTS} parts"):
+        hash_key(limit_key(words, 32, 64), ("192.0.2.1", "h", "/", "GET", "r"))
+    with pytest.raises(PydanticCustomError, match=r"the key has 5 parts"):
+        check_limit_key(words)
