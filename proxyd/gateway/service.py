@@ -2,9 +2,9 @@
 
     engine --("decide", Verdicts.id, request, credential, digest)--> on_decide --> the policy's authority --> Verdicts.put, Engine.decide
 
-What bounds it: MAX_UNDER_WAY questions at a time for all policies; the same credential is asked about once, and all who wait get that
-answer; the policy's timeout ends a question. Beyond a bound, and where an authority has no answer, the request gets 503 (`Engine.fail`) and
-nothing is remembered.
+What bounds it: MAX_UNDER_WAY questions at a time for all policies, MAX_OF_POLICY for one; the same credential is asked about once, and all
+who wait get that answer; the policy's timeout ends a question. Beyond a bound, and where an authority has no answer, the request gets 503
+(`Engine.fail`) and nothing is remembered.
 
 Verdicts of one definition are one native handle (snapshot/handles.py), so an authority belongs to the id of its handle: what a reload has
 not changed keeps both. Authorities that left stay for LINGER: requests that an old snapshot has routed may still ask.
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from proxyd_ext.snapshot.spec import SnapshotSpec
 
 MAX_UNDER_WAY = 1024      # questions
+MAX_OF_POLICY = 512       # of them: a service that is slow leaves places to the other policies
 LINGER = 60.0             # seconds
 TELL_EVERY = 10.0         # seconds
 
@@ -92,10 +93,10 @@ class _Question:
 class Gateway:
     def __init__(
         self, tasks: Tasks, clock: Clock, *, builders: Mapping[AuthKind, Callable[[Parts], Authority]] = BUILDERS,
-        max_under_way: int = MAX_UNDER_WAY,
+        max_under_way: int = MAX_UNDER_WAY, max_of_policy: int = MAX_OF_POLICY,
     ) -> None:
         self._tasks, self._clock = tasks, clock
-        self._builders, self._max_under_way = builders, max_under_way
+        self._builders, self._max_under_way, self._max_of_policy = builders, max_under_way, max_of_policy
         self._served: dict[int, _Served] = {}          # by Verdicts.id
         self._leaving: dict[int, tuple[float, _Served]] = {}      # those of configs before: when they go
         self._under_way = 0
@@ -173,7 +174,7 @@ class Gateway:
         if question is not None:
             question.waiting.append((engine, slot, generation))
             return
-        if self._under_way >= self._max_under_way:
+        if self._under_way >= self._max_under_way or len(served.under_way) >= self._max_of_policy:
             self.refused += 1
             engine.fail(slot, generation)
             return

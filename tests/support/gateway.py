@@ -64,11 +64,12 @@ class World:
     """`auth` policies p and q on two routes; the same handles over all configs."""
 
     def __init__(
-        self, folder: Path, builders: Mapping[AuthKind, Callable[[Parts], Authority]] = BUILDERS, max_under_way: int = 1024
+        self, folder: Path, builders: Mapping[AuthKind, Callable[[Parts], Authority]] = BUILDERS, max_under_way: int = 1024,
+        max_of_policy: int = 512,
     ) -> None:
         self.clock, self.engine, self.store = FakeClock(), Engine(), Store()
         self.tasks = Tasks(self.clock)
-        self.gateway = Gateway(self.tasks, self.clock, builders=builders, max_under_way=max_under_way)
+        self.gateway = Gateway(self.tasks, self.clock, builders=builders, max_under_way=max_under_way, max_of_policy=max_of_policy)
         self._folder = folder
         self._specs: list[SnapshotSpec] = []
 

@@ -39,14 +39,14 @@ class Slow:
 
 
 class SlowWorld(World):
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, max_under_way: int = 3, max_of_policy: int = 3) -> None:
         self.made: list[Slow] = []
 
         def build(parts: Parts) -> Slow:
             self.made.append(Slow(parts))
             return self.made[-1]
 
-        super().__init__(folder, {"api_key": build, "forward": build}, max_under_way=3)
+        super().__init__(folder, {"api_key": build, "forward": build}, max_under_way=max_under_way, max_of_policy=max_of_policy)
 
 
 @pytest.fixture
@@ -117,6 +117,19 @@ async def test_beyond_the_bound_there_is_no_answer(world: SlowWorld) -> None:
     world.ask(5, "e")
     await settle()
     assert world.engine.verdict(5).allow
+
+
+async def test_a_slow_policy_leaves_places_to_the_others(tmp_path: Path) -> None:
+    world = SlowWorld(tmp_path, max_under_way=4, max_of_policy=2)
+    await world.follow(POLICY, OTHER)
+    for slot, credential in enumerate("abc"):
+        world.ask(slot, credential)
+    assert world.engine.answers == [(2, None)]
+    for slot, credential in enumerate("abc", 3):
+        world.ask(slot, credential, policy="q")
+    assert world.engine.answers == [(2, None), (5, None)]
+    assert (world.gateway.refused, world.gateway.under_way) == (2, 4)
+    await world.close()
 
 
 async def test_a_verdict_for_one_request_only_is_not_remembered(world: SlowWorld) -> None:
