@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from proxyd.config import load
 from proxyd.snapshot.explain import compile_unbound
 
 FOLDER = Path(__file__).parents[3] / "config"
+BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", (FOLDER.parent / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+CONFIGS = [block for block in BLOCKS if block.startswith("listen:")]
+FILES = {name: block for block in BLOCKS for name in re.findall(r"\A# ([\w.]+\.yaml)\b", block)}  # those that the configs name
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.yaml")), ids=lambda path: path.stem)
@@ -55,3 +59,15 @@ def test_the_quickstart_sends_to_the_demo_origins() -> None:
     assert [(server.address.host, server.address.port) for server in config.upstreams["demo"].servers] == list(demo.ADDRESSES)
     assert [str(bind) for bind in config.admin.bind] == ["auto", "127.0.0.1:2080"]
     assert all(bind.is_loopback for listener in config.listeners.values() for bind in listener.bind)
+
+
+@pytest.mark.parametrize("text", CONFIGS, ids=range(len(CONFIGS)))
+def test_what_the_readme_prints_loads(text: str, tmp_path: Path) -> None:
+    for name, content in FILES.items():
+        (tmp_path / name).write_text(content)
+    (tmp_path / "proxyd.yaml").write_text(text)
+    assert load(tmp_path / "proxyd.yaml", env={}).diagnostics == []
+
+
+def test_the_readme_prints_the_ten_lines() -> None:
+    assert (FOLDER / "examples" / "ten-lines.yaml").read_text() in CONFIGS
