@@ -130,7 +130,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, init=False)
 class ResponseHead:
-    """The head of an answer on its way to the client: the server's, or one from the cache."""
+    """The head of a server's answer, before it is stored in the cache or sent to the client."""
 
     status: int
     headers: Headers
