@@ -241,6 +241,7 @@ cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nog
     exchange.refused_status = 0
     exchange.body_most = settings.body_size
     exchange.changed_path = slice_empty()
+    exchange.changed_query = slice_empty()
     exchange.query_changed = False
     exchange.fault_lines = slice_empty()
     exchange.fault_body = slice_empty()
