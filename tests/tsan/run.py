@@ -16,6 +16,8 @@ RACE_FOUND = 66
 STRESS = {
     "ring": ["-c", "from proxyd_stress.ring import run; print(run(200_000))"],
     "events": ["-c", "from proxyd_stress.events import run; print(run(200_000))"],
+    "rate limits": ["-c", "from proxyd_stress.rate import run; print(run(100_000))"],
+    "leases": ["-c", "from proxyd_stress.rate import run_leased; print(run_leased(200_000))"],
     "access log": ["tests/tsan/access_log.py"],
     "places": ["tests/tsan/gate.py"],
     "hand-over": ["tests/tsan/handover.py"],

@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc, free
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
 from proxyd_ext.core.lock cimport lock_give, lock_take
 from proxyd_ext.core.shim cimport (
-    cas_u64, fetch_add_i64, fetch_add_u64, load_acquire_ptr, load_int, load_u64, store_int, store_release_ptr, store_release_u64
+    INVARIANT, cas_u64, fetch_add_i64, fetch_add_u64, load_acquire_ptr, load_int, load_u64, store_int, store_release_ptr, store_release_u64
 )
 
 cdef enum:
@@ -66,7 +66,7 @@ ctypedef struct Look:
     int free                  # places that are free, or mean nothing
 
 
-cdef Look _look(const Table* table, Slot* bucket, int64_t now_us) noexcept nogil:
+cdef Look _look(const Table* table, const void* rule, Slot* bucket, int64_t now_us) noexcept nogil:
     cdef Look look
     cdef int64_t left
     cdef int i
@@ -74,7 +74,7 @@ cdef Look _look(const Table* table, Slot* bucket, int64_t now_us) noexcept nogil
     look.left = INT64_MAX
     look.free = 0
     for i in range(WAYS):
-        left = INT64_MIN if load_u64(&bucket[i].hash) == 0 else table.left(table.rule, load_u64(&bucket[i].word), now_us)
+        left = INT64_MIN if load_u64(&bucket[i].hash) == 0 else table.left(rule, load_u64(&bucket[i].word), now_us)
         look.free += left <= 0
         if left < look.left:
             look.left = left
@@ -82,21 +82,21 @@ cdef Look _look(const Table* table, Slot* bucket, int64_t now_us) noexcept nogil
     return look
 
 
-cdef Slot* _make_room(Table* table, Group* group, const Place* place, int64_t now_us) noexcept nogil:
+cdef Slot* _make_room(Table* table, const void* rule, Group* group, const Place* place, int64_t now_us) noexcept nogil:
     """A place without a key, in the bucket that suits; under the lock."""
     cdef Look look, other
     cdef uint64_t word
     while True:
-        look = _look(table, place.first, now_us)
+        look = _look(table, rule, place.first, now_us)
         if look.free < FREE_ENOUGH:
-            other = _look(table, place.second, now_us)
+            other = _look(table, rule, place.second, now_us)
             if other.free > look.free or (look.free == 0 and other.left < look.left):
                 look = other
         if load_u64(&look.best.hash) == 0:
             return look.best
         # It may have been charged since it was looked at: then it is no longer what was chosen, and the charge must not get lost.
         word = load_u64(&look.best.word)
-        if table.left(table.rule, word, now_us) <= look.left and _empty(table, group, look.best, word):
+        if table.left(rule, word, now_us) <= look.left and _empty(table, group, look.best, word):
             if look.left > 0:
                 fetch_add_u64(&table.evictions, 1)
             return look.best
@@ -108,6 +108,7 @@ cdef Slot* table_enter(
     cdef Place place = table_place(table, hash)
     cdef Group* group = &table.groups[place.group]
     cdef Slot* slot
+    INVARIANT(hash != 0)              # it would be found in every free place
     lock_take(&group.lock)
     if load_acquire_ptr(&table.rule) != rule:
         lock_give(&group.lock)
@@ -115,7 +116,7 @@ cdef Slot* table_enter(
     slot = table_find(table, hash)
     fresh[0] = slot == NULL
     if slot == NULL:
-        slot = _make_room(table, group, &place, now_us)
+        slot = _make_room(table, rule, group, &place, now_us)
         word[0] = state << STATE_SHIFT | load_u64(&slot.word) & VERSION_MASK
         store_release_u64(&slot.hash, hash)
         store_release_u64(&slot.word, word[0])
@@ -198,7 +199,7 @@ cdef TableCount table_walk(Table* table, int64_t now_us, int64_t idle_us) noexce
             if load_u64(&slot.hash) == 0:
                 continue
             word = load_u64(&slot.word)
-            left = table.left(table.rule, word, now_us)
+            left = table.left(load_acquire_ptr(&table.rule), word, now_us)
             if left > 0:
                 count.keys += 1
             elif left < -idle_us and _empty(table, &table.groups[group], slot, word):
