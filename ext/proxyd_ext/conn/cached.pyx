@@ -704,7 +704,7 @@ cdef int _judge(CacheUse* use, const Head* head, Freshness* fresh) noexcept nogi
         fresh.stale_while_revalidate_s = 0       # `none`, whatever the answer says
     if rules.fresh.if_error_s == 0:
         fresh.stale_if_error_s = 0
-    if reason == STORE_OK and exchange.flags & EX_PERSONAL and _varies_by_identity(exchange, head):
+    if reason == STORE_OK and (exchange.flags & EX_PERSONAL or exchange.route.identifies) and _varies_by_identity(exchange, head):
         reason = REASON_IDENTITY
     if reason == STORE_OK and head.has_content_length and head.content_length > _most(rules):
         reason = REASON_TOO_LARGE

@@ -94,7 +94,7 @@ from proxyd_ext.http1.head cimport (
     METHOD_CONNECT, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_PUT, METHOD_TRACE, TARGET_ASTERISK,
     head_field, parse_request_head, parse_response_head, split_host,
 )
-from proxyd_ext.http1.path cimport normalize_path, path_is_normal
+from proxyd_ext.http1.path cimport merge_slashes, normalize_path, path_is_normal
 from proxyd_ext.http1.rewrite cimport RequestEdits, ResponseEdits, write_decimal, write_request_head, write_response_head
 from proxyd_ext.http1.template cimport TemplateValues, rewrite_path
 from proxyd_ext.io.poller cimport STREAM_BROKEN, STREAM_ENDED, STREAM_ENDING, STREAM_ERRORED, STREAM_SENT
@@ -407,7 +407,7 @@ cdef void _route(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
     if fault == FAULT_NONE:
         asked.head = head
         asked.host = exchange.host
-        asked.path = exchange.path
+        asked.path = merge_slashes(exchange.path, exchange.context.sent_path)
         asked.query = head.query
         asked.method = head.method
         asked.client = &exchange.client_address
@@ -814,7 +814,7 @@ cdef void _prepare(Exchange* exchange, Head* head, uint32_t size) noexcept nogil
     cdef Context* context = exchange.context
     cdef int lookup = LOOKUP_PASS, fault
     _enter(exchange, PHASE_CACHE_LOOKUP)
-    if exchange.snapshot.store != NULL:
+    if exchange.snapshot.store != NULL and not _asks_elsewhere(exchange):
         lookup = cached_lookup(exchange, head, size)
         if (lookup == LOOKUP_SERVE or lookup == LOOKUP_BEHIND) and cached_claim(exchange):
             if lookup == LOOKUP_BEHIND:
@@ -842,6 +842,11 @@ cdef void _prepare(Exchange* exchange, Head* head, uint32_t size) noexcept nogil
         if lookup == LOOKUP_TIER:
             cached_again(exchange)
         _pick(exchange, FAULT_NO_SERVER)
+
+
+cdef inline bint _asks_elsewhere(const Exchange* exchange) noexcept nogil:
+    """Whether a user's filter has chosen what the server is asked: then the URL, which is the cache's key, does not tell the answer."""
+    return (exchange.changed_path.data != NULL or exchange.query_changed) and exchange.method in (METHOD_GET, METHOD_HEAD)
 
 
 cdef int _compose(Exchange* exchange, Head* head) noexcept nogil:

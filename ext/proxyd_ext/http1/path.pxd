@@ -11,5 +11,9 @@ from proxyd_ext.core.slice cimport Slice
 # cap must be at least 3 * path.size.
 cdef int normalize_path(Slice path, uint8_t* out, size_t cap) noexcept nogil
 
+# Routes are matched with runs of slashes taken as one, as nginx matches its locations: most servers do so, too, and "//admin" must not go
+# round what guards "/admin".  The path itself keeps them.  Returns `path` where it has none, else its merged form in `out` (of path.size).
+cdef Slice merge_slashes(Slice path, uint8_t* out) noexcept nogil
+
 # True when the path is its own normal form: the usual case, which then costs one scan and no copy.
 cdef bint path_is_normal(Slice path) noexcept nogil

@@ -5,3 +5,6 @@ def normalize(path: bytes) -> bytes | int:
 
 def is_normal(path: bytes) -> bool:
     """Is the path its own normal form?"""
+
+def merged(path: bytes) -> bytes:
+    """The path with runs of slashes as one, by which routes are matched."""

@@ -7,6 +7,14 @@ from proxyd_ext.core.slice cimport Slice, slice_of
 from proxyd_ext.http1.scan cimport PXD_ESCAPE, PXD_PATH, PXD_UNRESERVED, pxd_class
 
 
+cdef extern from *:
+    # _GNU_SOURCE comes too late in what Cython includes first.
+    """
+    extern void *memmem(const void *, size_t, const void *, size_t);
+    """
+    void* memmem(const void* haystack, size_t size, const void* needle, size_t needle_size) nogil
+
+
 cdef const char* _HEX = "0123456789ABCDEF"
 
 
@@ -129,6 +137,17 @@ cdef int normalize_path(Slice path, uint8_t* out, size_t cap) noexcept nogil:
             return -FAULT_PATH_INVALID
 
 
+cdef Slice merge_slashes(Slice path, uint8_t* out) noexcept nogil:
+    cdef size_t i, at = 0
+    if memmem(path.data, path.size, b"//", 2) == NULL:
+        return path
+    for i in range(path.size):
+        if path.data[i] != c'/' or at == 0 or out[at - 1] != c'/':
+            out[at] = path.data[i]
+            at += 1
+    return slice_of(out, at)
+
+
 cdef bint path_is_normal(Slice path) noexcept nogil:
     cdef const uint8_t* p = path.data
     cdef const uint8_t* end = p + path.size
@@ -192,3 +211,17 @@ def is_normal(path: bytes) -> bool:
         return bool(path_is_normal(slice_of(block, size)))
     finally:
         free(block)
+
+
+def merged(path: bytes) -> bytes:
+    """merge_slashes."""
+    cdef const uint8_t* source = path
+    cdef uint8_t* out = <uint8_t*>malloc(len(path) + 1)
+    cdef Slice found
+    if out == NULL:
+        raise MemoryError
+    try:
+        found = merge_slashes(slice_of(source, len(path)), out)
+        return found.data[:found.size]
+    finally:
+        free(out)

@@ -168,6 +168,7 @@ ctypedef struct CompiledRoute:
     int step_count
     bint stateful             # some step keeps something for the exchange's life
     bint hears_responses      # a user's filter may want to see answers
+    bint identifies           # some step finds out who asks
     uint8_t priority          # CLASS_*
     LaneData* lane            # its part in the places of the gate; NULL: nothing bounds it
     CompiledPage* pages       # the first that has the status

@@ -290,6 +290,7 @@ cdef class Snapshot:
         out.step_count = steps.count
         out.stateful = steps.stateful
         out.hears_responses = steps.hears_responses
+        out.identifies = len(steps._auths) > 0
         out.priority = _PRIORITIES[spec.priority]
         if spec.lane is not None:
             self._keep.append(spec.lane)

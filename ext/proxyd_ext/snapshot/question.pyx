@@ -6,15 +6,17 @@ from proxyd_ext.core.slice cimport Slice, slice_empty, slice_of
 from proxyd_ext.http1.head cimport MAX_FIELDS, HeadLimits, method_of, parse_request_head
 from proxyd_ext.http1.path cimport normalize_path
 
+from proxyd_ext.http1.path import merged
+
 
 cdef class Question:
     """ValueError for what no request could bring: a path, a field or an address that is none."""
 
     def __cinit__(self, str method not None, str host not None, str path not None, headers, str query not None, str client not None):
-        cdef bytes normal = normal_path(path)
+        cdef bytes normal = normal_path(path), matched = merged(normal)
         self.path = normal.decode()
-        self.keep = [normal]
-        self.asked.path = _view(normal)
+        self.keep = [normal, matched]
+        self.asked.path = _view(matched)
         self.asked.host = self._slice(host)
         self.asked.method = method_of(self._slice(method))
         self.asked.query = self._slice(query) if query else slice_empty()

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxyd_ext.core.fault import faults
-from proxyd_ext.http1.path import is_normal, normalize
+from proxyd_ext.http1.path import is_normal, merged, normalize
 from tests.reference import http1_path as oracle
 
 PATH_INVALID = -int(faults()["path_invalid"]["code"])
@@ -105,3 +105,11 @@ def test_any_bytes_at_all(data: bytes) -> None:
     expected = oracle.normalize(data)
     assert normalize(data) == (PATH_INVALID if expected is None else expected)
     assert is_normal(data) == (data == expected)
+
+
+@pytest.mark.parametrize(
+    ("path", "matched"),
+    [(b"/", b"/"), (b"//", b"/"), (b"//admin", b"/admin"), (b"/a///b//", b"/a/b/"), (b"/a/b", b"/a/b"), (b"*", b"*"), (b"/a%2F/b", b"/a%2F/b")],
+)
+def test_routes_are_matched_with_merged_slashes(path: bytes, matched: bytes) -> None:
+    assert merged(path) == matched
