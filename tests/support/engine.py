@@ -174,8 +174,11 @@ class Rig:
         members += [MemberSpec(self.server(name, origin), tier=1) for origin in backups]
         return UpstreamSpec(name=name, state=self.states.setdefault(name, UpstreamState(name)), members=members, **settings)
 
-    def listen(self, name: str = "web", *, path: str | None = None, host: str = "127.0.0.1", send_bytes: int = 0) -> Listener:
-        """A listener of that name: one socket an engine, or one that they share for a unix socket."""
+    def listen(
+        self, name: str = "web", *, path: str | None = None, host: str = "127.0.0.1", send_bytes: int = 0, receive_bytes: int = 0
+    ) -> Listener:
+        """A listener of that name: one socket an engine, or one that they share for a unix socket. What it accepts inherits how much the
+        kernel may keep either way; else that grows with the traffic, to tens of megabytes."""
         if name in self.listeners:
             return self.listeners[name]
         socks: list[socket.socket] = []
@@ -187,6 +190,8 @@ class Rig:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if send_bytes:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_bytes)
+            if receive_bytes:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
             sock.bind(path if path else (host, port))
             sock.listen(512)
             sock.setblocking(False)
