@@ -15,6 +15,7 @@ from proxyd.config.builtin import BUILT_IN
 from proxyd.config.limit_check import limit_mistakes
 from proxyd.config.lint import lint
 from proxyd.config.model import BindAddress, Config, Route
+from proxyd.config.policy_check import policy_mistakes
 from proxyd.config.shadow import shadowed
 from proxyd.diagnostics.diagnostic import Diagnostic, Severity
 from proxyd.diagnostics.fail import shown
@@ -137,6 +138,8 @@ class _Check:
             self.targets(here, route)
             self.fields(here, route)
             self.cache(here, route)
+            for code, message, path, help in policy_mistakes(self.config, route, here):
+                self.tell(code, message, path, help)
             self.policies(here, route.use)
         if not self.complete:
             return  # a match that was refused would seem to take everything
