@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from proxyd.config.auth import Auth
-from proxyd.config.auth_keys import ApiKeys, WrittenSecret
+from proxyd.config.auth_keys import DEFAULT_HEADER, ApiKeys, WrittenSecret
 from proxyd.config.doubt import Doubt
 from proxyd.config.model import Config
 from proxyd.diagnostics.marked import Step
@@ -17,6 +17,9 @@ def auth_doubts(config: Config) -> Iterator[Doubt]:
         here: tuple[Step, ...] = ("policies", name, "auth")
         if policy.auth is not None and policy.auth.api_key is not None:
             keys = policy.auth.api_key
+            if keys.query is not None:
+                help = f"leave `query` out for the field {DEFAULT_HEADER}, or write `cookie: NAME`"
+                yield Doubt("PXD-118", f"`{name}` takes keys from the URL, which is written into logs", (*here, "api_key", "query"), help)
             yield from _written(keys, (*here, "api_key", "keys"))
             used |= {key.plan for key in keys.keys.values() if key.plan is not None}
         if policy.auth is not None and policy.auth.forward is not None:

@@ -381,7 +381,7 @@ CODES: dict[str, Code] = {
         right="auth: {jwt: {issuer: https://id.example.com, audience: shop}}",
     ),
     "PXD-118": Code(
-        "a token in the URL",
+        "a token or key in the URL",
         "URLs are written into logs, histories and `Referer`, and are shared. RFC 6750 (section 2.3) advises against it; a cookie or "
         "`Authorization` is for that.",
         wrong="auth: {jwt: {issuer: https://id.example.com, audience: shop, query: access_token}}",

@@ -169,6 +169,11 @@ def test_keys_in_the_file_itself_are_warned_of() -> None:
     assert warnings(text_of(auth), B="0123456789abcdef0") == [("PXD-113", "policies.p.auth.api_key.keys.a")]
 
 
+def test_keys_in_urls_are_warned_of() -> None:
+    auth = f"{{api_key: {{query: key, keys: {{c: {{sha256: {'c' * 64}}}}}}}}}"
+    assert warnings(text_of(auth)) == [("PXD-118", "policies.p.auth.api_key.query")]
+
+
 def test_a_service_is_asked_about_everybody() -> None:
     assert warnings(text_of("{forward: 'http://a/', optional: true}")) == [("PXD-106", "policies.p.auth.optional")]
     assert warnings(text_of("{forward: 'http://a/'}")) == []
