@@ -95,6 +95,7 @@ class Request:
     host     lower case, without port               user     who an `auth` policy says it is; "" when none was asked
     path     in normal form (RFC 3986 section 6.2.2), the one that routes see
     query    behind the ?, as it came; "" when there is none
+    headers  as they came; in `on_response` there are none: the engine does not keep them so long
     """
 
     method: str
@@ -131,6 +132,8 @@ class Request:
 @dataclass(frozen=True, slots=True, init=False)
 class ResponseHead:
     """The head of a server's answer, before it is stored in the cache or sent to the client."""
+    """The head of a server's answer. On routes with a cache it is shown before it is stored: what the filter makes of it goes to everybody
+    who gets it from there, and nobody is asked again then."""
 
     status: int
     headers: Headers

@@ -29,6 +29,8 @@ OUTPUT_S = 0.5             # for what it printed last to be read
 OUTPUT_BYTES = 65_536      # that are read of what a worker prints in each second; it does not wait for us, what is more is lost
 OUTPUT_LINES = 50          # of those that are logged
 LINE_MAX = 1_000           # characters
+# What the service manager tells the daemon: a library of the filter's that listens to it would speak for the daemon.
+NOT_ITS_OWN = frozenset({"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"})
 ROOT = Path(proxyd.__file__).resolve().parents[1]
 
 GoneWord = Literal["crash", "stuck", "garbage", "closed"]
@@ -217,7 +219,7 @@ def _spawn(file: Path) -> tuple[subprocess.Popen[bytes], socket.socket, IO[bytes
         try:
             popen = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=writer, stderr=writer, pass_fds=(theirs.fileno(),), cwd=ROOT,
-                start_new_session=True,
+                start_new_session=True, env={name: value for name, value in os.environ.items() if name not in NOT_ITS_OWN},
             )
         except OSError as error:
             ours.close()

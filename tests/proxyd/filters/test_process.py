@@ -54,6 +54,23 @@ class World:
         return {str(word): count for word, count in self.counters.restarts.items() if count}
 
 
+async def test_a_worker_does_not_speak_for_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "OWN_SETTING"):
+        monkeypatch.setenv(name, "x")
+    world = await World(write_filter(tmp_path, """
+        import os
+
+        def on_request(request):
+            return Changes(set={"X-Env": " ".join(name for name in os.environ if os.environ[name] == "x")})
+    """)).start()
+    try:
+        told = await world.call()
+        assert isinstance(told, dict)
+        assert told["lines"] == b"X-Env: OWN_SETTING\r\n"
+    finally:
+        await world.pool.close()
+
+
 async def test_a_filter_is_asked_and_changes(tmp_path: Path) -> None:
     world = await World(write_filter(tmp_path, """
         async def on_request(request):
