@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
 from proxyd.config.auth_fields import IdentityField
+from proxyd.config.auth_keys import WrittenSecret
 from proxyd.config.base import ONE_OR_MORE, STRING, Model, Short
 from proxyd.config.error_pages import PageFile
 from proxyd.config.fetch_url import check_url, is_safe_url, is_url
@@ -16,6 +17,7 @@ from proxyd.config.headers import HeaderName
 from proxyd.config.text import Flag, Text, as_text
 from proxyd.config.units import Duration, Size, Within
 from proxyd.diagnostics.fail import fail, shown
+from proxyd.diagnostics.nodes import SecretText
 
 ANY = "any"
 MAX_CLAIMS = 16  # that a verdict carries for limits and filters
@@ -73,6 +75,11 @@ def expand_keys(value: object) -> object:
     return {"jwks": value} if isinstance(value, str) else value
 
 
+def mark_secret(text: str) -> SecretText:
+    """Whoever prints the config prints `***`, also for one that stands in the file."""
+    return text if isinstance(text, SecretText) else WrittenSecret(text)
+
+
 Claim = Annotated[str, PlainValidator(check_claim), WithJsonSchema(STRING)]
 PlaceName = Annotated[str, PlainValidator(check_place_name), WithJsonSchema(STRING)]
 Word = Annotated[Text, AfterValidator(check_word)]
@@ -92,7 +99,7 @@ class JwtKeys(Model):
         description="A file instead, relative to this one: a JWKS, or public keys and certificates in PEM. Read when the config is loaded.",
         examples=["issuer.pem"],
     )
-    secret: Text | None = Field(
+    secret: Annotated[Text, AfterValidator(mark_secret)] | None = Field(
         None,
         description="A secret that is shared with the issuer instead, of 32 bytes or more; for HS256, HS384 and HS512 alone.",
         examples=["${file:/run/secrets/jwt}"],

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from proxyd.config.auth_keys import WrittenSecret
 from proxyd.config.doubt import Doubt
 from proxyd.config.key_files import jwt_policies
-from proxyd.diagnostics.nodes import SecretText
 
 if TYPE_CHECKING:
     from proxyd.config.model import Config
@@ -22,6 +22,6 @@ def jwt_doubts(config: Config) -> Iterator[Doubt]:
         if jwt.query is not None:
             message = f"`{name}` takes tokens from the URL, which is written into logs"
             yield Doubt("PXD-118", message, (*here, "query"), "leave `query` out for `Authorization: Bearer`, or write `cookie: NAME`")
-        if jwt.keys is not None and jwt.keys.secret is not None and not isinstance(jwt.keys.secret, SecretText):
+        if jwt.keys is not None and isinstance(jwt.keys.secret, WrittenSecret):
             message = "the secret of the issuer stands in the file"
             yield Doubt("PXD-113", message, (*here, "keys", "secret"), "write `secret: ${file:/run/secrets/jwt}`, or `${env:NAME}`")

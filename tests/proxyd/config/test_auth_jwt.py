@@ -114,6 +114,8 @@ def test_secrets_are_not_told() -> None:
     config = load_text(text.replace("HS512", "HS256"), env={"S": "hunter2" * 5}).config
     assert config is not None
     assert "hunter2" not in canonical_text(config)
+    written = config_of(f"{HEAD}{{{ISSUER}, keys: {{secret: {'hunter2' * 5}}}}}\n")
+    assert "hunter2" not in canonical_text(written), "even where it stands in the file"
 
 
 # ------------------------------------------------------------------ files
