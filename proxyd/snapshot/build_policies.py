@@ -63,11 +63,11 @@ def build_policy(config: Config, handles: Handles, name: str, policy: Policy) ->
 
 
 def route_filters(config: Config, handles: Handles, route: Route) -> tuple[Filter, ...]:
-    """All of a route, in the order in which they act: those of its policies, what `defaults.access: deny` adds, and its own changes to
-    fields behind everything else."""
+    """All of a route, in the order in which they act: those of its policies, what `defaults.access: deny` adds (not to redirects, which
+    give nothing away), and its own changes to fields behind everything else."""
     policies = config.policies_of(route)
     filters = [filter_ for name, policy in policies for filter_ in build_policy(config, handles, name, policy)]
-    if config.defaults.access == "deny" and not any(policy.access or policy.auth for _, policy in policies):
+    if config.defaults.access == "deny" and route.redirect is None and not any(policy.access or policy.auth for _, policy in policies):
         filters.append(build_deny_all())
     if stripped := identity_fields(config):
         filters.append(stripped)

@@ -84,7 +84,7 @@ from proxyd_ext.core.slab cimport slab_free, slab_new
 from proxyd_ext.core.slice cimport Slice, slice_empty, slice_of
 from proxyd_ext.core.stats cimport count_add, histogram_add
 from proxyd_ext.core.timer cimport TIMER_OFF_MS, timer_after, timer_init, timer_off, timer_remove, timer_set, timers_reserve
-from proxyd_ext.filter.chain cimport CHAIN_ANSWER, CHAIN_CONTINUE, CHAIN_DELAY, chain_run, drop_fields, filter_begin
+from proxyd_ext.filter.chain cimport CHAIN_ANSWER, CHAIN_ASK_FILTER, CHAIN_CONTINUE, CHAIN_DELAY, chain_run, drop_fields, filter_begin
 from proxyd_ext.filter.state cimport FilterChange, FilterState
 from proxyd_ext.http1.chunk cimport chunk_start
 from proxyd_ext.http1.fields cimport field_from_last
@@ -440,13 +440,11 @@ cdef void _go_on(Exchange* exchange, Head* head, uint32_t size, int fault) noexc
     """From the filters on; here again after each wait of theirs."""
     cdef int result = CHAIN_CONTINUE
     if fault == FAULT_NONE:
-        result = _filter(exchange, head)
-        if result > CHAIN_CONTINUE and result != CHAIN_ANSWER:
-            result = _wait_for_filter(exchange, head, size, result)
-            if result == CHAIN_CONTINUE:
-                return
+        result = _run_filters(exchange, head, size)
         if result < 0:
             fault = -result
+        elif result != CHAIN_CONTINUE and result != CHAIN_ANSWER:
+            return
     if fault == FAULT_NONE and exchange.route.rewrite != NULL:
         fault = _rewrite(exchange)
     if exchange.changed_path.data != NULL and fault == FAULT_NONE:
@@ -496,8 +494,23 @@ cdef int _keep_or(Exchange* exchange, Head* head, uint32_t size, int fault) noex
     return fault
 
 
+cdef int _run_filters(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
+    """CHAIN_CONTINUE, CHAIN_ANSWER, or -FAULT_*. CHAIN_ASK_*, CHAIN_DELAY: it waits."""
+    cdef int result = _filter(exchange, head)
+    cdef int fault
+    while result > CHAIN_CONTINUE and result != CHAIN_ANSWER:
+        fault = _wait_for_filter(exchange, head, size, result)
+        if fault == FAULT_NONE:
+            return result
+        if fault != FAULT_CONSULT_FULL or result != CHAIN_ASK_FILTER:
+            return -fault
+        filtered_hear_nothing(exchange, True)        # a user's filter that cannot be asked has failed: open or closed
+        result = _filter(exchange, head)
+    return result
+
+
 cdef int _wait_for_filter(Exchange* exchange, Head* head, uint32_t size, int what) noexcept nogil:
-    """The client's head stays in its buffer and is read once more when the wait is over. CHAIN_CONTINUE, or -FAULT_*: it cannot wait."""
+    """The client's head stays in its buffer and is read once more when the wait is over. FAULT_NONE, or why it cannot wait."""
     cdef Context* context = exchange.context
     cdef int fault = _keep_or(exchange, head, size, FAULT_NONE)      # for the log, should the client go away meanwhile
     cdef int64_t ms
@@ -506,14 +519,14 @@ cdef int _wait_for_filter(Exchange* exchange, Head* head, uint32_t size, int wha
     if fault != FAULT_NONE:
         _forget_kept(exchange)
         _resolve(exchange, head)
-        return -fault
+        return fault
     ms = exchange.filtered.timeout_ms
     if what == CHAIN_DELAY:
         ms = (exchange.filtered.delay_us + 999) // 1000
     exchange.head_size = size
     exchange.pausing = PAUSE_DELAY if what == CHAIN_DELAY else PAUSE_ASK
     timer_after(&context.timers, &exchange.pause, context.clock.now_ms, ms)
-    return CHAIN_CONTINUE
+    return FAULT_NONE
 
 
 cdef void _forget_kept(Exchange* exchange) noexcept nogil:
