@@ -9,11 +9,11 @@ from proxyd.clock import Clock
 
 
 class Circuit:
-    __slots__ = ("_clock", "_failures", "_in_a_row", "_open_s", "_retry_at", "opened")
+    __slots__ = ("_clock", "_failures", "_in_a_row", "_retry_at", "open_s", "opened")
 
     def __init__(self, failures: int, open_s: float, clock: Clock) -> None:
         self._failures = failures
-        self._open_s = open_s
+        self.open_s = open_s       # may be changed; the next time that it opens
         self._clock = clock
         self._in_a_row = 0
         self._retry_at: float | None = None
@@ -37,6 +37,6 @@ class Circuit:
         if self._in_a_row < self._failures and self._retry_at is None:
             return False
         newly = self._retry_at is None
-        self._retry_at = self._clock.monotonic() + self._open_s
+        self._retry_at = self._clock.monotonic() + self.open_s
         self.opened += newly
         return newly

@@ -14,7 +14,8 @@ A lease that is not used lapses after ten times the time in which the rate bring
 rate to leases that nobody used, at worst.
 
 While the store is away each proxy admits `rate / nodes` and `burst / nodes` by itself. It begins with that burst, so at that moment
-another burst may pass.
+another burst may pass, and another lease when it is back. One that comes and goes is therefore tried after 1, 2, 4, … 60 seconds: in the
+first minute that is six times, then once a minute.
 """
 from __future__ import annotations
 

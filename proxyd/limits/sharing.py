@@ -4,7 +4,7 @@ Two tasks. One tells the store that this proxy lives, learns how many do, and is
 carries the wants of the data plane there and its answers back, one exchange at a time with all that has come together meanwhile.
 
 The first failure is enough to do without the store (`Circuit(1, …)`): a key whose lease is used up while nobody answers would be refused
-until somebody does, and the local share is always right, only coarser.
+until somebody does, and the local share is always right, only coarser. A store that comes and goes is left alone for longer each time.
 """
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ CALLS_MOST = 8                 # calls on one round trip
 WAITING_MOST = 100_000         # keys of one limit that wait for the store; those beyond are not charged
 BEAT_S = 1.0
 AWAY_S = 1.0                   # until a store that failed is tried again
+AWAY_MOST_S = 60.0             # the same of one that comes and goes: each change brings every key a new burst
+STEADY_S = 120.0               # without a loss; then a store does not come and go any more
 
 T = TypeVar("T")
 
@@ -98,6 +100,7 @@ class Sharing:
         self._tables: list[_Table] = []
         self._ready = asyncio.Event()              # somebody waits, and the store is there
         self._told = False                         # that the store is away
+        self._lost_at = float("-inf")
 
     # ------------------------------------------------------------------ life
     async def start(self, limits: Sequence[SharedLimit]) -> None:
@@ -273,5 +276,10 @@ class Sharing:
     def _failed(self, reason: str) -> None:
         self.counters.failures += 1
         self.last_error = reason
+        if not self.local:
+            now = self._clock.monotonic()
+            again = now - self._lost_at < STEADY_S
+            self._circuit.open_s = min(2 * self._circuit.open_s, AWAY_MOST_S) if again else AWAY_S
+            self._lost_at = now
         self._circuit.failed()
         self._on_away(reason)

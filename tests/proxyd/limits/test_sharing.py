@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from proxyd.limits.leases import SharedLimit, ShareSettings
-from proxyd.limits.sharing import AWAY_S, BATCH, BEAT_S, ShareCounters, Sharing
+from proxyd.limits.sharing import AWAY_MOST_S, AWAY_S, BATCH, BEAT_S, STEADY_S, ShareCounters, Sharing
 from tests.support.clock import FakeClock, settle
 from tests.support.leases import FakeLeases, FakeLimit
 from tests.support.wait import until
@@ -74,6 +74,27 @@ async def test_a_number_of_proxies_that_is_set() -> None:
         assert world.limit.share == (100, 2 * S, 19)
         await until(lambda: world.limit.share is None)
         assert (world.sharing.nodes, world.limit.lease) == (2, 3)
+
+
+async def test_a_store_that_comes_and_goes_is_left_alone_for_longer_each_time() -> None:
+    """Each change brings every key a new burst."""
+    async with shared() as world:
+        away: list[float] = []
+        for round in range(9):
+            await until(lambda: world.limit.share is None)
+            world.store.mood = "fails"
+            if round == 8:
+                await world.clock.sleeping(1)
+                await world.clock.advance(STEADY_S)
+            world.limit.want(5, 1, 5)
+            await until(lambda: world.limit.share is not None)
+            world.store.mood, lost = "well", world.clock.monotonic()
+            while world.limit.share is not None:
+                await world.clock.sleeping(1)
+                await world.clock.advance(AWAY_S)
+                await settle()
+            away.append(world.clock.monotonic() - lost)
+        assert away == [1, 2, 4, 8, 16, 32, AWAY_MOST_S, AWAY_MOST_S, AWAY_S]
 
 
 @pytest.mark.parametrize("mood", ["silent", "fails"])
