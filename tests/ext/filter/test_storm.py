@@ -196,6 +196,7 @@ class Storm(balanced.Storm):
         def some(share: float, make: Callable[[int], Filter]) -> list[Filter]:
             return [make(at) for at in range(2) if draw.random() < share]
 
+        auths = [self.auth(at) for at in range(2) if draw.random() < 0.35]
         return [
             *some(0.15, lambda at: BanFilter("ban", self.handle(f"ban {at}", self.bans), ipv4_bits=draw.choice([24, 32]))),
             *some(0.15, lambda at: AccessFilter(deny=["192.0.2.7"], default_allow=True, policy="net")),
@@ -203,8 +204,8 @@ class Storm(balanced.Storm):
             *some(0.15, lambda at: RequestFilter("req", frozenset(["GET", "PUT", "POST", "BREW", "HEAD"]), draw.choice([0, 9, 5_000]))),
             *some(0.3, lambda at: self.rate(at, draw.choice(KEYS))),
             *some(0.3, lambda at: self.inflight(at, draw.choice(KEYS))),
-            *some(0.35, self.auth),
-            *some(0.2, lambda at: PlanFilter("usage", [self.plan(at) for at in range(2)])),
+            *auths,
+            *[PlanFilter(auth.policy, [self.plan(at) for at in range(2)]) for auth in auths if draw.random() < 0.4],
             *some(0.2, lambda at: self.rate(at, draw.choice(WHO))),
             *some(0.2, lambda at: self.inflight(at, draw.choice(WHO))),
             *some(0.2, lambda at: HeadersFilter(b"X-A: 1\r\n", b"X-B: %d\r\n" % at, request_remove=["x-key"], response_remove=["x-drop"])),
