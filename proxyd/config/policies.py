@@ -70,7 +70,10 @@ class Defaults(Model):
     )
     access: Literal["open", "deny"] = Field(
         "open",
-        description="`deny`: routes that use neither an `access` nor an `auth` policy refuse everybody (403), but for redirects. `use: [public]` opens one.",
+        description=(
+            "`deny`: routes that use neither an `access` nor an `auth` policy refuse everybody (403), but for redirects. `use: [public]` "
+            "opens one."
+        ),
     )
     error_pages: ErrorPages = Field(
         {},

@@ -63,7 +63,11 @@ SAMPLES: dict[str, tuple[Entry, ...]] = {
             without=("redirect", "respond", "cache"),
             values={"name": "api", "use": ["marked", "patient", "pages", "steady", "few", "tokens"], "to": {"app": 95, "canary": 5}},
         ),
-        Entry(only=("match", "use", "to", "cache"), values={"match": "/static/*", "use": ["reading", "small"], "to": "app"}, comment="a cache"),
+        Entry(
+            only=("match", "use", "to", "cache"),
+            values={"match": "/static/*", "use": ["reading", "small"], "to": "app"},
+            comment="a cache",
+        ),
         Entry(only=("match", "redirect"), values={"match": "old.example.com/*"}, comment="a redirect"),
         Entry(only=("match", "use", "respond"), values={"match": "/robots.txt", "use": ["urgent"]}, comment="an answer from the config"),
         Entry(brief={"match": "/staff/*", "use": "staff", "to": "app"}, comment="for those with a name and a password"),

@@ -28,7 +28,7 @@ def normalize(path: bytes) -> bytes | None:
     segments = out.split(b"/")[1:]
     for i, segment in enumerate(segments):
         hidden = re.split(rb"%2F|%5C", segment)      # dots that some servers take for a segment
-        if any(re.match(rb"\.\.?;", piece) for piece in hidden) or len(hidden) > 1 and any(piece in (b".", b"..") for piece in hidden):
+        if any(re.match(rb"\.\.?;", piece) for piece in hidden) or (len(hidden) > 1 and any(piece in (b".", b"..") for piece in hidden)):
             return None
         if segment == b"..":
             if not kept:

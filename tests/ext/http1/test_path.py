@@ -109,7 +109,10 @@ def test_any_bytes_at_all(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("path", "matched"),
-    [(b"/", b"/"), (b"//", b"/"), (b"//admin", b"/admin"), (b"/a///b//", b"/a/b/"), (b"/a/b", b"/a/b"), (b"*", b"*"), (b"/a%2F/b", b"/a%2F/b")],
+    [
+        (b"/", b"/"), (b"//", b"/"), (b"//admin", b"/admin"), (b"/a///b//", b"/a/b/"), (b"/a/b", b"/a/b"), (b"*", b"*"),
+        (b"/a%2F/b", b"/a%2F/b"),
+    ],
 )
 def test_routes_are_matched_with_merged_slashes(path: bytes, matched: bytes) -> None:
     assert merged(path) == matched

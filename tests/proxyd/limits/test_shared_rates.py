@@ -48,12 +48,10 @@ class Cluster:
 
     async def quiet(self) -> None:
         """Every want has been taken, and answered."""
-        while self._wanting():
-            await settle(1)
         for _ in range(10_000):
             if not self._wanting():
                 return
-            await asyncio.sleep(0)
+            await settle(1)
         raise AssertionError("a want is not answered")
 
     def _wanting(self) -> bool:
