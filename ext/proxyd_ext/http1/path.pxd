@@ -7,7 +7,8 @@ from proxyd_ext.core.slice cimport Slice
 # distinct from '/'), bytes that RFC 3986 allows nowhere in a path (| ^ { } " < > ` \) escaped, dot segments removed.  Empty segments are
 # kept.  Dots that some servers take for dot segments although RFC 3986 does not, beside an escaped slash or backslash or before path
 # parameters ("..%2F", "%5C..", "..;x"), are refused: what is open to all must not lead such a server into what is not.
-# Returns its size in bytes, or -FAULT_PATH_INVALID: bad escape, %00, a byte >= 0x80 or control, dot segments above the root, or hidden ones.
+# Returns its size in bytes, or -FAULT_PATH_INVALID: bad escape, %00, a byte >= 0x80 or control, dot segments above the root, or hidden
+# ones.
 # cap must be at least 3 * path.size.
 cdef int normalize_path(Slice path, uint8_t* out, size_t cap) noexcept nogil
 
