@@ -522,7 +522,7 @@ cdef int _wait_for_filter(Exchange* exchange, Head* head, uint32_t size, int wha
         return fault
     ms = exchange.filtered.timeout_ms
     if what == CHAIN_DELAY:
-        ms = (exchange.filtered.delay_us + 999) // 1000
+        ms = (exchange.filtered.hold_until_us - context.clock.now_us + 999) // 1000
     exchange.head_size = size
     exchange.pausing = PAUSE_DELAY if what == CHAIN_DELAY else PAUSE_ASK
     timer_after(&context.timers, &exchange.pause, context.clock.now_ms, ms)

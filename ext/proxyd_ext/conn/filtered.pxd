@@ -2,7 +2,7 @@
 answer."""
 from libc.stdint cimport uint8_t
 from proxyd_ext.conn.model cimport Exchange
-from proxyd_ext.filter.state cimport FilterChange
+from proxyd_ext.filter.state cimport FilterChange, FilterState
 from proxyd_ext.http1.head cimport Head
 
 
@@ -20,6 +20,10 @@ cdef bint filtered_ask(Exchange* exchange, const Head* head, int what) noexcept 
 # The control plane's word, or that there is none, for the step that asked.
 cdef void filtered_hear_change(Exchange* exchange, FilterChange* change) noexcept nogil
 cdef void filtered_hear_nothing(Exchange* exchange, bint in_time) noexcept nogil
+# What a chain that keeps nothing has decided, for the log.
+cdef void filtered_remember(Exchange* exchange, const FilterState* ran) noexcept nogil
+# Whether the question that is under way is one about a credential.
+cdef bint filtered_wants_verdict(const Exchange* exchange) noexcept nogil
 # A filter answers in the server's place.
 cdef void filtered_replied(Exchange* exchange) noexcept nogil
 # Show a server's answer to the next filter that wants to see it: SHOW_*, or -FAULT_* (it is out of order, and fails closed).

@@ -16,7 +16,8 @@ from proxyd_ext.filter.hooks cimport (
     HOOK_FAILING, HOOK_RESPONSE, HOOKED_CHANGED, HOOKED_CLOSED, HOOKED_FAILED, HOOKED_OPEN, HOOKED_REPLIED, HOOKED_REQUEST,
     HOOKED_RESPONSE, HOOKED_TIMEOUT, hooks_count,
 )
-from proxyd_ext.filter.rules cimport FILTER_PYTHON, FilterStep, PythonRule
+from proxyd_ext.filter.key cimport plain_host
+from proxyd_ext.filter.rules cimport FILTER_AUTH, FILTER_PYTHON, FilterStep, PythonRule
 from proxyd_ext.filter.state cimport (
     FilterState, NOTE_ALLOWED, NOTE_ANONYMOUS, NOTE_CHANGED, NOTE_COUNT, NOTE_DELAYED, NOTE_DELAYED_DRY, NOTE_DENIED, NOTE_FAILED,
     NOTE_FAILED_OPEN, NOTE_PASSED, NOTE_PREFLIGHT, NOTE_REFUSED, NOTE_REFUSED_DRY, NOTE_REPLIED,
@@ -107,6 +108,15 @@ cdef int filtered_run(Exchange* exchange, Head* head) noexcept nogil:
     return CHAIN_CONTINUE
 
 
+cdef void filtered_remember(Exchange* exchange, const FilterState* ran) noexcept nogil:
+    cdef int i
+    if exchange.context.log == NULL or not _new(exchange):
+        return
+    exchange.filtered.note_count = ran.note_count
+    for i in range(ran.note_count):
+        exchange.filtered.notes[i] = ran.notes[i]
+
+
 cdef void filtered_end(Exchange* exchange) noexcept nogil:
     if exchange.filtered != NULL:
         filter_end(exchange.filtered)
@@ -157,7 +167,9 @@ cdef uint8_t* _describe(const Exchange* exchange, Slice method, const Head* head
     out = _put(out, exchange.listener.scheme, c' ')
     out = _put(out, exchange.client_ip, c' ')
     out = _put(out, slice_of(id, write_request_id(exchange, id)), c'\n')
-    out = _put(out, exchange.host, c'\n')
+    out += plain_host(exchange.host, out).size
+    out[0] = c'\n'
+    out += 1
     out = _put(out, filter_user(exchange.filtered), c'\n')
     return _put_fields(out, head) if head != NULL else out
 
@@ -193,6 +205,10 @@ cdef inline const PythonRule* _asked_rule(const Exchange* exchange) noexcept nog
     """The filter that the chain waits for; NULL: it waits for something else."""
     cdef const FilterStep* step = &exchange.route.steps[exchange.filtered.at]
     return &step.rule.python if step.kind == FILTER_PYTHON else NULL
+
+
+cdef bint filtered_wants_verdict(const Exchange* exchange) noexcept nogil:
+    return exchange.origin == NULL and exchange.route.steps[exchange.filtered.at].kind == FILTER_AUTH
 
 
 cdef void filtered_hear_change(Exchange* exchange, FilterChange* change) noexcept nogil:

@@ -19,11 +19,11 @@ cdef enum:
     CHAIN_CONTINUE = 0        # all steps passed.  A refusal is -FAULT_*
     CHAIN_ASK_AUTH = 1        # the step at `at` waits for a verdict: run on when it is in `answered` (or `failed` is set)
     CHAIN_ASK_FILTER = 2      # the same of a user's filter: run on when `resumed` (or `failed`) is set
-    CHAIN_DELAY = 3           # wait delay_us, set `delayed`, and run on
+    CHAIN_DELAY = 3           # wait until hold_until_us, set `delayed`, and run on
     CHAIN_ANSWER = 4          # 204 with the lines in `told`: a preflight
 
     CHAIN_SCRATCH = 16384
-    TOLD_ROOM = 4096          # bytes of field lines that steps may say in answers, for one request
+    TOLD_MAX = 16384          # bytes of field lines that steps may say in answers, for one request
     SENT_MAX = 32768          # bytes of field lines that a request may get from its route, verdicts and filters together
 
 
@@ -35,6 +35,7 @@ cdef int chain_run(const FilterStep* steps, int count, FilterState* state) noexc
 cdef int filter_join(FilterState* state) noexcept nogil
 # The field lines that a refusal says.
 cdef Slice filter_told(const FilterState* state) noexcept nogil
+# Whole field lines: what would exceed TOLD_MAX is left out.
 cdef void filter_say(FilterState* state, const void* data, size_t size) noexcept nogil
 cdef void filter_note(FilterState* state, int step, int what) noexcept nogil
 # Who the last auth step says it is; empty: nobody.

@@ -9,7 +9,7 @@ from proxyd_ext.auth.verdict cimport (
     consumer_give_back, verdict_drop, verdict_find, verdicts_count,
 )
 from proxyd_ext.core.address cimport Address, network_contains
-from proxyd_ext.core.buffer cimport BUFFER_4K, Buffer, buffer_class, buffer_free, buffer_new
+from proxyd_ext.core.buffer cimport Buffer, buffer_class, buffer_free, buffer_new
 from proxyd_ext.core.fault cimport (
     FAULT_AUTH_UNAVAILABLE, FAULT_BANNED, FAULT_BODY_TOO_LARGE, FAULT_CONCURRENCY, FAULT_CREDENTIAL_REFUSED, FAULT_DENIED,
     FAULT_FILTER_FAILED, FAULT_HEAD_REWRITE_TOO_LARGE, FAULT_MEMORY, FAULT_METHOD_REFUSED, FAULT_NONE, FAULT_QUOTA, FAULT_RATE_LIMITED,
@@ -42,13 +42,14 @@ from proxyd_ext.limit.rate cimport (
 
 cdef enum:
     SECOND_US = 1000000
+    LIMIT_LINES = 512         # two names (snapshot/steps.pyx: each 130 bytes at most), four numbers, and the words between them
 
 
 # ---- birth and death ----
 
 cdef void filter_begin(FilterState* state) noexcept nogil:
     state.at = 0
-    state.delay_us = 0
+    state.hold_until_us = 0
     state.delayed = False
     state.answered = NULL
     state.failed = False
@@ -110,26 +111,38 @@ cdef void _give_back(FilterState* state) noexcept nogil:
 # ---- what is said ----
 
 cdef void filter_say(FilterState* state, const void* data, size_t size) noexcept nogil:
-    """What does not fit is left out: the room is made for what the steps of a route can say."""
-    if state.told == NULL:
-        state.told = buffer_new(state.buffers, BUFFER_4K)
-    if state.told != NULL and state.told.cap - state.told.end >= size:
-        memcpy(state.told.data + state.told.end, data, size)
-        state.told.end += <uint32_t>size
-
-
-cdef inline void _say(FilterState* state, const char* text) noexcept nogil:
-    filter_say(state, text, strlen(text))
+    cdef Buffer* told = state.told
+    cdef size_t used = 0 if told == NULL else told.end
+    if size == 0 or used + size > TOLD_MAX:
+        return
+    if told == NULL or told.cap - used < size:
+        told = buffer_new(state.buffers, buffer_class(used + size))
+        if told == NULL:
+            return
+        told.end = <uint32_t>(_copy(told.data, filter_told(state)) - told.data)
+        if state.told != NULL:
+            buffer_free(state.buffers, state.told)
+        state.told = told
+    memcpy(told.data + told.end, data, size)
+    told.end += <uint32_t>size
 
 
 cdef inline void _say_slice(FilterState* state, Slice text) noexcept nogil:
-    if text.size:
-        filter_say(state, text.data, text.size)
+    filter_say(state, text.data, text.size)
 
 
-cdef void _say_number(FilterState* state, uint64_t number) noexcept nogil:
-    cdef uint8_t[24] digits
-    filter_say(state, digits, write_decimal(number, digits))
+cdef inline uint8_t* _copy(uint8_t* out, Slice s) noexcept nogil:
+    if s.size:
+        memcpy(out, s.data, s.size)
+    return out + s.size
+
+
+cdef inline uint8_t* _text(uint8_t* out, const char* text) noexcept nogil:
+    return _copy(out, slice_of(<const uint8_t*>text, strlen(text)))
+
+
+cdef inline uint8_t* _number(uint8_t* out, uint64_t number) noexcept nogil:
+    return out + write_decimal(number, out)
 
 
 cdef Slice filter_told(const FilterState* state) noexcept nogil:
@@ -153,33 +166,30 @@ cdef Slice filter_user(const FilterState* state) noexcept nogil:
 
 cdef void _say_retry(FilterState* state, int64_t us) noexcept nogil:
     """Retry-After is in whole seconds (RFC 9110 section 10.2.3): rounded up, so that who obeys is not refused again."""
-    _say(state, b"Retry-After: ")
-    _say_number(state, <uint64_t>((us + SECOND_US - 1) // SECOND_US if us > 0 else 1))
-    _say(state, b"\r\n")
+    cdef uint8_t[48] line
+    cdef uint8_t* at = _text(line, b"Retry-After: ")
+    at = _text(_number(at, <uint64_t>((us + SECOND_US - 1) // SECOND_US if us > 0 else 1)), b"\r\n")
+    filter_say(state, line, at - line)
 
 
 cdef void _say_limit(FilterState* state, Slice name, uint64_t quota, uint64_t window_s, const RateOutcome* outcome) noexcept nogil:
     """draft-ietf-httpapi-ratelimit-headers-10: `t` is when the whole quota is there again, so that a client which counts on `r` and `t` is
     never refused."""
-    _say(state, b"RateLimit-Policy: ")
-    _say_slice(state, name)
-    _say(state, b";q=")
-    _say_number(state, quota)
-    _say(state, b";w=")
-    _say_number(state, window_s)
-    _say(state, b"\r\nRateLimit: ")
-    _say_slice(state, name)
-    _say(state, b";r=")
-    _say_number(state, <uint64_t>outcome.remaining if outcome.remaining > 0 else 0)
-    _say(state, b";t=")
-    _say_number(state, <uint64_t>((outcome.reset_us + SECOND_US - 1) // SECOND_US if outcome.reset_us > 0 else 0))
-    _say(state, b"\r\n")
+    cdef uint8_t[LIMIT_LINES] lines
+    cdef uint8_t* at = _text(lines, b"RateLimit-Policy: ")
+    at = _number(_text(_copy(at, name), b";q="), quota)
+    at = _number(_text(at, b";w="), window_s)
+    at = _copy(_text(at, b"\r\nRateLimit: "), name)
+    at = _number(_text(at, b";r="), <uint64_t>outcome.remaining if outcome.remaining > 0 else 0)
+    at = _number(_text(at, b";t="), <uint64_t>((outcome.reset_us + SECOND_US - 1) // SECOND_US if outcome.reset_us > 0 else 0))
+    at = _text(at, b"\r\n")
+    filter_say(state, lines, at - lines)
 
 
 cdef int _refuse(FilterState* state, int step, int fault) noexcept nogil:
-    """Note it, count it towards a ban, and say so."""
+    """Note it, count it towards a ban, and say so. Who is sent elsewhere by a verdict (to sign in, say) has not been refused."""
     filter_note(state, step, NOTE_DENIED if fault in (FAULT_UNAUTHENTICATED, FAULT_CREDENTIAL_REFUSED) else NOTE_REFUSED)
-    if state.bans != NULL:
+    if state.bans != NULL and (fault != FAULT_CREDENTIAL_REFUSED or state.status in (401, 403, 429)):
         ban_note(state.bans, state.ban_hash, state.now_us)
     return -fault
 
@@ -272,8 +282,8 @@ cdef int _rate(const LimitRule* rule, FilterState* state, int step) noexcept nog
     state.taken_count += 1
     if decision == RATE_DELAYED:
         filter_note(state, step, NOTE_DELAYED)
-        if outcome.delay_us > state.delay_us:
-            state.delay_us = outcome.delay_us
+        if state.now_us + outcome.delay_us > state.hold_until_us:
+            state.hold_until_us = state.now_us + outcome.delay_us
     if rule.tell == TELL_ALWAYS:
         if decision == RATE_PASSED:
             rate_tell(&state.taken[state.taken_count - 1], &outcome)
@@ -398,7 +408,7 @@ cdef int _python(const PythonRule* rule, FilterState* state, int step) noexcept 
 
 
 cdef inline bint _must_wait(const FilterState* state) noexcept nogil:
-    return state.delay_us > 0 and not state.delayed
+    return state.hold_until_us > state.now_us and not state.delayed
 
 
 cdef int chain_run(const FilterStep* steps, int count, FilterState* state) noexcept nogil:
@@ -449,12 +459,6 @@ cdef int chain_run(const FilterStep* steps, int count, FilterState* state) noexc
 
 
 # ---- joining ----
-
-cdef inline uint8_t* _copy(uint8_t* out, Slice s) noexcept nogil:
-    if s.size:
-        memcpy(out, s.data, s.size)
-    return out + s.size
-
 
 cdef int filter_join(FilterState* state) noexcept nogil:
     cdef Buffer* joined

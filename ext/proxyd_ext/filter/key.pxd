@@ -20,6 +20,7 @@ cdef enum:
 
     PARTS_MAX = 4
     KEY_TEXT = 64             # bytes of a key that people are shown
+    HOST_MAX = 255            # bytes of a host by which requests are told apart
 
 ctypedef struct LimitPart:
     uint8_t kind              # PART_*
@@ -32,6 +33,8 @@ ctypedef struct LimitKey:
     int count
     uint64_t salt             # not 0: the hash is the same in every process
 
+# A host as all its spellings are one: in lower case, without a last dot (RFC 3986 section 3.2.2), written to `out` (HOST_MAX bytes).
+cdef Slice plain_host(Slice host, uint8_t* out) noexcept nogil
 # 0: every part is empty, and the request is not counted.
 cdef uint64_t limit_key(const LimitKey* key, const FilterState* state) noexcept nogil
 # The key as people read it, up to KEY_TEXT bytes; returns their number.

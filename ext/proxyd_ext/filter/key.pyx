@@ -5,7 +5,7 @@ from proxyd_ext.auth.verdict cimport verdict_attribute
 from proxyd_ext.core.address cimport ADDRESS_TEXT, ADDRESS_UNIX, ADDRESS_V4, Address, address_parse, address_write
 from proxyd_ext.core.hash cimport hash_bytes, hash_fixed, mix64
 from proxyd_ext.core.shim cimport INVARIANT
-from proxyd_ext.core.slice cimport Slice, slice_empty, slice_of
+from proxyd_ext.core.slice cimport Slice, ascii_lower, slice_empty, slice_of
 from proxyd_ext.http1.fields cimport cookie_value, field_from_last, parameter_next
 
 PART_KINDS = {
@@ -32,11 +32,22 @@ cdef Slice _claim(const FilterState* state, Slice name) noexcept nogil:
     return found
 
 
-cdef Slice _text(const LimitPart* part, const FilterState* state) noexcept nogil:
-    """The part's value in the request; anything but PART_CLIENT."""
+cdef Slice plain_host(Slice host, uint8_t* out) noexcept nogil:
+    cdef size_t i
+    if host.size > 0 and host.data[host.size - 1] == c'.':
+        host.size -= 1
+    if host.size > HOST_MAX:
+        host.size = HOST_MAX
+    for i in range(host.size):
+        out[i] = ascii_lower(host.data[i])
+    return slice_of(out, host.size)
+
+
+cdef Slice _text(const LimitPart* part, const FilterState* state, uint8_t* room) noexcept nogil:
+    """The part's value in the request; anything but PART_CLIENT. `room`: HOST_MAX bytes, in which it may stand."""
     cdef size_t at = 0
     if part.kind == PART_HOST:
-        return state.host
+        return plain_host(state.host, room)
     if part.kind == PART_PATH:
         return state.path
     if part.kind == PART_METHOD:
@@ -78,6 +89,7 @@ cdef uint64_t _client(const LimitKey* key, const LimitPart* part, const Address*
 cdef uint64_t limit_key(const LimitKey* key, const FilterState* state) noexcept nogil:
     cdef uint64_t hash = 0
     cdef bint found = False
+    cdef uint8_t[HOST_MAX] room
     cdef const LimitPart* part
     cdef Slice text
     cdef int i
@@ -87,7 +99,7 @@ cdef uint64_t limit_key(const LimitKey* key, const FilterState* state) noexcept 
             found = True
             hash = mix64(hash) ^ _client(key, part, state.client)
             continue
-        text = _text(part, state)
+        text = _text(part, state, room)
         found = found or text.size > 0
         hash = mix64(hash) ^ _hash(key, text.data, text.size)
     return (hash if hash else 1) if found else 0
@@ -95,13 +107,14 @@ cdef uint64_t limit_key(const LimitKey* key, const FilterState* state) noexcept 
 
 cdef int limit_key_text(const LimitKey* key, const FilterState* state, uint8_t* out) noexcept nogil:
     cdef uint8_t[ADDRESS_TEXT] address
+    cdef uint8_t[HOST_MAX] room
     cdef int i, at = 0
     cdef Slice text
     for i in range(key.count):
         if key.parts[i].kind == PART_CLIENT:
             text = slice_of(address, address_write(state.client, address))
         else:
-            text = _text(&key.parts[i], state)
+            text = _text(&key.parts[i], state, room)
         if i > 0 and at < KEY_TEXT:
             out[at] = c'|'
             at += 1
@@ -141,6 +154,8 @@ def hash_key(parts, texts, salt: int = 0) -> int:
     cdef bytes text
     cdef uint64_t hash = 0
     cdef bint found = False
+    cdef uint8_t[HOST_MAX] room
+    cdef Slice host
     cdef int i
     keep = []
     limit_key_compile(parts, salt, keep, &key)
@@ -157,6 +172,9 @@ def hash_key(parts, texts, salt: int = 0) -> int:
             found = True
             hash = mix64(hash) ^ _client(&key, &key.parts[i], &address)
         else:
+            if key.parts[i].kind == PART_HOST:
+                host = plain_host(slice_of(<const uint8_t*><const char*>text, len(text)), room)
+                text = (<const char*>host.data)[:host.size]
             found = found or len(text) > 0
             hash = mix64(hash) ^ _hash(&key, <const uint8_t*><const char*>text, len(text))
     return (hash if hash else 1) if found else 0

@@ -72,7 +72,7 @@ cdef struct FilterState:
     uint8_t* scratch          # CHAIN_SCRATCH bytes, for this run only
     # ---- the chain's place ----
     int at                    # the next step
-    int64_t delay_us          # the longest delay that a limit wants
+    int64_t hold_until_us     # the latest time to which a limit holds the request back; 0: none does
     bint delayed              # it has been waited
     VerdictData* answered     # of the control plane, held, for the step that asked; NULL: none
     bint failed               # the control plane had no answer for it
