@@ -158,11 +158,12 @@ cdef size_t cached_need(const Exchange* exchange, const Head* head, uint32_t siz
 
 
 cdef Url _url_of(const Exchange* exchange, const CacheUse* use) noexcept nogil:
+    """What the server is asked for, by the word of a user's filter: two requests that it sends to different places are not one."""
     cdef Url url
     url.scheme = use.scheme
     url.authority = use.authority
-    url.path = exchange.path
-    url.query = exchange.query
+    url.path = exchange.changed_path if exchange.changed_path.data != NULL else exchange.path
+    url.query = exchange.changed_query if exchange.query_changed else exchange.query
     return url
 
 

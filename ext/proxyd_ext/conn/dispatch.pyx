@@ -183,6 +183,8 @@ cdef void _origin_failed(Exchange* exchange, int state) noexcept nogil:
             if origin.exchange == NULL:
                 return
             exchange = origin.exchange
+            if exchange.pausing == PAUSE_ASK:
+                return        # as in _on_origin
             if not exchange.flags & EX_RESPONSE_BEGUN:
                 exchange.flags &= ~<uint32_t>EX_REUSED
         exchange_fail(exchange, FAULT_UPSTREAM_RESET if not exchange.flags & EX_RESPONSE_BEGUN else FAULT_UPSTREAM_TRUNCATED)

@@ -41,7 +41,7 @@ from proxyd_ext.conn.deliver cimport (
 from proxyd_ext.conn.fill cimport fill_begin
 from proxyd_ext.conn.filtered cimport (
     SHOW_NONE, filtered_ask, filtered_begin_behind, filtered_change_answer, filtered_end, filtered_hear_change, filtered_hear_nothing,
-    filtered_replied, filtered_run, filtered_show, filtered_show_failed,
+    filtered_remember, filtered_replied, filtered_run, filtered_show, filtered_show_failed, filtered_wants_verdict,
 )
 from proxyd_ext.conn.wait cimport (
     ANSWER_CHANGE, ANSWER_CONTENT, ANSWER_FAIL, ANSWER_VERDICT, Answer, consult_ask, consult_ask_about, lookup_ask, wait_again, wait_end,
@@ -84,7 +84,7 @@ from proxyd_ext.core.slab cimport slab_free, slab_new
 from proxyd_ext.core.slice cimport Slice, slice_empty, slice_of
 from proxyd_ext.core.stats cimport count_add, histogram_add
 from proxyd_ext.core.timer cimport TIMER_OFF_MS, timer_after, timer_init, timer_off, timer_remove, timer_set, timers_reserve
-from proxyd_ext.filter.chain cimport CHAIN_ANSWER, CHAIN_ASK_FILTER, CHAIN_CONTINUE, CHAIN_DELAY, chain_run, drop_fields, filter_begin
+from proxyd_ext.filter.chain cimport CHAIN_ANSWER, CHAIN_CONTINUE, CHAIN_DELAY, chain_run, drop_fields, filter_begin
 from proxyd_ext.filter.state cimport FilterChange, FilterState
 from proxyd_ext.http1.chunk cimport chunk_start
 from proxyd_ext.http1.fields cimport field_from_last
@@ -97,7 +97,7 @@ from proxyd_ext.http1.head cimport (
 from proxyd_ext.http1.path cimport merge_slashes, normalize_path, path_is_normal
 from proxyd_ext.http1.rewrite cimport RequestEdits, ResponseEdits, write_decimal, write_request_head, write_response_head
 from proxyd_ext.http1.template cimport TemplateValues, rewrite_path
-from proxyd_ext.io.poller cimport STREAM_BROKEN, STREAM_ENDED, STREAM_ENDING, STREAM_ERRORED, STREAM_SENT
+from proxyd_ext.io.poller cimport STREAM_BROKEN, STREAM_ENDED, STREAM_ENDING, STREAM_ERRORED, STREAM_READABLE, STREAM_SENT
 from proxyd_ext.io.stream cimport (
     stream_commit, stream_consume, stream_pause, stream_resume, stream_room, stream_send, stream_send_stable, stream_unsent,
 )
@@ -502,9 +502,9 @@ cdef int _run_filters(Exchange* exchange, Head* head, uint32_t size) noexcept no
         fault = _wait_for_filter(exchange, head, size, result)
         if fault == FAULT_NONE:
             return result
-        if fault != FAULT_CONSULT_FULL or result != CHAIN_ASK_FILTER:
+        if fault != FAULT_CONSULT_FULL:
             return -fault
-        filtered_hear_nothing(exchange, True)        # a user's filter that cannot be asked has failed: open or closed
+        filtered_hear_nothing(exchange, True)      # the step knows what is to become of it
         result = _filter(exchange, head)
     return result
 
@@ -560,24 +560,25 @@ cdef void _filter_again(Exchange* exchange) noexcept nogil:
 cdef void exchange_filter_answered(Exchange* exchange, Answer* answer) noexcept nogil:
     """The control plane's word about a credential, or that of a user's filter."""
     cdef FilterChange* change
+    cdef int kind = answer.kind
     if exchange.pausing != PAUSE_ASK:
         return
-    exchange.pausing = PAUSE_NONE
-    timer_off(&exchange.pause)
-    wait_end(exchange)
-    if answer.kind == ANSWER_CONTENT:
+    if (kind == ANSWER_VERDICT) != filtered_wants_verdict(exchange):
+        kind = ANSWER_FAIL    # no answer to what was asked
+    _stop_asking(exchange)
+    if kind == ANSWER_CONTENT:
         filtered_replied(exchange)
         if exchange.origin == NULL:
             stream_consume(&exchange.client.stream, exchange.head_size)
         _reply(exchange, <uint16_t>answer.status, slice_of(<const uint8_t*>(answer + 1), answer.head_size),
                slice_of(<const uint8_t*>(answer + 1) + answer.head_size, answer.body_size))
     elif exchange.origin != NULL:
-        _shown(exchange, answer.change, answer.status, answer.kind == ANSWER_FAIL, True)
-    elif answer.kind == ANSWER_VERDICT:
+        _shown(exchange, answer.change, answer.status, kind != ANSWER_CHANGE, True)
+    elif kind == ANSWER_VERDICT:
         exchange.filtered.answered = answer.verdict
         answer.verdict = NULL
         _filter_again(exchange)
-    elif answer.kind == ANSWER_CHANGE:
+    elif kind == ANSWER_CHANGE:
         change = answer.change
         answer.change = NULL
         filtered_hear_change(exchange, change)
@@ -587,13 +588,18 @@ cdef void exchange_filter_answered(Exchange* exchange, Answer* answer) noexcept 
         _filter_again(exchange)
 
 
+cdef void _stop_asking(Exchange* exchange) noexcept nogil:
+    exchange.pausing = PAUSE_NONE
+    timer_off(&exchange.pause)
+    wait_end(exchange)
+
+
 cdef void _reply(Exchange* exchange, uint16_t status, Slice head, Slice body) noexcept nogil:
     """A user's filter answers in the server's place."""
     if exchange.flags & EX_BEHIND:
         exchange_end(exchange)
         return
     if exchange.origin != NULL:
-        _try_answered(exchange)
         exchange.flags &= ~<uint32_t>EX_ORIGIN_KEEP      # the rest of the server's answer is not read
     _before_own_answer(exchange)
     exchange.response_lines = exchange.fault_lines
@@ -735,6 +741,8 @@ cdef int _filter(Exchange* exchange, Head* head) noexcept nogil:
     filter_begin(&state)      # only access and changes to fields: nothing is kept
     state.client = &exchange.client_address
     result = chain_run(exchange.route.steps, exchange.route.step_count, &state)
+    if result < 0:
+        filtered_remember(exchange, &state)
     exchange.request_lines = state.request_lines
     exchange.request_drop = state.request_drop
     exchange.response_lines = state.response_lines
@@ -827,7 +835,7 @@ cdef void _prepare(Exchange* exchange, Head* head, uint32_t size) noexcept nogil
     cdef Context* context = exchange.context
     cdef int lookup = LOOKUP_PASS, fault
     _enter(exchange, PHASE_CACHE_LOOKUP)
-    if exchange.snapshot.store != NULL and not _asks_elsewhere(exchange):
+    if exchange.snapshot.store != NULL:
         lookup = cached_lookup(exchange, head, size)
         if (lookup == LOOKUP_SERVE or lookup == LOOKUP_BEHIND) and cached_claim(exchange):
             if lookup == LOOKUP_BEHIND:
@@ -855,11 +863,6 @@ cdef void _prepare(Exchange* exchange, Head* head, uint32_t size) noexcept nogil
         if lookup == LOOKUP_TIER:
             cached_again(exchange)
         _pick(exchange, FAULT_NO_SERVER)
-
-
-cdef inline bint _asks_elsewhere(const Exchange* exchange) noexcept nogil:
-    """Whether a user's filter has chosen what the server is asked: then the URL, which is the cache's key, does not tell the answer."""
-    return (exchange.changed_path.data != NULL or exchange.query_changed) and exchange.method in (METHOD_GET, METHOD_HEAD)
 
 
 cdef int _compose(Exchange* exchange, Head* head) noexcept nogil:
@@ -1032,6 +1035,8 @@ cdef void _fetch_behind(Exchange* asker, Head* head, uint32_t size) noexcept nog
         exchange.request_lines = _keep(exchange, asker.request_lines, asker.request_lines.size)
         exchange.request_drop = _keep(exchange, asker.request_drop, asker.request_drop.size)
         exchange.changed_query = _keep(exchange, asker.changed_query, asker.changed_query.size)
+        if asker.changed_path.data != NULL:
+            exchange.changed_path = exchange.sent_path
         exchange.request_start = exchange.request.end
     _enter(exchange, PHASE_CACHE_LOOKUP)
     if not cached_behind(asker, exchange, head, size):
@@ -1249,7 +1254,8 @@ cdef void _try(Exchange* exchange) noexcept nogil:
     if exchange.retry_why:
         count_add(&exchange.upstream.state.local[context.engine].retries, exchange.retry_why, 1)
         exchange.retry_why = 0
-    exchange.flags &= ~<uint32_t>EX_ORIGIN_KEEP      # of an answer that was thrown away
+    exchange.flags &= ~<uint32_t>(EX_ORIGIN_KEEP | EX_SHOWN)      # of an answer that was thrown away
+    exchange.answer_step = 0
     exchange.try_us = context.clock.now_us
     exchange.sent_us = 0
     exchange.until_ms = context.clock.now_ms + exchange.route.per_try_ms if exchange.route.per_try_ms else 0
@@ -1349,6 +1355,8 @@ cdef void exchange_move_request(Exchange* exchange) noexcept nogil:
 cdef void _request_sent(Exchange* exchange) noexcept nogil:
     cdef Context* context = exchange.context
     timer_off(&exchange.client.timer)
+    if exchange.flags & EX_SHOWN:
+        return                # it has answered already
     exchange.sent_us = context.clock.now_us
     if exchange.origin.state == ORIGIN_WAITING:
         exchange_watch_origin(exchange, exchange.route.first_byte_ms)
@@ -1522,11 +1530,14 @@ cdef bint _show(Exchange* exchange, Head* head) noexcept nogil:
     cdef int result = filtered_show(exchange, head)
     if result == SHOW_NONE:
         return False
-    exchange.flags |= EX_SHOWN
-    if result < 0:
+    if not exchange.flags & EX_SHOWN:
+        # What the server said, and when: what the filter makes of it, and how long it takes, is not the server's.
         exchange.status = head.status
+        _first_byte(exchange)
         _try_answered(exchange)
-        exchange_refuse(exchange, -result)
+        exchange.flags |= EX_SHOWN
+    if result < 0:
+        _refuse_shown(exchange, -result)
         return True
     exchange.status = head.status
     stream_pause(&exchange.origin.stream)
@@ -1534,6 +1545,13 @@ cdef bint _show(Exchange* exchange, Head* head) noexcept nogil:
     exchange.pausing = PAUSE_ASK
     timer_after(&exchange.context.timers, &exchange.pause, exchange.context.clock.now_ms, exchange.filtered.timeout_ms)
     return True
+
+
+cdef void _refuse_shown(Exchange* exchange, int fault) noexcept nogil:
+    """The server has done its part, and is not asked again."""
+    _leave_server(exchange)
+    _leave_origin(exchange, False)
+    exchange_refuse(exchange, fault)
 
 
 cdef void _shown(Exchange* exchange, const FilterChange* change, int status, bint failed, bint in_time) noexcept nogil:
@@ -1546,16 +1564,19 @@ cdef void _shown(Exchange* exchange, const FilterChange* change, int status, bin
     if change != NULL:
         exchange.flags |= EX_PERSONAL        # the filter may have looked at who asks
     if failed and not filtered_show_failed(exchange, in_time):
-        exchange_refuse(exchange, FAULT_FILTER_FAILED)
+        _refuse_shown(exchange, FAULT_FILTER_FAILED)
         return
     if change != NULL:
         size = parse_response_head(origin.stream.received.data + origin.stream.received.start,
                                    origin.stream.received.end - origin.stream.received.start, &scanned, &_origin_limits, head)
         INVARIANT(size > 0)                  # it was parsed before
         if not filtered_change_answer(exchange, head, change, status):
-            exchange_refuse(exchange, FAULT_MEMORY)
+            _refuse_shown(exchange, FAULT_MEMORY)
             return
     exchange_watch_origin(exchange, exchange.route.between_bytes_ms)
+    if origin.stream.error or origin.stream.flags & STREAM_ENDED:
+        # It was told while nobody listened (conn/dispatch): the next read tells it again, behind what is still there.
+        origin.stream.flags = (origin.stream.flags | STREAM_READABLE) & ~<uint32_t>STREAM_ENDED
     stream_resume(&origin.stream)
     exchange_read_response(exchange)
 
@@ -1570,7 +1591,7 @@ cdef bint _answer_instead(Exchange* exchange, Head* head, int size) noexcept nog
     if page == NULL:
         return False
     _enter(exchange, PHASE_FILTER_ORIGIN_RESPONSE)
-    exchange.first_byte_us = <uint32_t>(context.clock.now_us - exchange.sent_us)
+    _first_byte(exchange)
     exchange.ttfb_us = context.clock.now_us - exchange.start_us
     if head.flags & HEAD_KEEP_ALIVE and (exchange.method == METHOD_HEAD and not cached_as_get(exchange)
                                          or head.body == BODY_LENGTH and head.content_length == 0):
@@ -1616,7 +1637,7 @@ cdef void _begin_response(Exchange* exchange, Head* head, int size) noexcept nog
         return
     _enter(exchange, PHASE_FILTER_ORIGIN_RESPONSE)
     exchange.status = head.status
-    exchange.first_byte_us = <uint32_t>(context.clock.now_us - exchange.sent_us)
+    _first_byte(exchange)
     exchange.ttfb_us = context.clock.now_us - exchange.start_us
     if head.flags & HEAD_KEEP_ALIVE and not tunnel:
         exchange.flags |= EX_ORIGIN_KEEP
@@ -1698,7 +1719,7 @@ cdef void _ask_again(Exchange* exchange, Head* head, int size) noexcept nogil:
     """Without the condition: the client's own head is composed anew."""
     cdef const Head* asked
     exchange.status = head.status
-    exchange.first_byte_us = <uint32_t>(exchange.context.clock.now_us - exchange.sent_us)
+    _first_byte(exchange)
     _try_answered(exchange)
     _discard_answer(exchange, head, size)
     exchange.tried.count = 0
@@ -1727,7 +1748,7 @@ cdef bint _store_answer(Exchange* exchange, Head* head, int size) noexcept nogil
         _ask_again(exchange, head, size)
         return True
     exchange.status = head.status
-    exchange.first_byte_us = <uint32_t>(context.clock.now_us - exchange.sent_us)
+    _first_byte(exchange)
     exchange.ttfb_us = context.clock.now_us - exchange.start_us
     _enter(exchange, PHASE_FILTER_ORIGIN_RESPONSE)
     _enter(exchange, PHASE_CACHE_STORE)
@@ -1887,8 +1908,15 @@ cdef void _begin_tunnel(Exchange* exchange) noexcept nogil:
 
 # ---- LOG, DONE ----
 
+cdef inline void _first_byte(Exchange* exchange) noexcept nogil:
+    if not exchange.flags & EX_SHOWN:
+        exchange.first_byte_us = <uint32_t>(exchange.context.clock.now_us - exchange.sent_us)
+
+
 cdef void _try_answered(Exchange* exchange) noexcept nogil:
-    """The server answered: good for its health unless it is a 5xx."""
+    """The server answered: good for its health unless it is a 5xx. An answer that was shown to a filter was counted then."""
+    if exchange.flags & EX_SHOWN:
+        return
     record_try(exchange, FAULT_NONE)
     if exchange.status >= 500:
         record_failure(exchange.context, exchange.pool, exchange.server)
@@ -2002,9 +2030,11 @@ cdef void exchange_fail(Exchange* exchange, int fault) noexcept nogil:
     if exchange.flags & EX_RESPONSE_BEGUN:
         _cut_off(exchange, fault)
         return
+    if exchange.pausing == PAUSE_ASK:
+        _stop_asking(exchange)
     retry = attempt_after_fault(exchange, info)
     repeatable = attempt_repeatable(exchange)
-    if exchange.member >= 0 and exchange.flags & EX_IN_FLIGHT:
+    if exchange.member >= 0 and exchange.flags & (EX_IN_FLIGHT | EX_SHOWN) == EX_IN_FLIGHT:
         if fault == FAULT_TOTAL_TIMEOUT and exchange.flags & EX_REQUEST_DONE and exchange.sent_us > 0:
             # The client's time is up, and the server is who used it: its own time might be so long that it never failed.
             record_try(exchange, FAULT_UPSTREAM_FIRST_BYTE_TIMEOUT)
