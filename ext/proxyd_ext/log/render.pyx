@@ -243,13 +243,27 @@ cdef inline void _apache_or_dash(Out* o, Slice s) noexcept nogil:
         put_byte(o, c'-')
 
 
+cdef void _apache_user(Out* o, Slice s) noexcept nogil:
+    """Readers end this field at a blank, and names of users may have some."""
+    cdef size_t i, begin = 0
+    for i in range(s.size):
+        if s.data[i] == c' ':
+            _apache_string(o, slice_of(s.data + begin, i - begin))
+            put_text(o, b"\\x20")
+            begin = i + 1
+    if begin:
+        _apache_string(o, slice_of(s.data + begin, s.size - begin))
+    else:
+        _apache_or_dash(o, s)
+
+
 cdef size_t render_combined(const AccessRecord* r, uint8_t* out, size_t cap) noexcept nogil:
     cdef Out line = out_of(out, cap)
     cdef Out* o = &line
     cdef Moment m = moment_of(r.time_us)
     _apache_or_dash(o, r.client_ip)
     put_text(o, b" - ")
-    _apache_or_dash(o, r.user)
+    _apache_user(o, r.user)
     put_text(o, b" [")
     put_padded(o, m.mday, 2)
     put_byte(o, c'/')

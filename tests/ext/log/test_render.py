@@ -22,7 +22,7 @@ CACHE_WORDS = ("hit", "miss", "stale", "expired", "revalidated", "bypass", "coal
 REFUSED = faults()["connect_refused"]
 TEXTS = (
     "request_id", "client_ip", "listener", "route", "upstream", "server", "method", "host",
-    "path", "query", "user_agent", "referer", "trace_id",
+    "path", "query", "user_agent", "referer", "trace_id", "user", "policies",
 )
 
 PIECES = [
@@ -112,6 +112,9 @@ def expected_json(record: Record) -> Iterator[tuple[str, object]]:
         yield "cache", CACHE_WORDS[number("cache") - 1]
         if record.get("cache_age") is not None:
             yield "cache_age", number("cache_age")
+    for name in ("policies", "user"):
+        if record.get(name):
+            yield name, readable(record[name])
     if number("fault"):
         about = next(about for about in faults().values() if about["code"] == number("fault"))
         yield "error", about["proxy_error"]
@@ -186,6 +189,7 @@ def test_combined_reads_back(record: Record) -> None:
     assert unescaped(read["request"]) == (request if method else b"-")
     assert int(read["status"]) == plain.get("status", 200)
     assert (0 if read["size"] == "-" else int(read["size"])) == plain.get("body_out", 0)
+    assert unescaped(read["user"]) == (plain.get("user") or b"-")
     assert unescaped(read["referer"]) == (plain.get("referer") or b"-")
     assert unescaped(read["agent"]) == (plain.get("user_agent") or b"-")
 
@@ -199,6 +203,7 @@ def test_combined_to_the_letter() -> None:
         b'127.0.0.1 - - [10/Oct/2000:20:55:36 +0000] "GET /apache_pb.gif HTTP/1.0" 200 2326'
         b' "http://www.example.com/start.html" "Mozilla/4.08 \\"x\\"\\n"\n'
     )
+    assert render_record("combined", {**record, "user": b" ann b "}).startswith(b"127.0.0.1 - \\x20ann\\x20b\\x20 [10/Oct/")
 
 
 # ---------------------------------------------------------------- pretty
@@ -284,7 +289,7 @@ def test_a_line_that_does_not_fit_is_not_written(form: Literal["json", "combined
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("byte", [b"\x01", b"\xff", b'"', b"\xc2\x9b"])
 def test_the_longest_record_of_a_ring_fits_a_line(form: Literal["json", "combined", "pretty"], byte: bytes) -> None:
-    kept = {"host": 255, "path": 2048, "query": 2048, "user_agent": 512, "referer": 512}
+    kept = {"host": 255, "path": 2048, "query": 2048, "user_agent": 512, "referer": 512, "policies": 512}
     longest: dict[str, int | bytes | None] = {name: (byte * 2048)[: kept.get(name, 128)] for name in TEXTS}
     for about in faults().values():
         numbers = {"bytes_in": 2**64 - 1, "bytes_out": 2**64 - 1, "config": 2**48 - 1, "fault": int(str(about["code"])), "attempts": 255}

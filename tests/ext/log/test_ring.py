@@ -12,9 +12,9 @@ from proxyd_ext.log.ring import RingProbe
 Record = dict[str, int | bytes | None]
 TEXTS = (
     "request_id", "client_ip", "listener", "route", "upstream", "server", "method", "trace_id",
-    "host", "path", "query", "user_agent", "referer",
+    "host", "path", "query", "user_agent", "referer", "user", "policies",
 )
-KEPT = {"host": 255, "path": 2048, "query": 2048, "user_agent": 512, "referer": 512}
+KEPT = {"host": 255, "path": 2048, "query": 2048, "user_agent": 512, "referer": 512, "policies": 512}
 
 
 def numbered(number: int, size: int = 0) -> Record:
@@ -35,7 +35,7 @@ def test_every_field_comes_through() -> None:
         "client_port": 1, "fault": 64, "attempts": 255, "status_by": 2, "minor": 0, "tls": 1, "cache": 8, "cache_age": 2**32 - 2,
         "request_id": b"r", "client_ip": b"::1", "listener": b"web", "route": b"\xff\x00",
         "upstream": b"u", "server": b"s", "method": b"GET", "host": b"h", "path": b"/", "query": b"q", "user_agent": b"ua",
-        "referer": b"ref", "trace_id": b"t",
+        "referer": b"ref", "trace_id": b"t", "user": b"ann", "policies": b"p:refused",
     }
     ring = RingProbe(1)
     ring.submit(record)
