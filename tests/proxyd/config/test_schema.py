@@ -42,6 +42,7 @@ KNOWN = {
     "minimum",
     "maximum",
     "minItems",
+    "maxItems",
     "propertyNames",
 }
 
@@ -66,7 +67,8 @@ def valid(part: Any, value: Any, root: dict[str, Any]) -> bool:
     if isinstance(value, int) and not part.get("minimum", value) <= value <= part.get("maximum", value):
         return False
     if isinstance(value, list):
-        return len(value) >= part.get("minItems", 0) and all(valid(part.get("items", True), item, root) for item in value)
+        few = part.get("minItems", 0) <= len(value) <= part.get("maxItems", len(value))
+        return few and all(valid(part.get("items", True), item, root) for item in value)
     if isinstance(value, dict):
         return _valid_object(part, value, root)
     return True
