@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.support.mmdb import country, mmdb
+
 ROOT = Path(__file__).resolve().parents[2]
 _ANY = b"\x01\x00"        # generous limits
 _SMALL = b"\x04\x07"      # small ones
@@ -72,6 +74,14 @@ _CONFIG_WORDS = (
     "<<: ", "!!str ", "# ", "'", '"',
 )
 
+_FILTERED = (
+    b"\x00\x01q=1&key=k\nAuthorization: Bearer token\r\nOrigin: https://a.example.com\r\nCookie: a=b; c=d\r\nX-User: u\r\n",
+    b"\x01\x02key=a&key=b\nAuthorization: Basic dDp0\r\nX-Key: k\r\nX-Key: l\r\nX-A: 1\r\n",
+    b"\x02\x03key=a\nOrigin: http://a:8080\r\nAccess-Control-Request-Method: PUT\r\nAccess-Control-Request-Headers: X-A, x-b\r\n",
+    *(b"%c%c\nX-A: 1\r\nX-A: 2\r\nCookie: a=1\r\nauthorization: bearer  x\r\n" % (route, route * 31) for route in range(3, 8)),
+)
+_COUNTRIES = {"10.0.0.0/8": country("SE"), "10.1.0.0/16": country("NO"), "2001:db8::/32": country("FR"), "2001:db8::1": {"country": "ES"}}
+
 SEEDS: dict[str, tuple[bytes, ...]] = {
     "request_head": tuple(prefix + text for text in _REQUESTS for prefix in (_ANY, _SMALL)),
     "response_head": tuple(prefix + text for text in _RESPONSES for prefix in (_ANY, _SMALL)),
@@ -84,6 +94,13 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
     "stored_lines": _CACHE_LINES,
     "range": (b"\x40bytes=0-0,-1", b"\x00bytes=5-", b"\xffbytes=0-1 ,, 300-400,200-250", b"\x08bytes=18446744073709551615-"),
     "http_date": tuple(b"\x65" + date for date in _DATES),
+    "filters": _FILTERED,
+    "changed_answer": tuple(bytes([change, change * 50]) + text for text in _RESPONSES for change in range(6)),
+    "country": (
+        *(mmdb(_COUNTRIES, record_size=size) for size in (24, 28, 32)),
+        mmdb({net: _COUNTRIES[net] for net in ("10.0.0.0/8", "10.1.0.0/16")}, ip_version=4),
+    ),
+    "limits": (bytes(range(64)), (bytes(16) + b"\x03\x00") * 3, bytes.fromhex("0401040105010401060106010601") * 2),
     "config": tuple(file.read_bytes() for file in sorted((ROOT / "config").rglob("*.yaml")) if file.stat().st_size < 8192),
 }
 WORDS: dict[str, tuple[str, ...]] = {
@@ -98,6 +115,14 @@ WORDS: dict[str, tuple[str, ...]] = {
     "stored_lines": _CACHE_WORDS,
     "range": ("bytes=", "-", ",", "0-", "-1", "18446744073709551615", "18446744073709551616"),
     "http_date": ("Sun", "Sunday", "Nov", "GMT", ", ", "-", ":", "94", "1994", "29", "Feb", "day"),
+    "filters": (
+        "Authorization: ", "Bearer ", "Basic ", "bearer  ", "Cookie: a=", "; a=", "X-Key: ", "X-A: ", "X-User: ", "Origin: ", "null",
+        "https://a.example.com", "http://a:8080", "Access-Control-Request-Method: ", "Access-Control-Request-Headers: ", "x-a", ", ",
+        "\r\n", "key=", "&key=", "q=", "&", "%", "\n",
+    ),
+    "changed_answer": ("200 ", "204 ", "304 ", "404 ", "\r\nX-A: ", "\r\nServer: ", "\r\nSet-Cookie: ", *_HEAD_WORDS),
+    "country": ("MaxMind.com", "node_count", "record_size", "ip_version", "country", "iso_code", "\x00\x00\x10"),
+    "limits": tuple(bytes([what, 3]).decode("latin-1") for what in range(64)),
     "config": _CONFIG_WORDS,
 }
 
