@@ -20,6 +20,7 @@ STRESS = {
     "leases": ["-c", "from proxyd_stress.rate import run_leased; print(run_leased(200_000))"],
     "access log": ["tests/tsan/access_log.py"],
     "places": ["tests/tsan/gate.py"],
+    "filters": ["-c", "from proxyd_stress.filters import run; print(run(150_000))"],
     "hand-over": ["tests/tsan/handover.py"],
 }
 
