@@ -1,14 +1,11 @@
 # cython: cdivision=True
 """Composing proxyd's own answers (see answer.pxd)."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, strlen
+from libc.string cimport memchr, memcmp, memcpy, strlen
 from proxyd_ext.conn.model cimport EX_OWN_ANSWER, EX_RESPONSE_BEGUN, Context
 from proxyd_ext.conn.out cimport Out, out_connection, out_lines, out_open, out_put, out_send, out_slice, out_text
 from proxyd_ext.conn.page cimport PAGE_SCRATCH, page_find, page_part, page_size
-from proxyd_ext.core.fault cimport (
-    FAULT_AUTH_UNAVAILABLE, FAULT_BANNED, FAULT_CLIENT_LIMIT, FAULT_CONCURRENCY, FAULT_METHOD_REFUSED, FAULT_OVERLOADED, FAULT_QUOTA,
-    FAULT_RATE_LIMITED, FAULT_URI_TOO_LONG, FaultInfo, fault_info,
-)
+from proxyd_ext.core.fault cimport FAULT_CLIENT_LIMIT, FAULT_METHOD_REFUSED, FAULT_URI_TOO_LONG, FaultInfo, fault_info
 from proxyd_ext.core.slice cimport Slice, slice_empty, slice_equals_nocase, slice_of
 from proxyd_ext.filter.chain cimport names_have
 from proxyd_ext.http1.head cimport FIELD_CACHE_CONTROL, FIELD_RETRY_AFTER, FIELD_SET_COOKIE, METHOD_HEAD, Field
@@ -161,9 +158,17 @@ cdef void _error_body(const Exchange* exchange, const FaultInfo* info, uint16_t 
     out_text(out, b")\n")
 
 
-cdef inline bint _says_when(int fault) noexcept nogil:
-    """Whether Retry-After is among the lines of the fault already."""
-    return fault in (FAULT_RATE_LIMITED, FAULT_QUOTA, FAULT_CONCURRENCY, FAULT_BANNED, FAULT_AUTH_UNAVAILABLE, FAULT_OVERLOADED)
+cdef bint _says_when(Slice lines) noexcept nogil:
+    """Whether Retry-After is among the lines of a fault."""
+    cdef const uint8_t* at = lines.data
+    cdef const uint8_t* end = lines.data + lines.size
+    cdef const uint8_t* feed
+    while at != NULL and end - at > 12:
+        if at[11] == c':' and slice_equals_nocase(slice_of(at, 11), _words(b"retry-after")):
+            return True
+        feed = <const uint8_t*>memchr(at, c'\n', end - at)
+        at = feed + 1 if feed != NULL else NULL
+    return False
 
 
 cdef void answer_refusal(Exchange* exchange) noexcept nogil:
@@ -206,7 +211,7 @@ cdef void answer_fault(Exchange* exchange, int fault) noexcept nogil:
     out_text(&out, b"\r\n")
     if fault == FAULT_METHOD_REFUSED and exchange.fault_lines.size == 0:
         out_text(&out, _ALLOW)
-    if status == 503 and fault != FAULT_CLIENT_LIMIT and not _says_when(fault):
+    if status == 503 and fault != FAULT_CLIENT_LIMIT and not _says_when(exchange.fault_lines):
         out_text(&out, b"Retry-After: 1\r\n")
     out_slice(&out, exchange.fault_lines)
     if page != NULL:
