@@ -13,8 +13,9 @@ from typing import Any, Literal
 from proxyd_ext.auth.verdict import Verdict, Verdicts
 from proxyd_ext.engine import Engine
 from proxyd_ext.filter.hooks import Hooks
-from proxyd_ext.snapshot.spec import AuthFilter, PythonFilter
+from proxyd_ext.snapshot.spec import AuthFilter, Filter, PythonFilter
 from tests.support.engine import Rig
+from tests.support.wire import Origin
 
 CHALLENGE = b'WWW-Authenticate: Bearer realm="test"\r\n'
 
@@ -117,6 +118,14 @@ def nothing_asked(rig: Rig) -> bool:
 def bearer(verdicts: Verdicts | None = None, policy: str = "sso", **settings: Any) -> AuthFilter:
     """An auth step that wants a bearer token."""
     return AuthFilter(policy, verdicts or Verdicts(policy), "bearer", challenge=CHALLENGE, **settings)
+
+
+def guarded(rig: Rig, *steps: Filter, **settings: Any) -> tuple[Verdicts, Origin]:
+    """A route to one origin, which answers, behind these steps (one that wants a bearer token, unless told otherwise)."""
+    verdicts = Verdicts("sso")
+    origin = rig.origin().serve()
+    rig.serve(origin, filters=steps or [bearer(verdicts)], **settings)
+    return verdicts, origin
 
 
 def script(*hooks: Literal["request", "response"], policy: str = "script", **settings: Any) -> PythonFilter:

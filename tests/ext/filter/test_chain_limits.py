@@ -114,7 +114,7 @@ def test_many_limits_that_tell(clocked: Rig) -> None:
     client = respond(clocked, CorsFilter("cors", ["https://a.example"]), *steps)
     answer = ask(client, "Origin: https://a.example")
     assert (answer.status, answer.body) == (200, b"ok")
-    quoted = ['"%02d%s"' % (i, '\\"' * 62) for i in range(16)]
+    quoted = [f'"{i:02}' + '\\"' * 62 + '"' for i in range(16)]
     assert answer.all("ratelimit-policy") == [f"{name};q=1;w=3600" for name in quoted]
     assert answer.all("ratelimit") == [f"{name};r=5;t=3600" for name in quoted]
     assert answer.field("access-control-allow-origin") == "https://a.example"
@@ -393,7 +393,8 @@ PEOPLE = ("X-Client: 192.0.2.1", "X-Client: 192.0.2.2")
         ([LimitKeyPart("client.ip", ipv4_bits=0)], ["8.8.8.8"], get("/", PEOPLE[1]), get("/", "X-Client: ::1")),
         ([LimitKeyPart("client.ip")], ["2001:db8::1"], get("/", "X-Client: 2001:db8::2"), get("/", "X-Client: 2001:db8:0:1::1")),
         ([LimitKeyPart("client.ip", ipv6_bits=128)], ["::1"], get("/", "X-Client: ::1"), get("/", "X-Client: ::2")),
-        ([LimitKeyPart("client.ip", ipv6_bits=45)], ["2001:db8:7::"], get("/", "X-Client: 2001:db8::9"), get("/", "X-Client: 2001:db8:8::")),
+        ([LimitKeyPart("client.ip", ipv6_bits=45)], ["2001:db8:7::"], get("/", "X-Client: 2001:db8::9"),
+         get("/", "X-Client: 2001:db8:8::")),
         ([LimitKeyPart("host")], ["a.example"], get(host="A.Example.:80"), get(host="b.example")),
         ([LimitKeyPart("path")], ["/a/b"], get("/x/../a/%62?q"), get("/a/B")),
         ([LimitKeyPart("method")], ["HEAD"], get(method="HEAD"), get()),
@@ -494,8 +495,8 @@ def test_plan_of_its_own_policy(clocked: Rig) -> None:
     """Two policies that know who it is on one route: each plan is charged for its own, once."""
     first, second = Consumer("a"), Consumer("b")
     plans = [Plan("p", quota_requests=9)]
-    steps = [bearer(policy="one"), AuthFilter("two", Verdicts("two"), "header", "x-key"), PlanFilter("one", plans), PlanFilter("two", plans)]
-    client = respond(clocked, *steps)
+    keys = AuthFilter("two", Verdicts("two"), "header", "x-key")
+    client = respond(clocked, bearer(policy="one"), keys, PlanFilter("one", plans), PlanFilter("two", plans))
     for consumers in ((first, second), (first, None), (None, second)):
         client.send(get("/", TOKEN, "X-Key: k"))
         for consumer in consumers:
