@@ -44,8 +44,8 @@ cdef Slice filter_user(const FilterState* state) noexcept nogil
 # What a rule of access says to a client.
 cdef bint access_admits(const AccessRule* rule, const Address* client) noexcept nogil
 
-# Mark the fields of `head` whose names stand in `names` (as HeadersRule.request_drop), so that the head writers leave them out.  '_' in a
-# field's name counts as '-', too: behind CGI's naming the two are one field, and what is dropped may be what a stranger must not say.
+# Mark the fields of `head` whose names stand in `names` (as HeadersRule.request_drop), so that the head writers leave them out.  '_' and
+# '.' in a field's name count as '-', too: behind CGI's naming they are one field, and what is dropped may be what a stranger must not say.
 # Returns the bits of the known fields (FIELD_*) among the names, whether or not they stand in the head.
 cdef uint64_t drop_fields(Head* head, Slice names) noexcept nogil
 # Whether a field of that name is one of `names`.

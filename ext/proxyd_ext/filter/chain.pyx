@@ -541,7 +541,7 @@ cdef bint _is_named(Slice field, Slice name) noexcept nogil:
         return False
     for i in range(field.size):
         c = ascii_lower(field.data[i])
-        if c != name.data[i] and not (c == c'_' and name.data[i] == c'-'):
+        if c != name.data[i] and not ((c == c'_' or c == c'.') and name.data[i] == c'-'):
             return False
     return True
 
