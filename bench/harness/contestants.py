@@ -155,13 +155,15 @@ def _argv(contestant: Contestant, workload: Workload, site: Site) -> list[str]:
             config = directory / "haproxy.cfg"
             config.write_text(templates.haproxy((BENCH / "peers/haproxy.cfg").read_text(), site, workload, variant))
             (directory / "routes.map").write_text(templates.haproxy_map(workload))
+            (directory / "429.http").write_text(templates.haproxy_refusal(), newline="")
             return [*program.argv, "-db", "-f", str(config)]
         case "varnish":
             (directory / "varnish.vcl").write_text(templates.varnish((BENCH / "peers/varnish.vcl").read_text(), site))
             return [*program.argv, *templates.varnish_options(site, variant)]
         case "proxyd":
             config = directory / "proxyd.yaml"
-            config.write_text(templates.proxyd((BENCH / "peers/proxyd.yaml").read_text(), site, workload, program.threads))
+            config.write_text(templates.proxyd((BENCH / "peers/proxyd.yaml").read_text(), site, workload, program.threads, variant))
+            (directory / "jwt.secret").write_text(templates.jwt_secret())
             return [*program.argv, "run", "-c", str(config)]
         case "floor":
             mode = variant or "relay"

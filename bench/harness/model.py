@@ -15,7 +15,13 @@ BINARIES: Mapping[Family, str] = {"varnish": "varnishd"}
 ANSWER_BYTES: Mapping[str, int] = {"64": 64, "10k": 10 * 1024, "1m": 1024 * 1024}
 # Variants that do less than the others do: shown for whoever asks what it would change, never "the best peer".
 # leanid: nginx's X-Request-ID from counters. Its own $request_id, 128 random bits as in the others, costs it 1 to 2 µs.
-LESSER_VARIANTS = frozenset({"leanid"})
+# open: without the policy that the others have.
+LESSER_VARIANTS = frozenset({"leanid", "open"})
+# What a route has beside its upstream. refused: a limit that every request is over; limited: one that none is; keys: one by a header field,
+# of which a hundred come in turn (variant "100"), or a million ("1m"); jwt: tokens that are verified.
+Policy = Literal["", "refused", "limited", "keys", "jwt"]
+# Bytes of every answer where requests are refused: proxyd's own, the longest; the others are padded (templates.py).
+REFUSED_BYTES = 423
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,10 @@ class Workload:
     cached: bool = False  # the proxy has stored the origin's answer; it must not be asked again
     big: bool = False  # bodies worth splicing
     idle_connections: int = 0  # > 0: memory is measured, not CPU
+    policy: Policy = ""
+    fields: tuple[str, ...] = ()  # field lines that every request brings
+    warm_up_seconds: float = 1.0
+    baseline: str = ""  # the variant that a program's other ways are held against, e.g. "open"
     # Ways in which a contestant may be tuned for this workload. Each is run; the best peer is the cheapest of them all.
     variants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -41,6 +51,11 @@ class Workload:
         if family == "varnish" and not self.cached:
             return ()  # a cache is not what its users put in front of what is not cached
         return self.variants.get(family, ("",))
+
+    @property
+    def status(self) -> int:
+        """Of every answer."""
+        return 429 if self.policy == "refused" else 200
 
     @property
     def answer_bytes(self) -> int | None:
@@ -69,7 +84,7 @@ def _cpus(cpus: frozenset[int]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What wrk counted. `errors` holds connect, read, write, timeout and status (an answer that is not 2xx or 3xx)."""
+    """What wrk counted. `errors` holds connect, read, write, timeout and status (an answer with another status than all should have)."""
 
     requests: int
     duration_us: int

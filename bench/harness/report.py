@@ -54,6 +54,8 @@ def _load(table: Table, alone: bool) -> list[str]:
         fine = CONTROL_LOW <= table.control.median <= CONTROL_HIGH
         verdict = "" if fine else f"; **outside {CONTROL_LOW}..{CONTROL_HIGH}: not for publishing**"
         lines += ["", f"- A against A: nginx is {_ratio(table.control)} of a second nginx{verdict}"]
+    if table.prices:
+        lines += ["", *(f"- {p.contestant} costs {_ratio(p.ratio)} of {p.baseline}" for p in table.prices)]
     lines += [f"- {row.contestant}: INVALID runs left out: {'; '.join(row.faults)}" for row in table.rows if row.faults]
     return lines
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from harness import probe, system
 from harness.contestants import Contestant, Origin, Running, StartError, origin_start, start
 from harness.load import NO_LOAD, run_wrk
-from harness.model import Placement, Run, Workload, WorkloadResult
+from harness.model import REFUSED_BYTES, Load, Placement, Run, Workload, WorkloadResult
 
-WARM_UP_SECONDS = 1.0
+# nginx's slowest limit lets one request a minute pass.
+STRAY_ANSWERS = 2
 LOG_WAIT_SECONDS = 2.0
 
 
@@ -60,7 +61,7 @@ def enter(
         result.skipped[contestant.name] = str(error)
         settings.say(f"  SKIPPED {contestant.name}: {error}")
         return None
-    faults = probe.faults_of(one.port, workload, origin.ports[0], contestant.program.family)
+    faults = probe.faults_of(one.port, workload, origin.ports[0], contestant.program.family, contestant.variant)
     if faults:
         why = "; ".join(faults)
         result.skipped[contestant.name] = why
@@ -72,12 +73,16 @@ def enter(
 
 def _warm_up(one: Running, workload: Workload, placement: Placement, settings: Settings, result: WorkloadResult) -> bool:
     try:
-        run_wrk(settings.wrk, one.port, workload, WARM_UP_SECONDS, placement.rest)
+        run_wrk(settings.wrk, one.port, workload, _warm_up_seconds(one, workload), placement.rest)
     except RuntimeError as error:
         result.skipped[one.contestant.name] = f"warm-up: {error}"
         settings.say(f"  SKIPPED {one.contestant.name}: warm-up: {error}\n{one.said()}")
         return False
     return True
+
+
+def _warm_up_seconds(one: Running, workload: Workload) -> float:
+    return workload.warm_up_seconds if one.contestant.variant != workload.baseline else min(1.0, workload.warm_up_seconds)
 
 
 def _rounds(result: WorkloadResult, running: list[Running], origin: Origin, settings: Settings) -> None:
@@ -121,7 +126,7 @@ def _measure(one: Running, number: int, workload: Workload, placement: Placement
     origin_before, proxy_before = system.process_cpu_seconds(origin.process.pid), system.group_cpu_seconds(one.group)
     try:
         load = run_wrk(settings.wrk, one.port, workload, settings.seconds, placement.rest)
-        faults = [f"{count} {kind} errors" for kind, count in load.errors.items() if count]
+        faults = load_faults(workload, load)
     except RuntimeError as error:
         load, faults = NO_LOAD, [str(error)]
     proxy = system.group_cpu_seconds(one.group) - proxy_before
@@ -148,8 +153,21 @@ def _measure(one: Running, number: int, workload: Workload, placement: Placement
     )
 
 
+def load_faults(workload: Workload, load: Load) -> list[str]:
+    """What wrk says that should not have been."""
+    stray = STRAY_ANSWERS if workload.status >= 400 else 0
+    faults = [f"{count} {kind} errors" for kind, count in load.errors.items() if count > (stray if kind == "status" else 0)]
+    if workload.policy == "refused" and load.requests:
+        each = load.bytes / load.requests
+        if abs(each - REFUSED_BYTES) > 1:
+            faults.append(f"answers had {each:.1f} bytes on average, not {REFUSED_BYTES}")
+    return faults
+
+
 def origin_faults(workload: Workload, completed: int, asked: int, opened: int) -> list[str]:
     """Holds what wrk says against what the origin saw."""
+    if workload.policy == "refused":
+        return [f"the origin was asked {asked} times, nothing should pass"] if asked > STRAY_ANSWERS else []
     if workload.from_memory or workload.cached:
         return [f"the origin was asked {asked} times, the answer should come from memory"] if asked else []
     faults = []

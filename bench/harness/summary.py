@@ -38,11 +38,21 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    """What a contestant costs beside the same program in the workload's baseline variant."""
+
+    contestant: str
+    baseline: str
+    ratio: Ratio
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     rows: list[Row]
     best_peer: str | None
     best_floor: str | None
     control: Ratio | None  # nginx to nginx
+    prices: list[Price]
 
 
 def counted(result: WorkloadResult, contestant: str) -> dict[int, Run]:
@@ -66,7 +76,18 @@ def summarise(result: WorkloadResult, roles: Roles) -> Table:
         faults = tuple(dict.fromkeys(f for r in result.runs if r.contestant == name for f in r.faults))
         rows.append(_row(name, roles[name], list(runs[name].values()), faults, _to(runs, name, floor), _to(runs, name, peer)))
     twin = control.removesuffix(" (control)") if control else None
-    return Table(rows, peer, floor, ratio(runs[control], runs[twin]) if control and twin in runs else None)
+    between = ratio(runs[control], runs[twin]) if control and twin in runs else None
+    return Table(rows, peer, floor, between, _prices(runs, result.workload.baseline))
+
+
+def _prices(runs: dict[str, dict[int, Run]], variant: str) -> list[Price]:
+    found = []
+    for base in [name for name in runs if variant and name.endswith(f"-{variant}")]:
+        program = base.removesuffix(f"-{variant}")
+        for name in runs:
+            if name != base and (name == program or name.startswith(f"{program}-")) and (of := ratio(runs[name], runs[base])):
+                found.append(Price(name, base, of))
+    return found
 
 
 def _order(role: str) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from harness.model import Workload
+from harness.jwt import AUDIENCE, ISSUER, SECRET
+from harness.model import REFUSED_BYTES, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,34 @@ _HAPROXY_SPLICE = {
 }
 
 
+# So many requests that none is refused; the burst, for nginx counts whole milliseconds.
+_NGINX_LIMITS = {
+    "refused": (
+        "    limit_req_zone $binary_remote_addr zone=clients:10m rate=1r/m;\n    limit_req zone=clients;\n    limit_req_status 429;\n"
+        "    limit_req_log_level info;\n    server_tokens off;\n    add_header X-Padding {padding} always;"
+    ),
+    "limited": (
+        "    limit_req_zone $binary_remote_addr zone=clients:10m rate=1000000r/s;\n"
+        "    limit_req zone=clients burst=1000000 nodelay;\n    limit_req_status 429;\n    limit_req_log_level info;"
+    ),
+}
+_NGINX_REFUSAL_BYTES = 331  # with an empty X-Padding
+
+_HAPROXY_LIMIT = (
+    "    stick-table type ip size 100k expire 1h store http_req_rate({period})\n    http-request track-sc0 src\n{errorfile}"
+    "    http-request deny deny_status 429 if {{ sc_http_req_rate(0) gt {most} }}"
+)
+_HAPROXY_REFUSAL = "HTTP/1.1 429 Too Many Requests\r\ncontent-length: {size}\r\ncache-control: no-cache\r\ncontent-type: text/html\r\n\r\n"
+
+_PROXYD_POLICIES = {
+    "refused": "{rate_limit: {rate: 1/d}}",
+    "limited": "{rate_limit: {rate: 1000000/s, burst: 1000000}}",
+    # every key is in debt for as long as the bench lasts, so none of the million may be forgotten
+    "keys-100": "{rate_limit: {rate: 1/m, burst: 1000000, key: 'header:x-few'}}",
+    "keys-1m": "{rate_limit: {rate: 1/m, burst: 1000000, key: 'header:x-many'}}",
+}
+
+
 def route_names(count: int) -> list[str]:
     return [f"/svc-{i:04d}/" for i in range(1, count + 1)]
 
@@ -84,11 +113,17 @@ def nginx(template: str, site: Site, workload: Workload, variant: str) -> str:
             "SENDFILE": "off;\n    output_buffers 2 512k" if variant == "read" else "on",
             "CACHE": _NGINX_CACHE.format(directory=site.directory) if workload.cached else "",
             "OPTIONS": "    proxy_buffering off;\n    proxy_request_buffering off;" if variant == "unbuffered" else "",
+            "LIMIT": _nginx_limit(workload, variant),
             "REQUEST_ID": '"$pid-$connection-$connection_requests"' if variant == "leanid" else "$request_id",
             "LISTEN": " deferred" if variant == "deferred" else "",
             "LOCATIONS": "\n".join("        " + line for line in locations),
         },
     )
+
+
+def _nginx_limit(workload: Workload, variant: str) -> str:
+    text = _NGINX_LIMITS.get(workload.policy, "") if variant != "open" else ""
+    return text.format(padding="p" * (REFUSED_BYTES - _NGINX_REFUSAL_BYTES))
 
 
 def haproxy(template: str, site: Site, workload: Workload, variant: str) -> str:
@@ -110,12 +145,27 @@ def haproxy(template: str, site: Site, workload: Workload, variant: str) -> str:
             "LOG_DEFAULTS": "    log global" if workload.access_log else "    no log",
             "LOG_FRONTEND": _HAPROXY_LOG if workload.access_log else "",
             "BIND": " defer-accept" if variant == "deferred" else "",
+            "LIMIT": _haproxy_limit(site, workload, variant),
             "ROUTES": routes,
             "USE_CACHE": "    http-request cache-use hits\n    http-response cache-store hits" if workload.cached else "",
             "CACHE": _HAPROXY_CACHE if workload.cached else "",
             "SERVERS": "\n".join(f"    server s{i} 127.0.0.1:{p}" for i, p in enumerate(site.origin_ports)),
         },
     )
+
+
+def _haproxy_limit(site: Site, workload: Workload, variant: str) -> str:
+    if workload.policy == "refused":
+        return _HAPROXY_LIMIT.format(period="1h", errorfile=f"    errorfile 429 {site.directory}/429.http\n", most=1)
+    if workload.policy == "limited" and variant != "open":
+        return _HAPROXY_LIMIT.format(period="10s", errorfile="", most=1_000_000_000)
+    return ""
+
+
+def haproxy_refusal() -> str:
+    """For `errorfile`: as HAProxy's own, padded."""
+    room = REFUSED_BYTES - len(_HAPROXY_REFUSAL.format(size=100))
+    return _HAPROXY_REFUSAL.format(size=room) + "<html><body><h1>429 Too Many Requests</h1></body></html>\n".rjust(room, "p")
 
 
 def haproxy_map(workload: Workload) -> str:
@@ -133,12 +183,14 @@ def varnish_options(site: Site, variant: str) -> list[str]:
     return options + (["-p", "vsl_mask=" + ",".join(f"-{tag}" for tag in _VARNISH_HIT_LOG)] if variant == "nolog" else [])
 
 
-def proxyd(template: str, site: Site, workload: Workload, threads: str) -> str:
+def proxyd(template: str, site: Site, workload: Workload, threads: str, variant: str = "") -> str:
+    policy = _proxyd_policy(site, workload, variant)
     if workload.from_memory:
         routes = [f'- {{respond: {{status: 200, body: "{"a" * 64}", content_type: text/plain}}}}']
     else:
         routes = [f"- {{match: {name}*, to: app}}" for name in route_names(workload.routes)]
-        routes.append("- {to: app, cache: 1h}" if workload.cached else "- to: app")
+        more = (", cache: 1h" if workload.cached else "") + (", use: [limit]" if policy else "")
+        routes.append(f"- {{to: app{more}}}")
     return fill(
         template,
         {
@@ -148,9 +200,22 @@ def proxyd(template: str, site: Site, workload: Workload, threads: str) -> str:
             "THREADS": threads,
             "ACCESS": f"{{to: {site.directory}/access.log, format: json}}" if workload.access_log else "none",
             "SERVERS": ", ".join(f"127.0.0.1:{p}" for p in site.origin_ports),
+            "POLICIES": f"policies:\n  limit: {policy}\n" if policy else "",
             "ROUTES": "\n".join("  " + line for line in routes),
         },
     )
+
+
+def _proxyd_policy(site: Site, workload: Workload, variant: str) -> str:
+    if variant == "open" or not workload.policy:
+        return ""
+    if workload.policy == "jwt":
+        return f"{{auth: {{jwt: {{issuer: '{ISSUER}', audience: {AUDIENCE}, keys: {{secret: '${{file:{site.directory}/jwt.secret}}'}}}}}}}}"
+    return _PROXYD_POLICIES[f"{workload.policy}-{variant}" if variant else workload.policy]
+
+
+def jwt_secret() -> str:
+    return SECRET
 
 
 def connection_limit(site: Site, workload: Workload) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.jwt import TOKEN
 from harness.model import Workload
 
 # nginx: `deferred`, HAProxy: `defer-accept`; a request a connection is what these are for.
@@ -11,6 +12,10 @@ _BIG = {"nginx": ("", "unbuffered"), "haproxy": ("", "64k", "auto"), "floor": ("
 # Hits. nginx sends files of a tmpfs, by sendfile or by reading them; Varnish writes its log to shared memory, or nothing at all.
 _HIT = {"nginx": ("", "read"), "varnish": ("", "nolog"), "floor": ("answer",)}
 _HIT_BIG = {**_HIT, "haproxy": ("", "64k"), "floor": ("answer", "file")}
+
+# Limits and tokens, each beside the same contestant without ("open").
+_LIMITED = {"nginx": ("", "open"), "haproxy": ("", "open"), "proxyd": ("", "open")}
+_ALONE = {"nginx": (), "haproxy": (), "floor": ()}
 
 WORKLOADS: tuple[Workload, ...] = (
     Workload("64b-c64", "64-byte answers, 64 connections", variants={"nginx": ("", "leanid")}),
@@ -27,6 +32,16 @@ WORKLOADS: tuple[Workload, ...] = (
     Workload("hit-64b-c64", "hits of 64 bytes, 64 connections", path="/hit/64", cached=True, variants=_HIT),
     Workload("hit-10k", "hits of 10 KiB, 64 connections", path="/hit/10k", cached=True, variants=_HIT),
     Workload("hit-1m", "hits of 1 MiB, 16 connections", path="/hit/1m", connections=16, cached=True, big=True, variants=_HIT_BIG),
+    Workload("refused", "refusals by a limit, 64 connections", policy="refused", variants={"floor": ()}),
+    Workload("limited", "64-byte answers, 64 connections, a limit that all pass", policy="limited", baseline="open", variants=_LIMITED),
+    Workload(
+        "limited-1m", "a limit by a header field: 1,000,000 keys beside 100", script="keys.lua", script_args=("1000000",), policy="keys",
+        baseline="100", warm_up_seconds=60, variants={**_ALONE, "proxyd": ("100", "1m")},
+    ),
+    Workload(
+        "jwt", "64-byte answers, 64 connections, a token that is verified", policy="jwt", fields=(f"Authorization: Bearer {TOKEN}",),
+        baseline="open", variants={**_ALONE, "proxyd": ("", "open")},
+    ),
     Workload("idle-10k", "memory of 10,000 idle keep-alive connections", idle_connections=10_000, variants={"floor": ()}),
 )
 
