@@ -11,7 +11,7 @@ from proxyd.health.monitor import HealthMonitor, Wanted
 from proxyd.tasks import Tasks
 from tests.support.clock import FakeClock, settle
 
-CHECK = TcpCheck(interval=5, timeout=1, rise=2, fall=3)
+CHECK = TcpCheck(interval=5, timeout=60, rise=2, fall=3)    # its timeout is of the real clock
 
 
 @dataclass
