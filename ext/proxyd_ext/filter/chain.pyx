@@ -408,7 +408,7 @@ cdef int _python(const PythonRule* rule, FilterState* state, int step) noexcept 
 
 
 cdef inline bint _must_wait(const FilterState* state) noexcept nogil:
-    return state.hold_until_us > state.now_us and not state.delayed
+    return state.hold_until_us != 0 and state.hold_until_us > state.now_us and not state.delayed      # 0: there may be no clock
 
 
 cdef int chain_run(const FilterStep* steps, int count, FilterState* state) noexcept nogil:

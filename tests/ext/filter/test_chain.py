@@ -309,3 +309,14 @@ def test_removed_fields_wherever_heads_are_cut(clocked: Rig) -> None:
             ("Y-Set", "1"),
             ("Y-Add", "1"),
         ]
+
+
+def test_chains_that_keep_nothing_do_not_wait(rig: Rig) -> None:
+    """Their state stands on a stack that others have used."""
+    origin = rig.origin().serve()
+    rig.serve(origin, filters=[AccessFilter(default_allow=True), HeadersFilter(b"X: 1\r\n")])
+    clients = [rig.connect() for _ in range(4)]
+    for path in ("/", "/" + "p" * 3_000, "/%7e/" + "../x/" * 100):
+        for client in clients:
+            client.send(get(path, *[f"X-{i}: {path[-40:]}" for i in range(40)]))
+            assert client.response().status == (200 if ".." not in path else 400)
