@@ -35,8 +35,8 @@ class Question:
 
     @property
     def lines(self) -> list[bytes]:
-        """Those of the request: target line, host, user, fields."""
-        return self.text.partition(b"\n\n")[0].split(b"\n") if self.hook == "response" else self.text.split(b"\n")[:-1]
+        """Those of the request: target line, host, user, and, unless an answer is shown, the fields."""
+        return self.text.split(b"\n")[: 3 if self.hook == "response" else -1]
 
     @property
     def target(self) -> list[str]:

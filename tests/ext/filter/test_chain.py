@@ -319,4 +319,4 @@ def test_chains_that_keep_nothing_do_not_wait(rig: Rig) -> None:
     for path in ("/", "/" + "p" * 3_000, "/%7e/" + "../x/" * 100):
         for client in clients:
             client.send(get(path, *[f"X-{i}: {path[-40:]}" for i in range(40)]))
-            assert client.response().status == (200 if ".." not in path else 400)
+            assert client.response().status == 200
