@@ -6,23 +6,25 @@ from proxyd_ext.conn.model cimport Context, EX_PERSONAL, WAITS_KEPT
 from proxyd_ext.conn.wait cimport WaitQuestion, question_ask, question_new
 from proxyd_ext.core.buffer cimport Buffer, buffer_class, buffer_free, buffer_new
 from proxyd_ext.core.fault cimport FAULT_FILTER_FAILED, FAULT_MEMORY, FAULT_NONE
-from proxyd_ext.core.shim cimport load_int
+from proxyd_ext.core.shim cimport PXD_LIKELY, load_int
 from proxyd_ext.core.slab cimport slab_free, slab_new
 from proxyd_ext.core.slice cimport Slice, slice_of
 from proxyd_ext.filter.chain cimport (
-    CHAIN_ASK_AUTH, CHAIN_CONTINUE, chain_run, filter_begin, filter_end, filter_join, filter_note, filter_told, filter_user, names_have,
+    CHAIN_ASK_AUTH, CHAIN_CONTINUE, Stop, chain_go_on, chain_run, filter_begin, filter_end, filter_join, filter_note, filter_told, filter_user, names_have,
 )
 from proxyd_ext.filter.hooks cimport (
     HOOK_FAILING, HOOK_RESPONSE, HOOKED_CHANGED, HOOKED_CLOSED, HOOKED_FAILED, HOOKED_OPEN, HOOKED_REPLIED, HOOKED_REQUEST,
     HOOKED_RESPONSE, HOOKED_TIMEOUT, hooks_count,
 )
 from proxyd_ext.filter.key cimport plain_host
-from proxyd_ext.filter.rules cimport FILTER_AUTH, FILTER_PYTHON, FilterStep, PythonRule
+from proxyd_ext.filter.light cimport light_clients, light_looking
+from proxyd_ext.filter.rules cimport FILTER_AUTH, FILTER_PYTHON, LIGHT_CLIENT, LIGHT_NOT, FilterStep, PythonRule
 from proxyd_ext.filter.state cimport (
     FilterState, NOTE_ALLOWED, NOTE_ANONYMOUS, NOTE_CHANGED, NOTE_COUNT, NOTE_DELAYED, NOTE_DELAYED_DRY, NOTE_DENIED, NOTE_FAILED,
-    NOTE_FAILED_OPEN, NOTE_PASSED, NOTE_PREFLIGHT, NOTE_REFUSED, NOTE_REFUSED_DRY, NOTE_REPLIED,
+    NOTE_FAILED_OPEN, NOTE_PASSED, NOTE_PREFLIGHT, NOTE_REFUSED, NOTE_REFUSED_DRY, NOTE_REPLIED, TAKEN_MAX,
 )
 from proxyd_ext.http1.rewrite cimport write_decimal, write_status_line
+from proxyd_ext.limit.rate cimport RATE_SAMPLE, RateTaken
 from proxyd_ext.snapshot.compile cimport CONSULT_DECIDE, CONSULT_FILTER, CONSULT_FILTER_ANSWER
 
 cdef const char* _words[NOTE_COUNT]
@@ -69,7 +71,48 @@ cdef bint _new(Exchange* exchange) noexcept nogil:
     return True
 
 
+cdef inline int _passed(Exchange* exchange, const Stop* stop) noexcept nogil:
+    if stop.headers != NULL:
+        exchange.request_lines = stop.headers.request_lines
+        exchange.request_drop = stop.headers.request_drop
+        exchange.response_lines = stop.headers.response_lines
+        exchange.response_drop = stop.headers.response_drop
+    return CHAIN_CONTINUE
+
+
+cdef int _light_looking(Exchange* exchange, Head* head) noexcept nogil:
+    cdef FilterState looked
+    cdef RateTaken[TAKEN_MAX] taken
+    cdef Stop stop
+    cdef bint sample = exchange.id % RATE_SAMPLE == 0
+    _look(exchange, &looked, head)
+    looked.verdict_count = 0
+    if not light_looking(exchange.route.steps, exchange.route.step_count, &looked, sample, taken, &stop):
+        return _run_on(exchange, head, taken, &stop)
+    return _passed(exchange, &stop)
+
+
+cdef inline int _light_clients(Exchange* exchange, Head* head) noexcept nogil:
+    cdef RateTaken[TAKEN_MAX] taken
+    cdef Stop stop
+    if not light_clients(
+        exchange.route.steps, exchange.route.step_count, &exchange.client_address, exchange.context.clock.now_us, exchange.context.engine,
+        taken, &stop,
+    ):
+        return _run_on(exchange, head, taken, &stop)
+    return _passed(exchange, &stop)
+
+
 cdef int filtered_run(Exchange* exchange, Head* head) noexcept nogil:
+    if exchange.filtered != NULL or exchange.route.light == LIGHT_NOT:
+        return _run_on(exchange, head, NULL, NULL)
+    if PXD_LIKELY(exchange.route.light == LIGHT_CLIENT and exchange.id % RATE_SAMPLE != 0):
+        return _light_clients(exchange, head)
+    return _light_looking(exchange, head)
+
+
+cdef int _run_on(Exchange* exchange, Head* head, const RateTaken* taken, const Stop* stop) noexcept nogil:
+    """With a state, from where a light run stopped, or from where the state stands (stop NULL)."""
     cdef FilterState* state
     cdef FilterChange* change
     cdef int result
@@ -77,7 +120,10 @@ cdef int filtered_run(Exchange* exchange, Head* head) noexcept nogil:
         return -FAULT_MEMORY
     state = exchange.filtered
     _look(exchange, state, head)
-    result = chain_run(exchange.route.steps, exchange.route.step_count, state)
+    if stop != NULL:
+        result = chain_go_on(exchange.route.steps, exchange.route.step_count, state, taken, stop)
+    else:
+        result = chain_run(exchange.route.steps, exchange.route.step_count, state)
     exchange.fault_lines = filter_told(state)
     if result < 0:
         exchange.refused_status = state.status

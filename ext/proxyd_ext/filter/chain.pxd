@@ -10,9 +10,10 @@ snapshot/steps.pyx.
 from libc.stdint cimport int64_t, uint64_t, uint8_t
 from proxyd_ext.core.address cimport Address
 from proxyd_ext.core.slice cimport Slice
-from proxyd_ext.filter.rules cimport AccessRule, FilterStep
+from proxyd_ext.filter.rules cimport AccessRule, FilterStep, HeadersRule, LimitRule
 from proxyd_ext.filter.state cimport FilterState
 from proxyd_ext.http1.head cimport Head
+from proxyd_ext.limit.rate cimport RateOutcome, RateTaken
 
 
 cdef enum:
@@ -31,12 +32,28 @@ cdef void filter_begin(FilterState* state) noexcept nogil
 # Gives back what is held: verdicts, counts of requests in flight, memory.
 cdef void filter_end(FilterState* state) noexcept nogil
 cdef int chain_run(const FilterStep* steps, int count, FilterState* state) noexcept nogil
+
+
+ctypedef struct Stop:
+    # Where a light run (filter/light.pxd) stopped.
+    int at                    # the step
+    int taken                 # by the limits before it
+    int decision              # RATE_DELAYED or RATE_REFUSED of the limit there; -1: the step has not been asked
+    uint64_t hash             # the key that it decided on
+    RateOutcome outcome
+    const HeadersRule* headers    # the last one before it; NULL: there is none
+
+
+# Go on from there, in a state that has just begun.
+cdef int chain_go_on(const FilterStep* steps, int count, FilterState* state, const RateTaken* taken, const Stop* stop) noexcept nogil
 # After CHAIN_CONTINUE: what is said for this request alone is joined with what its route says, into request_lines and so on.  0 or FAULT_*
 cdef int filter_join(FilterState* state) noexcept nogil
 # The field lines that a refusal says.
 cdef Slice filter_told(const FilterState* state) noexcept nogil
 # Whole field lines: what would exceed TOLD_MAX is left out.
 cdef void filter_say(FilterState* state, const void* data, size_t size) noexcept nogil
+# A request for the sketch of the busiest keys.
+cdef void chain_sample(const LimitRule* rule, const FilterState* state, uint64_t hash, int decision) noexcept nogil
 cdef void filter_note(FilterState* state, int step, int what) noexcept nogil
 # Who the last auth step says it is; empty: nobody.
 cdef Slice filter_user(const FilterState* state) noexcept nogil

@@ -25,7 +25,7 @@ from proxyd_ext.filter.key cimport KEY_TEXT, limit_key, limit_key_text
 from proxyd_ext.filter.period cimport period_end_s, period_of
 from proxyd_ext.filter.rules cimport (
     AccessRule, AuthRule, BanRule, FILTER_ACCESS, FILTER_AUTH, FILTER_BAN, FILTER_CORS, FILTER_HEADERS, FILTER_INFLIGHT, FILTER_PLAN,
-    FILTER_PYTHON, FILTER_RATE, FILTER_REQUEST, LimitRule, PlanRule, PythonRule, RequestRule, TELL_ALWAYS, TELL_NEVER,
+    FILTER_PYTHON, FILTER_RATE, FILTER_REQUEST, HeadersRule, LimitRule, PlanRule, PythonRule, RequestRule, TELL_ALWAYS, TELL_NEVER,
 )
 from proxyd_ext.filter.state cimport (
     FilterChange, NOTE_ALLOWED, NOTE_ANONYMOUS, NOTE_CHANGED, NOTE_DELAYED, NOTE_DENIED, NOTE_FAILED, NOTE_FAILED_OPEN, NOTE_PREFLIGHT,
@@ -37,7 +37,8 @@ from proxyd_ext.http1.rewrite cimport write_decimal
 from proxyd_ext.limit.ban cimport ban_count, ban_left, ban_note
 from proxyd_ext.limit.inflight cimport INFLIGHT_TAKEN, inflight_count, inflight_give, inflight_take
 from proxyd_ext.limit.rate cimport (
-    RATE_DELAYED, RATE_PASSED, RATE_REFUSED, RATE_SAMPLE, RateOutcome, rate_count, rate_give_back, rate_note, rate_take, rate_tell,
+    RATE_DELAYED, RATE_PASSED, RATE_REFUSED, RATE_SAMPLE, RateOutcome, RateTaken, rate_count, rate_give_back, rate_note, rate_take,
+    rate_tell,
 )
 
 cdef enum:
@@ -256,16 +257,24 @@ cdef int _request(const RequestRule* rule, FilterState* state, int step) noexcep
     return CHAIN_CONTINUE
 
 
+cdef void chain_sample(const LimitRule* rule, const FilterState* state, uint64_t hash, int decision) noexcept nogil:
+    cdef uint8_t[KEY_TEXT] text
+    rate_note(rule.rate, hash, slice_of(text, limit_key_text(&rule.key, state, text)), decision == RATE_REFUSED)
+
+
 cdef int _rate(const LimitRule* rule, FilterState* state, int step) noexcept nogil:
     cdef uint64_t hash = limit_key(&rule.key, state)
     cdef RateOutcome outcome
-    cdef uint8_t[KEY_TEXT] text
     cdef int decision
     if hash == 0:
         return CHAIN_CONTINUE
     decision = rate_take(rule.rate, hash, state.now_us, &state.taken[state.taken_count], &outcome)
+    return _rate_decided(rule, state, step, hash, decision, &outcome)
+
+
+cdef int _rate_decided(const LimitRule* rule, FilterState* state, int step, uint64_t hash, int decision, RateOutcome* outcome) noexcept nogil:
     if state.lot % RATE_SAMPLE == 0:
-        rate_note(rule.rate, hash, slice_of(text, limit_key_text(&rule.key, state, text)), decision == RATE_REFUSED)
+        chain_sample(rule, state, hash, decision)
     if rule.dry_run:
         rate_count(rule.rate, state.engine, decision if decision == RATE_PASSED else decision + 2)
         if decision != RATE_PASSED:
@@ -277,8 +286,10 @@ cdef int _rate(const LimitRule* rule, FilterState* state, int step) noexcept nog
         _give_back(state)
         _say_retry(state, outcome.retry_us)
         if rule.tell != TELL_NEVER:
-            _say_limit(state, rule.name, rule.quota, rule.window_s, &outcome)
+            _say_limit(state, rule.name, rule.quota, rule.window_s, outcome)
         return _refuse(state, step, FAULT_RATE_LIMITED)
+    if rule.tell == TELL_ALWAYS and decision == RATE_PASSED:
+        rate_tell(&state.taken[state.taken_count], outcome)
     state.taken_count += 1
     if decision == RATE_DELAYED:
         filter_note(state, step, NOTE_DELAYED)
@@ -286,8 +297,8 @@ cdef int _rate(const LimitRule* rule, FilterState* state, int step) noexcept nog
             state.hold_until_us = state.now_us + outcome.delay_us
     if rule.tell == TELL_ALWAYS:
         if decision == RATE_PASSED:
-            rate_tell(&state.taken[state.taken_count - 1], &outcome)
-        _say_limit(state, rule.name, rule.quota, rule.window_s, &outcome)
+            rate_tell(&state.taken[state.taken_count - 1], outcome)
+        _say_limit(state, rule.name, rule.quota, rule.window_s, outcome)
     return CHAIN_CONTINUE
 
 
@@ -411,6 +422,13 @@ cdef inline bint _must_wait(const FilterState* state) noexcept nogil:
     return state.hold_until_us != 0 and state.hold_until_us > state.now_us and not state.delayed      # 0: there may be no clock
 
 
+cdef inline void _change(FilterState* state, const HeadersRule* rule) noexcept nogil:
+    state.request_lines = rule.request_lines
+    state.request_drop = rule.request_drop
+    state.response_lines = rule.response_lines
+    state.response_drop = rule.response_drop
+
+
 cdef int chain_run(const FilterStep* steps, int count, FilterState* state) noexcept nogil:
     cdef const FilterStep* step
     cdef int result
@@ -420,10 +438,7 @@ cdef int chain_run(const FilterStep* steps, int count, FilterState* state) noexc
         step = &steps[state.at]
         result = CHAIN_CONTINUE
         if step.kind == FILTER_HEADERS:
-            state.request_lines = step.rule.headers.request_lines
-            state.request_drop = step.rule.headers.request_drop
-            state.response_lines = step.rule.headers.response_lines
-            state.response_drop = step.rule.headers.response_drop
+            _change(state, &step.rule.headers)
         elif step.kind == FILTER_ACCESS:
             if not access_admits(&step.rule.access, state.client):
                 result = _refuse(state, state.at, FAULT_DENIED)
@@ -456,6 +471,22 @@ cdef int chain_run(const FilterStep* steps, int count, FilterState* state) noexc
             return result
         state.at += 1
     return CHAIN_DELAY if _must_wait(state) else CHAIN_CONTINUE
+
+
+cdef int chain_go_on(const FilterStep* steps, int count, FilterState* state, const RateTaken* taken, const Stop* stop) noexcept nogil:
+    cdef RateOutcome outcome = stop.outcome
+    cdef int result
+    state.at = stop.at
+    state.taken_count = stop.taken
+    memcpy(state.taken, taken, (stop.taken + (stop.decision >= 0)) * sizeof(state.taken[0]))
+    if stop.headers != NULL:
+        _change(state, stop.headers)
+    if stop.decision >= 0:
+        result = _rate_decided(&steps[stop.at].rule.limit, state, stop.at, stop.hash, stop.decision, &outcome)
+        if result != CHAIN_CONTINUE:
+            return result
+        state.at += 1
+    return chain_run(steps, count, state)
 
 
 # ---- joining ----

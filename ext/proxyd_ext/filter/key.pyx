@@ -1,5 +1,6 @@
 # cython: cdivision=True
 """Keys of limits (see key.pxd)."""
+from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy, memset
 from proxyd_ext.auth.verdict cimport verdict_attribute
 from proxyd_ext.core.address cimport ADDRESS_TEXT, ADDRESS_UNIX, ADDRESS_V4, Address, address_parse, address_write
@@ -73,17 +74,19 @@ cdef inline uint64_t _hash(const LimitKey* key, const uint8_t* data, size_t size
 
 
 cdef uint64_t _client(const LimitKey* key, const LimitPart* part, const Address* address) noexcept nogil:
-    """The network of the address: the two families never meet, since their texts have different lengths."""
-    cdef uint8_t[16] masked
-    cdef int size = 4 if address.family == ADDRESS_V4 else 16
-    cdef int bits = part.ipv4_bits if address.family == ADDRESS_V4 else part.ipv6_bits
-    memcpy(masked, address.bytes, size)
-    if bits < size * 8:
-        if bits & 7:
-            masked[bits >> 3] &= <uint8_t>(0xFF00 >> (bits & 7))
-            bits += 8
-        memset(masked + (bits >> 3), 0, size - (bits >> 3))
-    return _hash(key, masked, size)
+    """The network of an address. The two families never meet under a salt, since their texts have different lengths."""
+    cdef uint32_t half
+    cdef uint64_t[2] whole
+    if key.salt == 0:
+        return limit_key_network(key, part, address)
+    if address.family == ADDRESS_V4:
+        memcpy(&half, address.bytes, 4)
+        half &= part.ipv4_mask
+        return hash_fixed(<const uint8_t*>&half, 4, key.salt)
+    memcpy(whole, address.bytes, 16)
+    whole[0] &= part.ipv6_mask[0]
+    whole[1] &= part.ipv6_mask[1]
+    return hash_fixed(<const uint8_t*>whole, 16, key.salt)
 
 
 cdef uint64_t limit_key(const LimitKey* key, const FilterState* state) noexcept nogil:
@@ -126,11 +129,21 @@ cdef int limit_key_text(const LimitKey* key, const FilterState* state, uint8_t* 
     return at
 
 
+cdef int _mask(uint8_t* out, int size, object bits) except -1:
+    """The first bits set."""
+    cdef bytes mask = ((2**bits - 1) * 2 ** (8 * size - bits)).to_bytes(size, "big")
+    memcpy(out, <const uint8_t*>mask, size)
+    return 0
+
+
 cdef int limit_key_compile(spec, uint64_t salt, keep, LimitKey* out) except -1:
     """`keep(text)`: a Slice of bytes that live as long as the key, as a pair (address, size)."""
     cdef bytes name
+    cdef int i
     out.count = 0
     out.salt = salt
+    for i in range(3):
+        out.seeds[i] = hash_bytes(<const uint8_t*>b"client.ip", 7 + i)      # secret, as the key of the hash is
     if not 1 <= len(spec) <= PARTS_MAX:
         raise ValueError(f"the key of a limit has one to {PARTS_MAX} parts")
     for part in spec:
@@ -139,10 +152,11 @@ cdef int limit_key_compile(spec, uint64_t salt, keep, LimitKey* out) except -1:
         if not 0 <= part.ipv4_bits <= 32 or not 0 <= part.ipv6_bits <= 128:
             raise ValueError(f"no length of a prefix: {part.ipv4_bits}, {part.ipv6_bits}")
         out.parts[out.count].kind = PART_KINDS[part.kind]
-        out.parts[out.count].ipv4_bits = part.ipv4_bits
-        out.parts[out.count].ipv6_bits = part.ipv6_bits
+        _mask(<uint8_t*>&out.parts[out.count].ipv4_mask, 4, part.ipv4_bits)
+        _mask(<uint8_t*>out.parts[out.count].ipv6_mask, 16, part.ipv6_bits)
         out.parts[out.count].name = slice_of(<const uint8_t*><const char*>name, len(name))
         out.count += 1
+    out.client = salt == 0 and out.count == 1 and out.parts[0].kind == PART_CLIENT
     return 0
 
 

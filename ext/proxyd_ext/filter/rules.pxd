@@ -25,6 +25,10 @@ cdef enum:
     FILTER_PYTHON = 9
     FILTER_KINDS = 10
 
+    LIGHT_NOT = 0             # a route's steps: some keep something as long as the exchange lives
+    LIGHT_CLIENT = 1          # none does while requests pass: limits by the client's address alone, and changes of fields
+    LIGHT_REQUEST = 2         # the same with limits by any key, and access rules
+
     TELL_NEVER = 0            # RateLimit fields in answers
     TELL_REFUSED = 1
     TELL_ALWAYS = 2

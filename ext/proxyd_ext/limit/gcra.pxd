@@ -47,11 +47,16 @@ cdef inline int64_t gcra_us(const GcraRule* rule, int64_t units) noexcept nogil:
 
 cdef inline int gcra_take(const GcraRule* rule, uint64_t word, int64_t now_us, uint64_t* state) noexcept nogil:
     """Decide on a request of a key with this word; 0: it has none. `state`: what to keep instead, unless it is refused."""
-    cdef int64_t level = gcra_level(rule, word, now_us) if word != 0 else 0
+    cdef uint64_t now = <uint64_t>now_us * <uint64_t>rule.units       # once for gcra_level and gcra_state, written out
+    cdef int64_t level = 0
+    cdef uint64_t after
+    if word != 0:
+        level = <int64_t>((word >> STATE_SHIFT << STATE_SHIFT) - (now << STATE_SHIFT)) >> STATE_SHIFT
     level = rule.interval + (level if level > 0 else 0)
     if level > rule.room:
         return RATE_REFUSED
-    state[0] = gcra_state(rule, level, now_us)
+    after = (now + <uint64_t>level) & (<uint64_t>0xffffffffffffffff >> STATE_SHIFT)
+    state[0] = after if after != 0 else 1
     return RATE_PASSED if level <= rule.at_once else RATE_DELAYED
 
 

@@ -13,7 +13,12 @@ Only a hash of a key is kept. Nothing expires by a timer: what has drained is fr
 is nearest to being drained (counted).
 """
 from libc.stdint cimport int64_t, uint64_t
+from proxyd_ext.core.shim cimport PXD_LIKELY, counter_add
 from proxyd_ext.core.slice cimport Slice
+from proxyd_ext.core.stats cimport ENGINES_MAX
+from proxyd_ext.limit.sketch cimport Sketch
+from proxyd_ext.limit.table cimport Table
+from proxyd_ext.limit.wants cimport Wants
 
 
 cdef enum:
@@ -29,7 +34,20 @@ cdef enum:
     RATE_DECISIONS = 5
 
 
-cdef struct RateTable
+ctypedef struct RateLocal:
+    # One engine's part: written by that engine only.
+    uint64_t[RATE_DECISIONS] decisions
+    uint64_t[8 - RATE_DECISIONS] unused      # a cache line of its own
+
+
+cdef struct RateTable:
+    Table keys
+    int64_t lease             # tokens
+    void* rules               # RateRule (rate.pyx): all that it ever had: engines may look at one at any time, so none is freed before the table
+    RateLocal* local[ENGINES_MAX]
+    Wants wants
+    Sketch sketch
+
 
 
 ctypedef struct RateTaken:
@@ -58,8 +76,18 @@ cdef void rate_tell(const RateTaken* taken, RateOutcome* out) noexcept nogil
 # Give back what a request took: all of it when nobody came between, or no time has gone by; else less what may have drained since. So in no
 # stretch of time do those that keep what they took exceed the limit.
 cdef void rate_give_back(const RateTaken* taken, int64_t now_us) noexcept nogil
-# Count a decision (RATE_PASSED to RATE_REFUSED_DRY) for one engine.
-cdef void rate_count(RateTable* table, int engine, int decision) noexcept nogil
+cdef void rate_count_first(RateTable* table, int engine, int decision) noexcept nogil
+
+
+cdef inline void rate_count(RateTable* table, int engine, int decision) noexcept nogil:
+    """Count a decision (RATE_PASSED to RATE_REFUSED_DRY) for one engine."""
+    cdef RateLocal* local = table.local[engine]
+    if PXD_LIKELY(local != NULL):
+        counter_add(&local.decisions[decision], 1)
+    else:
+        rate_count_first(table, engine, decision)
+
+
 # For the sketch of the busiest keys: callers draw lots, and call it for one of RATE_SAMPLE requests.
 cdef void rate_note(RateTable* table, uint64_t hash, Slice text, bint refused) noexcept nogil
 

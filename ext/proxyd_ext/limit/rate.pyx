@@ -9,7 +9,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from proxyd_ext.core.hash cimport mix64
-from proxyd_ext.core.shim cimport PXD_LIKELY, cas_u64, counter_add, load_acquire_ptr, load_i64, load_u64, store_i64, store_release_ptr
+from proxyd_ext.core.shim cimport PXD_LIKELY, cas_u64, load_acquire_ptr, load_i64, load_u64, store_i64, store_release_ptr
 from proxyd_ext.core.slice cimport slice_of
 from proxyd_ext.core.stats cimport ENGINES_MAX
 from proxyd_ext.limit.gcra cimport (
@@ -41,21 +41,6 @@ ctypedef struct RateRule:
     GcraRule gcra
     LeakyRule leaky
     LeaseRule lease
-
-
-ctypedef struct RateLocal:
-    # One engine's part: written by that engine only.
-    uint64_t[RATE_DECISIONS] decisions
-    uint64_t[8 - RATE_DECISIONS] unused      # a cache line of its own
-
-
-cdef struct RateTable:
-    Table keys
-    int64_t lease             # tokens
-    RateRule* rules           # all that it ever had: engines may look at one at any time, so none is freed before the table
-    RateLocal* local[ENGINES_MAX]
-    Wants wants
-    Sketch sketch
 
 
 # ---- the data plane ----
@@ -105,7 +90,7 @@ cdef void _tell_want(RateTable* table, Slot* slot, uint64_t hash) noexcept nogil
         word = table_read(slot, hash)
 
 
-cdef int rate_take(RateTable* table, uint64_t hash, int64_t now_us, RateTaken* taken, RateOutcome* out) noexcept nogil:
+cdef int _take_any(RateTable* table, uint64_t hash, int64_t now_us, RateTaken* taken, RateOutcome* out) noexcept nogil:
     cdef RateRule* rule
     cdef Slot* slot
     cdef uint64_t word, state
@@ -140,6 +125,28 @@ cdef int rate_take(RateTable* table, uint64_t hash, int64_t now_us, RateTaken* t
         if want:
             _tell_want(table, slot, hash)
         return decision
+
+
+cdef int rate_take(RateTable* table, uint64_t hash, int64_t now_us, RateTaken* taken, RateOutcome* out) noexcept nogil:
+    """What most requests come to, written out: a token bucket knows the key and lets it pass. Everything else, a swap that was lost
+    included, begins anew in _take_any."""
+    cdef RateRule* rule = <RateRule*>load_acquire_ptr(&table.keys.rule)
+    cdef Slot* slot = table_find(&table.keys, hash)
+    cdef uint64_t word, state
+    if PXD_LIKELY(slot != NULL and rule.algorithm == RATE_GCRA):
+        word = table_read(slot, hash)
+        if PXD_LIKELY(word != 0 and load_acquire_ptr(&table.keys.rule) == rule
+                      and gcra_take(&rule.gcra, word, now_us, &state) == RATE_PASSED):
+            taken.before = word
+            taken.after = state << STATE_SHIFT | word & (MARK | VERSION_MASK)
+            if PXD_LIKELY(cas_u64(&slot.word, &word, taken.after)):
+                taken.table = table
+                taken.rule = rule
+                taken.slot = slot
+                taken.hash = hash
+                taken.at_us = now_us
+                return RATE_PASSED
+    return _take_any(table, hash, now_us, taken, out)
 
 
 cdef void rate_tell(const RateTaken* taken, RateOutcome* out) noexcept nogil:
@@ -178,14 +185,12 @@ cdef void rate_give_back(const RateTaken* taken, int64_t now_us) noexcept nogil:
             return
 
 
-cdef void rate_count(RateTable* table, int engine, int decision) noexcept nogil:
-    cdef RateLocal* local = table.local[engine]
+cdef void rate_count_first(RateTable* table, int engine, int decision) noexcept nogil:
+    cdef RateLocal* local = <RateLocal*>calloc(1, sizeof(RateLocal))
     if local == NULL:
-        local = <RateLocal*>calloc(1, sizeof(RateLocal))
-        if local == NULL:
-            return
-        store_release_ptr(<void**>&table.local[engine], local)
-    counter_add(&local.decisions[decision], 1)
+        return
+    local.decisions[decision] = 1
+    store_release_ptr(<void**>&table.local[engine], local)
 
 
 cdef void rate_note(RateTable* table, uint64_t hash, Slice text, bint refused) noexcept nogil:
@@ -242,7 +247,7 @@ cdef tuple _take(RateLimit limit, uint64_t hash, int64_t now_us, RateTaken* take
 cdef RateRule* _rule(RateLimit limit, str algorithm, requests, per_us, burst, delay) except NULL:
     """The rule that says this; there are as many as the shares that it ever had."""
     cdef RateRule new
-    cdef RateRule* rule = limit.table.rules
+    cdef RateRule* rule = <RateRule*>limit.table.rules
     memset(&new, 0, sizeof(new))
     if algorithm == "leased":
         new.algorithm = RATE_LEASED
@@ -265,7 +270,7 @@ cdef RateRule* _rule(RateLimit limit, str algorithm, requests, per_us, burst, de
     if rule == NULL:
         raise MemoryError
     rule[0] = new
-    rule.next = limit.table.rules
+    rule.next = <RateRule*>limit.table.rules
     limit.table.rules = rule
     return rule
 
@@ -308,7 +313,7 @@ cdef class RateLimit:
         if self.table == NULL:
             return
         while self.table.rules != NULL:
-            rule = self.table.rules
+            rule = <RateRule*>self.table.rules
             self.table.rules = rule.next
             free(rule)
         for i in range(ENGINES_MAX):

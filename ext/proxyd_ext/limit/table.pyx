@@ -12,6 +12,15 @@ cdef enum:
     FREE_ENOUGH = 3           # places of the first bucket
 
 
+cdef Slot* table_find_second(const Table* table, uint64_t hash) noexcept nogil:
+    cdef Slot* bucket = table_place(table, hash).second
+    cdef int i
+    for i in range(WAYS):
+        if load_acquire_u64(&bucket[i].hash) == hash:
+            return &bucket[i]
+    return NULL
+
+
 cdef bint table_init(Table* table, uint64_t capacity, void* rule, Left left) noexcept nogil:
     """Fifteen places for eight keys. Pages that nobody touches cost nothing."""
     cdef void* slots

@@ -167,6 +167,7 @@ ctypedef struct CompiledRoute:
     FilterStep* steps
     int step_count
     bint stateful             # some step keeps something for the exchange's life
+    int light                 # LIGHT_*
     bint hears_responses      # a user's filter may want to see answers
     bint identifies           # some step finds out who asks
     uint8_t priority          # CLASS_*

@@ -289,6 +289,7 @@ cdef class Snapshot:
         out.steps = steps.steps
         out.step_count = steps.count
         out.stateful = steps.stateful
+        out.light = steps.light
         out.hears_responses = steps.hears_responses
         out.identifies = len(steps._auths) > 0
         out.priority = _PRIORITIES[spec.priority]

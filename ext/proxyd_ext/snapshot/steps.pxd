@@ -13,11 +13,13 @@ cdef class RouteSteps:
     cdef int count
     cdef int room
     cdef bint stateful        # some step keeps something for the exchange's life
+    cdef int light            # LIGHT_*
     cdef bint hears_responses   # some step may want to see answers
     cdef list _keep           # what the compiled form points into: bytes and handles
     cdef object _request      # FieldEdits
     cdef object _response
     cdef dict _auths          # step -> its policy
+    cdef int _lightness(self)
     cdef FilterStep* _new(self, int kind, str policy) except NULL
     cdef Slice _text(self, value) except *
     cdef Slice _lines(self, value) except *

@@ -8,7 +8,7 @@ from proxyd_ext.filter.hooks cimport Hooks
 from proxyd_ext.filter.key cimport limit_key_compile
 from proxyd_ext.filter.rules cimport (
     FILTER_ACCESS, FILTER_AUTH, FILTER_BAN, FILTER_CORS, FILTER_HEADERS, FILTER_INFLIGHT, FILTER_PLAN, FILTER_PYTHON, FILTER_RATE,
-    FILTER_REQUEST, SOURCE_BASIC, SOURCE_BEARER, SOURCE_COOKIE, SOURCE_FIELDS, SOURCE_HEADER, SOURCE_QUERY, TELL_ALWAYS, TELL_NEVER,
+    FILTER_REQUEST, LIGHT_CLIENT, LIGHT_NOT, LIGHT_REQUEST, SOURCE_BASIC, SOURCE_BEARER, SOURCE_COOKIE, SOURCE_FIELDS, SOURCE_HEADER, SOURCE_QUERY, TELL_ALWAYS, TELL_NEVER,
     TELL_REFUSED,
 )
 from proxyd_ext.filter.state cimport STEPS_MAX, TAKEN_MAX, VERDICTS_MAX
@@ -49,6 +49,7 @@ cdef class RouteSteps:
             raise MemoryError
         for spec in filters:
             self._compile(spec)
+        self.light = self._lightness()
 
     def __dealloc__(self):
         cdef FilterStep* step
@@ -68,6 +69,19 @@ cdef class RouteSteps:
             elif step.kind == FILTER_PLAN:
                 free(step.rule.plans)
         free(self.steps)
+
+    cdef int _lightness(self):
+        cdef const FilterStep* step
+        cdef int i, light = LIGHT_CLIENT
+        for i in range(self.count):
+            step = &self.steps[i]
+            if step.kind == FILTER_ACCESS:
+                light = LIGHT_REQUEST
+            elif step.kind == FILTER_RATE and not step.rule.limit.dry_run and step.rule.limit.tell != TELL_ALWAYS:
+                light = light if step.rule.limit.key.client else LIGHT_REQUEST
+            elif step.kind != FILTER_HEADERS:
+                return LIGHT_NOT
+        return light
 
     cdef FilterStep* _new(self, int kind, str policy) except NULL:
         cdef FilterStep* step = &self.steps[self.count]
