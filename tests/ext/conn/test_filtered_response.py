@@ -123,7 +123,7 @@ def test_statuses(rig: Rig, answer: bytes, method: str, status: int, seen: int) 
 
 
 def test_the_filters_time_is_not_the_servers(clocked: Rig) -> None:
-    step, origin = shown(clocked, upstream={"balance": "ewma"})
+    _step, origin = shown(clocked, upstream={"balance": "ewma"})
     client = clocked.connect()
     client.send(get())
     peer, _ = origin.asked()
@@ -179,12 +179,12 @@ def test_server_goes_while_its_answer_is_shown(rig: Rig, answer: bytes, how: str
     if rig.mode == "inline":
         rig.settle()
     asked.change(**({"lines": b"X-New: 1\r\n"} if changed else {}))
-    if answer in (OK, CHUNKED) or answer == CLOSED and how == "half_close":
+    if answer in (OK, CHUNKED) or (answer == CLOSED and how == "half_close"):
         assert client.response().status == 200
         client.send(get())
         origin.accept().request()
     else:
-        with pytest.raises(AssertionError, match="ended|reset"):
+        with pytest.raises(AssertionError, match=r"ended|reset"):
             client.response()
         assert rig.errors() == {"upstream_truncated": 1} or rig.mode == "threads"
 
