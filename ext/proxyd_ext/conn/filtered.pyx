@@ -10,7 +10,8 @@ from proxyd_ext.core.shim cimport PXD_LIKELY, load_int
 from proxyd_ext.core.slab cimport slab_free, slab_new
 from proxyd_ext.core.slice cimport Slice, slice_of
 from proxyd_ext.filter.chain cimport (
-    CHAIN_ASK_AUTH, CHAIN_CONTINUE, Stop, chain_go_on, chain_run, filter_begin, filter_end, filter_join, filter_note, filter_told, filter_user, names_have,
+    CHAIN_ASK_AUTH, CHAIN_CONTINUE, Stop, chain_go_on, chain_run, filter_begin, filter_end, filter_join, filter_note, filter_told,
+    filter_user, names_have,
 )
 from proxyd_ext.filter.hooks cimport (
     HOOK_FAILING, HOOK_RESPONSE, HOOKED_CHANGED, HOOKED_CLOSED, HOOKED_FAILED, HOOKED_OPEN, HOOKED_REPLIED, HOOKED_REQUEST,

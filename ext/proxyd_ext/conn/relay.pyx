@@ -145,7 +145,8 @@ cdef int relay_request(Exchange* exchange) noexcept nogil:
             else:
                 exchange.flags &= ~<uint32_t>EX_REPLAYABLE
                 # Where fields are taken away from requests, trailers go, too: a server may merge them, and find there what was taken.
-                _send_last_chunk(&origin.stream, NULL if exchange.request_drop.size else exchange.request_trailers, &exchange.request_chunks)
+                _send_last_chunk(&origin.stream, NULL if exchange.request_drop.size else exchange.request_trailers,
+                                 &exchange.request_chunks)
             return _request_done(exchange)
     if (exchange.request_body == BODY_LENGTH and exchange.request_left >= SPLICE_LEAST and not exchange.splice.active
             and splice_start(&exchange.splice, &client.stream, &origin.stream, exchange.request_left, False, exchange.listener.buffer)):

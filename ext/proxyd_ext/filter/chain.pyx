@@ -272,7 +272,8 @@ cdef int _rate(const LimitRule* rule, FilterState* state, int step) noexcept nog
     return _rate_decided(rule, state, step, hash, decision, &outcome)
 
 
-cdef int _rate_decided(const LimitRule* rule, FilterState* state, int step, uint64_t hash, int decision, RateOutcome* outcome) noexcept nogil:
+cdef int _rate_decided(const LimitRule* rule, FilterState* state, int step, uint64_t hash, int decision,
+                       RateOutcome* outcome) noexcept nogil:
     if state.lot % RATE_SAMPLE == 0:
         chain_sample(rule, state, hash, decision)
     if rule.dry_run:

@@ -43,11 +43,10 @@ ctypedef struct RateLocal:
 cdef struct RateTable:
     Table keys
     int64_t lease             # tokens
-    void* rules               # RateRule (rate.pyx): all that it ever had: engines may look at one at any time, so none is freed before the table
+    void* rules               # RateRule: all that it ever had: engines may look at one at any time, so none is freed before the table
     RateLocal* local[ENGINES_MAX]
     Wants wants
     Sketch sketch
-
 
 
 ctypedef struct RateTaken:

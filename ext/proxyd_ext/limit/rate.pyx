@@ -21,10 +21,10 @@ from proxyd_ext.limit.lease cimport (
 )
 from proxyd_ext.limit.sketch cimport Sketch, sketch_copy, sketch_forget, sketch_note
 from proxyd_ext.limit.table cimport (
-    MARK, STATE_SHIFT, VERSION_MASK, Slot, Table, TableCount, table_bytes, table_destroy, table_enter, table_find, table_forget, table_init,
+    MARK, STATE_SHIFT, VERSION_MASK, Slot, TableCount, table_bytes, table_destroy, table_enter, table_find, table_forget, table_init,
     table_read, table_redefine, table_remove, table_walk
 )
-from proxyd_ext.limit.wants cimport Wants, wants_destroy, wants_hush, wants_init, wants_pop, wants_push
+from proxyd_ext.limit.wants cimport wants_destroy, wants_hush, wants_init, wants_pop, wants_push
 
 from collections.abc import Callable
 from fractions import Fraction
