@@ -10,8 +10,20 @@ import pytest
 
 from proxyd_ext.engine import Engine
 from proxyd_ext.log import AccessLog
-from proxyd_ext.snapshot.spec import ErrorPage, ProxyAction, RewriteSpec, RouteSpec, TargetSpec
+from proxyd_ext.limit.rate import RateLimit
+from proxyd_ext.snapshot.spec import (
+    AccessFilter,
+    ErrorPage,
+    HeadersFilter,
+    LimitKeyPart,
+    ProxyAction,
+    RateLimitFilter,
+    RewriteSpec,
+    RouteSpec,
+    TargetSpec,
+)
 from tests.support.engine import OK, Rig, get, post
+from tests.support.questions import bearer, decision, hooked, script
 
 
 @pytest.fixture
@@ -146,3 +158,84 @@ def test_every_end_is_recorded_once(logged: Any) -> None:
     statuses = sorted(status for (_, status), count in counted.items() for _ in range(count))
     assert statuses == [200, 400, 400, 499]
     assert any("connect_refused" in json.dumps(record) or '"attempts": 2' in json.dumps(record) for record in written)
+
+
+TOKEN = "Authorization: Bearer t"
+
+
+def _decided(rig: Any, client: Any, token: str = TOKEN, **said: Any) -> None:
+    client.send(get("/", token))
+    decision(rig).allow(**said)
+
+
+def test_what_the_filters_decided(logged: Any) -> None:
+    """In the order in which they did, and who it was; steps that let pass in silence are left out."""
+    rig, records = logged
+    key = (LimitKeyPart("client.ip"),)
+
+    def limit(name: str, burst: int, **settings: Any) -> RateLimitFilter:
+        return RateLimitFilter(name, RateLimit(name, requests=1, per_us=1_000_000, burst=burst, **settings), key)
+
+    rig.serve(
+        rig.origin().serve(),
+        filters=[limit("calm", 99), limit("slow", 1, delay=0), bearer(), script("request", "response", policy="own", fail_open=True)],
+    )
+    client = rig.connect()
+    _decided(rig, client, user="ann")
+    hooked(rig).change(lines=b"X: 1\r\n")
+    hooked(rig, "response").fail()
+    assert client.response().status == 200
+    client.send(get("/", TOKEN))
+    decision(rig).deny(status=403)
+    assert client.response().status == 403
+    client.send(get())
+    assert client.response().status == 429
+    rig.advance(2_000)
+    client.send(get())
+    assert client.response().status == 401
+    rig.advance(2_000)
+    _decided(rig, client, user="bob ö")
+    hooked(rig).reply()
+    assert client.response().status == 200
+    assert [(record["policies"], record.get("user")) for record in records(5)] == [
+        ("sso:allowed,own:changed,own:failed_open", "ann"), ("slow:delayed,sso:denied", None), ("slow:refused", None), ("sso:denied", None),
+        ("sso:allowed,own:replied", "bob ö"),
+    ]
+
+
+def test_refused_where_nothing_is_kept(logged: Any) -> None:
+    rig, records = logged
+    rig.serve(rig.origin(), filters=[AccessFilter(policy="office"), HeadersFilter(request_set=b"X: 1\r\n")])
+    client = rig.connect()
+    client.send(get())
+    assert client.response().status == 403
+    assert records(1)[0]["policies"] == "office:refused"
+
+
+def test_client_gone_while_a_filter_waited(logged: Any) -> None:
+    rig, records = logged
+    rig.serve(rig.origin(), filters=[bearer()])
+    client = rig.connect()
+    client.send(get("/path?q", TOKEN, "User-Agent: me"))
+    decision(rig)
+    rig.advance(700)
+    client.reset()
+    record = records(1)[0]
+    assert (record["status"], record["path"], record["user_agent"], record["t_total"]) == (499, "/path", "me", 0.7)
+
+
+def test_time_to_the_first_byte_without_the_filter(logged: Any) -> None:
+    rig, records = logged
+    origin = rig.origin()
+    rig.serve(origin, filters=[script("response")])
+    client = rig.connect()
+    client.send(get())
+    peer, _ = origin.asked()
+    rig.advance(30)
+    peer.send(OK)
+    asked = hooked(rig, "response")
+    rig.advance(500)
+    asked.change(status=404)
+    assert client.response().status == 404
+    record = records(1)[0]
+    assert (record["status"], record["t_first_byte"], record["t_total"]) == (404, 0.03, 0.53)
