@@ -389,6 +389,8 @@ class Storm(balanced.Storm):
             size = answer_size(bytes(peer.received), self.waiters[peer])
             if size < 0 and not (peer.eof or peer.broken):
                 return
+            for left, seconds in re.findall(rb"\r\nRateLimit: .*;r=(\d+);t=(\d+)", peer.received[: max(size, 0)]):
+                assert (int(left) <= 21, int(seconds) <= 2) == (True, True), (left, seconds)  # bursts of 20, at 20 a second at least
             del peer.received[: max(size, 0)]
             self.waiters[peer] = ""
             self.done["answers" if size >= 0 else "ends"] += 1
@@ -414,8 +416,8 @@ class Storm(balanced.Storm):
         for client in self.clients:
             if client.sock.fileno() >= 0:
                 client.reset()
-        self.rig.until(self.quiet, f"nothing is under way any more: {[engine.stats() for engine in self.rig.engines]}", seconds=20)
-        self.rig.until(self.all_told, f"answers and ends come: {[bytes(peer.received[:300]) for peer in self.waiters]}")
+        self.rig.until(self.quiet, "nothing is under way any more", seconds=20)
+        self.rig.until(lambda: self.quiet() and self.all_told(), "answers and ends come")
         self.answer_nobody()
         self.rig.until(self.quiet, "nothing is under way that nobody asked for", seconds=20)
 
@@ -430,14 +432,14 @@ class Storm(balanced.Storm):
             self.answer(self.rig.engines[number], *event)
 
     def all_told(self) -> bool:
-        """Whether every patient client has an answer or sees an end, now that what is left of it lies in buffers."""
-        for peer in self.waiters:
-            peer.take(1 << 24)
+        """Whether every patient client has an answer or sees an end."""
         return all(
             not method or peer.eof or peer.broken or answer_size(bytes(peer.received), method) >= 0 for peer, method in self.waiters.items()
         )
 
     def quiet(self) -> bool:
+        for peer in self.waiters:
+            peer.take(1 << 24)
         for origin in (*self.origins, self.dark):
             while origin.maybe_accept() is not None:
                 pass
@@ -497,6 +499,14 @@ def chunks_end(data: bytes, at: int) -> int:
             last = data.find(b"\r\n\r\n", line)
             return last + 4 if last >= 0 else -1
         at = line + 2 + size + 2
+    if b"\r\ntransfer-encoding: chunked" not in head:
+        return -1
+    while (line := data.find(b"\r\n", end)) >= 0:
+        size = int(data[end:line], 16)
+        if size == 0:
+            trailers = data.find(b"\r\n\r\n", line)
+            return trailers + 4 if trailers >= 0 else -1
+        end = line + 2 + size + 2
     return -1
 
 
