@@ -6,7 +6,7 @@ An input is the route, a seed of what the control plane says, and a target's que
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memchr, memcpy, memset
+from libc.string cimport memchr, memcmp, memcpy, memset
 from proxyd_ext.auth.verdict cimport Verdict, VerdictData, verdict_hold
 from proxyd_ext.core.address cimport ADDRESS_UNIX, Address, address_parse
 from proxyd_ext.core.buffer cimport BufferPool, buffers_init
@@ -40,6 +40,7 @@ cdef enum:
     VERDICTS = 5
     TURNS = 40                # more than a chain can ask
     HEAD_CAP = 1 << 18
+    BURST = 5
 
 
 cdef BufferPool _buffers
@@ -55,9 +56,13 @@ _others = [LimitKeyPart("cookie", "a"), LimitKeyPart("host"), LimitKeyPart("meth
 _who = [LimitKeyPart("user"), LimitKeyPart("claim", "team")]
 
 
+_limits = []              # all of them, to be forgotten between two inputs
+
+
 def _rate(key, **settings):
     algorithm = settings.pop("algorithm", "token_bucket")
-    table = RateLimit("fuzz", requests=20, per_us=1_000_000, burst=5, delay=2, algorithm=algorithm, capacity=16)
+    table = RateLimit("fuzz", requests=20, per_us=1_000_000, burst=BURST, delay=2, algorithm=algorithm, capacity=16)
+    _limits.append(table)
     return RateLimitFilter('a "rate"', table, key, quota=20, **settings)
 
 
@@ -68,6 +73,7 @@ def _auth(source, name="", **settings):
 def _route(number):
     """One of the routes; together they have every kind of step, credential and key."""
     python = PythonFilter("python", _hooks, fail_open=number % 2 == 1)
+    plans = [Plan("gold", _rate(_parts).limit, 3, "week", 20, 1), Plan("none")]
     auths = [
         [_auth("bearer", hide=True)], [_auth("basic"), _auth("header", "X-Key", optional=True)], [_auth("query", "key")],
         [_auth("cookie", "a")], [_auth("fields", fields=["X-A", "Cookie", "Authorization"])],
@@ -82,7 +88,7 @@ def _route(number):
         RequestFilter("request", frozenset(["GET", "BREW"]) if number else frozenset(), 100),
         _rate(_parts, headers="always"), _rate(_others, algorithm="leaky_bucket", headers="refused", dry_run=number == 2),
         InflightFilter("inflight", _inflight, _parts[:3], 1), InflightFilter("inflight", _inflight, _others[:1], 2, dry_run=number == 3),
-        *auths, PlanFilter("plan", [Plan("gold", _rate(_parts).limit, 3, "week", 20, 1), Plan("none")]),
+        *auths, *[PlanFilter(auth.policy, plans) for auth in auths[:1]],
         _rate(_who), InflightFilter("inflight", _inflight, _who, 2),
         HeadersFilter(b"X-Set: 1\r\n", b"Y-Set: 1\r\n", b"X-Add: 1\r\n", b"Y-Add: 1\r\n", ["x-a", "authorization"], ["server"]),
         python, python,
@@ -120,6 +126,20 @@ cdef void check_lines(Slice lines) noexcept nogil:
     INVARIANT(lines.size == 0 or (head.field_count > 0 and head.field_count <= MAX_FIELDS))
     INVARIANT(not head.has_content_length)
     free(head)
+
+
+cdef void check_told(Slice lines) noexcept nogil:
+    """What limits say of themselves: never more left than a burst, nor longer to wait than for all of it."""
+    cdef size_t i, k
+    cdef uint64_t number
+    for i in range(lines.size - 3 if lines.size > 3 else 0):
+        if memcmp(lines.data + i, <const char*>b";r=", 3) != 0 and memcmp(lines.data + i, <const char*>b";t=", 3) != 0:
+            continue
+        number, k = 0, i + 3
+        while c'0' <= lines.data[k] <= c'9':
+            number = number * 10 + lines.data[k] - c'0'
+            k += 1
+        INVARIANT(k > i + 3 and number <= BURST + 1)
 
 
 cdef void check_names(Slice names) noexcept nogil:
@@ -170,7 +190,7 @@ cdef int run(const FilterStep* steps, int count, FilterState* state, uint64_t* d
         else:
             return result
         memset(state.scratch, 0xEE, CHAIN_SCRATCH)      # it is of one run only
-        state.now_us += <int64_t>(lot % 400_000)
+        state.now_us += <int64_t>(lot % 400_000)        # after a delay, too: when it was waited, it was
     INVARIANT(False)
     return 0
 
@@ -216,8 +236,9 @@ cdef void look(Head* head, Slice query, const Address* client, int route, uint64
         check_sent(head, &state)
     else:
         INVARIANT(result == CHAIN_ANSWER or result < 0)
-        check_lines(filter_told(&state))
         check_readable(state.body)
+    check_lines(filter_told(&state))
+    check_told(filter_told(&state))
     filter_end(&state)
     free(state.scratch)
 
@@ -244,6 +265,10 @@ cdef int one_input_c(const uint8_t* data, size_t size) noexcept:
     elif data[1] & 2:
         INVARIANT(address_parse(slice_of(<const uint8_t*>b"2001:db8::1", 11), &client))
         client.bytes[7] = data[1]
+    for limit in _limits:
+        limit.reset()
+    _bans.reset()
+    _consumer.set_usage(0, 0)
     query = exact_copy(data + 2, query_size)
     look(head, slice_of(query, query_size) if line != NULL else slice_empty(), &client, data[0] % ROUTES, data[1])
     free(query)
