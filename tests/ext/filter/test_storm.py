@@ -488,17 +488,6 @@ def answer_size(data: bytes, method: str) -> int:
         return end
     if found := re.search(rb"\r\ncontent-length: *(\d+)", head):
         return end + int(found[1]) if len(data) >= end + int(found[1]) else -1
-    return chunks_end(data, end) if b"\r\ntransfer-encoding: chunked" in head else -1
-
-
-def chunks_end(data: bytes, at: int) -> int:
-    """Where the chunks that begin there end, with their trailers; -1: not yet. Anything may stand in them."""
-    while (line := data.find(b"\r\n", at)) >= 0:
-        size = int(data[at:line], 16)
-        if size == 0:
-            last = data.find(b"\r\n\r\n", line)
-            return last + 4 if last >= 0 else -1
-        at = line + 2 + size + 2
     if b"\r\ntransfer-encoding: chunked" not in head:
         return -1
     while (line := data.find(b"\r\n", end)) >= 0:

@@ -171,7 +171,7 @@ def test_bodies_in_pieces(body: tuple[bytes, bytes], behind: bytes, cuts: list[i
     assert got == (DONE, data, expected.trailers, expected.trailers, behind)
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(bodies(), st.lists(st.tuples(st.integers(0, 200), st.integers(0, 1), st.sampled_from([b"", b"\r", b"\n", b"\r\n", b" ", b"0", b"f",
     b";", b":", b"x", b"\0", b"\xff"])), max_size=2),
        st.lists(st.integers(0, 200), max_size=4))

@@ -1,6 +1,7 @@
 """The head parser against a plain oracle, h11 and httptools: whatever is accepted is read the same by all of them."""
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any
 
@@ -29,16 +30,20 @@ REQUEST_LINES = [
 ]
 STATUS_LINES = [b"HTTP/1.1 200 OK", b"HTTP/1.0 200 OK", b"HTTP/1.1 204 ", b"HTTP/1.1 304", b"HTTP/1.1 101 Switching Protocols",
     b"HTTP/1.1 500 Out of \xc3\xb6l", b"HTTP/1.1 103 Early Hints"]
-separators = st.sampled_from([b": ", b":", b":\t", b": \t "])
-endings = st.sampled_from([b"\r\n", b" \r\n", b"\t \r\n"])
-field_lines = st.builds(lambda *parts: b"".join(parts), st.sampled_from(NAMES_POOL), separators, st.sampled_from(VALUES_POOL), endings)
+SEPARATORS = [b": ", b":", b":\t", b": \t "]
+ENDINGS = [b"\r\n", b" \r\n", b"\t \r\n"]
+# Written out, so that a line is one draw: draws are what these tests spend their time on.
+LINES = [b"".join(parts) for parts in itertools.product(NAMES_POOL, SEPARATORS, VALUES_POOL, ENDINGS)]
+# Those that do not have a head refused by themselves, for tests of what is accepted: else nearly all that is drawn is thrown away.
+REQUEST_FIELDS = [line for line in LINES if isinstance(parse_request(b"POST / HTTP/1.1\r\nHost: a\r\n" + line + b"\r\n"), dict)]
+RESPONSE_FIELDS = [line for line in LINES if isinstance(parse_response(b"HTTP/1.1 200 OK\r\n" + line + b"\r\n"), dict)]
 host_line = st.sampled_from([b"Host: a.example\r\n"] * 8 + [b"", b"Host: [::1]:80\r\n", b"Host:\r\n"])
 
 
 @st.composite
-def heads(draw: st.DrawFn, start_lines: list[bytes], host: bool, mutations: int) -> bytes:
+def heads(draw: st.DrawFn, start_lines: list[bytes], host: bool, mutations: int, lines: list[bytes] = LINES) -> bytes:
     """A head put together from the pools, ended by an empty line, with a few bytes changed, added or taken away."""
-    fields = draw(st.lists(field_lines, max_size=5))
+    fields = draw(st.lists(st.sampled_from(lines), max_size=5))
     if host:
         fields.insert(draw(st.integers(0, len(fields))), draw(host_line))
     text = bytearray(draw(st.sampled_from(start_lines)) + b"\r\n" + b"".join(fields))
@@ -65,7 +70,7 @@ def as_response(head: dict[str, Any]) -> oracle.Response:
     )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(heads(REQUEST_LINES, host=True, mutations=2))
 def test_requests_against_the_oracle(data: bytes) -> None:
     assume(b"\r\n\r\n" in data.removeprefix(b"\r\n").removeprefix(b"\r\n").removeprefix(b"\r\n"))
@@ -79,7 +84,7 @@ def test_requests_against_the_oracle(data: bytes) -> None:
     assert parse_request(data, cuts=range(1, len(data))) == got
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(heads(STATUS_LINES, host=False, mutations=2))
 def test_responses_against_the_oracle(data: bytes) -> None:
     assume(b"\r\n\r\n" in data)
@@ -142,8 +147,8 @@ def target_of(data: bytes) -> bytes:
     return data.split(b" ", 2)[1]
 
 
-@settings(max_examples=800, deadline=None)
-@given(heads(REQUEST_LINES, host=True, mutations=1))
+@settings(max_examples=500, deadline=None)
+@given(heads(REQUEST_LINES, host=True, mutations=1, lines=REQUEST_FIELDS))
 def test_what_is_accepted_httptools_reads_the_same(data: bytes) -> None:
     """One way only: httptools takes more than we do (several Host fields, bare line ends in places, "gzip, chunked", ...)."""
     head: Any = parse_request(data)
@@ -163,8 +168,8 @@ def test_what_is_accepted_httptools_reads_the_same(data: bytes) -> None:
     assert [message[1] for message in sink.messages[1:]] == ([b"/next"] if again else [])
 
 
-@settings(max_examples=800, deadline=None)
-@given(heads(REQUEST_LINES, host=True, mutations=1))
+@settings(max_examples=500, deadline=None)
+@given(heads(REQUEST_LINES, host=True, mutations=1, lines=REQUEST_FIELDS))
 def test_what_is_accepted_h11_reads_the_same(data: bytes) -> None:
     """One way only: h11 takes more than we do (any Host value, a list of equal lengths, folded fields, bare LF, ...)."""
     head: Any = parse_request(data)
@@ -188,8 +193,8 @@ def test_what_is_accepted_h11_reads_the_same(data: bytes) -> None:
     assert connection.trailing_data[0] == b"rest"
 
 
-@settings(max_examples=800, deadline=None)
-@given(heads(STATUS_LINES, host=False, mutations=1))
+@settings(max_examples=500, deadline=None)
+@given(heads(STATUS_LINES, host=False, mutations=1, lines=RESPONSE_FIELDS))
 def test_responses_that_are_accepted_h11_reads_the_same(data: bytes) -> None:
     """One way only, after our repairs: h11 joins folds with one space where we keep the width, and takes what we call ambiguous."""
     head: Any = parse_response(data)

@@ -5,6 +5,7 @@ import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from http import HTTPStatus
+from itertools import product
 from typing import Any
 
 import pytest
@@ -293,16 +294,16 @@ def test_a_response_that_does_not_fit() -> None:
 
 # ---- properties
 
-names = st.sampled_from([
+NAMES = [
     b"A", b"X-B", b"Cookie", b"Connection", b"Keep-Alive", b"TE", b"Upgrade", b"Via", b"X-Forwarded-For", b"X-Forwarded-Proto",
     b"X-Forwarded-Host", b"X-Request-ID", b"Forwarded", b"X-Real-IP",
     b"Content-Length", b"Transfer-Encoding", b"Trailer", b"Expect", b"Proxy-Authorization", b"Date", b"Set-Cookie",
-])
-values = st.sampled_from([b"", b"v", b"3", b"chunked", b"close", b"keep-alive, x-b", b"x-b, a, via", b"upgrade", b"websocket",
-    b"100-continue", b"1.1 x", b"6.6.6.6", b"a longer value of several words, with a comma"])
-blanks = st.sampled_from([b"", b" ", b"\t ", b"  "])
-lines = st.lists(st.builds(lambda name, before, value, after: name + b":" + before + value + after, names, blanks, values, blanks),
-    max_size=8)
+]
+VALUES = [b"", b"v", b"3", b"chunked", b"close", b"keep-alive, x-b", b"x-b, a, via", b"upgrade", b"websocket",
+    b"100-continue", b"1.1 x", b"6.6.6.6", b"a longer value of several words, with a comma"]
+BLANKS = [b"", b" ", b"\t ", b"  "]
+LINES = [name + b":" + before + value + after for name, before, value, after in product(NAMES, BLANKS, VALUES, BLANKS)]
+lines = st.lists(st.sampled_from(LINES), max_size=8)
 
 
 def kept(fields: tuple[oracle.Field, ...], *written: bytes) -> Lines:

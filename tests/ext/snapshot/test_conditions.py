@@ -61,7 +61,7 @@ asked = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.lists(routes, max_size=14), st.lists(asked, min_size=1, max_size=8))
 def test_agrees_with_the_oracle(table: list[RouteSpec], questions: list[Asked]) -> None:
     snapshot = of_routes(table)

@@ -1,4 +1,4 @@
-"""The daemon as a user runs it: started from a file, reloaded, refused, stopped; every command is a process of its own."""
+"""The daemon as a user runs it: started from a file, reloaded, refused, stopped; nearly every command is a process of its own."""
 from __future__ import annotations
 
 import json
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 
 from proxyd.cli.errors import Exit
 from proxyd.cli.verbs.run import demo_config
@@ -15,6 +16,7 @@ from proxyd.config import load_text
 from proxyd.demo import ADDRESSES
 from tests.proxyd.cli.program import Program, fetch, proxyd
 
+Run = Callable[..., Result]
 CONFIG = """\
 runtime: {{threads: 1}}
 listen: 127.0.0.1:0
@@ -100,12 +102,12 @@ def test_hup_reloads_and_term_drains(started: tuple[Program, str], write: Callab
     assert program.end() == 0
 
 
-def test_the_same_table_answers_route_and_requests(started: tuple[Program, str], tmp_path: Path) -> None:
+def test_the_same_table_answers_route_and_requests(started: tuple[Program, str], run: Run) -> None:
     _, url = started
     for path, status, route in (("/hello", 200, "hello"), ("/hell%6f", 200, "hello"), ("/other", 404, None), ("/..", 400, None)):
         assert fetch(url, path)[0] == status
-        daemon = json.loads(proxyd("route", path, "--json", cwd=tmp_path).stdout)
-        file = json.loads(proxyd("route", path, "--json", "-c", "proxyd.yaml", cwd=tmp_path).stdout)
+        daemon = json.loads(run("route", path, "--json").stdout)
+        file = json.loads(run("route", path, "--json", "-c", "proxyd.yaml").stdout)
         for answer in (daemon, file):
             assert answer["decisions"][0]["route"] == route
         assert daemon["source"].startswith("the daemon at unix:")
