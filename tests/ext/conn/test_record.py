@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from proxyd_ext.engine import Engine
-from proxyd_ext.log import AccessLog
 from proxyd_ext.limit.rate import RateLimit
+from proxyd_ext.log import AccessLog
 from proxyd_ext.snapshot.spec import (
     AccessFilter,
     ErrorPage,
