@@ -251,7 +251,7 @@ def test_hits_are_for_those_who_may(rig: Rig) -> None:
     """Filters come before the cache: a hit needs a verdict, and counts for limits."""
     verdicts = Verdicts("sso")
     limit = RateLimit("r", requests=1, per_us=3_600_000_000, burst=2)
-    steps = [RateLimitFilter("r", limit, (LimitKeyPart("client.ip"),), headers="always"), bearer(verdicts)]
+    steps: list[Filter] = [RateLimitFilter("r", limit, (LimitKeyPart("client.ip"),), headers="always"), bearer(verdicts)]
     cached = Cached(rig, steps)
     client = cached.ask("/", TOKEN)
     decision(rig).allow()
