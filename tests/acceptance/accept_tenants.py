@@ -110,7 +110,7 @@ def test_with_places_in_common_it_waits(tmp_path: Path) -> None:
 
 
 def test_without_places_it_waits_for_all_that_the_neighbour_asks(tmp_path: Path) -> None:
-    with tenants(tmp_path, "concurrency: {total: none}", "timeouts: {total: 30s}") as both:
+    with tenants(tmp_path, "concurrency: {total: none}", "timeout: {total: 30s}") as both:
         calm, _ = both.phase(SHARE, SHARE)
         assert refused(calm) == 0
         noisy, _ = both.phase(SHARE, 10 * SHARE)
