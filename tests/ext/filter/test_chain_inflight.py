@@ -26,8 +26,8 @@ def limited(rig: Rig, most: int = 2, *, timeouts: int = 60_000, dry_run: bool = 
 
 
 def in_flight(table: Inflight) -> int:
-    assert table.stats()["keys"] == (table.stats()["in_flight"] > 0)
-    return table.count(hash_key(CLIENT, ["127.0.0.1"]))
+    stats = table.stats()      # not of one moment: an engine may be giving back
+    return stats["in_flight"] or stats["keys"]
 
 
 def test_so_many_at_a_time(rig: Rig) -> None:
