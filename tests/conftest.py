@@ -13,10 +13,23 @@ settings.register_profile("suite", deadline=None)  # how long an example takes i
 settings.load_profile("suite")
 
 
-def pytest_collection_finish() -> None:
-    """Thousands of collected tests live to the end: a full collection, as each `Rig` makes at its end, need not look through them again."""
+def _keep_for_good() -> None:
+    """A full collection, as each `Rig` makes at its end, need not look again through what lives to the end anyway."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of collected tests do."""
+    _keep_for_good()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """So do three reports of each test that is over, and what modules remember. Between files no fixture of theirs is alive."""
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        _keep_for_good()
 
 
 def _rig(mode: Mode) -> Iterator[Rig]:
