@@ -21,6 +21,7 @@ ctypedef struct ServerLocal:
     int64_t idle_count
     int64_t active_count      # open connections that carry an exchange or are being opened
     uint64_t opened
+    uint64_t flows            # of them, that became flows (l4); of UDP, flows that began
     uint64_t bytes_in         # taken from the server
     uint64_t bytes_out        # given to the server
     uint64_t mark             # generation of the last snapshot that had this server as a member

@@ -15,6 +15,7 @@ class ServerStats(TypedDict):
     connections_active: int
     connections_idle: int
     opened: int
+    flows: int                    # connections and UDP flows of L4 listeners that it took
     requests: dict[int, int]      # by status code; 0: codes that found no room in the table
     errors: dict[str, int]        # by fault word
     bytes_in: int

@@ -156,7 +156,7 @@ cdef class Server:
         cdef ServerLocal* local
         cdef int i
         cdef int64_t active = 0, idle = 0
-        cdef uint64_t opened = 0, bytes_in = 0, bytes_out = 0, answers = 0, answers_us = 0
+        cdef uint64_t opened = 0, bytes_in = 0, bytes_out = 0, answers = 0, answers_us = 0, flows = 0
         responses = {}
         faults = {}
         for i in range(ENGINES_MAX):
@@ -166,6 +166,7 @@ cdef class Server:
             active += load_i64(&local.active_count)
             idle += load_i64(&local.idle_count)
             opened += load_u64(&local.opened)
+            flows += load_u64(&local.flows)
             bytes_in += load_u64(&local.bytes_in)
             bytes_out += load_u64(&local.bytes_out)
             answers += load_u64(&local.answers)
@@ -176,7 +177,7 @@ cdef class Server:
             "in_flight": load_i64(&self.data.in_flight), "connections_active": active, "connections_idle": idle, "opened": opened,
             "requests": responses, "errors": _by_word(faults), "bytes_in": bytes_in, "bytes_out": bytes_out,
             "ejections": load_u64(&self.data.ejections), "latency_count": answers, "latency_sum_seconds": answers_us / 1e6,
-            "ewma_seconds": ewma_estimate(&self.data.ewma, server_clock_ms()) / 1e6,
+            "flows": flows, "ewma_seconds": ewma_estimate(&self.data.ewma, server_clock_ms()) / 1e6,
         }
 
 

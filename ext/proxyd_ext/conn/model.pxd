@@ -385,6 +385,7 @@ cdef struct Context:
     MirrorCopy* new_copies    # of exchanges that ended in this turn, oldest first
     MirrorCopy* last_new_copy
     bint copies_off           # no more copies
+    void* l4                  # L4* of l4/model: the engine's flows
     StreamHandler on_client   # these six are set by conn/dispatch: who hears streams and timers
     StreamHandler on_origin
     void (*on_client_timer)(void*) noexcept nogil

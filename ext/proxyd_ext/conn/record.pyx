@@ -7,13 +7,14 @@ from proxyd_ext.balance.pool cimport BALANCE_EWMA, UpstreamLocal
 from proxyd_ext.balance.server cimport ServerLocal, server_drop, server_hold
 from proxyd_ext.conn.filtered cimport NOTES_ROOM, filtered_notes
 from proxyd_ext.conn.model cimport ClientConn, EX_OWN_ANSWER, EX_PROBE, USE_SERVE
+from proxyd_ext.core.ending cimport END_NONE
 from proxyd_ext.core.events cimport EVENT_EJECTED, event_push
 from proxyd_ext.core.shim cimport PXD_UNLIKELY, counter_add, fetch_add_i64
 from proxyd_ext.core.slice cimport slice_empty, slice_of
 from proxyd_ext.core.stats cimport count_add, histogram_add
 from proxyd_ext.filter.chain cimport filter_user
 from proxyd_ext.log.record cimport (
-    AccessRecord, CACHE_EXPIRED, CACHE_MISS, CACHE_NONE, STATUS_BY_CACHE, STATUS_BY_PROXYD, STATUS_BY_UPSTREAM, T_NONE,
+    AccessRecord, CACHE_EXPIRED, CACHE_MISS, CACHE_NONE, RECORD_HTTP, STATUS_BY_CACHE, STATUS_BY_PROXYD, STATUS_BY_UPSTREAM, T_NONE,
 )
 from proxyd_ext.log.ring cimport log_submit
 from proxyd_ext.route.stats cimport RouteLocal, route_stats_join
@@ -29,6 +30,8 @@ cdef void _submit(Exchange* exchange, int64_t total_us) noexcept nogil:
     cdef uint8_t[NOTES_ROOM] notes
     cdef Context* context = exchange.context
     cdef ClientConn* client = exchange.client
+    record.kind = RECORD_HTTP
+    record.end = END_NONE
     record.time_us = context.clock.wall_us
     record.id = exchange.id
     record.bytes_in = exchange.bytes_in
@@ -64,7 +67,8 @@ cdef void _submit(Exchange* exchange, int64_t total_us) noexcept nogil:
     record.user_agent = exchange.user_agent
     record.referer = exchange.referer
     record.trace_id = exchange.trace_id
-    record.user = record.policies = slice_empty()
+    record.packets_in = record.packets_out = 0
+    record.user = record.policies = record.tls_name = record.tls_alpn = slice_empty()
     if exchange.filtered != NULL:
         record.user = filter_user(exchange.filtered)
         record.policies = slice_of(notes, filtered_notes(exchange, notes))

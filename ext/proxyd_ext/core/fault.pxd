@@ -79,7 +79,14 @@ cdef enum:
     FAULT_CREDENTIAL_REFUSED = 80        # 401 (or as the verdict says): the credential is not good
     FAULT_AUTH_UNAVAILABLE = 81          # 503: nobody could say whether it is
     FAULT_FILTER_FAILED = 82             # 503: a filter of the user's own failed, and fails closed
-    FAULT_COUNT = 83
+    # What comes before a connection's own bytes, and flows of TCP and UDP.  Their statuses stand in no answer.
+    FAULT_PROXY_HEADER = 83              # 400: no well-formed PROXY header, or from somebody who is not trusted to send one
+    FAULT_HELLO = 84                     # 400: no well-formed ClientHello
+    FAULT_PREFACE_TIMEOUT = 85           # 408: one of them did not come in time
+    FAULT_NAME_UNKNOWN = 86              # 421: no route takes the server name, or the protocols that are offered
+    FAULT_CONNECTIONS = 87               # 503: limits.connections of the listener
+    FAULT_SERVER_DOWN = 88               # 502: the server of the flow was taken out, and on_down says close
+    FAULT_COUNT = 89
 
     FAULT_SOURCE_CLIENT = 0
     FAULT_SOURCE_SELF = 1

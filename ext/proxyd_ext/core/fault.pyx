@@ -66,6 +66,16 @@ cdef void _fill() noexcept nogil:
     _set(FAULT_CREDENTIAL_REFUSED, 401, self, never, "credential_refused", "http_request_denied", "the credential is not accepted")
     _set(FAULT_AUTH_UNAVAILABLE, 503, self, never, "auth_unavailable", "proxy_internal_error", "the credential cannot be checked now")
     _set(FAULT_FILTER_FAILED, 503, self, never, "filter_failed", "proxy_internal_error", "a filter of this route failed")
+    _set(FAULT_PROXY_HEADER, 400, client, never, "proxy_header", "http_request_error",
+         "the connection did not begin with a PROXY header that can be believed")
+    _set(FAULT_HELLO, 400, client, never, "hello_malformed", "tls_protocol_error", "the connection did not begin with a TLS ClientHello")
+    _set(FAULT_PREFACE_TIMEOUT, 408, client, never, "preface_timeout", "connection_read_timeout",
+         "the PROXY header or ClientHello did not arrive within header_timeout")
+    _set(FAULT_NAME_UNKNOWN, 421, client, never, "name_unknown", "destination_not_found",
+         "no route takes this server name with these protocols")
+    _set(FAULT_CONNECTIONS, 503, self, never, "connections_full", "connection_limit_reached",
+         "the listener has as many connections as limits.connections allows")
+    _set(FAULT_SERVER_DOWN, 502, up, never, "server_down", "connection_terminated", "the server was taken out while the flow lived")
     _set(FAULT_NO_ROUTE, 404, self, never, "no_route", "destination_not_found", "no route matches this request")
     _set(FAULT_NO_SERVER, 503, self, never, "no_server", "destination_unavailable", "no server of the upstream is available")
     _set(FAULT_MEMORY, 503, self, never, "memory", "proxy_internal_error", "the proxy is out of memory")

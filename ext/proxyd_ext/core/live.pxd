@@ -17,7 +17,10 @@ cdef enum:
     LIVE_FILL = 11
     LIVE_VERDICT = 12
     LIVE_FILTERED = 13        # what a route's filters know of an exchange
-    LIVE_KINDS = 14
+    LIVE_FLOW = 14            # of TCP
+    LIVE_DATAGRAMS = 15       # flows of UDP
+    LIVE_UPSTREAM = 16
+    LIVE_KINDS = 17
 
 
 cdef void live_born(int kind) noexcept nogil

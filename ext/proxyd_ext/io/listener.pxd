@@ -10,6 +10,11 @@ cdef enum:
     REJECT_MEMORY = 2
     REJECT_FDS = 3
     REJECT_HEAD_TIMEOUT = 4   # closed before a request head had come
+    REJECT_DENIED = 5         # `allow` and `deny` of the listener
+    REJECT_CONNECTIONS = 6    # limits.connections
+    REJECT_PROXY = 7          # no PROXY header that can be believed
+    REJECT_HELLO = 8          # no well-formed ClientHello
+    REJECT_NAME = 9           # no route takes the server name
 
 
 cdef struct ListenerData
@@ -27,6 +32,12 @@ ctypedef struct ListenerLocal:
     int64_t open_count        # connections now
     int64_t in_flight         # exchanges now
     CountTable rejected       # by REJECT_*
+    # Of flows (l4):
+    uint64_t bytes_in         # taken from clients
+    uint64_t bytes_out        # given to clients
+    uint64_t packets_in       # datagrams
+    uint64_t packets_out
+    CountTable ended          # by END_*
 
 
 cdef struct ListenerData:
@@ -34,6 +45,7 @@ cdef struct ListenerData:
     int fd_count
     bint shared               # one descriptor for all engines (unix sockets, passed descriptors)
     bint is_unix
+    int64_t total             # connections now, over all engines: kept where limits.connections is set
     int[ENGINES_MAX] fds      # by engine; -1: closed
     uint8_t[128] name_text
     Slice name

@@ -6,6 +6,11 @@ class ListenerStats(TypedDict):
     open: int
     rejected: dict[str, int]      # by reason
     in_flight: int
+    bytes_in: int                 # of flows: from clients
+    bytes_out: int
+    packets_in: int               # of UDP
+    packets_out: int
+    ended: dict[str, int]         # flows by the word of why they ended
 
 class Listener:
     name: str

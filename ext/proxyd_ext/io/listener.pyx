@@ -1,13 +1,15 @@
 """Listeners (see listener.pxd)."""
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
+from proxyd_ext.core.ending cimport end_word
 from proxyd_ext.core.live cimport LIVE_LISTENER, live_born, live_died
 from proxyd_ext.core.shim cimport fetch_add_i64, load_acquire_ptr, load_i64, load_u64, store_release_ptr
 from proxyd_ext.core.stats cimport count_collect
 from proxyd_ext.io.sys cimport close
 
 _REJECTIONS = {0: "other", REJECT_CLIENT_LIMIT: "client_limit", REJECT_MEMORY: "memory", REJECT_FDS: "fd_exhausted",
-               REJECT_HEAD_TIMEOUT: "head_timeout"}
+               REJECT_HEAD_TIMEOUT: "head_timeout", REJECT_DENIED: "denied", REJECT_CONNECTIONS: "connections", REJECT_PROXY: "proxy_header",
+               REJECT_HELLO: "hello", REJECT_NAME: "name"}
 
 
 cdef ListenerLocal* listener_join(ListenerData* listener, int engine) noexcept nogil:
@@ -73,10 +75,11 @@ cdef class Listener:
 
     def stats(self) -> dict:
         cdef ListenerLocal* local
-        cdef uint64_t accepted = 0, refused = 0
+        cdef uint64_t accepted = 0, refused = 0, bytes_in = 0, bytes_out = 0, packets_in = 0, packets_out = 0
         cdef int64_t open_count = 0, in_flight = 0
         cdef int i
         rejected = {}
+        ended = {}
         for i in range(ENGINES_MAX):
             local = <ListenerLocal*>load_acquire_ptr(<void**>&self.data.local[i])
             if local == NULL:
@@ -86,7 +89,16 @@ cdef class Listener:
             in_flight += load_i64(&local.in_flight)
             count_collect(&local.rejected, rejected)
             refused += load_u64(&local.acceptor.refused)
+            bytes_in += load_u64(&local.bytes_in)
+            bytes_out += load_u64(&local.bytes_out)
+            packets_in += load_u64(&local.packets_in)
+            packets_out += load_u64(&local.packets_out)
+            count_collect(&local.ended, ended)
         words = {_REJECTIONS[code]: count for code, count in rejected.items()}
         if refused:
             words["fd_exhausted"] = refused
-        return {"accepted": accepted, "open": open_count, "rejected": words, "in_flight": in_flight}
+        return {
+            "accepted": accepted, "open": open_count, "rejected": words, "in_flight": in_flight, "bytes_in": bytes_in, "bytes_out": bytes_out,
+            "packets_in": packets_in, "packets_out": packets_out,
+            "ended": {(<bytes>end_word(end)).decode(): count for end, count in ended.items()},
+        }

@@ -23,7 +23,16 @@ cdef enum:
     CACHE_COUNT = 9
 
 
+    # What the record speaks of.
+    RECORD_HTTP = 0           # an exchange
+    RECORD_TCP = 1            # a flow of bytes ...
+    RECORD_TLS = 2            # ... that began with a ClientHello
+    RECORD_UDP = 3            # a flow of datagrams
+
+
 ctypedef struct AccessRecord:
+    uint8_t kind              # RECORD_*
+    uint8_t end               # END_* of core/ending
     int64_t time_us           # wall clock at the end of the exchange, microseconds since the epoch
     uint64_t id               # X-Request-ID made by proxyd, 16 hex digits
     uint64_t bytes_in         # request body bytes taken from the client
@@ -58,4 +67,8 @@ ctypedef struct AccessRecord:
     Slice referer
     Slice trace_id            # of a W3C traceparent; empty: none
     Slice user                # who an auth policy says it is; empty: nobody
+    uint64_t packets_in       # RECORD_UDP: datagrams from the client ...
+    uint64_t packets_out      # ... and to it
+    Slice tls_name            # RECORD_TLS: server name; empty: none
+    Slice tls_alpn            # RECORD_TLS: the ProtocolNameList of the ClientHello
     Slice policies            # "name:decision,...": what filters had to say beyond letting pass

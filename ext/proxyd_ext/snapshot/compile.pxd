@@ -12,12 +12,13 @@ from proxyd_ext.core.address cimport Address, Network
 from proxyd_ext.core.events cimport EventNode
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.core.stats cimport ENGINES_MAX
-from proxyd_ext.filter.rules cimport FilterStep
+from proxyd_ext.filter.rules cimport AccessRule, FilterStep
 from proxyd_ext.http1.head cimport HeadLimits
 from proxyd_ext.http1.template cimport Rewrite, Template, TemplatePart
 from proxyd_ext.io.listener cimport ListenerData
 from proxyd_ext.limit.gate cimport LaneData
 from proxyd_ext.limit.overload cimport OverloadData
+from proxyd_ext.route.names cimport ServerNames
 from proxyd_ext.route.condition cimport RouteCondition
 from proxyd_ext.route.stats cimport RouteStatsData
 from proxyd_ext.route.table cimport RouteTable
@@ -49,6 +50,12 @@ cdef enum:
     KEY_COOKIE = 5
     KEY_QUERY = 6
     KEY_CLIENT_NET = 7        # the first three octets of IPv4, the whole of IPv6, as nginx's ip_hash
+    KEY_FLOW = 8              # addresses and ports of both sides
+
+    MODE_HTTP = 0             # what a listener does with connections
+    MODE_TCP = 1
+    MODE_TLS = 2
+    MODE_UDP = 3
 
     STICKY_NONE = 0
     STICKY_COOKIE = 1
@@ -84,6 +91,10 @@ ctypedef struct CompiledUpstream:
     Slice sticky_follows      # the server's cookie, for STICKY_APP_COOKIE
     int64_t max_pending
     int64_t queue_ms
+    int proxy                 # version of the PROXY header that servers are sent; 0: none
+    bint proxy_crc
+    bint proxy_unique_id
+    bint on_down_close        # flows on a server that is taken out end
 
 
 ctypedef struct CompiledRetry:
@@ -211,9 +222,36 @@ ctypedef struct CompiledTable:
     int count
 
 
+ctypedef struct CompiledFlowRoute:
+    Slice name
+    Target* targets
+    int target_count          # 0: refused
+    Slice* alpn               # the hello must offer one of these; NULL: any
+    int alpn_count
+
+
+ctypedef struct CompiledFlow:
+    CompiledFlowRoute* routes
+    int route_count
+    ServerNames* names        # MODE_TLS: which routes a name may take
+    int64_t idle_ms           # 0: none
+    int64_t max_age_ms        # 0: none
+    int64_t drain_ms          # 0: none
+    bint keepalive
+    int32_t responses         # MODE_UDP: answers that end a flow; 0: none do
+    int64_t amplification     # MODE_UDP; 0: any
+
+
 ctypedef struct CompiledListener:
     SnapshotData* snapshot    # that this is part of
     ListenerData* listener
+    int mode                  # MODE_*
+    CompiledFlow* flow        # of the modes but MODE_HTTP; NULL: MODE_HTTP
+    AccessRule* access        # NULL: anybody
+    bint proxied              # connections must begin with a PROXY header, from `proxies`
+    Network* proxies
+    int proxy_count
+    int64_t connections       # 0: no limit
     CompiledTable* table
     RouteStatsData** stats    # one a route, and one more for requests without a route
     HeadLimits limits

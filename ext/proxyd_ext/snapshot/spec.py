@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from proxyd_ext.route.stats import RouteStats
 
 Balance = Literal["round_robin", "least_conn", "p2c", "ewma", "random", "first", "hash", "maglev"]
-HashKey = Literal["client.ip", "client.net", "host", "path", "uri", "header", "cookie", "query"]   # client.net: as nginx's ip_hash
+# client.net: as nginx's ip_hash; flow: addresses and ports of both sides, as network load balancers hash
+HashKey = Literal["client.ip", "client.net", "flow", "host", "path", "uri", "header", "cookie", "query"]
 Statuses = Sequence[tuple[int, int]]     # ranges, both ends included
 
 
@@ -83,6 +84,11 @@ class UpstreamSpec:
     max_requests: int = 0      # exchanges at a time on the whole upstream; 0 = no limit
     max_pending: int = 0       # exchanges that may wait for a server with room; 0 = none waits
     queue_ms: int = 0          # how long one waits
+    zone_only: bool = False    # members that are not local are never used
+    proxy: Literal[0, 1, 2] = 0        # version of the PROXY header that its servers are sent; 0 = none
+    proxy_crc: bool = False    # of version 2: with a CRC32c
+    proxy_unique_id: bool = False      # of version 2: with the id of the record
+    on_down_close: bool = False        # flows on a server that checks or operators take out end at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -474,13 +480,46 @@ class RouteSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowRoute:
+    """Where flows of an L4 listener go. `names` and `alpn` are of a ClientHello ("tls"); a flow takes the first route that fits."""
+
+    name: str
+    targets: Sequence[TargetSpec]      # empty: such flows are refused
+    names: Sequence[str] = ()  # "a.example", "*.example" (any depth), "" (no name); none = any hello
+    alpn: Sequence[str] = ()   # offers one of these; none = any
+
+
+@dataclass(frozen=True, slots=True)
+class FlowSpec:
+    """What a listener does with flows: it passes their bytes, or datagrams, on.
+
+    tcp   connections
+    tls   connections that begin with a ClientHello, which chooses the route
+    udp   datagrams; those of one client address and port are a flow
+    """
+
+    kind: Literal["tcp", "tls", "udp"]
+    routes: Sequence[FlowRoute]        # "tcp" and "udp": one
+    idle_ms: int = 600_000
+    max_age_ms: int = 0
+    drain_ms: int = 300_000    # how long a flow whose listener or server is left may go on; 0 = as long as it likes
+    keepalive: bool = False    # TCP keep-alive on both sides
+    responses: int = 0         # "udp": datagrams of the server that end a flow; 0 = none do
+    amplification: int = 10    # "udp": bytes sent to a source that has not spoken again, per byte it sent (4 KiB always); 0 = any
+
+
+@dataclass(frozen=True, slots=True)
 class ListenerSpec:
     """One bound address with the settings that this snapshot gives it. Several may share a `name`."""
 
     listener: Listener
     name: str
-    table: int                 # index into SnapshotSpec.tables
-    stats: Sequence[RouteStats]   # one per route of that table, in order, and one more for "no route"
+    table: int = -1            # index into SnapshotSpec.tables; without `flow`
+    stats: Sequence[RouteStats] = ()   # one per route of that table, in order, and one more for "no route"
+    flow: FlowSpec | None = None       # not HTTP
+    access: AccessFilter | None = None     # who may connect at all, by the peer's address, or the one that a PROXY header names
+    proxy: Sequence[str] | None = None     # networks whose connections must begin with a PROXY header, others are closed; None = no such header
+    connections: int = 0       # at a time, over all engines, or UDP flows; 0 = no limit
     scheme: Literal["http", "https"] = "http"
     client_ip_header: str = ""     # trusted peers' header with the client's address
     trust: Sequence[str] = ()      # networks that are believed; "unix" for unix-socket peers
