@@ -82,6 +82,7 @@ ctypedef struct WaiterList:
 
 ctypedef struct UpstreamData:
     # What of an upstream outlives snapshots.
+    int64_t refs              # the Python handle and every flow (l4) on it hold one
     void* pool                # PoolData*: current
     uint64_t position         # of the round-robin sequence, over all engines
     int64_t in_flight         # exchanges on its servers, over all engines
@@ -134,6 +135,9 @@ ctypedef struct PoolData:
 
 
 cdef UpstreamLocal* upstream_join(UpstreamData* upstream, int engine) noexcept nogil
+# For who may outlive the snapshots that name it.
+cdef void upstream_hold(UpstreamData* upstream) noexcept nogil
+cdef void upstream_drop(UpstreamData* upstream) noexcept nogil
 # The member that a sticky cookie's value stands for, -1: none.
 cdef int32_t pool_sticky(const PoolData* pool, Slice value) noexcept nogil
 

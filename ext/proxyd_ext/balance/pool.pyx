@@ -12,8 +12,9 @@ from proxyd_ext.balance.server cimport (
 from proxyd_ext.balance.tables cimport build_alias, build_maglev, build_ring, build_sequence, level_free, level_strip
 from proxyd_ext.core.fault cimport fault_info
 from proxyd_ext.core.hash cimport Random, hash_fixed
+from proxyd_ext.core.live cimport LIVE_UPSTREAM, live_born, live_died
 from proxyd_ext.core.lock cimport lock_give, lock_take
-from proxyd_ext.core.shim cimport INVARIANT, exchange_ptr, load_acquire_i64, load_u64, store_int, store_release_ptr
+from proxyd_ext.core.shim cimport INVARIANT, exchange_ptr, fetch_add_i64, load_acquire_i64, load_u64, store_int, store_release_ptr
 from proxyd_ext.core.stats cimport count_collect, histogram_dict, histogram_sum
 
 import time
@@ -37,6 +38,21 @@ cdef UpstreamLocal* upstream_join(UpstreamData* upstream, int engine) noexcept n
         if local != NULL:
             store_release_ptr(<void**>&upstream.local[engine], local)
     return local
+
+
+cdef void upstream_hold(UpstreamData* upstream) noexcept nogil:
+    fetch_add_i64(&upstream.refs, 1)
+
+
+cdef void upstream_drop(UpstreamData* upstream) noexcept nogil:
+    cdef int i
+    if fetch_add_i64(&upstream.refs, -1) != 1:
+        return
+    for i in range(ENGINES_MAX):
+        free(upstream.local[i])
+    heap_destroy(&upstream.heap)
+    free(upstream)
+    live_died(LIVE_UPSTREAM)
 
 
 cdef int32_t pool_sticky(const PoolData* pool, Slice value) noexcept nogil:
@@ -392,14 +408,12 @@ cdef class UpstreamState:
         self.data = <UpstreamData*>calloc(1, sizeof(UpstreamData))
         if self.data == NULL:
             raise MemoryError
+        live_born(LIVE_UPSTREAM)
+        self.data.refs = 1
 
     def __dealloc__(self):
-        cdef int i
         if self.data != NULL:
-            for i in range(ENGINES_MAX):
-                free(self.data.local[i])
-            heap_destroy(&self.data.heap)
-            free(self.data)
+            upstream_drop(self.data)
 
     def use(self, Pool pool not None) -> None:
         """Every pick from now on draws from this pool. MemoryError: nothing has changed."""

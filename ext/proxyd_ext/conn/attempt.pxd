@@ -2,7 +2,9 @@
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 from proxyd_ext.conn.model cimport Exchange
 from proxyd_ext.core.fault cimport FaultInfo
+from proxyd_ext.core.hash cimport Random
 from proxyd_ext.http1.head cimport Head
+from proxyd_ext.snapshot.compile cimport CompiledRetry
 
 
 cdef enum:
@@ -21,6 +23,8 @@ cdef bint attempt_failover(const Exchange* exchange, uint32_t when, bint no_serv
 cdef bint attempt_repeatable(const Exchange* exchange) noexcept nogil
 # How long to wait before the next try.
 cdef int64_t attempt_backoff_ms(Exchange* exchange) noexcept nogil
+# The same for the try behind so many retries, of whatever is tried.
+cdef int64_t retry_backoff_ms(const CompiledRetry* retry, int retries, Random* random) noexcept nogil
 # Milliseconds of a Retry-After field; 0: there is none, or it names no delay.
 cdef int64_t attempt_retry_after_ms(const Head* head) noexcept nogil
 # Take a place in the retry budget of the upstream; False: there is none.

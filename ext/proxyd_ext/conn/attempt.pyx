@@ -12,15 +12,15 @@ A connection that was reused and died before any byte of an answer is the keep-a
 "repeatable" and "replayable".
 """
 from libc.stdint cimport uint8_t
+from proxyd_ext.balance.budget cimport budget_give, budget_take
 from proxyd_ext.conn.model cimport EX_IDEMPOTENT, EX_FAILED_OVER, EX_IN_FLIGHT, EX_REPLAYABLE, EX_RESPONSE_BEGUN, EX_RETRYING, EX_REUSED
 from proxyd_ext.core.fault cimport FAULT_RETRY_BUDGET, FAULT_RETRY_IF_REUSED, FAULT_RETRY_SAFE
 from proxyd_ext.core.hash cimport random_next
-from proxyd_ext.core.shim cimport fetch_add_i64, load_i64
 from proxyd_ext.core.slice cimport Slice, slice_of
 from proxyd_ext.core.stats cimport count_add
 from proxyd_ext.http1.fields cimport field_from_last
 from proxyd_ext.io.poller cimport STREAM_SENT
-from proxyd_ext.snapshot.compile cimport CompiledFailover, CompiledRetry, status_in
+from proxyd_ext.snapshot.compile cimport CompiledFailover, status_in
 
 cdef enum:
     NEVER_S = 10000000        # seconds of Retry-After beyond that are as good as never
@@ -62,20 +62,23 @@ cdef bint attempt_failover(const Exchange* exchange, uint32_t when, bint no_serv
     return when & failover.when != 0 or (status != 0 and status_in(&failover.statuses, status))
 
 
-cdef int64_t attempt_backoff_ms(Exchange* exchange) noexcept nogil:
+cdef int64_t retry_backoff_ms(const CompiledRetry* retry, int retries, Random* random) noexcept nogil:
     """base, base × factor, base × factor² …, at most max; with full jitter a uniform draw between 0 and that (Brooker 2015)."""
-    cdef const CompiledRetry* retry = &exchange.target.retry
     cdef int64_t ms = retry.backoff_ms
     cdef int _i
-    for _i in range(exchange.retries - 1):
+    for _i in range(retries - 1):
         ms = ms * retry.factor_percent // 100
         if ms >= retry.backoff_max_ms:
             break
     if ms > retry.backoff_max_ms:
         ms = retry.backoff_max_ms
     if retry.jitter and ms > 0:
-        ms = <int64_t>(random_next(&exchange.context.random) % <unsigned long long>(ms + 1))
+        ms = <int64_t>(random_next(random) % <unsigned long long>(ms + 1))
     return ms
+
+
+cdef int64_t attempt_backoff_ms(Exchange* exchange) noexcept nogil:
+    return retry_backoff_ms(&exchange.target.retry, exchange.retries, &exchange.context.random)
 
 
 cdef int64_t attempt_retry_after_ms(const Head* head) noexcept nogil:
@@ -101,14 +104,9 @@ cdef bint attempt_take_budget(Exchange* exchange) noexcept nogil:
     """The share is of the exchanges on the upstream's servers now, this one included. What is taken goes back when the exchange's retries
     are over: those that wait for their turn count, too."""
     cdef const CompiledRetry* retry = &exchange.target.retry
-    cdef int64_t active = load_i64(&exchange.upstream.state.in_flight) + (0 if exchange.flags & EX_IN_FLIGHT else 1)
-    cdef int64_t most = active * retry.budget_percent // 100
     if exchange.flags & EX_RETRYING:
         return True
-    if most < retry.budget_min:
-        most = retry.budget_min
-    if fetch_add_i64(&exchange.upstream.state.retrying, 1) >= most:
-        fetch_add_i64(&exchange.upstream.state.retrying, -1)
+    if not budget_take(exchange.upstream.state, retry.budget_percent, retry.budget_min, exchange.flags & EX_IN_FLIGHT != 0):
         return False
     exchange.flags |= EX_RETRYING
     return True
@@ -117,4 +115,4 @@ cdef bint attempt_take_budget(Exchange* exchange) noexcept nogil:
 cdef void attempt_give_budget(Exchange* exchange) noexcept nogil:
     if exchange.flags & EX_RETRYING:
         exchange.flags &= ~<uint32_t>EX_RETRYING
-        fetch_add_i64(&exchange.upstream.state.retrying, -1)
+        budget_give(exchange.upstream.state)

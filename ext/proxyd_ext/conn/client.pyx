@@ -1,14 +1,14 @@
 # cython: cdivision=True
 """Clients' connections (see client.pxd)."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy
 from proxyd_ext.conn.clients cimport clients_enter, clients_leave
 from proxyd_ext.conn.key cimport trusted_peer
 from proxyd_ext.conn.model cimport (
     CLIENT_CLOSING, CLIENT_IDLE, CLIENT_LINGER, Context, context_timers_needed,
 )
 from proxyd_ext.conn.pin cimport snapshot_release
-from proxyd_ext.core.address cimport ADDRESS_UNIX, ADDRESS_V4, ADDRESS_V6, Address, address_write
+from proxyd_ext.core.address cimport ADDRESS_UNIX, address_write
 from proxyd_ext.core.buffer cimport buffer_class
 from proxyd_ext.core.shim cimport counter_add, store_i64
 from proxyd_ext.core.slab cimport slab_free, slab_new
@@ -17,11 +17,12 @@ from proxyd_ext.core.timer cimport timer_init, timer_remove, timer_after, timer_
 from proxyd_ext.io.listener cimport (
     REJECT_CLIENT_LIMIT, REJECT_MEMORY, ListenerLocal, listener_drop, listener_hold,
 )
+from proxyd_ext.io.peer cimport peer_address
 from proxyd_ext.io.poller cimport STREAM_READABLE
 from proxyd_ext.io.stream cimport (
     stream_again, stream_bury, stream_close, stream_consume, stream_finish, stream_open, stream_resume, stream_unsent,
 )
-from proxyd_ext.io.sys cimport AF_INET, AF_INET6, close, ntohs, sockaddr_in, sockaddr_in6
+from proxyd_ext.io.sys cimport close
 from proxyd_ext.snapshot.compile cimport CompiledListener
 
 cdef enum:
@@ -29,28 +30,6 @@ cdef enum:
     LINGER_BYTES = 16 << 20   # and how much: a client in the middle of an upload must get to see the answer
     SEND_STALL_MS = 60000     # a client that takes nothing of its last answer for so long is cut off
     NOT_LOOKED_YET = 0x7FFFFFFF
-
-cdef const char* _MAPPED = b"\0\0\0\0\0\0\0\0\0\0\xff\xff"   # RFC 4291 §2.5.5.2
-
-
-cdef void _read_peer(const sockaddr_storage* peer, Address* out) noexcept nogil:
-    cdef const sockaddr_in* v4 = <const sockaddr_in*>peer
-    cdef const sockaddr_in6* v6 = <const sockaddr_in6*>peer
-    memset(out, 0, sizeof(Address))
-    if peer.ss_family == AF_INET:
-        out.family = ADDRESS_V4
-        out.port = ntohs(v4.sin_port)
-        memcpy(out.bytes, &v4.sin_addr, 4)
-    elif peer.ss_family == AF_INET6:
-        out.port = ntohs(v6.sin6_port)
-        if memcmp(&v6.sin6_addr, _MAPPED, 12) == 0:
-            out.family = ADDRESS_V4
-            memcpy(out.bytes, <const uint8_t*>&v6.sin6_addr + 12, 4)
-        else:
-            out.family = ADDRESS_V6
-            memcpy(out.bytes, &v6.sin6_addr, 16)
-    else:
-        out.family = ADDRESS_UNIX
 
 
 cdef void _reap(void* object) noexcept nogil:
@@ -76,7 +55,7 @@ cdef void client_accept(void* owner, int fd, const sockaddr_storage* peer, sockl
             slab_free(&context.clients, client)
         _reject(local, fd, REJECT_MEMORY)
         return
-    _read_peer(peer, &client.address)
+    peer_address(peer, &client.address)
     client.counted = NULL
     client.stand_in = False
     if settings.per_client > 0 and client.address.family != ADDRESS_UNIX and not trusted_peer(settings, &client.address):

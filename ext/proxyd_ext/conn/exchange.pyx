@@ -11,11 +11,12 @@ What streams and timers tell comes in through `dispatch`, which calls the `excha
 """
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memcmp, memcpy
+from proxyd_ext.balance.circuit cimport circuit_admits, circuit_give
 from proxyd_ext.balance.heap cimport TRIED_MAX, was_tried
 from proxyd_ext.balance.passive cimport note_success
 from proxyd_ext.balance.pick cimport PICK_FULL, PICK_NONE, PickInput, pick, pick_leave
 from proxyd_ext.balance.pool cimport (
-    CIRCUIT_CLOSED, CIRCUIT_OPEN, STICKY_ID_MAX, PoolData, UpstreamData, pool_pin, pool_sticky, pool_unpin,
+    CIRCUIT_CLOSED, STICKY_ID_MAX, PoolData, pool_pin, pool_sticky, pool_unpin,
 )
 from proxyd_ext.balance.queue cimport queue_found
 from proxyd_ext.balance.server cimport ServerData, server_usable
@@ -1115,16 +1116,13 @@ cdef void exchange_place_told(Exchange* exchange, int told) noexcept nogil:
 
 cdef bint _admitted(Exchange* exchange) noexcept nogil:
     """What the upstream's circuit breaker says: half open, it lets a few probes through."""
-    cdef UpstreamData* state = exchange.upstream.state
-    cdef int circuit = load_int(&state.circuit)
-    if circuit == CIRCUIT_CLOSED or exchange.flags & EX_PROBE:
+    cdef bint probe = False
+    if exchange.flags & EX_PROBE:
         return True
-    if circuit == CIRCUIT_OPEN:
+    if not circuit_admits(exchange.upstream.state, &probe):
         return False
-    if fetch_add_i64(&state.probes_left, -1) <= 0:
-        fetch_add_i64(&state.probes_left, 1)
-        return False
-    exchange.flags |= EX_PROBE
+    if probe:
+        exchange.flags |= EX_PROBE
     return True
 
 
@@ -1935,8 +1933,7 @@ cdef inline void _give_probe(Exchange* exchange) noexcept nogil:
     """A probe that told nothing is given back."""
     if exchange.flags & EX_PROBE:
         exchange.flags &= ~<uint32_t>EX_PROBE
-        if load_i64(&exchange.upstream.state.probes_left) < load_i64(&exchange.upstream.state.probes):    # not one of an earlier trial
-            fetch_add_i64(&exchange.upstream.state.probes_left, 1)
+        circuit_give(exchange.upstream.state)
 
 
 cdef void _leave_origin(Exchange* exchange, bint keep) noexcept nogil:

@@ -386,6 +386,7 @@ cdef struct Context:
     MirrorCopy* last_new_copy
     bint copies_off           # no more copies
     void* l4                  # L4* of l4/model: the engine's flows
+    int64_t flow_count        # of TCP and of UDP
     StreamHandler on_client   # these six are set by conn/dispatch: who hears streams and timers
     StreamHandler on_origin
     void (*on_client_timer)(void*) noexcept nogil
@@ -416,7 +417,7 @@ cdef struct Context:
     uint8_t[CHAIN_SCRATCH] scratch   # of the filters, within one run
 
 
-# Room for the timers of everything that may be alive: connections, two of an exchange, copies.
+# Room for the timers of everything that may be alive: connections, two of an exchange, copies, flows.
 cdef inline int32_t context_timers_needed(const Context* context) noexcept nogil:
     return <int32_t>(2 * (context.clients.live + context.origins.live + context.copies.live + context.fills.live)
-                     + 3 * context.exchanges.live + 16)
+                     + 3 * context.exchanges.live + context.flow_count + 16)

@@ -1,6 +1,7 @@
 # cython: cdivision=True
 """Counting and logging an exchange (see record.pxd)."""
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint8_t
+from proxyd_ext.balance.circuit cimport circuit_told
 from proxyd_ext.balance.ewma cimport ewma_note
 from proxyd_ext.balance.passive cimport note_failure
 from proxyd_ext.balance.pool cimport BALANCE_EWMA, UpstreamLocal
@@ -9,7 +10,7 @@ from proxyd_ext.conn.filtered cimport NOTES_ROOM, filtered_notes
 from proxyd_ext.conn.model cimport ClientConn, EX_OWN_ANSWER, EX_PROBE, USE_SERVE
 from proxyd_ext.core.ending cimport END_NONE
 from proxyd_ext.core.events cimport EVENT_EJECTED, event_push
-from proxyd_ext.core.shim cimport PXD_UNLIKELY, counter_add, fetch_add_i64
+from proxyd_ext.core.shim cimport PXD_UNLIKELY, counter_add
 from proxyd_ext.core.slice cimport slice_empty, slice_of
 from proxyd_ext.core.stats cimport count_add, histogram_add
 from proxyd_ext.filter.chain cimport filter_user
@@ -107,7 +108,7 @@ cdef void record_try(Exchange* exchange, int fault) noexcept nogil:
         counter_add(&upstream.failed, 1)
     if exchange.flags & EX_PROBE:
         exchange.flags &= ~<uint32_t>EX_PROBE
-        fetch_add_i64(&exchange.upstream.state.probes_failed if failed else &exchange.upstream.state.probes_ok, 1)
+        circuit_told(exchange.upstream.state, failed)
     if fault != 0:
         count_add(&server.errors, fault, 1)
         if exchange.pool.balance == BALANCE_EWMA and exchange.sent_us > 0:

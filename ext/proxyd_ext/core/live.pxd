@@ -20,7 +20,8 @@ cdef enum:
     LIVE_FLOW = 14            # of TCP
     LIVE_DATAGRAMS = 15       # flows of UDP
     LIVE_UPSTREAM = 16
-    LIVE_KINDS = 17
+    LIVE_HELLO = 17           # what is kept of a ClientHello
+    LIVE_KINDS = 18
 
 
 cdef void live_born(int kind) noexcept nogil

@@ -7,7 +7,7 @@ cdef int64_t[LIVE_KINDS] _live
 
 _NAMES = (
     "buffer", "client", "origin", "exchange", "snapshot", "server", "listener", "pipe", "copy", "cache", "use", "fill", "verdict",
-    "filtered", "flow", "datagrams", "upstream",
+    "filtered", "flow", "datagrams", "upstream", "hello",
 )
 
 

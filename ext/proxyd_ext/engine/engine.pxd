@@ -7,6 +7,7 @@ from proxyd_ext.core.events cimport EventNode, EventQueue
 from proxyd_ext.core.ring cimport Ring
 from proxyd_ext.core.timer cimport Timer
 from proxyd_ext.io.poller cimport Pollable
+from proxyd_ext.l4.model cimport L4
 from proxyd_ext.log.writer cimport AccessLog
 from proxyd_ext.snapshot.compile cimport Snapshot, SnapshotData
 
@@ -14,12 +15,14 @@ from proxyd_ext.snapshot.compile cimport Snapshot, SnapshotData
 cdef enum:
     COMMAND_DRAIN = 1
     COMMAND_CLOSE = 2
+    COMMAND_REVIEW = 3        # servers were taken out, or came back: flows are looked at
 
     COMMANDS = 64
 
 
 cdef struct EngineCore:
     Context context
+    L4 l4
     EventQueue events         # the events door
     Ring commands             # the commands door
     Pollable door             # its eventfd in our poller
@@ -39,6 +42,7 @@ cdef struct EngineCore:
     int64_t cpu_us            # this engine's CPU time at the last tick
     int state                 # ENGINE_* of engine.pyx
     bint drained_told
+    int reviewing             # a COMMAND_REVIEW is in the ring already
 
 
 cdef class Engine:

@@ -39,9 +39,13 @@ from proxyd_ext.core.events cimport (
     EventNode, event_done, event_push, events_destroy, events_init,
     events_take,
 )
-from proxyd_ext.core.live cimport LIVE_CLIENT, LIVE_COPY, LIVE_EXCHANGE, LIVE_FILL, LIVE_FILTERED, LIVE_ORIGIN, LIVE_USE
+from proxyd_ext.core.live cimport (
+    LIVE_CLIENT, LIVE_COPY, LIVE_DATAGRAMS, LIVE_EXCHANGE, LIVE_FILL, LIVE_FILTERED, LIVE_FLOW, LIVE_HELLO, LIVE_ORIGIN, LIVE_USE,
+)
 from proxyd_ext.core.ring cimport RingItem, ring_destroy, ring_init, ring_pop, ring_push
-from proxyd_ext.core.shim cimport counter_add, exchange_ptr, load_acquire_ptr, load_i64, load_u64, store_i64, store_release_ptr
+from proxyd_ext.core.shim cimport (
+    cas_int, counter_add, exchange_ptr, load_acquire_ptr, load_i64, load_u64, store_i64, store_int, store_release_ptr,
+)
 from proxyd_ext.core.slab cimport slab_destroy, slab_init
 from proxyd_ext.core.slice cimport slice_of
 from proxyd_ext.core.stats cimport ENGINES_MAX
@@ -59,10 +63,13 @@ from proxyd_ext.io.sys cimport (
     EFD_CLOEXEC, EFD_NONBLOCK, EPOLLIN, TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, close, eventfd, itimerspec, read, timerfd_create,
     timerfd_settime, write,
 )
+from proxyd_ext.l4.tcp cimport TcpFlow, TcpHello, tcp_abort, tcp_accept, tcp_review
+from proxyd_ext.l4.udp cimport udp_abort, udp_leave, udp_listen, udp_review
+from proxyd_ext.l4.udp_flow cimport UdpFlow
 from proxyd_ext.log.ring cimport LogRing
 from proxyd_ext.snapshot.compile cimport (
-    CONSULT_DECIDE, CONSULT_FILTER, CONSULT_FILTER_ANSWER, CONSULT_LIVE, CONSULT_LOOKUP, CONSULT_PURGE, CONSULT_READY, CompiledListener,
-    Snapshot, SnapshotData,
+    CONSULT_DECIDE, CONSULT_FILTER, CONSULT_FILTER_ANSWER, CONSULT_LIVE, CONSULT_LOOKUP, CONSULT_PURGE, CONSULT_READY, MODE_HTTP, MODE_UDP,
+    CompiledListener, Snapshot, SnapshotData,
 )
 
 from proxyd_ext.http1.lines import checked_lines
@@ -120,7 +127,7 @@ cdef void _turn(EngineCore* core, int timeout_ms) noexcept nogil:
     if context.new_copies != NULL:
         mirrors_begin(context)
     poller_reap(&context.poller)
-    if core.state == ENGINE_DRAINING and not core.drained_told and context.client_count == 0:
+    if core.state == ENGINE_DRAINING and not core.drained_told and context.client_count == 0 and context.flow_count == 0:
         mirrors_abort(context)   # nobody waits for them
         core.drained_told = True
         event_push(&core.events, &core.drained)
@@ -162,6 +169,8 @@ cdef void _on_tick(void* owner) noexcept nogil:
             queue_more(context.snapshot.upstreams[i].state)
         for i in range(context.snapshot.listener_count):
             local = context.snapshot.listeners[i].listener.local[context.engine]
+            if core.state == ENGINE_RUNNING and context.snapshot.listeners[i].mode == MODE_UDP:
+                _open(context, local)
             if local.acceptor.resting:
                 acceptor_rouse(&local.acceptor)
                 resting = True
@@ -179,7 +188,7 @@ cdef void _listen(EngineCore* core, SnapshotData* snapshot) noexcept nogil:
     cdef Context* context = &core.context
     cdef ListenerData* listener
     cdef ListenerLocal* local
-    cdef int i, fd
+    cdef int i
     for i in range(snapshot.listener_count):
         listener = snapshot.listeners[i].listener
         local = listener.local[context.engine]
@@ -190,16 +199,29 @@ cdef void _listen(EngineCore* core, SnapshotData* snapshot) noexcept nogil:
         local.context = context
         local.settings = &snapshot.listeners[i]
         local.mark = snapshot.generation
-        if local.acceptor.fd >= 0 or core.state != ENGINE_RUNNING:
-            continue
-        fd = listener.fds[0 if listener.shared else context.engine]
-        if fd >= 0 and acceptor_open(&local.acceptor, &context.poller, fd, listener.shared, client_accept, local, NULL) < 0:
-            local.acceptor.resting = True   # no kernel memory for the poller now: the next tick tries again
+        if core.state == ENGINE_RUNNING:
+            _open(context, local)
+
+
+cdef void _open(Context* context, ListenerLocal* local) noexcept nogil:
+    """Begin to accept, unless we do already."""
+    cdef ListenerData* listener = local.listener
+    cdef int mode = (<CompiledListener*>local.settings).mode
+    cdef int fd = listener.fds[0 if listener.shared else context.engine]
+    if fd < 0 or local.acceptor.fd >= 0 or local.socket != NULL:
+        return
+    if mode == MODE_UDP:
+        udp_listen(context, local, fd)      # in vain without memory: the next tick tries again
+    elif acceptor_open(&local.acceptor, &context.poller, fd, listener.shared, client_accept if mode == MODE_HTTP else tcp_accept, local,
+                       NULL) < 0:
+        local.acceptor.resting = True   # no kernel memory for the poller now: the next tick tries again
 
 
 cdef void _leave(Context* context, ListenerData* listener) noexcept nogil:
     """Take what waits in the queue, then close our socket, so that the kernel queues nobody for us any more."""
     cdef ListenerLocal* local = listener.local[context.engine]
+    if local.socket != NULL:
+        udp_leave(context, local)
     if local.acceptor.fd < 0:
         return
     acceptor_close(&local.acceptor)
@@ -250,10 +272,18 @@ cdef void _take_snapshot(EngineCore* core) noexcept nogil:
     if old != NULL:
         _stop_listening(context, old, snapshot.generation)
         origins_sweep(context)
+        _review(core)
         old.local[context.engine].superseded = True
         if old.local[context.engine].users == 0:
             _say(core, old, EVENT_RETIRED, core)
     _say(core, snapshot, EVENT_ACK, core)
+
+
+cdef void _review(EngineCore* core) noexcept nogil:
+    """Servers or listeners have changed: flows may have to go."""
+    if core.context.flow_count > 0:
+        tcp_review(&core.context)
+        udp_review(&core.context)
 
 
 cdef void _say(EngineCore* core, SnapshotData* snapshot, int kind, void* taken) noexcept nogil:
@@ -277,10 +307,15 @@ cdef void _on_door(Pollable* pollable, uint32_t events) noexcept nogil:
     while ring_pop(&core.commands, &item):
         if item.kind == COMMAND_DRAIN:
             _drain(core)
+        elif item.kind == COMMAND_REVIEW:
+            store_int(&core.reviewing, 0)       # before the look: what changes from here on asks anew
+            _review(core)
         elif item.kind == COMMAND_CLOSE:
             _drain(core)
             mirrors_abort(&core.context)
             connections_abort(&core.context)
+            tcp_abort(&core.context)
+            udp_abort(&core.context)
             core.state = ENGINE_CLOSED
 
 
@@ -411,6 +446,11 @@ cdef class Engine:
         slab_init(&context.uses, sizeof(CacheUse), LIVE_USE)
         slab_init(&context.fills, sizeof(Fill), LIVE_FILL)
         slab_init(&context.filters, sizeof(FilterState), LIVE_FILTERED)
+        self.core.l4.context = context
+        context.l4 = &self.core.l4
+        slab_init(&self.core.l4.flows, sizeof(TcpFlow), LIVE_FLOW)
+        slab_init(&self.core.l4.hellos, sizeof(TcpHello), LIVE_HELLO)
+        slab_init(&self.core.l4.datagrams, sizeof(UdpFlow), LIVE_DATAGRAMS)
         context.random.state = <uint64_t>int.from_bytes(os.urandom(8), "little")
         pseudonym = _PSEUDONYM
         context.via_size = <uint32_t>len(pseudonym)
@@ -447,6 +487,8 @@ cdef class Engine:
             return
         mirrors_abort(&self.core.context)
         connections_abort(&self.core.context)
+        tcp_abort(&self.core.context)
+        udp_abort(&self.core.context)
         while self.core.context.uses_waiting > 0:
             # Somebody has promised to ring: the node must not go before that.
             _on_wakeup(&self.core.wakeup, 0)
@@ -477,6 +519,9 @@ cdef class Engine:
         slab_destroy(&self.core.context.uses)
         slab_destroy(&self.core.context.fills)
         slab_destroy(&self.core.context.filters)
+        slab_destroy(&self.core.l4.flows)
+        slab_destroy(&self.core.l4.hellos)
+        slab_destroy(&self.core.l4.datagrams)
         buffers_destroy(&self.core.context.buffers)
         free(self.core)
 
@@ -558,6 +603,12 @@ cdef class Engine:
     def drain(self) -> None:
         """Accept no more, finish what is under way; then ("drained",)."""
         self._command(COMMAND_DRAIN)
+
+    def review(self) -> None:
+        """Servers were taken out or drained, or came back: look at every flow (l4), which may have to end."""
+        cdef int idle = 0
+        if cas_int(&self.core.reviewing, &idle, 1) and not self._command(COMMAND_REVIEW):
+            store_int(&self.core.reviewing, 0)
 
     def close(self) -> None:
         """Abort everything and leave `run`."""
@@ -677,6 +728,7 @@ cdef class Engine:
             "heartbeat": load_u64(&self.core.heartbeat), "turns": load_u64(&self.core.turns),
             "loop_lag_seconds": max(0, load_i64(&self.core.lag_us)) / 1e6, "cpu_seconds": load_i64(&self.core.cpu_us) / 1e6,
             "connections": load_i64(&context.client_count), "exchanges": load_i64(&context.exchange_count),
+            "flows": load_i64(&context.flow_count),
             "buffers_bytes": load_i64(&context.buffers.bytes_out), "consults_refused": load_u64(&context.waits_refused),
             "consults_late": load_u64(&context.waits_late), "commands_refused": load_u64(&self.core.commands.refused),
             "snapshot": context.snapshot.generation if context.snapshot != NULL else 0,

@@ -25,6 +25,7 @@ ctypedef struct ListenerLocal:
     ListenerData* listener
     void* context             # the engine's Context
     Acceptor acceptor
+    void* socket              # UdpSocket* of l4/udp_flow; NULL: none
     void* settings            # CompiledListener* of the last snapshot that had this listener
     bint leaving              # no snapshot has it any more: its connections serve out under the old settings, which they keep alive
     uint64_t mark             # generation of the last snapshot that had this listener

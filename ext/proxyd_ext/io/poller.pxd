@@ -42,7 +42,7 @@ cdef enum:
     STREAM_DRAINED = 2        # all that was given to it has gone to the kernel (told when `want_drained` was set)
     STREAM_FAILED = 3         # it is broken both ways; `error` is the errno
     STREAM_CONNECTED = 4
-    STREAM_SPLICED = 5        # its splice has moved all it should
+    STREAM_SPLICED = 5        # its splice has moved all it should; of a lazy one: all there was, or it stopped for want of a pipe
     STREAM_HUNG = 6           # while paused: the peer reset (bytes may still be readable)
 
     STREAM_CONNECTING = 1 << 0
@@ -77,6 +77,8 @@ cdef struct Splice:
     uint32_t held             # bytes in the pipe: they count towards the connection's bound
     uint32_t limit            # most bytes it may hold
     bint until_end            # the length is not known: until the source ends
+    bint lazy                 # it has a pipe only while that holds bytes, and tells STREAM_SPLICED whenever the source has no more
+    bint has_pipe
     bint active
 
 
@@ -93,7 +95,8 @@ cdef struct Stream:
     uint32_t backlog_bytes    # bytes in the backlog
     Buffer* backlog           # bytes that the kernel did not take yet, oldest first
     Buffer* backlog_last
-    Splice* splice            # a splice that this stream takes part in
+    Splice* taking            # a splice that this stream is the source of
+    Splice* giving            # one that it is the sink of
     Stream* next_flush
     Stream* next_ready
     int error                 # errno of the failure

@@ -51,4 +51,7 @@ cdef inline uint32_t stream_unsent(const Stream* stream) noexcept nogil:
 # nothing happened.
 # `limit` bounds the bytes in flight between them (the connection's buffer bound).
 cdef bint splice_start(Splice* splice, Stream* source, Stream* sink, uint64_t left, bint until_end, uint32_t limit) noexcept nogil
+# The same until the source ends, for bytes that come and go: a pipe is held only while it holds bytes, and STREAM_SPLICED is told to the
+# source's owner whenever all there was has moved. When there is no pipe the splice stops (`active`), and STREAM_SPLICED is told, too.
+cdef void splice_flow(Splice* splice, Stream* source, Stream* sink, uint32_t limit) noexcept nogil
 cdef void splice_stop(Splice* splice) noexcept nogil         # at any time; harmless when not active

@@ -80,8 +80,10 @@ cdef void stream_close(Stream* stream, bint reset) noexcept nogil:
     cdef linger abort_now
     if stream.fd < 0:
         return
-    if stream.splice != NULL:
-        splice_stop(stream.splice)
+    if stream.taking != NULL:
+        splice_stop(stream.taking)
+    if stream.giving != NULL:
+        splice_stop(stream.giving)
     if reset:
         abort_now.l_onoff = 1
         abort_now.l_linger = 0
@@ -103,11 +105,6 @@ cdef void stream_bury(Stream* stream) noexcept nogil:
 
 
 # ---- receiving ----
-
-cdef inline bint _is_spliced(const Stream* stream) noexcept nogil:
-    """Whether what this stream receives goes into a pipe. The sink of a splice receives as ever."""
-    return stream.splice != NULL and stream.splice.source == stream
-
 
 cdef void _push_ready(Stream* stream) noexcept nogil:
     cdef Poller* poller = stream.poller
@@ -209,7 +206,7 @@ cdef void _receive(Stream* stream) noexcept nogil:
         stream.handler(stream.owner, STREAM_BYTES)
         if stream.fd < 0:
             return
-        if <uint32_t>n < room and stream.flags & (STREAM_ENDING | STREAM_PAUSED) == STREAM_ENDING and not _is_spliced(stream):
+        if <uint32_t>n < room and stream.flags & (STREAM_ENDING | STREAM_PAUSED) == STREAM_ENDING and stream.taking == NULL:
             _tell_end(stream)
         elif stream.flags & STREAM_PAUSED:
             if stream.flags & STREAM_ERRORED:
@@ -262,8 +259,8 @@ cdef void poller_run_ready(Poller* poller) noexcept nogil:
                 if stream.fd >= 0 and stream.flags & STREAM_READABLE and not stream.flags & STREAM_PAUSED:
                     _push_ready(stream)
             elif stream.flags & STREAM_READABLE:
-                if _is_spliced(stream):
-                    _splice_step(stream.splice)
+                if stream.taking != NULL:
+                    _splice_step(stream.taking)
                 elif not stream.flags & STREAM_PAUSED:
                     _receive(stream)
         stream = following
@@ -492,8 +489,8 @@ cdef void poller_flush(Poller* poller) noexcept nogil:
         elif stream.want_drained and stream.backlog == NULL and stream.run_size == 0:
             stream.want_drained = False
             stream.handler(stream.owner, STREAM_DRAINED)
-        elif stream.splice != NULL and stream.backlog == NULL:
-            _splice_step(stream.splice)
+        elif stream.giving != NULL and stream.backlog == NULL:
+            _splice_step(stream.giving)
     poller.arena_used = 0
 
 
@@ -502,7 +499,8 @@ cdef void poller_flush(Poller* poller) noexcept nogil:
 cdef void _on_connecting(Stream* stream, uint32_t events) noexcept nogil:
     cdef int error = 0
     cdef socklen_t size = sizeof(error)
-    getsockopt(stream.fd, SOL_SOCKET, SO_ERROR, &error, &size)
+    if events & (EPOLLERR | EPOLLHUP):            # else it cannot have failed
+        getsockopt(stream.fd, SOL_SOCKET, SO_ERROR, &error, &size)
     if error != 0:
         _fail(stream, error)
         return
@@ -529,7 +527,7 @@ cdef void _on_ready(Pollable* pollable, uint32_t events) noexcept nogil:
         if stream.flags & STREAM_BROKEN:
             return
         if stream.backlog == NULL:
-            if stream.want_drained or stream.splice != NULL:
+            if stream.want_drained or stream.giving != NULL:
                 _push_flush(stream)
     if events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
         stream.flags |= STREAM_READABLE
@@ -537,8 +535,8 @@ cdef void _on_ready(Pollable* pollable, uint32_t events) noexcept nogil:
             stream.flags = (stream.flags | STREAM_ERRORED) & ~<uint32_t>STREAM_ENDING
         elif events & (EPOLLRDHUP | EPOLLHUP):
             stream.flags |= STREAM_ENDING
-        if _is_spliced(stream):
-            _splice_step(stream.splice)
+        if stream.taking != NULL:
+            _splice_step(stream.taking)
         elif not stream.flags & STREAM_PAUSED:
             _receive(stream)
         elif events & EPOLLERR:
@@ -547,33 +545,60 @@ cdef void _on_ready(Pollable* pollable, uint32_t events) noexcept nogil:
 
 # ---- splice ----
 
-cdef bint splice_start(Splice* job, Stream* source, Stream* sink, uint64_t left, bint until_end,
-                       uint32_t limit) noexcept nogil:
-    INVARIANT(source.splice == NULL and sink.splice == NULL)
-    if not poller_take_pipe(source.poller, &job.pipe):
-        return False
+cdef void _splice_begin(Splice* job, Stream* source, Stream* sink, uint64_t left, bint until_end, uint32_t limit) noexcept nogil:
+    INVARIANT(source.taking == NULL and sink.giving == NULL)
     job.source = source
     job.sink = sink
     job.left = left
     job.moved = 0
     job.held = 0
-    job.limit = limit if limit < job.pipe.cap else job.pipe.cap
+    job.limit = limit
     job.until_end = until_end
     job.active = True
-    source.splice = job
-    sink.splice = job
+    source.taking = job
+    sink.giving = job
     _push_flush(sink)         # what was composed for the sink goes first; the flush then takes the first step
+
+
+cdef bint splice_start(Splice* job, Stream* source, Stream* sink, uint64_t left, bint until_end,
+                       uint32_t limit) noexcept nogil:
+    if not poller_take_pipe(source.poller, &job.pipe):
+        return False
+    job.has_pipe = True
+    job.lazy = False
+    _splice_begin(job, source, sink, left, until_end, limit)
     return True
+
+
+cdef void splice_flow(Splice* job, Stream* source, Stream* sink, uint32_t limit) noexcept nogil:
+    job.has_pipe = False
+    job.lazy = True
+    _splice_begin(job, source, sink, 0, True, limit)
+
+
+cdef inline void _give_pipe(Splice* job) noexcept nogil:
+    if job.has_pipe:
+        poller_give_pipe(job.source.poller, &job.pipe, job.held == 0)
+        job.has_pipe = False
 
 
 cdef void splice_stop(Splice* job) noexcept nogil:
     if not job.active:
         return
     job.active = False
-    job.source.splice = NULL
-    job.sink.splice = NULL
-    poller_give_pipe(job.source.poller, &job.pipe, job.held == 0)
+    job.source.taking = NULL
+    job.sink.giving = NULL
+    _give_pipe(job)
     job.held = 0
+
+
+cdef void _splice_without(Splice* job) noexcept nogil:
+    """No pipe is to be had: the bytes that the source has are received as ever."""
+    cdef Stream* source = job.source
+    splice_stop(job)
+    if source.flags & STREAM_READABLE:
+        _push_ready(source)
+    source.handler(source.owner, STREAM_SPLICED)
 
 
 cdef void _splice_step(Splice* job) noexcept nogil:
@@ -581,11 +606,19 @@ cdef void _splice_step(Splice* job) noexcept nogil:
     cdef Stream* source = job.source
     cdef Stream* sink = job.sink
     cdef ssize_t n
-    cdef size_t want
+    cdef size_t want, room
     cdef bint moved = True
     cdef int rounds = 0
     if sink.run_size > 0 or sink.backlog != NULL:
         return
+    if not job.has_pipe:
+        if not source.flags & STREAM_READABLE:
+            return
+        if not poller_take_pipe(source.poller, &job.pipe):
+            _splice_without(job)
+            return
+        job.has_pipe = True
+    room = job.limit if job.limit < job.pipe.cap else job.pipe.cap
     while moved:
         if rounds == SPLICE_ROUNDS:
             # Both sides keep up with us: let the others have a turn, and go on in the next.
@@ -594,8 +627,8 @@ cdef void _splice_step(Splice* job) noexcept nogil:
             return
         rounds += 1
         moved = False
-        if job.held < job.limit and source.flags & STREAM_READABLE and (job.left > 0 or job.until_end):
-            want = job.limit - job.held
+        if job.held < room and source.flags & STREAM_READABLE and (job.left > 0 or job.until_end):
+            want = room - job.held
             if not job.until_end and job.left < want:
                 want = job.left
             n = splice(source.fd, NULL, job.pipe.write_fd, NULL, want, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
@@ -635,3 +668,6 @@ cdef void _splice_step(Splice* job) noexcept nogil:
         elif source.flags & STREAM_ENDED:
             splice_stop(job)
             source.handler(source.owner, STREAM_EOF)
+        elif job.lazy:
+            _give_pipe(job)
+            source.handler(source.owner, STREAM_SPLICED)

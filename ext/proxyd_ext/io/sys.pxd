@@ -8,6 +8,8 @@ cdef extern from *:
     #endif
     #include <sys/sendfile.h>
     #include <arpa/inet.h>
+    #include <linux/sockios.h>
+    #include <sys/ioctl.h>
     #include <errno.h>
     #include <fcntl.h>
     #include <netinet/in.h>
@@ -31,10 +33,11 @@ cdef extern from *:
         EFD_NONBLOCK, EFD_CLOEXEC
         SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC
         AF_INET, AF_INET6, AF_UNIX
-        SOL_SOCKET, SO_ERROR, SO_LINGER, SO_RCVLOWAT
+        SOL_SOCKET, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SO_RCVLOWAT
         IPPROTO_TCP, TCP_NODELAY, TCP_QUICKACK
         MSG_NOSIGNAL, MSG_DONTWAIT, MSG_MORE
         SHUT_WR, SHUT_RD
+        SIOCOUTQ
         SPLICE_F_MOVE, SPLICE_F_NONBLOCK, SPLICE_F_MORE
         F_SETPIPE_SZ, F_GETPIPE_SZ, O_NONBLOCK, O_CLOEXEC, O_RDONLY
         TFD_NONBLOCK, TFD_CLOEXEC, TFD_TIMER_ABSTIME
@@ -105,11 +108,13 @@ cdef extern from *:
     ssize_t splice(int fd_in, void* off_in, int fd_out, void* off_out, size_t size, unsigned int flags) nogil
     int pipe2(int* fds, int flags) nogil
     int fcntl(int fd, int command, ...) nogil
+    int ioctl(int fd, unsigned long request, int* value) nogil
     int open_file "open"(const char* path, int flags, ...) nogil
     int close(int fd) nogil
     int shutdown(int fd, int how) nogil
     int getsockopt(int fd, int level, int name, void* value, socklen_t* size) nogil
     int setsockopt(int fd, int level, int name, const void* value, socklen_t size) nogil
+    int getsockname(int fd, sockaddr* address, socklen_t* size) nogil
     uint16_t htons(uint16_t value) nogil
     uint16_t ntohs(uint16_t value) nogil
     const char* inet_ntop(int family, const void* source, char* out, socklen_t size) nogil

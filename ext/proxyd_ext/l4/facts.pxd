@@ -4,7 +4,6 @@ from proxyd_ext.conn.model cimport Context
 from proxyd_ext.core.address cimport Address
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.io.listener cimport ListenerLocal
-from proxyd_ext.io.sys cimport sockaddr_storage
 from proxyd_ext.l4.model cimport Facts
 
 
@@ -15,7 +14,8 @@ cdef int facts_begin(Facts* facts, Context* context, ListenerLocal* local, const
 cdef int facts_rename(Facts* facts, const Address* client) noexcept nogil
 # The flow leaves its server and upstream.
 cdef void facts_leave(Facts* facts) noexcept nogil
-# It is over (END_*): counters, its record, and everything back that facts_begin took.  `name`, `alpn`, `route`, `upstream`: for the record; empty: none.
-cdef void facts_end(Facts* facts, int end, Slice route, Slice name, Slice alpn) noexcept nogil
+# It is over (END_*): counters, its record, and everything back that facts_begin took.  For the record, where there is one: the route, the
+# upstream that it was for (counts without a server), server name and protocols of a ClientHello.
+cdef void facts_end(Facts* facts, int end, Slice route, Slice upstream, Slice name, Slice alpn) noexcept nogil
 # Asked of every flow when servers or listeners change: END_* when it must end now, else 0; sets leave_ms.
 cdef int facts_review(Facts* facts) noexcept nogil

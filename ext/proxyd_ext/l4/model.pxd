@@ -11,6 +11,7 @@ from proxyd_ext.conn.model cimport ClientCount, Context
 from proxyd_ext.core.address cimport Address
 from proxyd_ext.core.slab cimport Slab
 from proxyd_ext.io.listener cimport ListenerData, ListenerLocal
+from proxyd_ext.preface.hello cimport HELLO_MAX
 from proxyd_ext.snapshot.compile cimport CompiledFlowRoute, CompiledUpstream, SnapshotData, Target
 
 
@@ -68,5 +69,4 @@ cdef struct L4:               # an engine's part (Context.l4)
     void* first_flow          # TcpFlow*: all of the engine
     void* first_datagram      # UdpFlow*: the same
     void* first_socket        # UdpSocket*: listening sockets of UDP
-    int64_t count             # flows of both kinds
-    bint broken               # set up in vain: no memory
+    uint8_t[HELLO_MAX] scratch    # where a ClientHello is put together

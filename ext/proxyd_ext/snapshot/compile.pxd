@@ -238,6 +238,7 @@ ctypedef struct CompiledFlow:
     int64_t max_age_ms        # 0: none
     int64_t drain_ms          # 0: none
     bint keepalive
+    bint needs_local          # somebody asks where the client connected to: a key, or a PROXY header
     int32_t responses         # MODE_UDP: answers that end a flow; 0: none do
     int64_t amplification     # MODE_UDP; 0: any
 
@@ -312,4 +313,5 @@ cdef class Snapshot:
     cdef int _compile_rewrite(self, spec, CompiledRoute* out) except -1
     cdef CompiledPage* _compile_pages(self, pages, int* count) except? NULL
     cdef int _parts(self, parts, Template* out) except -1
+    cdef int _compile_flow(self, spec, CompiledListener* listener) except -1
     cdef int _listener(self, int listener) except -1

@@ -17,6 +17,7 @@ from proxyd_ext.http1.template cimport PARTS_MAX, Rewrite, Template, TemplatePar
 from proxyd_ext.io.listener cimport Listener
 from proxyd_ext.limit.gate cimport CLASS_CRITICAL, CLASS_HIGH, CLASS_LOW, CLASS_NORMAL, Lane
 from proxyd_ext.limit.overload cimport Overload
+from proxyd_ext.route.names cimport server_names_add, server_names_free, server_names_new
 from proxyd_ext.route.stats cimport RouteStats
 from proxyd_ext.route.table cimport (
     miss_words, route_match, route_table_add, route_table_free, route_table_new, route_table_seal, route_why,
@@ -39,10 +40,11 @@ COOKIE_PART_MAX = 256
 LINES_MAX = 16384         # what a route adds to a head is composed with it
 
 _KEYS = {"client.ip": KEY_CLIENT_IP, "host": KEY_HOST, "path": KEY_PATH, "uri": KEY_URI, "header": KEY_HEADER, "cookie": KEY_COOKIE,
-         "query": KEY_QUERY, "client.net": KEY_CLIENT_NET}
+         "query": KEY_QUERY, "client.net": KEY_CLIENT_NET, "flow": KEY_FLOW}
 _STICKY = {"cookie": STICKY_COOKIE, "app_cookie": STICKY_APP_COOKIE, "key": STICKY_KEY}
 _SPLIT = {"cookie": SPLIT_COOKIE, "header": SPLIT_HEADER}
 _PRIORITIES = {"low": CLASS_LOW, "normal": CLASS_NORMAL, "high": CLASS_HIGH, "critical": CLASS_CRITICAL}
+_MODES = {"tcp": MODE_TCP, "tls": MODE_TLS, "udp": MODE_UDP}
 _CONSULTS = {"ready": CONSULT_READY, "live": CONSULT_LIVE}
 
 
@@ -90,7 +92,9 @@ cdef class Snapshot:
         for i in range(self.data.listener_count):
             free(self.data.listeners[i].stats)
             free(self.data.listeners[i].trust)
+            free(self.data.listeners[i].proxies)
             _free_pages(self.data.listeners[i].pages, self.data.listeners[i].page_count)
+            _free_flow(self.data.listeners[i].flow)
         free(self.data.listeners)
         free(self.data)
         live_died(LIVE_SNAPSHOT)
@@ -149,6 +153,10 @@ cdef class Snapshot:
             out.key_name = self._slice(keyed_by.hash_name.lower() if keyed_by.hash_key == "header" else keyed_by.hash_name)
             out.max_pending = spec.max_pending
             out.queue_ms = spec.queue_ms
+            out.proxy = spec.proxy
+            out.proxy_crc = spec.proxy_crc
+            out.proxy_unique_id = spec.proxy_unique_id
+            out.on_down_close = spec.on_down_close
 
     def _compile_tables(self, tables) -> None:
         cdef CompiledTable* out
@@ -347,8 +355,57 @@ cdef class Snapshot:
             raise
         return all
 
+    cdef int _compile_flow(self, spec, CompiledListener* listener) except -1:
+        cdef CompiledFlow* out = listener.flow = <CompiledFlow*>_zeroed(1, sizeof(CompiledFlow))
+        cdef CompiledFlowRoute* route
+        cdef CompiledUpstream* upstream
+        cdef uint64_t total
+        cdef int i
+        flow = spec.flow
+        listener.mode = _MODES[flow.kind]
+        out.idle_ms = flow.idle_ms
+        out.max_age_ms = flow.max_age_ms
+        out.drain_ms = flow.drain_ms
+        out.keepalive = flow.keepalive
+        out.responses = flow.responses
+        out.amplification = flow.amplification
+        if flow.kind != "tls" and len(flow.routes) != 1:
+            raise ValueError(f"listener {spec.name}: flows of {flow.kind} have one route")
+        out.routes = <CompiledFlowRoute*>_zeroed(len(flow.routes), sizeof(CompiledFlowRoute))
+        out.names = server_names_new()
+        if out.names == NULL:
+            raise MemoryError
+        for i, each in enumerate(flow.routes):
+            route = &out.routes[i]
+            out.route_count = i + 1
+            route.name = self._slice(each.name)
+            route.targets = <Target*>_zeroed(len(each.targets), sizeof(Target))
+            total = 0
+            for target in each.targets:
+                if target.weight == 0:
+                    continue
+                total += target.weight
+                self._compile_target(target, &route.targets[route.target_count])
+                route.targets[route.target_count].up_to = total
+                upstream = route.targets[route.target_count].upstream
+                out.needs_local = out.needs_local or upstream.proxy != 0 or (upstream.keyed and upstream.key == KEY_FLOW)
+                route.target_count += 1
+            if each.targets and total == 0:
+                raise ValueError(f"listener {spec.name}: the weights of {each.name} sum to 0")
+            route.alpn = <Slice*>_zeroed(len(each.alpn), sizeof(Slice))
+            for protocol in each.alpn:
+                route.alpn[route.alpn_count] = self._slice(protocol)
+                route.alpn_count += 1
+            if not each.names and not server_names_add(out.names, self._slice(""), True, i):
+                raise MemoryError
+            for name in each.names:
+                if not server_names_add(out.names, self._slice(name.lower()), False, i):
+                    raise MemoryError
+        return 0
+
     def _compile_listeners(self, listeners) -> None:
         cdef CompiledListener* out
+        cdef RouteSteps steps
         cdef int i, k
         self.data.listeners = <CompiledListener*>_zeroed(len(listeners), sizeof(CompiledListener))
         self.data.listener_count = len(listeners)
@@ -358,14 +415,25 @@ cdef class Snapshot:
             out.listener = (<Listener?>spec.listener).data
             if spec.header_size > HEADER_SIZE_MAX:
                 raise ValueError(f"listener {spec.name}: header_size is at most {HEADER_SIZE_MAX}")
-            if not 0 <= spec.table < self.data.table_count:
+            if spec.flow is not None:
+                self._compile_flow(spec, out)
+            elif not 0 <= spec.table < self.data.table_count:
                 raise ValueError(f"listener {spec.name}: no route table number {spec.table}")
-            out.table = &self.data.tables[<int>spec.table]
-            if len(spec.stats) != out.table.count + 1:
-                raise ValueError(f"listener {spec.name}: {out.table.count + 1} stats are needed, {len(spec.stats)} given")
+            else:
+                out.table = &self.data.tables[<int>spec.table]
+                if len(spec.stats) != out.table.count + 1:
+                    raise ValueError(f"listener {spec.name}: {out.table.count + 1} stats are needed, {len(spec.stats)} given")
             out.stats = <RouteStatsData**>_zeroed(len(spec.stats), sizeof(RouteStatsData*))
             for k, stats in enumerate(spec.stats):
                 out.stats[k] = &(<RouteStats?>stats).data
+            if spec.access is not None:
+                steps = RouteSteps((spec.access,))
+                self._keep.append(steps)
+                out.access = &steps.steps[0].rule.access
+            if spec.proxy is not None:
+                out.proxied = True
+                out.proxies = networks_compile(spec.proxy, (), &out.proxy_count)
+            out.connections = spec.connections
             out.limits.head_size = spec.header_size
             out.limits.uri_length = spec.uri_length
             out.limits.field_count = min(spec.header_count, MAX_FIELDS)
@@ -439,6 +507,18 @@ cdef int _set_statuses(ranges, StatusSet* out) except -1:
         for status in range(low, high + 1):
             out.bits[status >> 6] |= <unsigned long long>1 << (status & 63)
     return 0
+
+
+cdef void _free_flow(CompiledFlow* flow) noexcept:
+    cdef int i
+    if flow == NULL:
+        return
+    for i in range(flow.route_count):
+        free(flow.routes[i].targets)
+        free(flow.routes[i].alpn)
+    free(flow.routes)
+    server_names_free(flow.names)
+    free(flow)
 
 
 cdef void _free_pages(CompiledPage* pages, int count) noexcept:
