@@ -29,6 +29,13 @@ ctypedef struct Pollable:
     Pollable* next_dead
 
 
+ctypedef struct Flusher:
+    # What else was composed in this turn: called once at the flush, after the streams, when poller_queue was called before.
+    void (*flush)(Flusher* self) noexcept nogil
+    Flusher* next
+    bint queued
+
+
 ctypedef struct Pipe:
     int read_fd
     int write_fd
@@ -113,6 +120,7 @@ cdef struct Poller:
     BufferPool* buffers
     Stream* flush_first       # streams with composed bytes, in order
     Stream* flush_last
+    Flusher* flushers
     Stream* ready_first       # streams that can be read on without a new event
     Stream* ready_last
     Pollable* dead
@@ -126,6 +134,7 @@ cdef void poller_destroy(Poller* poller) noexcept nogil
 cdef int poller_add(Poller* poller, int fd, uint32_t events, Pollable* pollable) noexcept nogil   # 0, or -errno
 cdef void poller_wait(Poller* poller, int timeout_ms) noexcept nogil
 cdef void poller_dispatch(Poller* poller) noexcept nogil
+cdef void poller_queue(Poller* poller, Flusher* flusher) noexcept nogil
 cdef void poller_bury(Poller* poller, Pollable* pollable) noexcept nogil
 # Take the reserve descriptor again, after another thread was faster.
 cdef void poller_reserve(Poller* poller) noexcept nogil

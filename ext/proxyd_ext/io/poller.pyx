@@ -26,6 +26,7 @@ cdef int poller_init(Poller* poller, BufferPool* buffers) noexcept nogil:
     poller.buffers = buffers
     poller.flush_first = NULL
     poller.flush_last = NULL
+    poller.flushers = NULL
     poller.ready_first = NULL
     poller.ready_last = NULL
     poller.dead = NULL
@@ -75,6 +76,13 @@ cdef void poller_dispatch(Poller* poller) noexcept nogil:
     for i in range(poller.count):
         pollable = <Pollable*>poller.events[i].data.ptr
         pollable.on_ready(pollable, poller.events[i].events)
+
+
+cdef void poller_queue(Poller* poller, Flusher* flusher) noexcept nogil:
+    if not flusher.queued:
+        flusher.queued = True
+        flusher.next = poller.flushers
+        poller.flushers = flusher
 
 
 cdef void poller_bury(Poller* poller, Pollable* pollable) noexcept nogil:

@@ -13,7 +13,7 @@ from proxyd_ext.io.poller cimport (
     ARENA_BYTES, STREAM_BLOCKED, STREAM_BROKEN, STREAM_BYTES, STREAM_CONNECTED, STREAM_CONNECTING, STREAM_DRAINED, STREAM_ENDED,
     STREAM_ENDING, STREAM_EOF, STREAM_ERRORED, STREAM_FAILED, STREAM_HELD, STREAM_HUNG, STREAM_QUEUED_FLUSH, STREAM_QUEUED_READY,
     STREAM_READABLE,
-    STREAM_SENT, STREAM_SPLICED, Pollable, poller_add, poller_bury, poller_give_pipe, poller_take_pipe,
+    STREAM_SENT, STREAM_SPLICED, Flusher, Pollable, poller_add, poller_bury, poller_give_pipe, poller_take_pipe,
 )
 from proxyd_ext.io.sys cimport (
     EAGAIN, EINPROGRESS, EINTR, ENOMEM, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, IPPROTO_TCP, MSG_NOSIGNAL, SHUT_WR,
@@ -473,6 +473,7 @@ cdef void stream_finish(Stream* stream) noexcept nogil:
 
 cdef void poller_flush(Poller* poller) noexcept nogil:
     cdef Stream* stream
+    cdef Flusher* flusher
     while poller.flush_first != NULL:
         stream = poller.flush_first
         poller.flush_first = stream.next_flush
@@ -492,6 +493,11 @@ cdef void poller_flush(Poller* poller) noexcept nogil:
         elif stream.giving != NULL and stream.backlog == NULL:
             _splice_step(stream.giving)
     poller.arena_used = 0
+    while poller.flushers != NULL:
+        flusher = poller.flushers
+        poller.flushers = flusher.next
+        flusher.queued = False
+        flusher.flush(flusher)
 
 
 # ---- events ----

@@ -22,20 +22,29 @@ cdef extern from *:
     #include <sys/timerfd.h>
     #include <sys/un.h>
     #include <unistd.h>
+    #include <netinet/udp.h>
+    #ifndef UDP_SEGMENT           /* Linux 4.18 and 5.0; older headers do not know them */
+    #define UDP_SEGMENT 103
+    #endif
+    #ifndef UDP_GRO
+    #define UDP_GRO 104
+    #endif
     """
     int errno
 
     enum:
         EAGAIN, EINTR, EINPROGRESS, ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL, ECONNRESET, EPIPE
-        EMFILE, ENFILE, ENOBUFS, ENOMEM, ECONNABORTED, ENOENT
+        EMFILE, ENFILE, ENOBUFS, ENOMEM, ECONNABORTED, ENOENT, EINVAL, EIO, EMSGSIZE, EOPNOTSUPP
         EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLLRDHUP, EPOLLET, EPOLLEXCLUSIVE
         EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLL_CLOEXEC
         EFD_NONBLOCK, EFD_CLOEXEC
-        SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC
+        SOCK_STREAM, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_CLOEXEC
         AF_INET, AF_INET6, AF_UNIX
         SOL_SOCKET, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SO_RCVLOWAT
         IPPROTO_TCP, TCP_NODELAY, TCP_QUICKACK
-        MSG_NOSIGNAL, MSG_DONTWAIT, MSG_MORE
+        IPPROTO_IP, IP_PKTINFO, IPPROTO_IPV6, IPV6_RECVPKTINFO, IPV6_PKTINFO
+        IPPROTO_UDP, UDP_SEGMENT, UDP_GRO
+        MSG_NOSIGNAL, MSG_DONTWAIT, MSG_MORE, MSG_TRUNC, MSG_CTRUNC
         SHUT_WR, SHUT_RD
         SIOCOUTQ
         SPLICE_F_MOVE, SPLICE_F_NONBLOCK, SPLICE_F_MORE
@@ -71,6 +80,7 @@ cdef extern from *:
         unsigned short sin6_family
         uint16_t sin6_port
         in6_addr sin6_addr
+        uint32_t sin6_scope_id
 
     struct sockaddr_un:
         unsigned short sun_family
@@ -78,6 +88,37 @@ cdef extern from *:
 
     struct sockaddr_storage:
         unsigned short ss_family
+
+    struct iovec:
+        void* iov_base
+        size_t iov_len
+
+    struct msghdr:
+        void* msg_name
+        socklen_t msg_namelen
+        iovec* msg_iov
+        size_t msg_iovlen
+        void* msg_control
+        size_t msg_controllen
+        int msg_flags
+
+    struct mmsghdr:
+        msghdr msg_hdr
+        unsigned int msg_len
+
+    struct cmsghdr:
+        size_t cmsg_len
+        int cmsg_level
+        int cmsg_type
+
+    struct in_pktinfo:
+        int ipi_ifindex
+        in_addr ipi_spec_dst
+        in_addr ipi_addr
+
+    struct in6_pktinfo:
+        in6_addr ipi6_addr
+        unsigned int ipi6_ifindex
 
     struct linger:
         int l_onoff
@@ -102,6 +143,16 @@ cdef extern from *:
     int accept4(int fd, sockaddr* address, socklen_t* size, int flags) nogil
     ssize_t recv(int fd, void* data, size_t size, int flags) nogil
     ssize_t send(int fd, const void* data, size_t size, int flags) nogil
+    ssize_t recvmsg(int fd, msghdr* message, int flags) nogil
+    ssize_t sendmsg(int fd, const msghdr* message, int flags) nogil
+    int recvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags, void* timeout) nogil
+    int sendmmsg(int fd, mmsghdr* messages, unsigned int count, int flags) nogil
+    cmsghdr* CMSG_FIRSTHDR(msghdr* message) nogil
+    cmsghdr* CMSG_NXTHDR(msghdr* message, cmsghdr* one) nogil
+    unsigned char* CMSG_DATA(cmsghdr* one) nogil
+    size_t CMSG_LEN(size_t size) nogil
+    size_t CMSG_SPACE(size_t size) nogil
+    int getsockname(int fd, sockaddr* address, socklen_t* size) nogil
     ssize_t read(int fd, void* data, size_t size) nogil
     ssize_t write(int fd, const void* data, size_t size) nogil
     ssize_t sendfile(int out_fd, int in_fd, int64_t* offset, size_t size) nogil
