@@ -1,7 +1,7 @@
 # cython: cdivision=True
 """Clients' connections (see client.pxd)."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 from proxyd_ext.conn.clients cimport clients_enter, clients_leave
 from proxyd_ext.conn.key cimport trusted_peer
 from proxyd_ext.conn.model cimport (

@@ -1,5 +1,6 @@
 # cython: cdivision=True
 """TCP flows (see tcp.pxd)."""
+from libc.stdint cimport int32_t
 from libc.string cimport memcpy
 from proxyd_ext.conn.attempt cimport retry_backoff_ms
 from proxyd_ext.conn.model cimport context_timers_needed

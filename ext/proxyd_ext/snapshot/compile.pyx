@@ -356,12 +356,13 @@ cdef class Snapshot:
         return all
 
     cdef int _compile_flow(self, spec, CompiledListener* listener) except -1:
-        cdef CompiledFlow* out = listener.flow = <CompiledFlow*>_zeroed(1, sizeof(CompiledFlow))
+        cdef CompiledFlow* out = <CompiledFlow*>_zeroed(1, sizeof(CompiledFlow))
         cdef CompiledFlowRoute* route
         cdef CompiledUpstream* upstream
         cdef uint64_t total
         cdef int i
         flow = spec.flow
+        listener.flow = out
         listener.mode = _MODES[flow.kind]
         out.idle_ms = flow.idle_ms
         out.max_age_ms = flow.max_age_ms

@@ -1,0 +1,378 @@
+"""TCP flows: bytes both ways, ends, resets, retries, limits, deadlines."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from typing import Any
+
+import pytest
+
+from proxyd_ext.snapshot.spec import AccessFilter, FlowRoute, MemberSpec, RetrySpec, TargetSpec, UpstreamSpec
+from tests.support.engine import Rig
+from tests.support.flows import await_end, ended, pair, serve_flows, stats
+from tests.support.wire import Origin
+
+MIB = 1 << 20
+
+
+def noise(size: int, seed: int = 1) -> bytes:
+    """Bytes in which a lost, doubled or moved piece shows."""
+    return hashlib.shake_128(b"%d" % seed).digest(size)
+
+
+def test_both_directions(rig: Rig) -> None:
+    origin = rig.origin()
+    serve_flows(rig, origin)
+    client, peer = pair(rig, origin)
+    for i in range(50):
+        client.send(b"ping%02d" % i)
+        assert peer.read(6) == b"ping%02d" % i
+        peer.send(b"pong%02d" % i)
+        assert client.read(6) == b"pong%02d" % i
+    client.half_close()
+    assert peer.ended()
+    peer.send(b"still here")
+    assert client.read(10) == b"still here"
+    peer.half_close()
+    assert client.ended()
+    await_end(rig, "client")
+    figures = stats(rig)
+    assert (figures["accepted"], figures["open"], figures["bytes_in"], figures["bytes_out"]) == (1, 0, 300, 310)
+    assert (rig.of(origin)["flows"], rig.of(origin)["bytes_in"], rig.of(origin)["bytes_out"]) == (1, 310, 300)
+
+
+def test_the_server_speaks_first_and_ends_first(rig: Rig) -> None:
+    origin = rig.origin()
+    serve_flows(rig, origin)
+    client, peer = pair(rig, origin)
+    peer.send(b"220 ready\r\n")
+    assert client.line() == b"220 ready"
+    peer.half_close()
+    assert client.ended()
+    client.send(b"more")
+    assert peer.read(4) == b"more"
+    client.half_close()
+    assert peer.ended()
+    await_end(rig, "server")
+
+
+@pytest.mark.parametrize("size", [1, 16_383, 16_384, 16_385, 70_000, 3 * MIB])
+def test_bytes_arrive_as_they_were(rig: Rig, size: int) -> None:
+    """Small ones are copied, a long run is spliced; each way at the same time."""
+    origin = rig.origin()
+    serve_flows(rig, origin)
+    client, peer = pair(rig, origin)
+    there, back = noise(size), noise(size, 2)
+    client.send(there)
+    peer.send(back)
+    assert peer.read(size) == there
+    assert client.read(size) == back
+    client.send(b"and on")
+    assert peer.read(6) == b"and on"
+    client.half_close()
+    peer.half_close()
+    assert client.ended()
+    assert peer.ended()
+    rig.until(lambda: stats(rig)["open"] == 0, "the flow ends")
+    assert (stats(rig)["bytes_in"], stats(rig)["bytes_out"]) == (size + 6, size)
+
+
+def test_a_long_flow_becomes_small_again(rig: Rig) -> None:
+    """Splicing begins and ends several times in one flow."""
+    origin = rig.origin()
+    serve_flows(rig, origin)
+    client, peer = pair(rig, origin)
+    for turn in range(3):
+        block = noise(MIB, turn)
+        client.send(block)
+        assert peer.read(MIB) == block
+        for i in range(12):
+            client.send(b"%03d" % i)
+            assert peer.read(3) == b"%03d" % i
+    assert rig.total("buffers_bytes") == 0
+    client.half_close()
+    assert peer.ended()
+
+
+@pytest.mark.parametrize("size", [100, 300_000])
+def test_a_slow_reader_holds_the_other_side_back(rig: Rig, size: int) -> None:
+    """No more than the bound is kept for it, whether it is copied or spliced."""
+    origin = rig.origin(send_bytes=8192)
+    rig.listen(send_bytes=8192)
+    serve_flows(rig, origin, buffer=65_536)
+    client, peer = pair(rig, origin, receive_bytes=4096)
+    data = noise(8 * MIB)
+    for at in range(0, len(data), size):
+        peer.send(data[at : at + size])
+    rig.at_rest(lambda: peer.unsent)
+    assert peer.unsent > 4 * MIB
+    assert rig.total("buffers_bytes") <= 65_536 + 2 * 65_536
+    assert client.read(len(data)) == data
+    client.close()
+    peer.close()
+
+
+def test_a_reset_of_the_client_is_passed_on(rig: Rig) -> None:
+    origin = rig.origin()
+    serve_flows(rig, origin)
+    client, peer = pair(rig, origin)
+    client.send(b"x")
+    assert peer.read(1) == b"x"
+    client.reset()
+    assert peer.was_reset()
+    await_end(rig, "client_reset")
+
+
+def test_a_reset_of_the_server_is_passed_on_behind_its_bytes(rig: Rig) -> None:
+    origin = rig.origin()
+    serve_flows(rig, origin)
+    client, peer = pair(rig, origin, receive_bytes=4096)
+    peer.send(noise(200_000))
+    rig.until(lambda: peer.unsent == 0, "all is sent")
+    peer.reset()
+    assert client.read(100_000) == noise(200_000)[:100_000]
+    await_end_of(rig, client)
+    rig.until(lambda: stats(rig)["open"] == 0, "the flow ends")
+    assert ended(rig).get("server_reset", 0) == 1
+
+
+def await_end_of(rig: Rig, client: Any) -> None:
+    rig.until(lambda: (client.take(), client.was_reset() if client.eof or client.error else False)[1], "the reset arrives")
+
+
+def test_what_the_client_says_while_it_is_connected(rig: Rig) -> None:
+    """It waits in the kernel, and a FIN behind it is passed on."""
+    origin = rig.origin()
+    serve_flows(rig, origin)
+    client = rig.connect()
+    client.send(b"early")
+    client.half_close()
+    peer = origin.accept()
+    assert peer.read(5) == b"early"
+    assert peer.ended()
+    peer.send(b"answer")
+    peer.half_close()
+    assert client.read(6) == b"answer"
+    assert client.ended()
+
+
+def test_another_server_is_tried(rig: Rig) -> None:
+    dead, alive = rig.origin(), rig.origin()
+    dead.refuse()
+    serve_flows(rig, dead, alive, upstream={"balance": "first"})
+    client, peer = pair(rig, alive)
+    client.send(b"hello")
+    assert peer.read(5) == b"hello"
+    assert rig.of(dead)["errors"] == {"connect_refused": 1}
+    assert rig.of(alive)["flows"] == 1
+    assert rig.of(dead)["in_flight"] == 0
+
+
+def test_no_server_left(rig: Rig) -> None:
+    dead, also = rig.origin(), rig.origin()
+    dead.refuse()
+    also.refuse()
+    serve_flows(rig, dead, also, target={"retry": RetrySpec(attempts=1)})
+    client = rig.connect()
+    assert client.ended()
+    await_end(rig, "refused")
+    assert rig.of(dead)["errors"] == rig.of(also)["errors"] == {"connect_refused": 1}
+
+
+def test_a_server_that_does_not_answer_is_left(clocked: Rig) -> None:
+    rig = clocked
+    silent, alive = rig.origin(backlog=0), rig.origin()
+    fillers = [socket.create_connection(silent.address) for _ in range(1)]
+    serve_flows(rig, silent, alive, upstream={"balance": "first"}, target={"connect_ms": 500})
+    client = rig.connect()
+    rig.settle()
+    rig.advance(500)
+    peer = alive.accept()
+    client.send(b"x")
+    assert peer.read(1) == b"x"
+    assert rig.of(silent)["errors"] == {"connect_timeout": 1}
+    for filler in fillers:
+        filler.close()
+
+
+def test_idle_flows_end(clocked: Rig) -> None:
+    rig = clocked
+    origin = rig.origin()
+    serve_flows(rig, origin, flow={"idle_ms": 10_000})
+    client, peer = pair(rig, origin)
+    rig.advance(9_000)
+    peer.send(b"x")
+    assert client.read(1) == b"x"
+    rig.advance(9_999)
+    assert stats(rig)["open"] == 1
+    rig.advance(1)
+    assert client.ended()
+    assert peer.ended()
+    await_end(rig, "idle")
+
+
+def test_max_age(clocked: Rig) -> None:
+    rig = clocked
+    origin = rig.origin()
+    serve_flows(rig, origin, flow={"idle_ms": 0, "max_age_ms": 60_000})
+    client, peer = pair(rig, origin)
+    for _ in range(59):
+        rig.advance(1_000)
+        client.send(b"x")
+        assert peer.read(1) == b"x"
+    rig.advance(1_000)
+    await_end(rig, "age")
+
+
+def test_who_may_come(rig: Rig) -> None:
+    origin = rig.origin()
+    serve_flows(rig, origin, access=AccessFilter(allow=["127.0.0.0/8"], deny=["127.0.0.9/32"]))
+    client, peer = pair(rig, origin, source="127.0.0.8")
+    client.send(b"x")
+    assert peer.read(1) == b"x"
+    assert rig.connect(source="127.0.0.9").ended()
+    assert stats(rig)["rejected"] == {"denied": 1}
+
+
+def test_connections_of_all_and_of_one_client(rig: Rig) -> None:
+    origin = rig.origin()
+    serve_flows(rig, origin, connections=3, per_client=2)
+    first = [pair(rig, origin, source="127.0.0.2") for _ in range(2)]
+    assert rig.connect(source="127.0.0.2").ended()
+    pair(rig, origin, source="127.0.0.3")
+    assert rig.connect(source="127.0.0.4").ended()
+    assert stats(rig)["rejected"] == {"client_limit": 1, "connections": 1}
+    first[0][0].reset()
+    rig.until(lambda: stats(rig)["open"] == 2, "a place is free")
+    client, peer = pair(rig, origin, source="127.0.0.4")
+    client.send(b"x")
+    assert peer.read(1) == b"x"
+
+
+def members(rig: Rig, *origins: Origin) -> list[MemberSpec]:
+    return [MemberSpec(rig.server("app", origin)) for origin in origins]
+
+
+def test_flows_outlive_reloads(rig: Rig) -> None:
+    origin = rig.origin()
+    serve_flows(rig, origin)
+    client, peer = pair(rig, origin)
+    for turn in range(20):
+        serve_flows(rig, origin, flow={"idle_ms": 1_000 + turn})
+        rig.event("retired")
+        client.send(b"%02d" % turn)
+        assert peer.read(2) == b"%02d" % turn
+
+
+def test_a_dead_server_takes_its_flows_with_it(rig: Rig) -> None:
+    """on_down: close; not by a drain."""
+    origin, other = rig.origin(), rig.origin()
+    serve_flows(rig, origin, other, upstream={"on_down_close": True, "balance": "first"})
+    client, peer = pair(rig, origin)
+    handle = rig.server("app", origin)
+    handle.set_down("drain", True)
+    review(rig)
+    client.send(b"x")
+    assert peer.read(1) == b"x"
+    handle.set_down("drain", False)
+    handle.set_down("health", True)
+    review(rig)
+    await_end(rig, "down")
+    assert client.was_reset()
+    pair(rig, other)
+
+
+def test_a_dead_server_keeps_its_flows(rig: Rig) -> None:
+    origin = rig.origin()
+    serve_flows(rig, origin)
+    client, peer = pair(rig, origin)
+    rig.server("app", origin).set_down("health", True)
+    review(rig)
+    client.send(b"x")
+    assert peer.read(1) == b"x"
+
+
+def review(rig: Rig) -> None:
+    """And wait until every engine has looked."""
+    for engine in rig.engines:
+        engine.review()
+    before = [engine.stats()["turns"] for engine in rig.engines]
+    rig.until(lambda: all(engine.stats()["turns"] > was for engine, was in zip(rig.engines, before, strict=True)), "the engines have looked")
+
+
+def test_a_drained_server_is_left_at_the_deadline(clocked: Rig) -> None:
+    rig = clocked
+    origin = rig.origin()
+    serve_flows(rig, origin, flow={"drain_ms": 30_000})
+    client, peer = pair(rig, origin)
+    handle = rig.server("app", origin)
+    handle.set_down("drain", True)
+    review(rig)
+    rig.advance(20_000)
+    handle.set_down("drain", False)
+    review(rig)
+    rig.advance(20_000)
+    client.send(b"x")
+    assert peer.read(1) == b"x"
+    handle.set_down("drain", True)
+    review(rig)
+    rig.advance(29_999)
+    assert stats(rig)["open"] == 1
+    rig.advance(1)
+    await_end(rig, "drain")
+
+
+def test_a_server_that_left_its_upstream(clocked: Rig) -> None:
+    rig = clocked
+    origin, other = rig.origin(), rig.origin()
+    serve_flows(rig, origin, flow={"drain_ms": 30_000})
+    client, peer = pair(rig, origin)
+    serve_flows(rig, other, flow={"drain_ms": 30_000})
+    client.send(b"x")
+    assert peer.read(1) == b"x"
+    pair(rig, other)
+    rig.advance(30_000)
+    await_end(rig, "drain")
+    assert stats(rig)["open"] == 1
+
+
+def test_an_upstream_that_left(rig: Rig) -> None:
+    """Its flows go on, and give back what they hold when nobody knows it any more."""
+    origin, other = rig.origin(), rig.origin()
+    serve_flows(rig, origin)
+    client, peer = pair(rig, origin)
+    spec = UpstreamSpec("other", rig.states.setdefault("other", __import__("proxyd_ext.balance.pool", fromlist=["x"]).UpstreamState("other")),
+                        [MemberSpec(rig.server("other", other))])
+    serve_flows(rig, upstreams=[spec])
+    rig.event("retired")
+    del rig.states["app"]
+    client.send(b"x")
+    assert peer.read(1) == b"x"
+    client.reset()
+    await_end(rig, "client_reset")
+
+
+def test_weights_split_flows(clocked: Rig) -> None:
+    rig = clocked
+    blue, green = rig.origin(), rig.origin()
+    uses = [rig.upstream(blue, name="blue"), rig.upstream(green, name="green")]
+    serve_flows(rig, routes=[FlowRoute("split", [TargetSpec(0, weight=30), TargetSpec(1, weight=10), TargetSpec(1, weight=0)])], upstreams=uses)
+    for _ in range(80):
+        rig.connect()
+    rig.until(lambda: rig.of(blue, "blue")["flows"] + rig.of(green, "green")["flows"] == 80, "all are there")
+    assert 8 <= rig.of(green, "green")["flows"] <= 34      # 20 ± 3.6 standard deviations
+
+
+def test_affinity_by_source_and_by_flow(rig: Rig) -> None:
+    origins = [rig.origin() for _ in range(4)]
+    serve_flows(rig, *origins, upstream={"balance": "maglev", "hash_key": "client.ip"})
+    for _ in range(12):
+        rig.connect(source="127.0.0.7")
+    rig.until(lambda: sum(rig.of(origin)["flows"] for origin in origins) == 12, "all are there")
+    assert sorted(rig.of(origin)["flows"] for origin in origins) == [0, 0, 0, 12]
+    serve_flows(rig, *origins, upstream={"balance": "maglev", "hash_key": "flow"})
+    for _ in range(40):
+        rig.connect(source="127.0.0.7")
+    rig.until(lambda: sum(rig.of(origin)["flows"] for origin in origins) == 52, "all are there")
+    assert sorted(rig.of(origin)["flows"] for origin in origins)[0] > 0
