@@ -332,6 +332,7 @@ class Rig:
                 peer.close()
         self.until(lambda: self.total("connections") == 0, f"connections gone: {[engine.stats() for engine in self.engines]}")
         self.until(lambda: self.total("exchanges") == 0, "exchanges gone")
+        self.until(lambda: self.total("flows") == 0, "flows gone")
         self.until(lambda: self.total("buffers_bytes") == 0, f"buffers given back: {[engine.stats() for engine in self.engines]}")
         for listener in self.listeners.values():
             stats = listener.stats()

@@ -107,7 +107,7 @@ cdef void _init(TcpFlow* flow, L4* l4, const CompiledListener* settings) noexcep
     flow.choice.server = NULL
     flow.choice.upstream = NULL
     flow.up.splice.active = flow.down.splice.active = False
-    flow.up.counted = flow.down.counted = 0
+    flow.up.splice.moved = flow.down.splice.moved = flow.up.counted = flow.down.counted = 0
     flow.up.filled = flow.down.filled = flow.up.small = flow.down.small = 0
     flow.up.ended = flow.down.ended = flow.up.over = flow.down.over = False
     flow.hello = NULL
