@@ -135,7 +135,7 @@ cdef class Pool:
         data.balance = _BALANCE[spec.balance]
         data.bounded_load = spec.bounded_load
         data.pool_idle_ms = spec.pool_idle_ms
-        data.pool_max = spec.pool_max
+        data.pool_max = 0 if spec.proxy else spec.pool_max     # a connection speaks of one client
         data.passive_failures = spec.passive_failures
         data.eject_ms = spec.eject_ms
         data.eject_max_ms = spec.eject_max_ms

@@ -9,6 +9,8 @@ cdef enum:
 
 # An AcceptHandler: owner is the ListenerLocal.
 cdef void client_accept(void* owner, int fd, const sockaddr_storage* peer, socklen_t size) noexcept nogil
+# Bytes have come while CLIENT_PROXY.  True: the header is whole, the client known, and CLIENT_IDLE.
+cdef bint client_read_proxy(ClientConn* client) noexcept nogil
 # The exchange is over and the connection stays: wait for the next request, or go on with one that already came.
 cdef void client_rest(ClientConn* client) noexcept nogil
 # No further request: when everything given to it has left, say FIN, then read what still comes for a moment, then close.

@@ -5,17 +5,18 @@ from libc.string cimport memcpy, memset
 from proxyd_ext.conn.clients cimport clients_enter, clients_leave
 from proxyd_ext.conn.key cimport trusted_peer
 from proxyd_ext.conn.model cimport (
-    CLIENT_CLOSING, CLIENT_IDLE, CLIENT_LINGER, Context, context_timers_needed,
+    CLIENT_CLOSING, CLIENT_IDLE, CLIENT_LINGER, CLIENT_PROXY, Context, context_timers_needed,
 )
 from proxyd_ext.conn.pin cimport snapshot_release
-from proxyd_ext.core.address cimport ADDRESS_UNIX, address_write
-from proxyd_ext.core.buffer cimport buffer_class
-from proxyd_ext.core.shim cimport counter_add, store_i64
+from proxyd_ext.core.address cimport ADDRESS_UNIX, address_write, network_contains
+from proxyd_ext.core.buffer cimport Buffer, buffer_class
+from proxyd_ext.core.shim cimport counter_add, fetch_add_i64, store_i64
 from proxyd_ext.core.slab cimport slab_free, slab_new
 from proxyd_ext.core.stats cimport count_add
 from proxyd_ext.core.timer cimport timer_init, timer_remove, timer_after, timer_set, timers_reserve
+from proxyd_ext.filter.chain cimport access_admits
 from proxyd_ext.io.listener cimport (
-    REJECT_CLIENT_LIMIT, REJECT_MEMORY, ListenerLocal, listener_drop, listener_hold,
+    REJECT_CLIENT_LIMIT, REJECT_CONNECTIONS, REJECT_DENIED, REJECT_MEMORY, REJECT_PROXY, ListenerLocal, listener_drop, listener_hold,
 )
 from proxyd_ext.io.peer cimport peer_address
 from proxyd_ext.io.poller cimport STREAM_READABLE
@@ -23,6 +24,7 @@ from proxyd_ext.io.stream cimport (
     stream_again, stream_bury, stream_close, stream_consume, stream_finish, stream_open, stream_resume, stream_unsent,
 )
 from proxyd_ext.io.sys cimport close
+from proxyd_ext.preface.proxy cimport PROXY_STREAM, ProxyHeader, proxy_parse
 from proxyd_ext.snapshot.compile cimport CompiledListener
 
 cdef enum:
@@ -43,11 +45,32 @@ cdef void _reject(ListenerLocal* local, int fd, int reason) noexcept nogil:
     count_add(&local.rejected, reason, 1)
 
 
+cdef int _admit(ClientConn* client, const CompiledListener* settings) noexcept nogil:
+    """Who the client is, is known: 0, or REJECT_*."""
+    if settings.access != NULL and not access_admits(settings.access, &client.address):
+        return REJECT_DENIED
+    if settings.per_client > 0 and client.address.family != ADDRESS_UNIX and not trusted_peer(settings, &client.address):
+        client.counted = clients_enter(&client.address, settings.per_client)
+        if client.counted == NULL:
+            return REJECT_CLIENT_LIMIT
+    return 0
+
+
+cdef inline int _introduced(ClientConn* client, const CompiledListener* settings) noexcept nogil:
+    """A PROXY header will tell: may this peer say so?"""
+    cdef int i
+    for i in range(settings.proxy_count):
+        if network_contains(&settings.proxies[i], &client.address):
+            return 0
+    return REJECT_PROXY
+
+
 cdef void client_accept(void* owner, int fd, const sockaddr_storage* peer, socklen_t size) noexcept nogil:
     cdef ListenerLocal* local = <ListenerLocal*>owner
     cdef Context* context = <Context*>local.context
     cdef CompiledListener* settings = <CompiledListener*>local.settings
     cdef ClientConn* client
+    cdef int reason = 0
     counter_add(&local.accepted, 1)
     client = <ClientConn*>slab_new(&context.clients)
     if client == NULL or not timers_reserve(&context.timers, context_timers_needed(context)):
@@ -58,18 +81,19 @@ cdef void client_accept(void* owner, int fd, const sockaddr_storage* peer, sockl
     peer_address(peer, &client.address)
     client.counted = NULL
     client.stand_in = False
-    if settings.per_client > 0 and client.address.family != ADDRESS_UNIX and not trusted_peer(settings, &client.address):
-        client.counted = clients_enter(&client.address, settings.per_client)
-        if client.counted == NULL:
-            slab_free(&context.clients, client)
-            _reject(local, fd, REJECT_CLIENT_LIMIT)
-            return
-    if stream_open(&client.stream, &context.poller, fd, context.on_client, client, _reap,
-                   buffer_class(settings.limits.head_size)) < 0:
+    if fetch_add_i64(&local.listener.total, 1) >= settings.connections and settings.connections > 0:
+        reason = REJECT_CONNECTIONS
+    else:
+        reason = _introduced(client, settings) if settings.proxied else _admit(client, settings)
+    if reason == 0 and stream_open(&client.stream, &context.poller, fd, context.on_client, client, _reap,
+                                   buffer_class(settings.limits.head_size)) < 0:
+        reason = REJECT_MEMORY
         if client.counted != NULL:
             clients_leave(client.counted)
+    if reason != 0:
+        fetch_add_i64(&local.listener.total, -1)
         slab_free(&context.clients, client)
-        _reject(local, fd, REJECT_MEMORY)
+        _reject(local, fd, reason)
         return
     timer_init(&client.timer, client, context.on_client_timer)
     client.context = context
@@ -80,7 +104,7 @@ cdef void client_accept(void* owner, int fd, const sockaddr_storage* peer, sockl
     client.scanned = 0
     client.head_us = 0
     client.served = 0
-    client.state = CLIENT_IDLE
+    client.state = CLIENT_PROXY if settings.proxied else CLIENT_IDLE
     client.closing = False
     client.ended = False
     client.ip_size = <uint8_t>address_write(&client.address, client.ip)
@@ -93,6 +117,28 @@ cdef void client_accept(void* owner, int fd, const sockaddr_storage* peer, sockl
     store_i64(&local.open_count, local.open_count + 1)
     # The first request must arrive as a head does: within header_timeout, not idle_timeout.
     timer_after(&context.timers, &client.timer, context.clock.now_ms, settings.header_ms)
+
+
+cdef bint client_read_proxy(ClientConn* client) noexcept nogil:
+    cdef CompiledListener* settings = <CompiledListener*>client.local.settings
+    cdef Buffer* buffer = client.stream.received
+    cdef ProxyHeader header
+    cdef int reason = REJECT_PROXY
+    cdef int size = proxy_parse(buffer.data + buffer.start, buffer.end - buffer.start, PROXY_STREAM, &header)
+    if size == 0:
+        return False
+    if size > 0:
+        if not header.local:
+            client.address = header.source
+            client.ip_size = <uint8_t>address_write(&client.address, client.ip)
+        reason = _admit(client, settings)
+    if reason != 0:
+        count_add(&client.local.rejected, reason, 1)
+        client_close(client, False)
+        return False
+    client.state = CLIENT_IDLE
+    stream_consume(&client.stream, <uint32_t>size)
+    return True
 
 
 cdef void client_close(ClientConn* client, bint reset) noexcept nogil:
@@ -110,6 +156,7 @@ cdef void client_close(ClientConn* client, bint reset) noexcept nogil:
     if client.counted != NULL:
         clients_leave(client.counted)
     store_i64(&context.client_count, context.client_count - 1)
+    fetch_add_i64(&client.listener.total, -1)
     store_i64(&client.local.open_count, client.local.open_count - 1)
     if client.local.leaving and client.local.open_count == 0:
         snapshot_release(context, (<CompiledListener*>client.local.settings).snapshot)

@@ -6,11 +6,12 @@ No step is decided here twice: what a state does with an event stands in one bra
 """
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from proxyd_ext.conn.client cimport (
-    DRAIN_QUIET_MS, client_check_sending, client_close, client_discard, client_finish, client_finished, client_rested,
+    DRAIN_QUIET_MS, client_check_sending, client_close, client_discard, client_finish, client_finished, client_read_proxy,
+    client_rested,
 )
 from proxyd_ext.conn.wait cimport wait_end
 from proxyd_ext.conn.model cimport (
-    CLIENT_BUSY, CLIENT_CLOSING, CLIENT_HEAD, CLIENT_IDLE, CLIENT_LINGER, CLIENT_TUNNEL, ClientConn, EX_CLIENT_CLOSE, EX_REQUEST_DONE,
+    CLIENT_BUSY, CLIENT_CLOSING, CLIENT_HEAD, CLIENT_IDLE, CLIENT_LINGER, CLIENT_PROXY, CLIENT_TUNNEL, ClientConn, EX_CLIENT_CLOSE, EX_REQUEST_DONE,
     EX_RESPONSE_BEGUN, EX_REUSED, Exchange, ORIGIN_BODY, ORIGIN_CONNECTING, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PAUSE_ASK,
     PAUSE_NONE, USE_SERVE,
 )
@@ -28,7 +29,7 @@ from proxyd_ext.core.shim cimport INVARIANT
 from proxyd_ext.core.stats cimport count_add
 from proxyd_ext.core.timer cimport timer_after, timer_off, timer_set
 from proxyd_ext.http1.head cimport BODY_CLOSE
-from proxyd_ext.io.listener cimport REJECT_HEAD_TIMEOUT
+from proxyd_ext.io.listener cimport REJECT_HEAD_TIMEOUT, REJECT_PROXY
 from proxyd_ext.io.poller cimport (
     STREAM_BYTES, STREAM_CONNECTED, STREAM_DRAINED, STREAM_EOF, STREAM_ERRORED, STREAM_FAILED, STREAM_HELD, STREAM_HUNG, STREAM_PAUSED,
     STREAM_SENT,
@@ -56,6 +57,9 @@ cdef void _on_client(void* owner, int what) noexcept nogil:
     if what == STREAM_BYTES:
         if state == CLIENT_IDLE or state == CLIENT_HEAD:
             exchange_read_head(client)
+        elif state == CLIENT_PROXY:
+            if client_read_proxy(client) and client.stream.received != NULL:
+                exchange_read_head(client)
         elif state == CLIENT_LINGER:
             client_discard(client)
         elif state == CLIENT_TUNNEL:
@@ -207,7 +211,9 @@ cdef void _on_client_timer(void* owner) noexcept nogil:
     elif (state == CLIENT_IDLE or state == CLIENT_CLOSING) and stream_unsent(&client.stream) > 0:
         client_check_sending(client)
     else:
-        if state == CLIENT_IDLE and client.served == 0 and not client.context.draining and not client.local.leaving:
+        if state == CLIENT_PROXY:
+            count_add(&client.local.rejected, REJECT_PROXY, 1)
+        elif state == CLIENT_IDLE and client.served == 0 and not client.context.draining and not client.local.leaving:
             count_add(&client.local.rejected, REJECT_HEAD_TIMEOUT, 1)
         client_close(client, False)
 

@@ -48,6 +48,7 @@ from proxyd_ext.conn.wait cimport (
     ANSWER_CHANGE, ANSWER_CONTENT, ANSWER_FAIL, ANSWER_VERDICT, Answer, consult_ask, consult_ask_about, lookup_ask, wait_again, wait_end,
     wait_for_place, wait_for_room, wait_served, wait_sheds,
 )
+from proxyd_ext.conn.introduce cimport introduce
 from proxyd_ext.conn.key cimport real_client, trusted_peer
 from proxyd_ext.conn.mirror cimport mirror_take
 from proxyd_ext.conn.guard cimport drop_disguised, max_forwards_used_up
@@ -69,7 +70,7 @@ from proxyd_ext.conn.origin cimport origin_close, origin_connect, origin_park, o
 from proxyd_ext.conn.record cimport record_exchange, record_failure, record_try
 from proxyd_ext.conn.relay cimport RELAY_BLOCKED, RELAY_DONE, RELAY_MORE, RELAY_SPLICED, finish_until_close, relay_request, relay_response
 from proxyd_ext.conn.tunnel cimport tunnel_from_client, tunnel_from_origin
-from proxyd_ext.core.address cimport network_contains
+from proxyd_ext.core.address cimport Address, network_contains
 from proxyd_ext.core.buffer cimport buffer_class, buffer_free, buffer_new
 from proxyd_ext.core.fault cimport (
     FAULT_BODY_TOO_LARGE, FAULT_CIRCUIT_OPEN, FAULT_CLIENT_CLOSED, FAULT_CONSULT_FULL, FAULT_FD_EXHAUSTED, FAULT_FILTER_FAILED,
@@ -98,6 +99,7 @@ from proxyd_ext.http1.head cimport (
 from proxyd_ext.http1.path cimport merge_slashes, normalize_path, path_is_normal
 from proxyd_ext.http1.rewrite cimport RequestEdits, ResponseEdits, write_decimal, write_request_head, write_response_head
 from proxyd_ext.http1.template cimport TemplateValues, rewrite_path
+from proxyd_ext.io.peer cimport local_address
 from proxyd_ext.io.poller cimport STREAM_BROKEN, STREAM_ENDED, STREAM_ENDING, STREAM_ERRORED, STREAM_READABLE, STREAM_SENT
 from proxyd_ext.io.stream cimport (
     stream_commit, stream_consume, stream_pause, stream_resume, stream_room, stream_send, stream_send_stable, stream_unsent,
@@ -1267,7 +1269,7 @@ cdef void _connect(Exchange* exchange) noexcept nogil:
     cdef OriginConn* origin = NULL
     cdef int fault = FAULT_NONE
     exchange.flags &= ~<uint32_t>EX_REUSED
-    if not exchange.flags & EX_FRESH:
+    if not exchange.flags & EX_FRESH and not exchange.upstream.proxy:
         origin = origin_reuse(context, exchange.server)
     if origin != NULL:
         exchange.flags |= EX_REUSED
@@ -1299,7 +1301,17 @@ cdef void exchange_connected(Exchange* exchange) noexcept nogil:
     exchange.connect_us = <uint32_t>took_us
     histogram_add(&exchange.upstream.state.local[exchange.context.engine].connect, took_us)
     exchange.origin.state = ORIGIN_WAITING
+    if exchange.upstream.proxy:
+        _introduce(exchange)
     _send_request(exchange)
+
+
+cdef void _introduce(Exchange* exchange) noexcept nogil:
+    """A PROXY header, in front of the only request of the connection: who asks proxyd, and where. A fetch that nobody waits for is
+    proxyd's own."""
+    cdef Address local
+    local_address(exchange.client.stream.fd, &local)
+    introduce(&exchange.origin.stream, exchange.upstream, &exchange.client_address, &local, exchange.id)
 
 
 # ---- SEND_REQUEST ----

@@ -6,7 +6,7 @@ from proxyd_ext.core.shim cimport INVARIANT
 from proxyd_ext.core.slice cimport slice_of
 from proxyd_ext.http1.fields cimport cookie_value, field_from_last, parameter_next
 from proxyd_ext.snapshot.compile cimport (
-    KEY_CLIENT_IP, KEY_CLIENT_NET, KEY_COOKIE, KEY_HEADER, KEY_HOST, KEY_PATH, KEY_QUERY, KEY_URI,
+    KEY_CLIENT_IP, KEY_CLIENT_NET, KEY_COOKIE, KEY_FLOW, KEY_HEADER, KEY_HOST, KEY_PATH, KEY_QUERY, KEY_URI,
 )
 
 
@@ -65,6 +65,9 @@ cdef uint64_t request_key(const Exchange* exchange, const Head* head, bint* foun
         text = exchange.client_ip
     elif key == KEY_CLIENT_NET:
         text = slice_of(exchange.client_address.bytes, 3 if exchange.client_address.family == ADDRESS_V4 else 16)
+    elif key == KEY_FLOW:     # of a request: address and port of the client
+        crc = crc32_update(0, exchange.client_address.bytes, 16)
+        return crc32_update(crc, <const uint8_t*>&exchange.client_address.port, 2)
     elif key == KEY_HOST:
         text = exchange.host
     elif key == KEY_PATH:

@@ -40,6 +40,7 @@ cdef enum:
     CLIENT_CLOSING = 3        # the last answer is being sent
     CLIENT_LINGER = 4         # FIN sent; what still comes is thrown away, so that the answer is not lost to a reset (RFC 9112 §9.6)
     CLIENT_TUNNEL = 5
+    CLIENT_PROXY = 6          # its PROXY header has not come yet
 
     ORIGIN_CONNECTING = 0
     ORIGIN_WAITING = 1        # the request is being sent, or the answer's head awaited

@@ -3,6 +3,7 @@
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy
 from proxyd_ext.conn.attempt cimport retry_backoff_ms
+from proxyd_ext.conn.introduce cimport introduce
 from proxyd_ext.conn.model cimport context_timers_needed
 from proxyd_ext.conn.origin cimport connect_fault
 from proxyd_ext.core.buffer cimport BUFFER_16K, Buffer
@@ -31,14 +32,13 @@ from proxyd_ext.io.sys cimport SIOCOUTQ, SOL_SOCKET, SO_KEEPALIVE, close, ioctl,
 from proxyd_ext.l4.choice cimport choice_begin, choice_end, choice_failed, choice_made, choice_next
 from proxyd_ext.l4.facts cimport facts_begin, facts_end, facts_rename, facts_review
 from proxyd_ext.log.record cimport RECORD_TCP, RECORD_TLS
-from proxyd_ext.log.text cimport Out, out_of, put_hex
 from proxyd_ext.preface.hello cimport (
     ALERT_BYTES, ALERT_INTERNAL_ERROR, ALERT_NO_APPLICATION_PROTOCOL, ALERT_UNRECOGNIZED_NAME, ClientHello, alert_write, hello_offers,
     hello_parse,
 )
-from proxyd_ext.preface.proxy cimport PROXY_STREAM, PROXY_WRITE_MAX, ProxyHeader, proxy_parse, proxy_write
+from proxyd_ext.preface.proxy cimport PROXY_STREAM, ProxyHeader, proxy_parse
 from proxyd_ext.route.names cimport NameSearch, name_next, name_search
-from proxyd_ext.snapshot.compile cimport MODE_TLS, CompiledFlow, CompiledFlowRoute, CompiledListener, CompiledUpstream
+from proxyd_ext.snapshot.compile cimport MODE_TLS, CompiledFlow, CompiledFlowRoute, CompiledListener
 
 cdef enum:
     FILLED = 2                # receives in a row that fill their buffer, before a direction is spliced
@@ -47,7 +47,6 @@ cdef enum:
     TELL_MS = 2000            # how long an alert may take to arrive
     LEAVE_MS = 5000           # how long the last bytes may take, after a reset of the server, while the client takes some
     LEAVE_LOOK_MS = 20
-    ID_BYTES = 16             # of a unique id, in hex
 
 
 # ---- birth and death ----
@@ -343,7 +342,7 @@ cdef void _connected(TcpFlow* flow) noexcept nogil:
     flow.facts.fault = 0
     choice_made(&flow.choice, &flow.facts, context.clock.now_us - flow.try_us)
     if flow.choice.upstream.proxy:
-        _introduce(flow)
+        introduce(&flow.server, flow.choice.upstream, &flow.facts.client, &flow.local, flow.facts.id)
     choice_end(&flow.choice)
     if settings.flow.keepalive:
         setsockopt(flow.server.fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on))
@@ -356,20 +355,6 @@ cdef void _connected(TcpFlow* flow) noexcept nogil:
     stream_resume(&flow.client)
     if flow.client.received != NULL:
         stream_again(&flow.client)
-
-
-cdef void _introduce(TcpFlow* flow) noexcept nogil:
-    """The PROXY header goes out in front of everything."""
-    cdef const CompiledUpstream* upstream = flow.choice.upstream
-    cdef uint8_t* out = stream_room(&flow.server, PROXY_WRITE_MAX)
-    cdef uint8_t[ID_BYTES] text
-    cdef Out hex = out_of(text, ID_BYTES)
-    cdef Slice id = slice_empty()
-    if upstream.proxy_unique_id:
-        put_hex(&hex, flow.facts.id, ID_BYTES)
-        id = slice_of(text, ID_BYTES)
-    stream_commit(&flow.server, out, <uint32_t>proxy_write(out, upstream.proxy, PROXY_STREAM, &flow.facts.client, &flow.local,
-                                                           upstream.proxy_crc, id))
 
 
 # ---- bytes ----
