@@ -289,9 +289,9 @@ def test_a_dead_server_keeps_its_flows(rig: Rig) -> None:
 
 def review(rig: Rig) -> None:
     """And wait until every engine has looked."""
+    before = [engine.stats()["turns"] for engine in rig.engines]
     for engine in rig.engines:
         engine.review()
-    before = [engine.stats()["turns"] for engine in rig.engines]
     rig.until(lambda: all(engine.stats()["turns"] > was for engine, was in zip(rig.engines, before, strict=True)), "the engines have looked")
 
 
