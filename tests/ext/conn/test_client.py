@@ -60,7 +60,8 @@ def test_idle_timeout(clocked: Rig) -> None:
     assert client.silent()
     clocked.advance(1)
     assert client.ended()
-    assert clocked.listeners["web"].stats() == {"accepted": 1, "open": 0, "rejected": {}, "in_flight": 0}
+    stats = clocked.listeners["web"].stats()
+    assert (stats["accepted"], stats["open"], stats["rejected"], stats["in_flight"]) == (1, 0, {}, 0)
 
 
 def test_head_timeout_counts_from_the_first_byte_of_each_head(clocked: Rig) -> None:
@@ -293,7 +294,8 @@ def test_idle_connections_hold_no_buffer(rig: Rig) -> None:
         assert client.response().status == 200
     rig.until(lambda: rig.total("buffers_bytes") == 0, "no buffer is out")
     assert rig.total("connections") == 20
-    assert rig.listeners["web"].stats() == {"accepted": 20, "open": 20, "rejected": {}, "in_flight": 0}
+    stats = rig.listeners["web"].stats()
+    assert (stats["accepted"], stats["open"], stats["rejected"], stats["in_flight"]) == (20, 20, {}, 0)
 
 
 def test_ipv6_and_unix_clients(rig: Rig, tmp_path: object) -> None:
