@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from proxyd.config.base import STRING, Model, Short
 from proxyd.config.factor import Factor
 from proxyd.config.keys import Key
+from proxyd.config.text import Flag
 from proxyd.config.units import Percent, Within
 from proxyd.diagnostics.fail import fail
 
@@ -18,6 +19,8 @@ HASHED = ("hash", "maglev")
 def expand_balance(value: object) -> object:
     if value == "ip_hash":
         return {"kind": "hash", "hash": "client.net"}
+    if value == "flow_hash":
+        return {"kind": "maglev", "hash": "flow"}
     if isinstance(value, str):
         return {"kind": value}
     if not isinstance(value, dict) or "kind" in value:
@@ -35,10 +38,10 @@ class Balance(Model):
         description=(
             "`round_robin` (smooth, by weight), `least_conn` (fewest requests in flight), `p2c` (the better of two at random), `ewma` "
             "(the better of two by response time, peaks remembered), `random`, `first` (the first that is usable and has room), `hash` "
-            "(ketama), `maglev`. `ip_hash` is short for `{hash: client.net}`."
+            "(ketama), `maglev`. `ip_hash` is short for `{hash: client.net}`, `flow_hash` for `{maglev: flow}`."
         ),
     )
-    hash: Key | None = Field(None, description="With `hash` and `maglev`: which part of the request decides.", examples=["client.ip"])
+    hash: Key | None = Field(None, description="With `hash` and `maglev`: which part of the request decides, or `flow`: addresses and ports of both sides.", examples=["client.ip"])
     bounded_load: Annotated[Factor, Within("1.01", "100")] | None = Field(
         None,
         description="With `hash` and `maglev`: how many times the mean load a server may have before the next takes over; unset: any.",
@@ -61,7 +64,7 @@ BalanceField = Annotated[
     Short(
         expand_balance,
         (
-            {"enum": ["round_robin", "least_conn", "p2c", "ewma", "random", "first", "ip_hash"]},
+            {"enum": ["round_robin", "least_conn", "p2c", "ewma", "random", "first", "ip_hash", "flow_hash"]},
             {
                 "type": "object",
                 "properties": {"hash": STRING, "maglev": STRING, "bounded_load": {"type": ["number", "string"]}},
@@ -84,6 +87,18 @@ class Zones(Model):
     min_usable: Annotated[Percent, Within("1%", "100%")] = Field(
         Percent("70%"), description="How much of the local servers' weight must be usable for that; below it all zones share the load."
     )
+    cross: Flag = Field(True, description="Whether servers of other zones may be used at all; false: never, even when no local one is usable.")
+
+    def in_force(self) -> tuple[str, ...]:
+        return super().in_force() if self.cross else ("prefer", "cross")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in () if self.cross else ("prefer", "min_usable"):
+            if name in self.model_fields_set and (name != "prefer" or self.prefer == "none"):
+                why = "zones play no part then" if name == "prefer" else "there are no other zones to share the load with"
+                raise fail("PXD-024", f"`{name}` has no meaning with `cross: false`: {why}", "keep one of them", at=(name,), key=True)
+        return self
 
 
 ZonesField = Annotated[Zones, Short(expand_zones, ({"enum": ["local", "none"]},))]

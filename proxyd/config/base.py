@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,10 +12,12 @@ from pydantic_core import CoreSchema, core_schema
 
 
 class Model(BaseModel):
-    """Immutable; unknown keys are errors. `later` names the keys that the interface reserves for versions to come."""
+    """Immutable; unknown keys are errors. `later` names the keys that the interface reserves for versions to come; `moved` says of keys that
+    one might look for here where to find them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False, arbitrary_types_allowed=False)
     later: ClassVar[frozenset[str]] = frozenset()
+    moved: ClassVar[Mapping[str, str]] = {}
 
     def in_force(self) -> tuple[str, ...]:
         """The fields that have an effect, which the canonical form shows."""

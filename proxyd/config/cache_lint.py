@@ -24,9 +24,9 @@ def cache_doubts(config: Config) -> Iterator[Doubt]:
     yield from _section(config)
     for name, listener in config.listeners.items():
         for index, bind in enumerate(listener.bind):
-            if listener.mode == "cache" and not bind.is_loopback:
+            if listener.mode == "cache" and not bind.is_loopback and not listener.allow:
                 message = f"who reaches `{bind}` may read, change and delete what applications have stored"
-                help = "bind it to a loopback address or a unix socket, or keep others away with an `access` policy in `defaults.use`"
+                help = "bind it to a loopback address or a unix socket, or say who may connect, like `allow: [10.0.0.0/8]`"
                 yield Doubt("PXD-112", message, ("listeners", name, "bind", index), help)
 
 
@@ -34,7 +34,7 @@ def _routes(config: Config) -> Iterator[tuple[Path, Route]]:
     for index, route in enumerate(config.routes):
         yield ("routes", index), route
     for name, listener in config.listeners.items():
-        for index, route in enumerate(listener.routes or ()):
+        for index, route in enumerate(listener.own_routes or ()):
             yield ("listeners", name, "routes", index), route
 
 

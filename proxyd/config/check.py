@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from proxyd.config.access_lint import access_faults
 from proxyd.config.auth_check import auth_mistakes
 from proxyd.config.builtin import BUILT_IN
+from proxyd.config.flow_check import flow_faults, flow_shadows, flow_targets
+from proxyd.config.flows import TlsListener
 from proxyd.config.limit_check import limit_mistakes
 from proxyd.config.lint import lint
 from proxyd.config.model import BindAddress, Config, Route
@@ -62,6 +64,7 @@ class _Check:
         self.addresses()
         for path, routes in self.tables():
             self.table(path, routes)
+        self.flows()
         self.policies(("defaults",), self.config.defaults.use)
         self.servers()
         self.limits()
@@ -84,8 +87,8 @@ class _Check:
         """Every list of routes with its path."""
         yield ("routes",), self.config.routes
         for name, listener in self.config.listeners.items():
-            if listener.routes is not None:
-                yield ("listeners", name, "routes"), listener.routes
+            if listener.own_routes is not None:
+                yield ("listeners", name, "routes"), listener.own_routes
 
     def listeners(self) -> None:
         lost = (self.data.lost | {*self.declared.misspelt}) & {"listen", "listeners"}
@@ -95,7 +98,7 @@ class _Check:
         if self.config.routes or not self.complete:
             return
         for name, listener in self.config.listeners.items():
-            if listener.routes is None and listener.mode != "cache":
+            if not self.config.routes_of(listener) and not listener.is_flow:
                 self.tell(
                     "PXD-022",
                     f"the listener `{name}` has no routes, so it could only answer 404",
@@ -106,35 +109,28 @@ class _Check:
 
     def addresses(self) -> None:
         """Two sockets on one address; `:80` is every address, so it meets each other one of that port."""
-        seen: list[tuple[BindAddress, str]] = []
-        for path, bind in self.binds():
-            for other, where in seen:
-                if _meet(bind, other):
+        seen: list[tuple[BindAddress, str, str]] = []
+        for path, bind, transport in self.binds():
+            for other, where, over in seen:
+                if transport == over and _meet(bind, other):
                     what = f"`{where}` listens on `{bind}` already" if bind == other else f"`{bind}` and `{other}` of `{where}` overlap"
                     self.tell("PXD-072", what, path, "an address belongs to one listener")
                     break
-            seen.append((bind, dotted(path[:2] if path[0] == "listeners" else path[:1])))
+            seen.append((bind, dotted(path[:2] if path[0] == "listeners" else path[:1]), transport))
 
-    def binds(self) -> Iterator[tuple[tuple[Step, ...], BindAddress]]:
+    def binds(self) -> Iterator[tuple[tuple[Step, ...], BindAddress, str]]:
+        """Each with its transport: a port of TCP and one of UDP are two."""
         for name, listener in self.config.listeners.items():
             for index, bind in enumerate(listener.bind):
-                yield ("listeners", name, "bind", index), bind
+                yield ("listeners", name, "bind", index), bind, listener.transport
         for index, admin in enumerate(self.config.admin.bind):
             if isinstance(admin, BindAddress):
-                yield ("admin", "bind", index), admin
+                yield ("admin", "bind", index), admin, "tcp"
 
     def table(self, path: tuple[Step, ...], routes: tuple[Route, ...]) -> None:
-        first: dict[str, int] = {}
+        self.names(path, [route.name for route in routes])
         for index, route in enumerate(routes):
             here = (*path, index)
-            if route.name and route.name in first:
-                self.tell(
-                    "PXD-026",
-                    f"the route name `{route.name}` is there twice",
-                    (*here, "name"),
-                    f"also of route {first[route.name] + 1}; names tell routes apart in logs and metrics",
-                )
-            first.setdefault(route.name, index)
             self.targets(here, route)
             self.fields(here, route)
             self.cache(here, route)
@@ -152,6 +148,30 @@ class _Check:
                 "the first route that matches wins; move it up, or remove it",
                 severity="warning",
             )
+
+    def names(self, path: tuple[Step, ...], names: list[str]) -> None:
+        first: dict[str, int] = {}
+        for index, name in enumerate(names):
+            if name and name in first:
+                self.tell(
+                    "PXD-026",
+                    f"the route name `{name}` is there twice",
+                    (*path, index, "name"),
+                    f"also of route {first[name] + 1}; names tell routes apart in logs and metrics",
+                )
+            first.setdefault(name, index)
+
+    def flows(self) -> None:
+        """Of listeners that pass flows on."""
+        for name, listener in self.config.listeners.items():
+            if isinstance(listener, TlsListener):
+                self.names(("listeners", name, "routes"), [route.name for route in listener.routes])
+        for path, to in flow_targets(self.config):
+            self.upstream(to, path, "the route sends to" if "routes" in path else "the listener sends to", key=True)
+        for code, message, path, help in flow_faults(self.config):
+            self.tell(code, message, path, help)
+        for code, message, path, help in flow_shadows(self.config) if self.complete else ():
+            self.tell(code, message, path, help, severity="warning")
 
     def entry(self, path: tuple[Step, ...]) -> Collection[str]:
         here = locate(self.data, path).here

@@ -9,21 +9,22 @@ from proxyd.config.options import NAME, Option, options
 from proxyd.diagnostics.suggest import closest
 
 
-def explain(path: str) -> Option | None:
-    """The option at a path as users write it: `upstreams.api.health.active.interval`, `routes[0].to`; None when there is none."""
+def explain(path: str) -> list[Option]:
+    """The option at a path as users write it: `upstreams.api.health.active.interval`, `routes[0].to`; none when there is none, several where
+    it is not the same everywhere."""
     wanted = _steps(path)
-    for option in options():
-        known = _steps(option.path)
-        if len(known) == len(wanted) and all(a in (b, NAME) for a, b in zip(known, wanted, strict=True)):
-            return option
-    return None
+    return [option for option in options() if _leads(_steps(option.path), wanted)]
+
+
+def _leads(known: list[str], wanted: list[str]) -> bool:
+    return len(known) == len(wanted) and all(a in (b, NAME) for a, b in zip(known, wanted, strict=True))
 
 
 def find(text: str) -> list[Option]:
     """The option at `text`, else every option whose path ends like it: `interval` is found without the way to it."""
     exact = explain(text)
-    if exact is not None:
-        return [exact]
+    if exact:
+        return exact
     wanted = _steps(text)
     return [option for option in options() if wanted and _steps(option.path)[-len(wanted) :] == wanted]
 

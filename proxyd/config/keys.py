@@ -1,4 +1,5 @@
-"""The small language that names a part of a request: `client.ip`, `host`, `path`, `uri`, `header:x`, `cookie:x`, `query:x`.
+"""The small language that names a part of a request: `client.ip`, `host`, `path`, `uri`, `header:x`, `cookie:x`, `query:x`; or of the
+connection: `flow`, the addresses and ports of both sides, which network load balancers hash.
 
 `client.net` is what nginx's ip_hash looks at: the first three octets of an IPv4 address, all of an IPv6 one.
 """
@@ -14,12 +15,13 @@ from proxyd.config.text import as_text
 from proxyd.diagnostics.fail import fail, shown
 from proxyd.diagnostics.suggest import closest
 
-KeyKind = Literal["client.ip", "client.net", "host", "path", "uri", "header", "cookie", "query"]
-PLAIN_KEYS: tuple[KeyKind, ...] = ("client.ip", "client.net", "host", "path", "uri")
+KeyKind = Literal["client.ip", "client.net", "flow", "host", "path", "uri", "header", "cookie", "query"]
+PLAIN_KEYS: tuple[KeyKind, ...] = ("client.ip", "client.net", "flow", "host", "path", "uri")
+FLOW_KEYS = ("client.ip", "client.net", "flow")  # those that a connection has without a request in it
 NAMED_KEYS: tuple[KeyKind, ...] = ("header", "cookie", "query")
-LATER_KEYS = ("method", "flow", "jwt.sub", "client.cert.san")
+LATER_KEYS = ("method", "jwt.sub", "client.cert.san")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")  # RFC 9110 §5.6.2
-_FORMS = "`client.ip`, `client.net`, `host`, `path`, `uri`, `header:NAME`, `cookie:NAME` or `query:NAME`"
+_FORMS = "`client.ip`, `client.net`, `flow`, `host`, `path`, `uri`, `header:NAME`, `cookie:NAME` or `query:NAME`"
 
 
 def split_key(key: str) -> tuple[KeyKind, str]:
@@ -55,5 +57,5 @@ Key = Annotated[
     str,
     BeforeValidator(as_text),
     AfterValidator(check_key),
-    WithJsonSchema({"type": "string", "pattern": r"^(client\.(ip|net)|host|path|uri|(header|cookie|query):.+)$"}),
+    WithJsonSchema({"type": "string", "pattern": r"^(client\.(ip|net)|flow|host|path|uri|(header|cookie|query):.+)$"}),
 ]

@@ -1,7 +1,7 @@
 """Shorthands that move things about, applied to the data before validation, positions and all:
 
 * `listen: …` becomes the listener `default`; a top-level `to: …` the last route;
-* a listener's own `to`, `redirect` or `respond` becomes its `routes`;
+* a listener's own `to`, `redirect` or `respond` becomes its `routes`; with `mode: tls_passthrough`, `to` the last of them;
 * a route without a name gets one that is made from its match, so that it stays the same when routes are added around it;
 * addresses in a route's `to` become an upstream that is named after the route, and addresses for an upstream its `servers`;
 * one active check becomes a list of one;
@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from proxyd.config.listeners import BY_MODE
 from proxyd.config.text import is_name
 from proxyd.diagnostics.diagnostic import Diagnostic
 from proxyd.diagnostics.fail import shown
@@ -36,8 +37,13 @@ def lift(data: Map, found: list[Diagnostic]) -> None:
         upstreams.lift(route, str(route.get("name", DEFAULT)))
     listeners = data.get("listeners")
     for name, listener in listeners.items() if isinstance(listeners, Map) else ():
-        if isinstance(listener, Map):
-            _lift_own_route(listener, found)
+        if isinstance(listener, Map) and BY_MODE.word_of(listener) in ("tcp", "udp"):
+            upstreams.lift(listener, name)
+        elif isinstance(listener, Map):
+            if BY_MODE.word_of(listener) == "tls_passthrough":
+                _lift_hellos(listener)
+            else:
+                _lift_own_route(listener, found)
             _name_routes(listener.get("routes"))
             for route in _maps(listener.get("routes")):
                 upstreams.lift(route, name if route.get("name") == DEFAULT else f"{name}-{route.get('name', DEFAULT)}")
@@ -108,6 +114,16 @@ def _lift_own_route(listener: Map, found: list[Diagnostic]) -> None:
         listener.put("routes", Seq(spot.key).add(route, spot), spot)
 
 
+def _lift_hellos(listener: Map) -> None:
+    """`to` is the route for what no other takes; a name, or a list of names, is what a hello must ask for."""
+    _lift_last_route(listener)
+    for route in _maps(listener.get("routes")):
+        match = route.get("match")
+        if isinstance(match, Seq):
+            spot = route.spots["match"]
+            route["match"] = Map(spot.value).put("sni", match, spot)
+
+
 def _name_routes(routes: object) -> None:
     taken = {str(route["name"]) for route in _maps(routes) if "name" in route}
     for route in _maps(routes):
@@ -121,9 +137,13 @@ def _name_routes(routes: object) -> None:
 def name_of(match: object) -> str:
     """A route's name after its match: `GET /api/*` → `get-api`, `*.example.com/*` → `any.example.com`, nothing → `default`.
 
-    The names of the fields, parameters and cookies that it asks for come behind: `api-x-env`.
+    The names of the fields, parameters and cookies that it asks for come behind: `api-x-env`. Server names and application protocols stand
+    for themselves: `a.example-h2`.
     """
-    if isinstance(match, Map):
+    if isinstance(match, Map) and ("sni" in match or "alpn" in match):
+        given = [match.get("sni", ""), match.get("alpn", "")]
+        text = " ".join(str(word) for part in given for word in (part if isinstance(part, Seq) else [part]))
+    elif isinstance(match, Map):
         method = match.get("method")
         words = [str(word) for word in method] if isinstance(method, Seq) else [str(method)] if method else []
         tests = [str(name) for part in ("header", "query", "cookie") for name in _keys(match.get(part))]

@@ -55,7 +55,7 @@ def _routes(config: Config) -> Iterator[tuple[Path, Route]]:
     for index, route in enumerate(config.routes):
         yield ("routes", index), route
     for name, listener in config.listeners.items():
-        for index, route in enumerate(listener.routes or ()):
+        for index, route in enumerate(listener.own_routes or ()):
             yield ("listeners", name, "routes", index), route
 
 

@@ -8,6 +8,7 @@ from proxyd.config.access_lint import access_doubts
 from proxyd.config.auth_lint import auth_doubts
 from proxyd.config.cache_lint import cache_doubts
 from proxyd.config.doubt import Doubt
+from proxyd.config.flow_check import flow_doubts
 from proxyd.config.jwt_lint import jwt_doubts
 from proxyd.config.limit_check import limit_doubts
 from proxyd.config.model import Config, Retry, Route, Upstream
@@ -21,7 +22,7 @@ def lint(config: Config) -> Iterator[Doubt]:
     for index, route in enumerate(config.routes):
         yield from _route(route, ("routes", index))
     for name, listener in config.listeners.items():
-        for index, route in enumerate(listener.routes or ()):
+        for index, route in enumerate(listener.own_routes or ()):
             yield from _route(route, ("listeners", name, "routes", index))
     for name, upstream in config.upstreams.items():
         yield from _upstream(config, name, upstream)
@@ -31,6 +32,7 @@ def lint(config: Config) -> Iterator[Doubt]:
     yield from limit_doubts(config)
     yield from access_doubts(config)
     yield from jwt_doubts(config)
+    yield from flow_doubts(config)
 
 
 def _route(route: Route, here: tuple[Step, ...]) -> Iterator[Doubt]:

@@ -1,39 +1,40 @@
-"""Listeners: where clients are accepted, whom of them is believed, and what bounds hold for them."""
+"""Listeners: where clients are accepted, whom of them is believed, and what bounds hold for them. Their mode says which options there are."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
-from proxyd.config.address import BindAddress, check_network
-from proxyd.config.base import ONE_OR_MORE, SHORT_FORM, Model
+from proxyd.config.accept import CHECK_MODE, MODE_DOC, ConnectionLimits, Listener, PeerTrust
+from proxyd.config.base import SHORT_FORM
+from proxyd.config.flows import TcpListener, TlsListener, UdpListener
 from proxyd.config.headers import HeaderName
 from proxyd.config.routes import RedirectField, RespondField, Route, TargetsField
-from proxyd.config.text import Count, Integer, as_text
+from proxyd.config.text import Integer
 from proxyd.config.units import Duration, Rate, Size, Within
-from proxyd.diagnostics.fail import fail, shown
-from proxyd.diagnostics.suggest import closest
+from proxyd.diagnostics.fail import fail
+from proxyd.diagnostics.shape import Choice
 
 
-def check_peer(value: object) -> str:
-    text = as_text(value).strip()
-    return text if text == "unix" else check_network(text)
-
-
-Peer = Annotated[str, BeforeValidator(check_peer), WithJsonSchema({"type": "string"})]
-
-
-class ClientIp(Model):
-    header: HeaderName = Field("X-Forwarded-For", description="Field that carries the client's address.", examples=["X-Forwarded-For"])
-    trust: Annotated[tuple[Peer, ...], ONE_OR_MORE] = Field(
-        description="Networks whose `header` and X-Forwarded-* are believed; `unix` stands for peers on a unix socket.",
-        examples=[["10.0.0.0/8", "unix"]],
-        min_length=1,
+class ClientIp(PeerTrust):
+    header: HeaderName = Field(
+        "X-Forwarded-For",
+        description="Field that carries the client's address, where there is no `proxy_protocol`; X-Forwarded-* are believed with it.",
+        examples=["X-Forwarded-For"],
     )
 
+    def in_force(self) -> tuple[str, ...]:
+        return ("trust", "proxy_protocol") if self.proxy_protocol else super().in_force()
 
-class Limits(Model):
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.proxy_protocol and "header" in self.model_fields_set:
+            raise fail("PXD-024", "with `proxy_protocol: true` no field is read", "keep one of them", at=("header",), key=True)
+        return self
+
+
+class Limits(ConnectionLimits):
     header_size: Annotated[Size, Within("1KiB", "64KiB")] = Field(Size("16KiB"), description="Whole request head.")
     header_count: Annotated[Integer, Field(ge=8, le=256)] = Field(100, description="Fields in a request head.")
     uri_length: Annotated[Size, Within("256B", "10KiB")] = Field(Size("8KiB"), description="Request target; not more than `header_size`.")
@@ -52,13 +53,6 @@ class Limits(Model):
     min_body_rate: Annotated[Rate, Within("1B/s", "1GiB/s", off=True)] = Field(
         Rate("240B/s"), description="Slowest request body, after 5 s of grace; `none`: any."
     )
-    per_client: Count = Field(
-        10_000,
-        description=(
-            "Connections of one client address at a time, over all engines; `none`: no bound. Peers in `client_ip.trust` are not counted."
-        ),
-        examples=[200],
-    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -68,36 +62,8 @@ class Limits(Model):
         return self
 
 
-MODES = ("http", "cache")
-LATER_MODES = ("tcp", "udp", "tls_passthrough")
-
-
-def check_mode(value: object) -> str:
-    text = as_text(value)
-    if text in MODES:
-        return text
-    if text in LATER_MODES:
-        raise fail("PXD-034", f"the mode `{text}` is not in this version yet", f"allowed: {', '.join(MODES)}")
-    near = closest(text, MODES)
-    hint = f"did you mean `{near}`? " if near else ""
-    raise fail("PXD-034", f"{shown(value)} is not a mode of a listener", f"{hint}allowed: {', '.join(MODES)}")
-
-
-class Listener(Model):
-    later: ClassVar[frozenset[str]] = frozenset({"protocols", "tls", "allow", "deny", "proxy_protocol"})
-
-    bind: Annotated[tuple[BindAddress, ...], ONE_OR_MORE] = Field(
-        description="Addresses to listen on. `:8080` is every address of the machine; port 0 takes any free port.",
-        examples=[["127.0.0.1:8080", "[::1]:8080", "unix:/run/proxyd/web.sock"]],
-        min_length=1,
-    )
-    mode: Annotated[Literal["http", "cache"], BeforeValidator(check_mode)] = Field(
-        "http",
-        description=(
-            "`http`: a proxy, by routes. `cache`: the store itself, for applications: GET, PUT and DELETE of /cache/KEY; routes have no "
-            "meaning then."
-        ),
-    )
+class HttpListener(Listener):
+    mode: Annotated[Literal["http", "cache"], CHECK_MODE] = Field("http", description=MODE_DOC)
     client_ip: ClientIp | None = Field(None, description="Whom to believe about the client's address; unset: nobody.")
     limits: Limits = Field(Limits(), description="Bounds that hold on this listener.")
     routes: tuple[Route, ...] | None = Field(
@@ -111,9 +77,33 @@ class Listener(Model):
         None, description="Short form of `routes: [{respond: …}]`.", examples=[{"status": 404}], json_schema_extra=SHORT_FORM
     )
 
+    @property
+    def own_routes(self) -> tuple[Route, ...] | None:
+        return self.routes
+
     @model_validator(mode="after")
     def _mode(self) -> Self:
         if self.mode == "cache" and self.routes is not None:
             help = "for proxying, add another listener with an address of its own"
             raise fail("PXD-024", "a listener with `mode: cache` has nothing to route", help, at=("routes",), key=True)
         return self
+
+
+_BYTES = "connections and datagrams are passed on as they are; what speaks HTTP is `mode: http`"
+BY_MODE = Choice(
+    "mode",
+    {"http": HttpListener, "cache": HttpListener, "tcp": TcpListener, "udp": UdpListener, "tls_passthrough": TlsListener},
+    always=("bind",),
+    hints={
+        "routes": "write `to`: there is nothing to choose by. By the server name of TLS: `mode: tls_passthrough`",
+        "redirect": _BYTES,
+        "respond": _BYTES,
+        "limits.idle_timeout": "write `flow: {idle_timeout: …}`",
+        "limits.buffer": "a datagram is passed on or dropped, never kept",
+        "limits.header_timeout": "datagrams wait for nothing",
+        "flow": "it is for `tcp`, `udp` and `tls_passthrough`; for HTTP see `limits` and the routes' `timeout`",
+        "client_ip.header": "a connection has no fields; with `proxy_protocol: true` a PROXY header tells the client's address",
+        "no_sni": "server names are looked at with `mode: tls_passthrough`",
+    },
+)
+AnyListener = Annotated[Listener, BY_MODE]

@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
+from proxyd.config.accept import ConnectionLimits, Listener, PeerTrust
 from proxyd.config.access import Access
 from proxyd.config.active import Active, Tcp
 from proxyd.config.address import Address, BindAddress
@@ -27,10 +28,12 @@ from proxyd.config.cluster import SharedLimits
 from proxyd.config.compress import Compress
 from proxyd.config.concurrency import Concurrency, effective
 from proxyd.config.error_pages import ErrorPage, PageFile
+from proxyd.config.flow_routes import FlowRoute, HelloMatch
+from proxyd.config.flows import Flow, FlowLimits, FlowListener, TcpFlow, TcpListener, TlsListener, UdpFlow, UdpLimits, UdpListener
 from proxyd.config.geoip import GeoIpField
 from proxyd.config.headers import HeaderChanges, Headers
 from proxyd.config.health import Health, Latency, Passive, SuccessRate
-from proxyd.config.listeners import ClientIp, Limits, Listener
+from proxyd.config.listeners import AnyListener, ClientIp, HttpListener, Limits
 from proxyd.config.match import Match
 from proxyd.config.overload import OverloadField
 from proxyd.config.plans import UsageField, UsagePlan
@@ -46,7 +49,7 @@ from proxyd.config.sticky import Sticky, StickyCookie
 from proxyd.config.text import Name, Text, as_integer
 from proxyd.config.tiers import Shared, TierCircuit
 from proxyd.config.units import Duration, Lifetime, Percent, Rate, Size, Within
-from proxyd.config.upstreams import Pool, Server, Upstream, UpstreamTimeout, expand_upstream
+from proxyd.config.upstreams import Pool, ProxyHeader, Server, Upstream, UpstreamTimeout, expand_upstream
 from proxyd.diagnostics.fail import fail, shown
 
 __all__ = [
@@ -68,16 +71,23 @@ __all__ = [
     "Collapse",
     "Compress",
     "Config",
+    "ConnectionLimits",
     "Defaults",
     "Duration",
     "ErrorPage",
     "Failover",
+    "Flow",
+    "FlowLimits",
+    "FlowListener",
+    "FlowRoute",
     "Grace",
     "HeaderChanges",
     "Headers",
     "Health",
     "Hedge",
+    "HelloMatch",
     "Heuristic",
+    "HttpListener",
     "Latency",
     "Lifetime",
     "Limits",
@@ -88,10 +98,12 @@ __all__ = [
     "Mirror",
     "Negative",
     "Passive",
+    "PeerTrust",
     "Percent",
     "Pin",
     "Policy",
     "Pool",
+    "ProxyHeader",
     "Purge",
     "Rate",
     "Redirect",
@@ -114,8 +126,14 @@ __all__ = [
     "StickyCookie",
     "SuccessRate",
     "Tcp",
+    "TcpFlow",
+    "TcpListener",
     "TierCircuit",
+    "TlsListener",
     "Ttl",
+    "UdpFlow",
+    "UdpLimits",
+    "UdpListener",
     "Upstream",
     "UpstreamTimeout",
     "Zones",
@@ -241,7 +259,7 @@ class Config(Model):
         json_schema_extra=SHORT_FORM,
     )
     runtime: Runtime = Field(Runtime(), description="The process.")
-    listeners: dict[Name, Listener] = Field({}, description="Where clients are accepted, by name.")
+    listeners: dict[Name, AnyListener] = Field({}, description="Where clients are accepted, by name.")
     routes: tuple[Route, ...] = Field((), description="What becomes of a request; the first route that matches wins.")
     policies: dict[Name, Policy] = Field({}, description="Reusable behaviour, by name; routes attach it with `use`.")
     defaults: Defaults = Field(Defaults(), description="What holds for every route.")
@@ -268,10 +286,19 @@ class Config(Model):
     log: Log = Field(Log(), description="What is written down.")
 
     def routes_of(self, listener: Listener) -> tuple[Route, ...]:
-        """The routes that hold on a listener: its own, or the top-level ones; always the same tuple for those that share them."""
+        """The routes that hold on a listener: its own, or the top-level ones; always the same tuple for those that share them. Where flows
+        are passed on there are none: see `flow_routes_of`."""
         if listener.mode == "cache":
             return STORE_ROUTES
-        return self.routes if listener.routes is None else listener.routes
+        if listener.is_flow:
+            return ()
+        return self.routes if listener.own_routes is None else listener.own_routes
+
+    def flow_routes_of(self, name: str) -> tuple[FlowRoute, ...]:
+        """The routes of flows on the listener of that name, in order; of one without routes, one that has the listener's name."""
+        listener = self.listeners[name]
+        routes = listener.flow_routes if isinstance(listener, FlowListener) else ()
+        return tuple(route if route.name else route.model_copy(update={"name": name}) for route in routes)
 
     @property
     def stores(self) -> bool:
@@ -290,7 +317,7 @@ class Config(Model):
 
     def tables(self) -> tuple[tuple[Route, ...], ...]:
         """The top-level routes, and those of each listener that has its own."""
-        return (self.routes, *(listener.routes for listener in self.listeners.values() if listener.routes is not None))
+        return (self.routes, *(listener.own_routes for listener in self.listeners.values() if listener.own_routes is not None))
 
     def page_files(self) -> tuple[PageFile, ...]:
         """The files that were read for error pages."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal, get_args, get_origin
 
@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, PlainValidator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from proxyd.config.accept import MODES, check_admitted, check_mode, check_peer
 from proxyd.config.access import check_client
 from proxyd.config.active import check_content
 from proxyd.config.address import Address, BindAddress, check_network
@@ -27,12 +28,12 @@ from proxyd.config.cookies import check_cookie_domain, check_cookie_name, check_
 from proxyd.config.cors import check_cors_method, check_origin
 from proxyd.config.error_pages import check_file
 from proxyd.config.factor import Factor
+from proxyd.config.flow_routes import check_protocol, check_server_name
 from proxyd.config.geoip import check_geo_file
 from proxyd.config.headers import check_header_name, check_header_value, check_removable, check_settable
 from proxyd.config.hosts import check_host, check_origin_host
 from proxyd.config.keys import check_key
 from proxyd.config.limit_keys import check_limit_word
-from proxyd.config.listeners import check_peer
 from proxyd.config.match import check_parameter, check_source, parse_host, parse_path
 from proxyd.config.model import Config
 from proxyd.config.password_hashes import check_hash
@@ -46,7 +47,7 @@ from proxyd.config.rewrite import check_template
 from proxyd.config.statuses import FailureStatuses, StatusSet
 from proxyd.config.text import as_flag, check_name, count_or_none
 from proxyd.config.units import Quantity, RequestRate, Within
-from proxyd.diagnostics.shape import Shape, field_shape, shape_of
+from proxyd.diagnostics.shape import Choice, Shape, field_shape, shape_of
 
 NAME = "NAME"  # stands for a key that the user chooses
 _WORDS: dict[Callable[..., object], str] = {
@@ -54,7 +55,11 @@ _WORDS: dict[Callable[..., object], str] = {
     check_key: "key",
     check_limit_word: "part of a key",
     check_network: "network",
+    check_mode: " | ".join(MODES),
     check_peer: "network or `unix`",
+    check_admitted: "network",
+    check_server_name: "server name or `none`",
+    check_protocol: "application protocol",
     check_client: "network, `country:XX` or `all`",
     check_source: "network",
     check_host: "host",
@@ -120,6 +125,7 @@ class Option:
     short_forms: list[str] = field(default_factory=list)
     is_short_form: bool = False
     children: list[str] = field(default_factory=list)
+    where: str = ""  # `mode: tcp`: of an option that is another one, or not there, elsewhere
 
     def as_dict(self) -> dict[str, Any]:
         """Only what is known, for machines."""
@@ -129,7 +135,7 @@ class Option:
 
 @cache
 def options() -> tuple[Option, ...]:
-    """All of them."""
+    """All of them. One path may have several: what a listener takes depends on its mode."""
     return tuple(_options(Config, ""))
 
 
@@ -141,13 +147,32 @@ def _options(model: type[BaseModel], prefix: str) -> Iterator[Option]:
 
 
 def _inside(shape: Shape, path: str) -> Iterator[Option]:
-    if shape.model is not None:
+    if shape.meta(Choice):
+        yield from _variants(shape.meta(Choice)[0], path)
+    elif shape.model is not None:
         # short forms at the top repeat what the canonical fields say
         yield from _options(shape.model, f"{path}.")
     elif shape.kind == "map":
         yield from _inside(shape_of(shape.item), f"{path}.{NAME}")
     elif shape.kind == "list":
         yield from _inside(shape_of(shape.item), f"{path}[]")
+
+
+def _variants(choice: Choice, path: str) -> Iterator[Option]:
+    """The options of all models of a choice, those that are the same in several once; the one that chooses is one for all."""
+    words = {model: [word for word, of in choice.models.items() if of is model] for model in choice.variants()}
+    found: dict[str, list[tuple[Option, list[str]]]] = {}
+    for model in words:
+        for option in _options(model, f"{path}."):
+            known = found.setdefault(option.path, [])
+            same = next((entry for entry in known if entry[0] == option or option.path == f"{path}.{choice.key}"), None)
+            if same is not None:
+                same[1].extend(words[model])
+            else:
+                known.append((option, [*words[model]]))
+    for variants in found.values():
+        for option, given in variants:
+            yield option if len(given) == len(choice.models) else replace(option, where=f"{choice.key}: {' | '.join(given)}")
 
 
 def option_of(path: str, info: FieldInfo) -> Option:
@@ -233,5 +258,5 @@ def _form(schema: dict[str, Any]) -> str:
 def _below(shape: Shape) -> Iterator[str]:
     while shape.kind in ("map", "list"):
         shape = shape_of(shape.item)
-    if shape.model is not None:
-        yield from shape.model.model_fields
+    models = shape.meta(Choice)[0].variants() if shape.meta(Choice) else (shape.model,)
+    yield from dict.fromkeys(name for model in models if model is not None for name in model.model_fields)

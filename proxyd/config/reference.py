@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from proxyd.config.model import Config
 from proxyd.config.options import NAME, Option, default_of, option_of, plain_example
 from proxyd.diagnostics.flow import flow
-from proxyd.diagnostics.shape import Shape, field_shape, shape_of
+from proxyd.diagnostics.shape import Choice, Shape, field_shape, shape_of
 
 WIDTH = 132
 HEAD = """\
@@ -57,6 +57,9 @@ SAMPLES: dict[str, tuple[Entry, ...]] = {
     "listeners": (
         Entry("web", without=("routes",)),
         Entry("store", only=("bind", "mode"), values={"bind": ["127.0.0.1:2081"], "mode": "cache"}, comment="the cache, for applications"),
+        Entry("database", values={"bind": [":5432"], "mode": "tcp", "to": "database", "client_ip": {"proxy_protocol": True, "trust": ["10.0.0.0/8"]}}, comment="TCP"),
+        Entry("dns", values={"bind": [":53"], "mode": "udp", "to": "resolvers", "client_ip": {"proxy_protocol": True, "trust": ["10.0.0.0/8"]}}, comment="UDP"),
+        Entry("undecrypted", values={"bind": [":8443"], "mode": "tls_passthrough", "client_ip": {"proxy_protocol": True, "trust": ["10.0.0.0/8"]}}, comment="TLS that is not decrypted"),
     ),
     "routes": (
         Entry(
@@ -74,6 +77,11 @@ SAMPLES: dict[str, tuple[Entry, ...]] = {
         Entry(brief={"match": "/partners/*", "use": "keys", "to": "app"}, comment="for those with an API key"),
         Entry(brief={"match": "/shop/*", "use": "asked", "to": "app"}, comment="for those whom a service lets in"),
         Entry(brief={"to": "app"}, comment="everything else"),
+    ),
+    "listeners.NAME.routes": (
+        Entry(values={"name": "blue-green"}),
+        Entry(brief={"match": "b.example", "to": "blue"}, comment="in short"),
+        Entry(brief={"to": "green"}, comment="everything else"),
     ),
     "routes[].match.header": TESTS,
     "routes[].match.query": (Entry("debug", brief="1"),),
@@ -106,6 +114,10 @@ SAMPLES: dict[str, tuple[Entry, ...]] = {
         Entry("canary", brief=["127.0.0.1:9003"], comment="in short"),
         Entry("spare", brief=["127.0.0.1:9004"]),
         Entry("next", brief=["127.0.0.1:9005"]),
+        Entry("database", brief={"servers": ["127.0.0.1:9006"], "balance": "first", "on_down": "close"}),
+        Entry("resolvers", brief={"servers": ["127.0.0.1:9007"], "balance": "flow_hash", "proxy_protocol": "v2"}),
+        Entry("blue", brief=["127.0.0.1:9008"]),
+        Entry("green", brief=["127.0.0.1:9009"]),
     ),
     "upstreams.NAME.servers": (Entry(), Entry(brief="127.0.0.1:9002", comment="in short")),
     "upstreams.NAME.health.active": (
@@ -118,7 +130,7 @@ SAMPLES: dict[str, tuple[Entry, ...]] = {
 
 # Options without a default of their own that stand there with their example, because the whole around them would be empty without.
 LIVE = re.compile(
-    r"routes\[\]\.match\.\w+|routes\[\]\.sticky\.cookie|policies\.NAME\.(priority|access\.\w+|request\.methods)|.*headers\.\w+\.set"
+    r"routes\[\]\.match\.\w+|listeners\.NAME\.routes\[\]\.match\.\w+|routes\[\]\.sticky\.cookie|policies\.NAME\.(priority|access\.\w+|request\.methods)|.*headers\.\w+\.set"
     r"|defaults\.use|policies\.NAME\.auth\.(jwt\.keys\.jwks|api_key\.keys\.NAME\.plan)|plans\.NAME\.(rate|quota)|limits\.redis"
     r"|upstreams\.NAME\.health\.active\[\]\.path|.*\.header\.NAME\.(?!not)\w+|upstreams\.NAME\.sticky\.cookie|.*\.tcp\.\w+"
     r"|.*error_pages\.NAME\.body|routes\[\]\.cache\.(ttl\.max|grace\.\w+)|cache\.(tiers|shared\.redis|purge\.allow)"
@@ -138,7 +150,7 @@ class _Writer:
     """Writes the lines; what an option is for is told once, where it stands first."""
 
     def __init__(self) -> None:
-        self.told: set[str] = set()
+        self.told: set[tuple[str, ...]] = set()
 
     def model(self, model: type[BaseModel], path: str, depth: int, entry: Entry) -> Iterator[str]:
         block = first = True
@@ -150,8 +162,9 @@ class _Writer:
             if not first and (depth < 2 or block or len(body) > 1):
                 yield ""
             block, first = len(body) > 1, False
-            if option.path not in self.told:
-                self.told.add(option.path)
+            facts = (option.path, option.doc, option.bounds)
+            if facts not in self.told:
+                self.told.add(facts)
                 yield from _words(option, "  " * depth)
             yield from body
 
@@ -186,14 +199,15 @@ class _Writer:
                 yield ""
             if entry.comment:
                 yield f"{pad}# {entry.comment}"
+            model = next((choice.model_of(entry.values) for choice in item.meta(Choice)), item.model)
             lead = f"{pad}{entry.name}:" if shape.kind == "map" else f"{pad}-"
-            if entry.brief is not None or item.model is None:
+            if entry.brief is not None or model is None:
                 yield f"{lead} {flow(entry.brief)}"
             elif shape.kind == "map":
-                body = [lead, *self.model(item.model, path, depth + 1, entry)]
+                body = [lead, *self.model(model, path, depth + 1, entry)]
                 yield from _aside(body, pad) if entry.aside else body
             else:
-                yield from _dashed(list(self.model(item.model, path, depth + 1, entry)), pad)
+                yield from _dashed(list(self.model(model, path, depth + 1, entry)), pad)
 
 
 def _words(option: Option, pad: str) -> Iterator[str]:

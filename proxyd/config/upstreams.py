@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from proxyd.config.address import Address
 from proxyd.config.balance import Balance, BalanceField, Zones, ZonesField
-from proxyd.config.base import ONE_OR_MORE, STRING, Model, Short
+from proxyd.config.base import NONE, ONE_OR_MORE, STRING, Model, Short
 from proxyd.config.circuit import Circuit
 from proxyd.config.health import Health, HealthField
 from proxyd.config.retry import Retry, RetryField
 from proxyd.config.sticky import StickyField
 from proxyd.config.text import Count, Flag, Integer, Name
 from proxyd.config.units import Duration, Within
+from proxyd.diagnostics.fail import fail
 
 
 def expand_server(value: object) -> object:
@@ -43,6 +44,28 @@ class Pool(Model):
     idle: Annotated[Duration, Within("1ms", "1d")] = Field(
         Duration("50s"), description="How long one may rest; keep it below the server's own limit."
     )
+
+
+def expand_proxy_header(value: object) -> object:
+    if value == "none":
+        return None
+    return {"version": value} if isinstance(value, str) else value
+
+
+class ProxyHeader(Model):
+    version: Literal["v1", "v2"] = Field("v2", description="`v1`: a line of text. `v2`: binary; the only one for UDP.")
+    crc32c: Flag = Field(False, description="With a checksum of the header (TLV 0x03); of `v2`.")
+    unique_id: Flag = Field(False, description="With the id that logs have for the flow or connection (TLV 0x05); of `v2`.")
+
+    def in_force(self) -> tuple[str, ...]:
+        return ("version",) if self.version == "v1" else super().in_force()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in ("crc32c", "unique_id"):
+            if self.version == "v1" and getattr(self, name):
+                raise fail("PXD-024", f"`{name}` has no meaning with `version: v1`", "write `version: v2`", at=(name,), key=True)
+        return self
 
 
 class UpstreamTimeout(Model):
@@ -78,6 +101,21 @@ class Upstream(Model):
     circuit: Circuit = Field(Circuit(), description="How much it may be asked, and when to stop asking.")
     retry: RetryField = Field(
         Retry(), description="What to do when a server fails before its answer begins; in short a number of tries, or `none`.", examples=[2]
+    )
+    on_down: Literal["keep", "close"] = Field(
+        "keep",
+        description=(
+            "What becomes of flows (`mode: tcp`, `udp`, `tls_passthrough`) on a server that checks or `maint` take out: `keep` lets them end "
+            "by themselves, `close` ends them at once."
+        ),
+    )
+    proxy_protocol: Annotated[ProxyHeader | None, Short(expand_proxy_header, (NONE, {"enum": ["v1", "v2"]}))] = Field(
+        None,
+        description=(
+            "The PROXY header that its servers are sent first, with the client's address: `v1`, `v2`, a mapping, or `none`. Connections that "
+            "carry requests are not used for another client then."
+        ),
+        examples=["v2"],
     )
     timeout: UpstreamTimeout = Field(UpstreamTimeout(), description="How long to wait for a server.")
     pool: Pool = Field(Pool(), description="Idle connections to the servers.")

@@ -2,15 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, GetCoreSchemaHandler
 from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
+
+from proxyd.diagnostics.suggest import closest
 
 Kind = Literal["model", "map", "list", "leaf"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # eq=False: annotations must be hashable, and mappings are not
+class Choice:
+    """Annotation of a base class of models: the word of one option says which of them a mapping is.
+
+    `models`: by word; the first is meant where the option is missing. `always`: options that every model has, and that are all that is
+    looked at where the word was refused. `hints`: what to do instead, by the path of an option that some of the models lack.
+    """
+
+    key: str
+    models: Mapping[str, type[BaseModel]]
+    always: tuple[str, ...] = ()
+    hints: Mapping[str, str] = field(default_factory=dict)
+
+    def word_of(self, value: object) -> str:
+        """The word of a mapping; of a misspelt one, the word that is most likely meant."""
+        word = value.get(self.key) if isinstance(value, Mapping) else None
+        first = next(iter(self.models))
+        return first if not isinstance(word, str) else word if word in self.models else closest(word, self.models) or first
+
+    def model_of(self, value: object) -> type[BaseModel]:
+        return self.models[self.word_of(value)]
+
+    def variants(self) -> tuple[type[BaseModel], ...]:
+        """Each model once."""
+        return tuple(dict.fromkeys(self.models.values()))
+
+    def validate(self, value: object, handler: object = None) -> BaseModel:
+        if isinstance(value, BaseModel):
+            return value
+        if isinstance(value, Mapping) and self.key in getattr(value, "lost", ()):
+            value = {name: entry for name, entry in value.items() if name in self.always}
+        return self.model_of(value).model_validate(value)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        models = core_schema.union_schema([handler.generate_schema(model) for model in self.variants()])    # for the JSON Schema alone
+        return core_schema.no_info_wrap_validator_function(self.validate, models)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +97,11 @@ def field_shape(field: FieldInfo) -> Shape:
     return shape_of(field.annotation, field.metadata)
 
 
-def walk(model: type[BaseModel], path: Sequence[str | int]) -> Shape | None:
-    """The shape at a path of keys and indices below a model; None where the path leads nowhere."""
+def walk(model: type[BaseModel], path: Sequence[str | int], data: object = None) -> Shape | None:
+    """The shape at a path of keys and indices below a model; None where the path leads nowhere. `data`: what stands there, for choices."""
     here = Shape("model", model, model=model)
     for step in path:
+        data = _below(data, step)
         if here.model is not None:
             field = here.model.model_fields.get(step) if isinstance(step, str) else None
             if field is None:
@@ -69,4 +111,40 @@ def walk(model: type[BaseModel], path: Sequence[str | int]) -> Shape | None:
             here = shape_of(here.item)
         else:
             return None
+        for choice in here.meta(Choice):
+            here = replace(here, model=choice.model_of(data))
     return here
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """An option that the model at hand lacks, and others of its choice have."""
+
+    choice: Choice
+    word: str  # of the model at hand
+    others: tuple[str, ...]  # words of those that have it
+    path: tuple[str | int, ...]  # of the option, from the choice on
+
+
+def elsewhere(model: type[BaseModel], path: Sequence[str | int], data: object = None) -> Elsewhere | None:
+    """Whether an unknown option is one that other models of a choice on the way to it have."""
+    for length in range(len(path)):
+        here = walk(model, path[:length], data)
+        if here is None:
+            return None
+        for choice in here.meta(Choice):
+            place = data
+            for step in path[:length]:
+                place = _below(place, step)
+            rest = tuple(path[length:])
+            word = choice.word_of(place)
+            others = tuple(other for other, known in choice.models.items() if other != word and walk(known, rest) is not None)
+            if others:
+                return Elsewhere(choice, word, others, rest)
+    return None
+
+
+def _below(data: object, step: str | int) -> object:
+    if isinstance(data, Mapping):
+        return data.get(step)
+    return data[step] if isinstance(data, list) and isinstance(step, int) and 0 <= step < len(data) else None

@@ -21,7 +21,7 @@ from proxyd.diagnostics.fail import shown
 from proxyd.diagnostics.flow import flow
 from proxyd.diagnostics.marked import Map, Seq, Step, dotted, locate, remove
 from proxyd.diagnostics.nodes import SecretText
-from proxyd.diagnostics.shape import walk
+from proxyd.diagnostics.shape import Shape, elsewhere, walk
 from proxyd.diagnostics.suggest import closest
 
 M = TypeVar("M", bound=BaseModel)
@@ -73,6 +73,9 @@ class _Mistake:
     @property
     def is_extra(self) -> bool:
         return self.kind == "extra_forbidden"
+
+    def shape(self, path: tuple[Step, ...]) -> Shape | None:
+        return walk(self.model, path, self.data)
 
     def target(self) -> tuple[Step, ...]:
         """The path that the finding points at."""
@@ -133,12 +136,21 @@ class _Mistake:
         return "PXD-030", f"{where}: {self.detail['msg']}", ""
 
     def unknown(self) -> tuple[str, str, str]:
-        owner = walk(self.model, self.loc[:-1])
+        owner = self.shape(self.loc[:-1])
         known = sorted(owner.model.model_fields) if owner and owner.model else []
         later: frozenset[str] = getattr(owner.model, "later", frozenset()) if owner and owner.model else frozenset()
         name, near = str(self.loc[-1]), self.meant()
+        other = elsewhere(self.model, self.loc, self.data) if name not in later else None
+        if other is not None:
+            place = dotted([step for step in other.path if isinstance(step, str)])
+            words = " and ".join(f"`{word}`" for word in other.others)
+            help = other.choice.hints.get(place) or f"it is an option of {words}; allowed here: {', '.join(known)}"
+            return "PXD-024", f"`{name}` has no meaning with `{other.choice.key}: {other.word}`", help
+        moved = getattr(owner.model, "moved", {}).get(name) if owner and owner.model else None
         inside = f" in `{dotted(self.loc[:-1])}`" if len(self.loc) > 1 else ""
-        if name in later:
+        if moved:
+            help = moved
+        elif name in later:
             help = f"`{name}` is not in this version yet; allowed: {', '.join(known)}"
         else:
             soon = " (not in this version yet)" if near in later else ""
@@ -147,27 +159,29 @@ class _Mistake:
 
     def sample(self) -> str:
         """A line that shows how it is written, from the field's own example."""
-        owner = walk(self.model, self.loc[:-1])
+        owner = self.shape(self.loc[:-1])
         field = owner.model.model_fields.get(str(self.loc[-1])) if owner and owner.model and self.loc else None
         if field is None or not field.examples:
             return ""
         return f"like `{self.loc[-1]}: {flow(field.examples[0])}`"
 
     def options(self) -> str:
-        here = walk(self.model, self.loc)
+        here = self.shape(self.loc)
         return f"its options: {', '.join(sorted(here.model.model_fields))}" if here and here.model else ""
 
     def meant(self) -> str | None:
         """The option that an unknown one most likely stands for, or itself when it is one of a later version."""
-        owner = walk(self.model, self.loc[:-1])
+        owner = self.shape(self.loc[:-1])
         if not self.is_extra or owner is None or owner.model is None:
             return None
         name = str(self.loc[-1])
         later: frozenset[str] = getattr(owner.model, "later", frozenset())
+        if name not in later and elsewhere(self.model, self.loc, self.data) is not None:
+            return None
         return name if name in later else closest(name, [*sorted(owner.model.model_fields), *sorted(later)])
 
     def bounds(self) -> str:
-        here = walk(self.model, self.loc)
+        here = self.shape(self.loc)
         low = [entry.ge for entry in here.meta(Ge)] if here else []
         high = [entry.le for entry in here.meta(Le)] if here else []
         if low and high:

@@ -2,8 +2,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from proxyd.config.flows import FlowLimits
+from proxyd.config.listeners import HttpListener, Limits
+from proxyd.snapshot.build_flows import build_admission, build_flow
 from proxyd.snapshot.build_routes import build_pages, build_route
 from proxyd.snapshot.build_upstreams import PROCESS_KEY, build_upstream
 from proxyd.snapshot.describe import reachable
@@ -53,13 +57,17 @@ def build_spec(
     table_of: dict[int, int] = {}              # id of a tuple of routes -> index of its table: listeners without own routes share one
     listeners: list[ListenerSpec] = []
     for name, listener in config.listeners.items():
+        if not isinstance(listener, HttpListener):
+            flow = build_flow(config, name, index)
+            listeners += [replace(_common(name, listener, listen(name, bind)), flow=flow) for bind in listener.bind]
+            continue
         routes = config.routes_of(listener)
         if id(routes) not in table_of:
             table_of[id(routes)] = len(tables)
             tables.append(tuple(build_route(config, route, index, handles, store.lane(config, name, route)) for route in routes))
         stats = tuple(store.route(name, route) for route in (*(route.name for route in routes), NO_ROUTE))
         for bind in listener.bind:
-            listeners.append(_listener(name, listener, listen(name, bind), table_of[id(routes)], stats, pages))
+            listeners.append(_serving(listener, _common(name, listener, listen(name, bind)), table_of[id(routes)], stats, pages))
     return SnapshotSpec(
         generation, config_hash, tuple(listeners), tuple(tables), upstreams, cache=cache, purge_allow=config.cache.purge.allow,
         overload=store.overload if config.runtime.overload is not None else None, handles=tuple(handles.keys),
@@ -67,30 +75,39 @@ def build_spec(
 
 
 def used_upstreams(config: Config) -> tuple[str, ...]:
-    """The upstreams that some listener can send requests to, or copies of them, in the order of the config."""
+    """The upstreams that some listener can send requests to, or copies of them, or flows, in the order of the config."""
     used = {name for listener in config.listeners.values() for route in config.routes_of(listener) for name in reachable(route)}
+    used |= {to for name in config.listeners for route in config.flow_routes_of(name) for to, weight in route.to.items() if weight}
     return tuple(name for name in config.upstreams if name in used)
 
 
-def _listener(
-    name: str, listener: Listener, native: NativeListener, table: int, stats: tuple[RouteStats, ...], pages: tuple[ErrorPage, ...]
+def _common(name: str, listener: Listener, native: NativeListener) -> ListenerSpec:
+    """What holds for every connection, whatever comes over it."""
+    limits = listener.limits
+    spec = ListenerSpec(
+        native, name, access=build_admission(listener), proxy=listener.proxies, connections=limits.connections, per_client=limits.per_client
+    )
+    if isinstance(limits, FlowLimits | Limits):
+        return replace(spec, buffer=int(limits.buffer), header_ms=int(limits.header_timeout))
+    return spec
+
+
+def _serving(
+    listener: HttpListener, spec: ListenerSpec, table: int, stats: tuple[RouteStats, ...], pages: tuple[ErrorPage, ...]
 ) -> ListenerSpec:
-    limits, client_ip = listener.limits, listener.client_ip
-    return ListenerSpec(
-        listener=native,
-        name=name,
+    limits = listener.limits
+    told = listener.client_ip if listener.client_ip is not None and not listener.client_ip.proxy_protocol else None
+    return replace(
+        spec,
         table=table,
         stats=stats,
-        client_ip_header=client_ip.header if client_ip else "",
-        trust=client_ip.trust if client_ip else (),
+        client_ip_header=told.header if told else "",
+        trust=told.trust if told else (),
         header_size=int(limits.header_size),
         header_count=limits.header_count,
         uri_length=int(limits.uri_length),
-        buffer=int(limits.buffer),
         body_size=int(limits.body_size),
-        header_ms=int(limits.header_timeout),
         idle_ms=int(limits.idle_timeout),
         min_body_rate=int(limits.min_body_rate),
-        per_client=limits.per_client,
         error_pages=pages,
     )

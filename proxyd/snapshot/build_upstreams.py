@@ -27,6 +27,7 @@ def build_upstream(
     balance, circuit, passive = upstream.balance, upstream.circuit, upstream.health.passive
     hash_key, hash_name = split_key(balance.hash) if balance.hash else ("client.ip", "")
     key = _cookie_key(upstream.sticky, sticky_key)
+    proxy = upstream.proxy_protocol
     zoned = upstream.zones.prefer == "local" and bool(zone) and any(member.zone for member in members)
     return UpstreamSpec(
         name=name,
@@ -48,7 +49,8 @@ def build_upstream(
         hash_name=hash_name,
         bounded_load=int(balance.bounded_load) if balance.bounded_load else 0,
         sticky=_sticky(upstream.sticky) if upstream.sticky else None,
-        zone_min=int(upstream.zones.min_usable) if zoned else 0,
+        zone_min=int(upstream.zones.min_usable) if zoned and upstream.zones.cross else 0,
+        zone_only=zoned and not upstream.zones.cross,
         panic=int(upstream.health.panic),
         fail_open=upstream.health.fail_open,
         slow_start_ms=int(upstream.slow_start),
@@ -61,6 +63,10 @@ def build_upstream(
         max_requests=circuit.max_requests,
         max_pending=circuit.max_pending,
         queue_ms=int(circuit.queue_timeout) if circuit.max_pending else 0,
+        proxy=0 if proxy is None else 1 if proxy.version == "v1" else 2,
+        proxy_crc=proxy is not None and proxy.crc32c,
+        proxy_unique_id=proxy is not None and proxy.unique_id,
+        on_down_close=upstream.on_down == "close",
     )
 
 

@@ -52,11 +52,12 @@ class Live(Protocol):
 
 
 def explain(compiled: Compiled, question: Question, live: Live | None = None, meter: Meter | None = None) -> tuple[RouteDecision, ...]:
-    """One decision for every listener address, or for those of the named one (none if it is unknown). `meter`: what limits have left."""
+    """One decision for every listener address, or for those of the named one (none if it is unknown, or passes flows on). `meter`: what
+    limits have left."""
     return tuple(
         _decide(compiled, index, question, live, meter)
         for index, spec in enumerate(compiled.spec.listeners)
-        if not question.listener or spec.name == question.listener
+        if spec.flow is None and question.listener in ("", spec.name)
     )
 
 

@@ -25,7 +25,7 @@ def needs_lane(config: Config, route: Route) -> bool:
 
 def lane_name(config: Config, listener: str, route: Route) -> str:
     """Routes that several listeners share have their places once."""
-    return route.name if config.listeners[listener].routes is None else f"{listener}/{route.name}"
+    return route.name if config.listeners[listener].own_routes is None else f"{listener}/{route.name}"
 
 
 def configure_gate(store: Store, config: Config) -> None:

@@ -48,7 +48,8 @@ def _listeners(old: Config, new: Config) -> Iterator[Change]:
     for name, bind in sorted(after - before):
         yield Change("added", "listener", f"{name} {bind}", f"listener {name}: now on {bind}")
     for name in (name for name in new.listeners if name in old.listeners):
-        for text in _fields(old.listeners[name], new.listeners[name], leave_out=("bind", "routes")):
+        requests = ("routes",) if not new.listeners[name].is_flow else ()
+        for text in _fields(old.listeners[name], new.listeners[name], leave_out=("bind", *requests)):
             yield Change("changed", "listener", name, f"listener {name}: {text}")
 
 
@@ -77,7 +78,7 @@ def _routes(old: Config, new: Config) -> Iterator[Change]:
 
 
 def _tables(config: Config) -> dict[str, tuple[Route, ...]]:
-    own = {name: listener.routes for name, listener in config.listeners.items() if listener.routes is not None}
+    own = {name: listener.own_routes for name, listener in config.listeners.items() if listener.own_routes is not None}
     return {"": config.routes} | own
 
 

@@ -69,6 +69,7 @@ def lines_of_code(facts: dict[str, Any]) -> list[str]:
 
 def lines_of_option(option: Option) -> list[str]:
     rows = [
+        ("with", f"`{option.where}`" if option.where else ""),
         ("type", option.type),
         ("default", "must be given" if option.required else written(option.default)),
         ("allowed", option.bounds),

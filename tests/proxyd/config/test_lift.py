@@ -5,6 +5,7 @@ import pytest
 from proxyd.config import Config, load_text
 from proxyd.config.address import BindAddress
 from proxyd.config.lift import name_of
+from proxyd.config.listeners import HttpListener
 
 
 def config(text: str) -> Config:
@@ -66,13 +67,14 @@ def test_a_listeners_own_action() -> None:
         "listeners:\n  web: {bind: ':1', redirect: https}\n  in: {bind: ':2', to: 127.0.0.1:9}\n  gone: {bind: ':3', respond: 410}\n"
         "  own: {bind: ':4', routes: [{match: /x, to: 127.0.0.1:8}, {to: 127.0.0.1:7}]}\n"
     )
-    names = {name: [route.name for route in listener.routes or ()] for name, listener in loaded.listeners.items()}
+    names = {name: [route.name for route in listener.own_routes or ()] for name, listener in loaded.listeners.items()}
     assert names == {"web": ["default"], "in": ["default"], "gone": ["default"], "own": ["x", "default"]}
-    redirect = (loaded.listeners["web"].routes or ())[0].redirect
+    redirect = (loaded.listeners["web"].own_routes or ())[0].redirect
     assert redirect is not None
     assert (redirect.to, redirect.status) == ("https://{host}{path}{query}", 308)
     assert servers(loaded) == {"in": ["127.0.0.1:9"], "own-x": ["127.0.0.1:8"], "own": ["127.0.0.1:7"]}
-    assert {(listener.to, listener.redirect, listener.respond) for listener in loaded.listeners.values()} == {(None, None, None)}
+    listeners = [listener for listener in loaded.listeners.values() if isinstance(listener, HttpListener)]
+    assert [(listener.to, listener.redirect, listener.respond) for listener in listeners] == [(None, None, None)] * 4
 
 
 def test_routes_of_a_listener() -> None:
