@@ -39,7 +39,7 @@ cdef void _submit(Exchange* exchange, int64_t total_us) noexcept nogil:
     record.bytes_out = exchange.bytes_out
     record.body_out = exchange.bytes_out - exchange.head_out
     record.config = exchange.snapshot.config
-    record.t_total_us = <uint32_t>total_us if total_us < T_NONE else T_NONE - 1
+    record.t_total_us = total_us
     record.t_queue_us = exchange.queue_us
     record.t_connect_us = exchange.connect_us
     record.t_first_byte_us = exchange.first_byte_us

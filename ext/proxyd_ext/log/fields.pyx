@@ -1,8 +1,9 @@
 """Conversion of access records; a missing key takes the value of a plain request that nothing happened to."""
 from libc.stdint cimport uint8_t
 from libc.string cimport memset
+from proxyd_ext.core.ending cimport END_NONE
 from proxyd_ext.core.slice cimport Slice, slice_of
-from proxyd_ext.log.record cimport T_NONE, AccessRecord
+from proxyd_ext.log.record cimport RECORD_HTTP, T_NONE, AccessRecord
 
 
 cdef class RecordFields:
@@ -11,13 +12,15 @@ cdef class RecordFields:
         rest = dict(values)
         memset(r, 0, sizeof(AccessRecord))
         self._kept = []
+        r.kind = rest.pop("kind", RECORD_HTTP)
+        r.end = rest.pop("end", END_NONE)
         r.time_us = rest.pop("time_us", 0)
         r.id = rest.pop("id", 0)
         r.bytes_in = rest.pop("bytes_in", 0)
         r.bytes_out = rest.pop("bytes_out", 0)
         r.body_out = rest.pop("body_out", 0)
         r.config = rest.pop("config", 0)
-        r.t_total_us = _time(rest.pop("t_total_us", 0))
+        r.t_total_us = rest.pop("t_total_us", 0)
         r.t_queue_us = _time(rest.pop("t_queue_us", None))
         r.t_connect_us = _time(rest.pop("t_connect_us", None))
         r.t_first_byte_us = _time(rest.pop("t_first_byte_us", None))
@@ -45,6 +48,10 @@ cdef class RecordFields:
         r.referer = self._text(rest, "referer")
         r.trace_id = self._text(rest, "trace_id")
         r.user = self._text(rest, "user")
+        r.packets_in = rest.pop("packets_in", 0)
+        r.packets_out = rest.pop("packets_out", 0)
+        r.tls_name = self._text(rest, "tls_name")
+        r.tls_alpn = self._text(rest, "tls_alpn")
         r.policies = self._text(rest, "policies")
         if rest:
             raise TypeError(f"no such field of an access record: {', '.join(sorted(rest))}")
@@ -72,8 +79,9 @@ cdef object _time_or_none(unsigned int us):
 cdef dict record_to_dict(const AccessRecord* r):
     """Every field by its name; None for a time that does not apply and for a string with no data."""
     return {
-        "time_us": r.time_us, "id": r.id, "bytes_in": r.bytes_in, "bytes_out": r.bytes_out, "body_out": r.body_out, "config": r.config,
-        "t_total_us": _time_or_none(r.t_total_us), "t_queue_us": _time_or_none(r.t_queue_us),
+        "kind": r.kind, "end": r.end, "time_us": r.time_us, "id": r.id, "bytes_in": r.bytes_in, "bytes_out": r.bytes_out,
+        "body_out": r.body_out, "config": r.config,
+        "t_total_us": r.t_total_us, "t_queue_us": _time_or_none(r.t_queue_us),
         "t_connect_us": _time_or_none(r.t_connect_us), "t_first_byte_us": _time_or_none(r.t_first_byte_us),
         "status": r.status, "engine": r.engine, "client_port": r.client_port, "fault": r.fault, "attempts": r.attempts,
         "status_by": r.status_by, "minor": r.minor, "tls": r.tls,
@@ -81,5 +89,6 @@ cdef dict record_to_dict(const AccessRecord* r):
         "listener": _bytes(r.listener), "route": _bytes(r.route), "upstream": _bytes(r.upstream), "server": _bytes(r.server),
         "method": _bytes(r.method), "host": _bytes(r.host), "path": _bytes(r.path), "query": _bytes(r.query),
         "user_agent": _bytes(r.user_agent), "referer": _bytes(r.referer), "trace_id": _bytes(r.trace_id),
-        "user": _bytes(r.user), "policies": _bytes(r.policies),
+        "user": _bytes(r.user), "packets_in": r.packets_in, "packets_out": r.packets_out, "tls_name": _bytes(r.tls_name),
+        "tls_alpn": _bytes(r.tls_alpn), "policies": _bytes(r.policies),
     }

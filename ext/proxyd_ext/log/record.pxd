@@ -1,4 +1,4 @@
-"""The access record: what an engine hands to the log thread for each exchange (interface.md §6)."""
+"""The access record: what an engine hands to the log thread for each exchange and each flow (interface.md §6)."""
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uint8_t
 from proxyd_ext.core.slice cimport Slice
 
@@ -22,7 +22,6 @@ cdef enum:
     CACHE_UNCACHEABLE = 8     # known not to be stored: went to the server on its own
     CACHE_COUNT = 9
 
-
     # What the record speaks of.
     RECORD_HTTP = 0           # an exchange
     RECORD_TCP = 1            # a flow of bytes ...
@@ -33,13 +32,13 @@ cdef enum:
 ctypedef struct AccessRecord:
     uint8_t kind              # RECORD_*
     uint8_t end               # END_* of core/ending
-    int64_t time_us           # wall clock at the end of the exchange, microseconds since the epoch
+    int64_t time_us           # wall clock at the end of the exchange or flow, microseconds since the epoch
     uint64_t id               # X-Request-ID made by proxyd, 16 hex digits
-    uint64_t bytes_in         # request body bytes taken from the client
+    uint64_t bytes_in         # request body bytes taken from the client; of a flow: all
     uint64_t bytes_out        # bytes given to the client, head included
     uint64_t body_out         # of these: bytes of the body, without its framing
     uint64_t config           # first 48 bits of the hash of the config that served it
-    uint32_t t_total_us       # from the first byte of the request head to the end
+    uint64_t t_total_us       # from the first byte of the request head, or the beginning of the flow, to the end
     uint32_t t_queue_us
     uint32_t t_connect_us     # T_NONE: a pooled connection was used, or none
     uint32_t t_first_byte_us  # from sending the request to the first byte of the answer; T_NONE: no answer

@@ -16,10 +16,6 @@ cdef enum:
     LOG_LINE_MAX = LOG_FIXED_MAX + 6 * KEEP_ALL    # a byte becomes at most six ("\u001b")
 
 
-cdef size_t render_json(const AccessRecord* record, uint8_t* out, size_t cap) noexcept nogil
-cdef size_t render_combined(const AccessRecord* record, uint8_t* out, size_t cap) noexcept nogil
-cdef size_t render_pretty(const AccessRecord* record, uint8_t* out, size_t cap, bint color) noexcept nogil
-
 # By LOG_*; `color` counts for LOG_PRETTY only.
 cdef size_t render(int format, const AccessRecord* record, uint8_t* out, size_t cap, bint color) noexcept nogil
 

@@ -13,9 +13,9 @@ cdef enum:
     KEEP_USER_AGENT = 512
     KEEP_REFERER = 512
     KEEP_POLICIES = 512
-    KEEP_HOST = 255
+    KEEP_HOST = 255            # and of a TLS server name
     KEEP_NAME = 128            # every other string
-    KEEP_ALL = KEEP_PATH + KEEP_QUERY + KEEP_USER_AGENT + KEEP_REFERER + KEEP_POLICIES + KEEP_HOST + 9 * KEEP_NAME
+    KEEP_ALL = KEEP_PATH + KEEP_QUERY + KEEP_USER_AGENT + KEEP_REFERER + KEEP_POLICIES + 2 * KEEP_HOST + 10 * KEEP_NAME
 
 
 cdef struct LogRing

@@ -118,7 +118,7 @@ cdef void log_submit(LogRing* ring, const AccessRecord* record) noexcept nogil:
     size += _cut(&r.upstream, KEEP_NAME) + _cut(&r.server, KEEP_NAME) + _cut(&r.method, KEEP_NAME) + _cut(&r.trace_id, KEEP_NAME)
     size += _cut(&r.host, KEEP_HOST) + _cut(&r.path, KEEP_PATH) + _cut(&r.query, KEEP_QUERY)
     size += _cut(&r.user_agent, KEEP_USER_AGENT) + _cut(&r.referer, KEEP_REFERER)
-    size += _cut(&r.user, KEEP_NAME) + _cut(&r.policies, KEEP_POLICIES)
+    size += _cut(&r.user, KEEP_NAME) + _cut(&r.tls_name, KEEP_HOST) + _cut(&r.tls_alpn, KEEP_NAME) + _cut(&r.policies, KEEP_POLICIES)
     size &= ~<uint64_t>7
     rest = ring.capacity - (head & (ring.capacity - 1))
     skip = rest if size > rest else 0
@@ -147,6 +147,8 @@ cdef void log_submit(LogRing* ring, const AccessRecord* record) noexcept nogil:
     at = _move(&r.referer, at)
     at = _move(&r.trace_id, at)
     at = _move(&r.user, at)
+    at = _move(&r.tls_name, at)
+    at = _move(&r.tls_alpn, at)
     at = _move(&r.policies, at)
     memcpy(frame + FRAME_HEAD, &r, sizeof(AccessRecord))
     publish(&ring.head, head + skip + size)

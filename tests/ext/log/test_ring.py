@@ -12,9 +12,9 @@ from proxyd_ext.log.ring import RingProbe
 Record = dict[str, int | bytes | None]
 TEXTS = (
     "request_id", "client_ip", "listener", "route", "upstream", "server", "method", "trace_id",
-    "host", "path", "query", "user_agent", "referer", "user", "policies",
+    "host", "path", "query", "user_agent", "referer", "user", "tls_name", "tls_alpn", "policies",
 )
-KEPT = {"host": 255, "path": 2048, "query": 2048, "user_agent": 512, "referer": 512, "policies": 512}
+KEPT = {"host": 255, "tls_name": 255, "path": 2048, "query": 2048, "user_agent": 512, "referer": 512, "policies": 512}
 
 
 def numbered(number: int, size: int = 0) -> Record:
@@ -30,12 +30,14 @@ def take_all(ring: RingProbe) -> list[int | bytes | None]:
 
 def test_every_field_comes_through() -> None:
     record: Record = {
-        "time_us": -1, "id": 2**64 - 1, "bytes_in": 2**63, "bytes_out": 2**40, "body_out": 2**39, "config": 7, "t_total_us": 1,
+        "kind": 2, "end": 12,
+        "time_us": -1, "id": 2**64 - 1, "bytes_in": 2**63, "bytes_out": 2**40, "body_out": 2**39, "config": 7, "t_total_us": 2**40,
         "t_queue_us": 0, "t_connect_us": None, "t_first_byte_us": 2**32 - 2, "status": 999, "engine": 65535,
         "client_port": 1, "fault": 64, "attempts": 255, "status_by": 2, "minor": 0, "tls": 1, "cache": 8, "cache_age": 2**32 - 2,
         "request_id": b"r", "client_ip": b"::1", "listener": b"web", "route": b"\xff\x00",
         "upstream": b"u", "server": b"s", "method": b"GET", "host": b"h", "path": b"/", "query": b"q", "user_agent": b"ua",
-        "referer": b"ref", "trace_id": b"t", "user": b"ann", "policies": b"p:refused",
+        "referer": b"ref", "trace_id": b"t", "user": b"ann", "packets_in": 2**60,
+        "packets_out": 2**61, "tls_name": b"a.example", "tls_alpn": b"\x02h2", "policies": b"p:refused",
     }
     ring = RingProbe(1)
     ring.submit(record)
