@@ -30,9 +30,9 @@ class PassedFds:
                 os.set_inheritable(fd, False)
                 self._fds.append(fd)
 
-    def take(self, bind: BindAddress) -> int | None:
+    def take(self, bind: BindAddress, *, datagrams: bool = False) -> int | None:
         for fd in self._fds:
-            if _serves(fd, bind):
+            if _serves(fd, bind, datagrams):
                 self._fds.remove(fd)
                 return fd
         return None
@@ -42,12 +42,14 @@ class PassedFds:
         return tuple(self._fds)
 
 
-def _serves(fd: int, bind: BindAddress) -> bool:
-    """Whether `fd` is a listening stream socket with this address."""
+def _serves(fd: int, bind: BindAddress, datagrams: bool) -> bool:
+    """Whether `fd` is a listening stream socket (or a datagram socket) with this address."""
     # The object is a view on a descriptor that it must not close.
     sock = socket.socket(fileno=fd)
     try:
-        if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        if sock.type != (socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM):
+            return False
+        if not datagrams and not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             return False
         name = sock.getsockname()
     except OSError:

@@ -37,7 +37,7 @@ from proxyd.snapshot.build import build_spec
 from proxyd.snapshot.compiled import Compiled
 from proxyd.snapshot.members import Members, names_of, needs_lookup
 from proxyd.snapshot.store import ListenerKey, Store
-from proxyd.sockets import BindError, Bound, close_all, open_bound
+from proxyd.sockets import BindError, Bound, close_all, open_bound, socket_kind
 from proxyd.state import DaemonError, Service
 from proxyd.upkeep import build_checks, cache_wanted, governor_policy, hedge_percentiles, outlier_policy
 from proxyd.views import Views
@@ -186,19 +186,20 @@ class Serving:
             if key in self.store.listeners:
                 continue
             try:
-                exclusive = not self.store.is_leaving(bind, wanted.keys())
-                bounds.append((key, open_bound(bind, engines=engines, exclusive=exclusive, passed=self.passed, place=False)))
+                exclusive = not self.store.is_leaving(bind, wanted.keys(), key.kind)
+                bound = open_bound(bind, engines=engines, kind=key.kind, exclusive=exclusive, passed=self.passed, place=False)
+                bounds.append((key, bound))
             except BindError as error:
-                errors.append(Diagnostic(codes.BIND_FAILED.code, f"listener {key[0]}: {error}", help=error.help, path=path))
+                errors.append(Diagnostic(codes.BIND_FAILED.code, f"listener {key.name}: {error}", help=error.help, path=path))
         if errors:
             close_all([bound for _, bound in bounds])
             raise DaemonError(errors[0].message, errors)
-        for (name, text), bound in bounds:
-            self.store.adopt(name, text, bound)
+        for key, bound in bounds:
+            self.store.adopt(key.name, key.bind, bound)
 
     def _compile(self, config: Config, members: Members, config_hash: str) -> Compiled:
         def listen(name: str, bind: BindAddress) -> Listener:
-            return self.store.listeners[(name, str(bind))].listener
+            return self.store.listeners[ListenerKey(name, str(bind), socket_kind(config.listeners[name].mode))].listener
 
         generation = self.current.generation + 1 if self.current is not None else 1
         cache = self.store.cache_for(config)
@@ -303,10 +304,10 @@ class Serving:
 
 
 def _binds(config: Config) -> Iterator[tuple[ListenerKey, tuple[BindAddress, str]]]:
-    """(listener, address as spelt) -> the address and its path in the config."""
+    """Each listener's key -> the address and its path in the config."""
     for name, listener in config.listeners.items():
         for index, bind in enumerate(listener.bind):
-            yield (name, str(bind)), (bind, f"listeners.{name}.bind[{index}]")
+            yield ListenerKey(name, str(bind), socket_kind(listener.mode)), (bind, f"listeners.{name}.bind[{index}]")
 
 
 async def _go_back(services: Sequence[Service], config: Config) -> None:

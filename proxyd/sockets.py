@@ -1,9 +1,10 @@
 """Listening sockets: bound before anything is handed over, so that a refused address fails the start or the reload as a whole.
 
-An address of TCP gets one SO_REUSEPORT socket an engine: the kernel spreads connections and no accept queue is shared. SO_REUSEPORT
-alone would let a second daemon of the same user join the group and take half of the traffic silently, so the address is first bound
-once without it; that bind fails when anyone else listens there. A unix socket, and a descriptor that was passed to us, is one queue
-that all engines share.
+An address of TCP or UDP gets one SO_REUSEPORT socket an engine: the kernel spreads connections, or the datagrams of different clients, and
+no queue is shared. SO_REUSEPORT alone would let a second daemon of the same user join the group and take half of the traffic silently, so
+the address is first bound once without it; that bind fails when anyone else listens there. A unix socket, and a listening descriptor that
+was passed to us, is one queue that all engines share. A passed datagram socket cannot be shared, since all datagrams of a flow must reach
+one engine: each such descriptor is the first engines' own, and the others have none.
 """
 from __future__ import annotations
 
@@ -15,12 +16,23 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Protocol
+from typing import Literal, Protocol
 
 from proxyd.config.address import BindAddress
 
 _SERIAL = count()    # sets apart the temporary names of one process
 BACKLOG = 65_535   # the kernel cuts it to net.core.somaxconn
+RECEIVE_BYTES = 4 << 20    # of a UDP socket, which holds what comes while its engine does something else; cut to net.core.rmem_max
+
+Kind = Literal["http", "tcp", "udp"]
+"""What a listener's sockets are for: HTTP, connections that are passed on as they are, datagrams. Listeners that differ in it are different
+listeners, even at one address."""
+
+
+def socket_kind(mode: str) -> Kind:
+    """Of a listener's `mode`."""
+    kinds: dict[str, Kind] = {"tcp": "tcp", "tls_passthrough": "tcp", "udp": "udp"}
+    return kinds.get(mode, "http")
 
 
 class BindError(Exception):
@@ -34,20 +46,21 @@ class BindError(Exception):
 class Passed(Protocol):
     """Descriptors that a service manager passed to us (proxyd.passed)."""
 
-    def take(self, bind: BindAddress) -> int | None:
-        """The listening descriptor bound to this address, at most once; None if there is none."""
+    def take(self, bind: BindAddress, *, datagrams: bool = False) -> int | None:
+        """The listening descriptor (or that of a datagram socket) bound to this address, at most once; None if there is none."""
 
 
 @dataclass(slots=True)
 class Bound:
-    """Listening, non-blocking descriptors of one address."""
+    """Listening (of UDP: bound), non-blocking descriptors of one address."""
 
     address: str               # as shown: ":8080", "127.0.0.1:8080", "unix:/run/x.sock"; with the real port where the config said 0
     fds: list[int]
-    shared: bool               # one queue for all engines
+    shared: bool               # one queue for all engines; else one an engine, from the first on
     port: int = 0              # 0 for a unix socket
     file: tuple[str, int, int] | None = None     # path, device, inode of a socket file that we made
     placed: str = ""           # where the socket file belongs; "" once it is there (and for TCP)
+    kind: Kind = "http"
     _closed: bool = field(default=False, repr=False)
 
     def close(self) -> None:
@@ -78,65 +91,96 @@ def open_bound(
     bind: BindAddress,
     *,
     engines: int,
+    kind: Kind = "http",
     mode: int | None = None,
     exclusive: bool = True,
     passed: Passed | None = None,
     place: bool = True,
 ) -> Bound:
-    """Bind and listen. Raises BindError.
+    """Bind, and listen where there is something to accept. Raises BindError.
 
     `mode`: permission bits of a unix socket's file (None: as the umask says). `exclusive` False leaves out the probe: the address is
     already ours, by another listener that is about to leave. `place` False leaves a unix socket beside its path, where nobody looks,
     until `Bound.place()`: what may still be taken back must not replace a file that serves.
     """
-    fd = passed.take(bind) if passed is not None else None
-    if fd is not None:
-        os.set_blocking(fd, False)
-        return Bound(str(bind), [fd], shared=True, port=bind.port)
+    fds = _take(passed, bind, kind, engines) if passed is not None else []
+    if fds:
+        return Bound(str(bind), fds, shared=kind != "udp", port=bind.port, kind=kind)
     try:
         if not bind.is_unix:
-            return _open_tcp(bind, engines, exclusive)
-        bound = _open_unix(bind, mode, exclusive)
+            return _open_ports(bind, kind, engines, exclusive)
+        if kind == "udp":
+            raise BindError(f"cannot take datagrams on {bind}: a unix socket has no port", "bind it to an address, like `:53`")
+        bound = _open_unix(bind, kind, mode, exclusive)
         if place:
             _place(bound)
         return bound
     except OSError as error:
-        raise _bind_error(bind, error) from error
+        raise _bind_error(bind, kind, error) from error
 
 
-def _open_tcp(bind: BindAddress, engines: int, exclusive: bool) -> Bound:
+def _take(passed: Passed, bind: BindAddress, kind: Kind, engines: int) -> list[int]:
+    """The descriptors that were passed to us for this address: one, or of datagrams as many as there are engines."""
+    fds: list[int] = []
+    while len(fds) < (max(engines, 1) if kind == "udp" else 1):
+        fd = passed.take(bind, datagrams=kind == "udp")
+        if fd is None:
+            break
+        os.set_blocking(fd, False)
+        sock = socket.socket(fileno=fd)    # a view on a descriptor that it must not close
+        try:
+            _set_up(sock, kind)
+        finally:
+            sock.detach()
+        fds.append(fd)
+    return fds
+
+
+def _set_up(sock: socket.socket, kind: Kind) -> None:
+    """What depends on what it is for. Accepted connections inherit TCP_NODELAY."""
+    if kind == "udp":
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+    elif kind == "tcp" and sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _open_ports(bind: BindAddress, kind: Kind, engines: int, exclusive: bool) -> Bound:
     # With port 0 the kernel gives a free one to the first socket, and the others join it; there is nobody to exclude.
     if exclusive and bind.port:
-        with contextlib.closing(_tcp_socket(bind, reuse_port=False)):
+        with contextlib.closing(_port_socket(bind, kind, reuse_port=False)):
             pass
     sockets: list[socket.socket] = []
     try:
         for _ in range(max(engines, 1)):
-            sockets.append(_tcp_socket(bind, reuse_port=True))
+            sockets.append(_port_socket(bind, kind, reuse_port=True))
             bind = replace(bind, port=sockets[0].getsockname()[1])
+            _set_up(sockets[-1], kind)
         # All are bound before the first listens: the kernel spreads only over those that listen.
         for sock in sockets:
-            sock.listen(BACKLOG)
+            if kind != "udp":
+                sock.listen(BACKLOG)
     except OSError:
         for sock in sockets:
             sock.close()
         raise
-    return Bound(str(bind), [sock.detach() for sock in sockets], shared=False, port=bind.port)
+    return Bound(str(bind), [sock.detach() for sock in sockets], shared=False, port=bind.port, kind=kind)
 
 
-def _tcp_socket(bind: BindAddress, *, reuse_port: bool) -> socket.socket:
-    """A bound, non-blocking TCP socket that does not listen yet."""
+def _port_socket(bind: BindAddress, kind: Kind, *, reuse_port: bool) -> socket.socket:
+    """A bound, non-blocking socket that does not listen yet."""
     family = socket.AF_INET6 if not bind.host or ":" in bind.host else socket.AF_INET
+    type_ = (socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM) | socket.SOCK_NONBLOCK
     try:
-        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        sock = socket.socket(family, type_)
     except OSError:
         # A machine without IPv6 still serves ":8080".
         if bind.host:
             raise
         family = socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        sock = socket.socket(family, type_)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if kind != "udp":      # there it would let anybody bind the same address
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
@@ -149,7 +193,7 @@ def _tcp_socket(bind: BindAddress, *, reuse_port: bool) -> socket.socket:
     return sock
 
 
-def _open_unix(bind: BindAddress, mode: int | None, exclusive: bool) -> Bound:
+def _open_unix(bind: BindAddress, kind: Kind, mode: int | None, exclusive: bool) -> Bound:
     if exclusive:
         _refuse_living(bind)
     # Bound under another name, given its mode, and only then moved into place: nobody can connect before the mode holds, a stale
@@ -171,7 +215,8 @@ def _open_unix(bind: BindAddress, mode: int | None, exclusive: bool) -> Bound:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    return Bound(str(bind), [sock.detach()], shared=True, file=(temporary, facts.st_dev, facts.st_ino), placed=bind.path)
+    file = (temporary, facts.st_dev, facts.st_ino)
+    return Bound(str(bind), [sock.detach()], shared=True, file=file, placed=bind.path, kind=kind)
 
 
 def _place(bound: Bound) -> None:
@@ -200,11 +245,12 @@ def _refuse_living(bind: BindAddress) -> None:
     raise BindError(f"cannot listen on {bind}: another process serves there", "is proxyd already running? `proxyd status` tells")
 
 
-def _bind_error(bind: BindAddress, error: OSError) -> BindError:
+def _bind_error(bind: BindAddress, kind: Kind, error: OSError) -> BindError:
     reason = (error.strerror or str(error)).lower()
     help_ = ""
     if error.errno == errno.EADDRINUSE:
-        help_ = f"another process listens there; `ss -ltnp 'sport = :{bind.port}'` names it" if not bind.is_unix else ""
+        options = "-lunp" if kind == "udp" else "-ltnp"
+        help_ = f"another process listens there; `ss {options} 'sport = :{bind.port}'` names it" if not bind.is_unix else ""
     elif error.errno == errno.EACCES and not bind.is_unix:
         help_ = f"ports below 1024 need CAP_NET_BIND_SERVICE; choose a higher port than {bind.port}, or run with that capability"
     elif error.errno == errno.EADDRNOTAVAIL:

@@ -11,7 +11,7 @@ from proxyd.codes import BIND_FAILED, LOG_FAILED, SERVER_DEAD, UNRESOLVED
 from proxyd.config import Config
 from proxyd.config.address import Address, BindAddress
 from proxyd.diagnostics import Diagnostic
-from proxyd.sockets import BindError, open_bound
+from proxyd.sockets import BindError, Kind, open_bound, socket_kind
 
 CONNECT_TIMEOUT_S = 2.0
 AT_ONCE = 64
@@ -19,7 +19,7 @@ AT_ONCE = 64
 
 async def check_online(config: Config, served: frozenset[str]) -> list[Diagnostic]:
     """`served`: addresses that a running proxyd listens on."""
-    found = [entry for path, bind in binds(config) if str(bind) not in served for entry in check_bind(path, bind)]
+    found = [entry for path, bind, kind in binds(config) if str(bind) not in served for entry in check_bind(path, bind, kind)]
     found += check_log(config)
     turns = asyncio.Semaphore(AT_ONCE)
     found += [
@@ -30,10 +30,10 @@ async def check_online(config: Config, served: frozenset[str]) -> list[Diagnosti
     return found
 
 
-def binds(config: Config) -> Iterable[tuple[str, BindAddress]]:
+def binds(config: Config) -> Iterable[tuple[str, BindAddress, Kind]]:
     for name, listener in config.listeners.items():
         for index, bind in enumerate(listener.bind):
-            yield f"listeners.{name}.bind[{index}]", bind
+            yield f"listeners.{name}.bind[{index}]", bind, socket_kind(listener.mode)
 
 
 def servers(config: Config) -> Iterable[tuple[str, Address]]:
@@ -42,12 +42,12 @@ def servers(config: Config) -> Iterable[tuple[str, Address]]:
             yield f"upstreams.{name}.servers[{index}].address", server.address
 
 
-def check_bind(path: str, bind: BindAddress) -> list[Diagnostic]:
+def check_bind(path: str, bind: BindAddress, kind: Kind) -> list[Diagnostic]:
     """Bind and let go again. A unix socket is left alone: binding it would take the place of the file that is there."""
     if bind.is_unix:
         return []
     try:
-        open_bound(bind, engines=1).close()
+        open_bound(bind, engines=1, kind=kind).close()
     except BindError as error:
         return [Diagnostic(BIND_FAILED.code, str(error), help=error.help, path=path)]
     return []

@@ -1,7 +1,7 @@
 """The handles that outlive snapshots, each under its full identity, so that a reload meets the same counters, health and connections.
 
     server      (upstream, address)         upstream    its name
-    listener    (name, bind address)        route       (listener, route)
+    listener    (name, bind address, kind)  route       (listener, route)
     lane        route                       of a policy (kind, name, definition), see handles.py
     cache       there is one, as long as something is stored in it
 
@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from proxyd.config.address import BindAddress
 from proxyd.snapshot.gates import lane_name, needs_lane
 from proxyd.snapshot.handles import HandleKey, Handles, HandleStore
-from proxyd.sockets import Bound
+from proxyd.sockets import Bound, Kind
 from proxyd_ext.balance.pool import UpstreamState
 from proxyd_ext.balance.server import Server
 from proxyd_ext.cache.store import Cache
@@ -34,8 +34,13 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 ServerKey = tuple[str, str]      # (upstream, label)
-ListenerKey = tuple[str, str]    # (listener, bind address as the config spells it)
 RouteKey = tuple[str, str]       # (listener, route)
+
+
+class ListenerKey(NamedTuple):
+    name: str
+    bind: str                    # as the config spells it
+    kind: Kind                   # one that changes its mode is another listener: it has other sockets, and its flows serve out
 
 
 @dataclass(slots=True)
@@ -95,7 +100,7 @@ class Store:
     def adopt(self, name: str, bind: str, bound: Bound) -> Listener:
         """Make a listener of bound sockets; from here on it owns them."""
         listener = Listener(name, bound.address, bound.fds, bound.shared)
-        self.listeners[(name, bind)] = HeldListener(listener, bound)
+        self.listeners[ListenerKey(name, bind, bound.kind)] = HeldListener(listener, bound)
         return listener
 
     def depart_others(self, kept: Collection[ListenerKey]) -> None:
@@ -103,11 +108,11 @@ class Store:
         for key in self.listeners.keys() - set(kept):
             self._departing.append(self.listeners.pop(key))
 
-    def is_leaving(self, bind: BindAddress, kept: Collection[ListenerKey]) -> bool:
-        """Whether `bind` is still held by a listener of ours that is not among `kept`."""
+    def is_leaving(self, bind: BindAddress, kept: Collection[ListenerKey], kind: Kind = "http") -> bool:
+        """Whether `bind` is still held by a listener of ours that is not among `kept`, of a kind whose ports are those of `kind`."""
         leaving = [held.bound for key, held in self.listeners.items() if key not in kept] + [held.bound for held in self._departing]
-        path = bind.path if bind.is_unix else None
-        return any(bound.file[0] == path if bound.file else bound.port == bind.port for bound in leaving)
+        path, same = bind.path if bind.is_unix else None, [bound for bound in leaving if (bound.kind == "udp") == (kind == "udp")]
+        return any(bound.file[0] == path if bound.file else bound.port == bind.port for bound in same)
 
     def place_files(self) -> None:
         """Put every unix socket's file where clients look for it."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxyd.config.address import BindAddress
-from proxyd.sockets import BindError, Bound, open_bound
+from proxyd.sockets import BindError, Bound, Kind, open_bound, socket_kind
 
 
 @pytest.fixture
@@ -21,8 +21,10 @@ def opened() -> Iterator[list[Bound]]:
         bound.close()
 
 
-def listen(opened: list[Bound], text: str, *, engines: int = 1, mode: int | None = None, exclusive: bool = True) -> Bound:
-    bound = open_bound(BindAddress.parse(text), engines=engines, mode=mode, exclusive=exclusive)
+def listen(
+    opened: list[Bound], text: str, *, engines: int = 1, kind: Kind = "http", mode: int | None = None, exclusive: bool = True
+) -> Bound:
+    bound = open_bound(BindAddress.parse(text), engines=engines, kind=kind, mode=mode, exclusive=exclusive)
     opened.append(bound)
     return bound
 
@@ -170,3 +172,94 @@ def test_it_takes_over_when_it_is_placed(opened: list[Bound], tmp_path: Path) ->
         client.connect(str(path))
     assert accepts(after) == 1
     assert list(tmp_path.iterdir()) == [path]
+
+
+# ---------------------------------------------------------------- of flows
+
+def option(fd: int, level: int, name: int) -> int:
+    with closing(socket.socket(fileno=os.dup(fd))) as sock:
+        return sock.getsockopt(level, name)
+
+
+def received(bound: Bound) -> list[tuple[int, bytes]]:
+    """(which descriptor, datagram) of all that waits."""
+    found: list[tuple[int, bytes]] = []
+    for index, fd in enumerate(bound.fds):
+        with closing(socket.socket(fileno=os.dup(fd))) as sock:
+            while True:
+                try:
+                    found.append((index, sock.recv(100)))
+                except BlockingIOError:
+                    break
+    return found
+
+
+def test_each_mode_has_its_kind_of_sockets() -> None:
+    kinds: dict[str, Kind] = {"http": "http", "cache": "http", "tcp": "tcp", "tls_passthrough": "tcp", "udp": "udp"}
+    assert {mode: socket_kind(mode) for mode in kinds} == kinds
+
+
+def test_datagrams_of_one_client_reach_one_socket(opened: list[Bound]) -> None:
+    bound = listen(opened, "127.0.0.1:0", engines=3, kind="udp")
+    assert (len(bound.fds), bound.shared, bound.kind) == (3, False, "udp")
+    assert not any(os.get_blocking(fd) for fd in bound.fds)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        for number in range(5):
+            client.sendto(b"%d" % number, ("127.0.0.1", bound.port))
+    sockets, datagrams = zip(*received(bound), strict=True)
+    assert len(set(sockets)) == 1
+    assert datagrams == (b"0", b"1", b"2", b"3", b"4")
+
+
+def test_datagrams_of_both_families_reach_the_short_form(opened: list[Bound]) -> None:
+    bound = listen(opened, ":0", kind="udp")
+    for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        with socket.socket(family, socket.SOCK_DGRAM) as client:
+            client.sendto(host.encode(), (host, bound.port))
+    assert [datagram for _, datagram in received(bound)] == [b"127.0.0.1", b"::1"]
+
+
+def test_a_second_daemon_takes_no_datagrams(opened: list[Bound]) -> None:
+    bound = listen(opened, "127.0.0.1:0", kind="udp", engines=2)
+    for text in (f"127.0.0.1:{bound.port}", f":{bound.port}"):
+        with pytest.raises(BindError, match="address already in use") as caught:
+            listen(opened, text, kind="udp")
+        assert f"`ss -lunp 'sport = :{bound.port}'`" in caught.value.help
+    assert listen(opened, f"127.0.0.1:{bound.port}", kind="udp", exclusive=False).port == bound.port
+
+
+def test_another_program_that_would_share_is_met_too(opened: list[Bound]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", 0))
+        with pytest.raises(BindError, match="address already in use"):
+            listen(opened, f"127.0.0.1:{other.getsockname()[1]}", kind="udp")
+
+
+def test_datagrams_and_connections_share_a_port(opened: list[Bound]) -> None:
+    connections = listen(opened, "127.0.0.1:0", kind="tcp")
+    datagrams = listen(opened, f"127.0.0.1:{connections.port}", kind="udp")
+    assert datagrams.port == connections.port
+
+
+def test_datagrams_may_wait_in_a_larger_buffer(opened: list[Bound]) -> None:
+    bound = listen(opened, "127.0.0.1:0", kind="udp")
+    most = int(Path("/proc/sys/net/core/rmem_max").read_text())
+    assert option(bound.fds[0], socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * min(4 << 20, most)    # the kernel counts its own part, too
+
+
+def test_connections_that_are_passed_on_are_not_delayed(opened: list[Bound]) -> None:
+    bound = listen(opened, "127.0.0.1:0", kind="tcp")
+    assert bound.kind == "tcp"
+    with socket.create_connection(("127.0.0.1", bound.port)), closing(socket.socket(fileno=os.dup(bound.fds[0]))) as sock:
+        sock.setblocking(True)
+        accepted, _ = sock.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+    assert option(listen(opened, "127.0.0.1:0").fds[0], socket.IPPROTO_TCP, socket.TCP_NODELAY) == 0
+
+
+def test_flows_may_come_over_a_unix_socket_but_datagrams_may_not(opened: list[Bound], tmp_path: Path) -> None:
+    assert listen(opened, f"unix:{tmp_path}/a.sock", kind="tcp").kind == "tcp"
+    with pytest.raises(BindError, match="a unix socket has no port"):
+        listen(opened, f"unix:{tmp_path}/b.sock", kind="udp")

@@ -8,7 +8,7 @@ from proxyd.config import Config
 from proxyd.config.address import BindAddress
 from proxyd.snapshot.build import build_spec
 from proxyd.snapshot.members import members_of
-from proxyd.snapshot.store import Store
+from proxyd.snapshot.store import ListenerKey, Store
 from proxyd.sockets import open_bound
 from proxyd_ext.cache.store import Cache
 from proxyd_ext.io.listener import Listener
@@ -21,9 +21,10 @@ def spec_of(store: Store, text: str) -> SnapshotSpec:
     config = config_of(text)
 
     def listen(name: str, bind: BindAddress) -> Listener:
-        if (name, str(bind)) not in store.listeners:
+        key = ListenerKey(name, str(bind), "http")
+        if key not in store.listeners:
             store.adopt(name, str(bind), open_bound(bind, engines=1, exclusive=False))
-        return store.listeners[(name, str(bind))].listener
+        return store.listeners[key].listener
 
     return build_spec(config, members_of(config, {}), listen, store, generation=1, config_hash="x")
 
@@ -73,7 +74,7 @@ def test_a_listener_that_left_does_not_return(tmp_path: Path) -> None:
     store = Store()
     text = f"{{listen: 'unix:{tmp_path}/a.sock', routes: [{{respond: 200}}]}}"
     bind = BindAddress(path=f"{tmp_path}/a.sock")
-    key = ("default", str(bind))
+    key = ListenerKey("default", str(bind), "http")
     first = spec_of(store, text)
     assert not store.is_leaving(bind, {key})
     store.depart_others(set())
@@ -94,6 +95,21 @@ def test_a_port_is_leaving_whatever_its_address() -> None:
     assert store.is_leaving(BindAddress(port=held.bound.port), set())
     assert not store.is_leaving(BindAddress(port=held.bound.port), {key})
     assert not store.is_leaving(BindAddress(port=1), set())
+
+
+def test_listeners_of_different_kinds_share_an_address() -> None:
+    store, bind = Store(), BindAddress.parse("127.0.0.1:0")
+    connections = open_bound(bind, engines=1, kind="tcp")
+    datagrams = open_bound(BindAddress(host="127.0.0.1", port=connections.port), engines=1, kind="udp")
+    for bound in (connections, datagrams):
+        store.adopt("dns", "127.0.0.1:53", bound)
+    assert [key.kind for key in store.listeners] == ["tcp", "udp"]
+    port = BindAddress(port=connections.port)
+    store.depart_others([ListenerKey("dns", "127.0.0.1:53", "udp")])
+    assert store.is_leaving(port, store.listeners, "tcp")
+    assert store.is_leaving(port, store.listeners, "http"), "the ports of HTTP are those of TCP"
+    assert not store.is_leaving(port, store.listeners, "udp")
+    store.sweep([])
 
 
 def test_connections_to_departed_servers_stay_in_the_upstreams_count() -> None:
