@@ -98,7 +98,7 @@ class Server:
 
     def _run(self, command: Sequence[str], ready: Callable[[], object], owner: str | None = None) -> None:
         assert not self.alive, f"{self.name} runs already"
-        groups = None if owner is None else []
+        groups: list[str] | None = None if owner is None else []
         with self.log.open("ab") as sink:
             self._child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, user=owner, group=owner, extra_groups=groups)
@@ -279,8 +279,9 @@ class Redis(Server):
 
 
 class Unbound(Server):
-    """A resolver that knows only what it is told, over UDP and TCP: `records` as `local-data` takes them ("a.example. 60 A 10.0.0.1"). Names
-    below `example.` that it is not told do not exist; those below `refused.example.` are refused, those below `broken.` are SERVFAIL."""
+    """A resolver that knows only what it is told, over UDP and TCP: `records` as `local-data` takes them ("a.example. 60 A 10.0.0.1").
+    Names below `example.` that it is not told do not exist; those below `refused.example.` are refused, those below `broken.`
+    are SERVFAIL."""
 
     def __init__(self, folder: Path, name: str, *records: str, port: int | None = None, host: str = HOST) -> None:
         super().__init__(folder, name, port, host)
