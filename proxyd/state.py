@@ -90,8 +90,8 @@ class ServerChange:
 class CheckView:
     """An active check of one server. `result` is the last one alone, `verdict` what it and those before it mean."""
 
-    kind: Literal["http", "tcp"]
-    title: str                     # "GET /healthz", "tcp at port 9000"
+    kind: Literal["http", "tcp", "udp", "dns", "redis", "postgres"]
+    title: str                     # "GET /healthz", "tcp at port 9000", "redis primary"
     verdict: Literal["unknown", "up", "down"]
     result: CheckResult
     reason: str                    # "connection refused", "status 503, expected 200-299"; "" when passed

@@ -11,9 +11,10 @@ from proxyd.config.regex import Regex
 from proxyd.governor.breaker import BreakerPolicy
 from proxyd.governor.governor import GovernorPolicy
 from proxyd.governor.gradient import AdaptivePolicy
-from proxyd.health.check import Check, HttpCheck, TcpCheck
+from proxyd.health.check import Check, DnsCheck, HttpCheck, PostgresCheck, RedisCheck, TcpCheck, UdpCheck
 from proxyd.health.expect import Test
 from proxyd.health.outliers import Latency, OutlierPolicy, SuccessRate
+from proxyd.health.script import Expect, Pattern, Send, Step, What
 
 if TYPE_CHECKING:
     from proxyd.config.active import Active
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from proxyd.config.circuit import Circuit
     from proxyd.config.health import Passive
     from proxyd.config.model import Config
+    from proxyd.config.script import ScriptStep, Udp
     from proxyd_ext.snapshot.spec import SnapshotSpec
 
 
@@ -58,7 +60,14 @@ def build_checks(active: tuple[Active, ...]) -> tuple[Check, ...]:
 def _check(active: Active) -> Check:
     rhythm = _rhythm(active)
     if active.tcp is not None:
-        return TcpCheck(active.tcp.send.encode(), active.tcp.expect.encode(), **rhythm)
+        return TcpCheck(build_script(active.tcp.steps), **rhythm)
+    if active.udp is not None:
+        return _udp_check(active.udp, rhythm)
+    if active.redis is not None:
+        return RedisCheck(active.redis.role, active.redis.user or "", str(active.redis.password or ""), **rhythm)
+    if active.postgres is not None:
+        postgres = active.postgres
+        return PostgresCheck(postgres.role, postgres.user, postgres.database, str(postgres.password or ""), **rhythm)
     body = active.body
     return HttpCheck(
         active.path or "/",
@@ -70,6 +79,32 @@ def _check(active: Active) -> Check:
         tuple((name, Test(test.kind, test.value, test.negate)) for name, test in active.header.items()),
         **rhythm,
     )
+
+
+def build_script(steps: tuple[ScriptStep, ...]) -> tuple[Step, ...]:
+    """Steps with `not` become part of the `expect` behind them."""
+    script: list[Step] = []
+    unless: list[What] = []
+    for step in steps:
+        expected = step.expected
+        if expected is None:
+            script.append(Send(step.sent or b""))
+        elif step.is_guard:
+            unless.append(_what(expected))
+        else:
+            script.append(Expect(_what(expected), int(step.within), tuple(unless)))
+            unless = []
+    return tuple(script)
+
+
+def _what(expected: bytes | Regex) -> What:
+    return Pattern(expected.pattern) if isinstance(expected, Regex) else expected
+
+
+def _udp_check(udp: Udp, rhythm: dict[str, Any]) -> Check:
+    if udp.dns is not None:
+        return DnsCheck(udp.dns.removesuffix("."), **rhythm)
+    return UdpCheck(udp.sent or b"", None if udp.expected is None else _what(udp.expected), **rhythm)
 
 
 def _rhythm(active: Active) -> dict[str, Any]:

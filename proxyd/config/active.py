@@ -1,4 +1,4 @@
-"""Active checks: requests and connections of proxyd's own that tell whether a server works."""
+"""Active checks: requests, connections and datagrams of proxyd's own that tell whether a server works."""
 
 from __future__ import annotations
 
@@ -7,29 +7,24 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
-from proxyd.config.base import STRING, Model, Short
+from proxyd.config.base import SHORT_FORM, STRING, Model, Short
 from proxyd.config.headers import HeaderName, HeaderValue, SettableName
 from proxyd.config.hosts import check_host
 from proxyd.config.matchers import TestField
 from proxyd.config.regex import REGEX_FORM, Regex, parse_regex
+from proxyd.config.roles import ROLES, PostgresRole, RedisRole, expand_redis
+from proxyd.config.script import Tcp, Udp, check_bytes
 from proxyd.config.statuses import StatusSet
 from proxyd.config.text import Integer, Text, as_text
 from proxyd.config.units import Duration, Percent, Within
 from proxyd.diagnostics.fail import fail, shown
 
 SCANNED = "the first 256 KiB of the body"
-LONGEST = 64 * 1024
 
 
 def check_check_path(text: str) -> str:
     if not re.match(r"/[\x21-\x7e]*\Z", text):
         raise fail("PXD-038", f"{shown(text)} is not the path of a request", "begin with `/`, like `/healthz`")
-    return text
-
-
-def check_bytes(text: str) -> str:
-    if len(text) > LONGEST:
-        raise fail("PXD-033", f"the text has {len(text)} characters", f"allowed: up to {LONGEST}")
     return text
 
 
@@ -46,12 +41,16 @@ def check_content(value: object) -> str | Regex:
 
 
 Content = Annotated[str | Regex, PlainValidator(check_content), WithJsonSchema({"anyOf": [STRING, REGEX_FORM]})]
-Bytes = Annotated[Text, AfterValidator(check_bytes)]
 
-
-class Tcp(Model):
-    send: Bytes = Field("", description="Sent once the connection is open; escapes in double quotes.", examples=["PING\r\n"])
-    expect: Bytes = Field("", description="Must occur in what the server says; empty: nothing must.", examples=["+PONG"])
+KINDS: dict[str, str] = {  # option -> what a check with it is called
+    "path": "an HTTP check",
+    "tcp": "a TCP check",
+    "udp": "a UDP check",
+    "dns": "a DNS check",
+    "redis": "a check of a Redis",
+    "postgres": "a check of a PostgreSQL",
+}
+_HTTP = ("method", "host", "headers", "expect", "body", "header")
 
 
 def expand_tcp(value: object) -> object:
@@ -61,7 +60,7 @@ def expand_tcp(value: object) -> object:
 
 
 class Active(Model):
-    """One check, by HTTP or by TCP."""
+    """One check: exactly one of `path`, `tcp`, `udp`, `redis` and `postgres`."""
 
     path: Annotated[Text, AfterValidator(check_check_path)] | None = Field(
         None, description="Path to ask each server for.", examples=["/healthz"]
@@ -84,6 +83,20 @@ class Active(Model):
         None,
         description="Instead of a path: a connection that opens; or what is sent and what must come back.",
         examples=[{"send": "PING\r\n", "expect": "+PONG"}],
+    )
+    udp: Udp | None = Field(
+        None,
+        description="Instead of a path: a datagram that is answered. It is sent again after each third of the timeout.",
+        examples=[{"send_hex": "ff ff ff ff 54", "expect_hex": "ff ff ff ff"}],
+    )
+    dns: Text | None = Field(None, description="In short for `udp: {dns: …}`.", examples=["example.com"], json_schema_extra=SHORT_FORM)
+    redis: Annotated[RedisRole | None, Short(expand_redis, ({"enum": list(ROLES)},))] = Field(
+        None, description="Instead of a path: a Redis that answers PING and has this role.", examples=["primary"]
+    )
+    postgres: PostgresRole | None = Field(
+        None,
+        description="Instead of a path: a PostgreSQL that lets this user in and has this role.",
+        examples=[{"role": "primary", "user": "health"}],
     )
     port: Annotated[Integer, Field(ge=1, le=65535)] | None = Field(
         None, description="Port to ask; unset: the server's own.", examples=[9000]
@@ -109,20 +122,27 @@ class Active(Model):
         ),
     )
 
+    @property
+    def kind(self) -> str:
+        """The option that makes it what it is."""
+        return next(name for name in KINDS if getattr(self, name) is not None)
+
     def in_force(self) -> tuple[str, ...]:
-        http = ("path", "method", "host", "headers", "expect", "body", "header")
-        return tuple(name for name in super().in_force() if name not in (http if self.tcp is not None else ("tcp",)))
+        others = {*KINDS, *_HTTP} - ({"path", *_HTTP} if self.kind == "path" else {self.kind})
+        return tuple(name for name in super().in_force() if name not in others)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.path is None and self.tcp is None:
-            raise fail("PXD-022", "an active check needs `path` or `tcp: true`", "write `health: /healthz`, or `health: tcp`")
-        if self.path is not None and self.tcp is not None:
-            raise fail("PXD-024", "a check has `path` or `tcp`, not both", at=("tcp",), key=True)
-        if self.tcp is not None:
-            for name in ("method", "host", "headers", "expect", "body", "header"):
+        kinds = [name for name in KINDS if getattr(self, name) is not None]
+        if not kinds:
+            help = "write `health: /healthz`, `health: tcp`, or one of `udp`, `dns`, `redis` and `postgres`"
+            raise fail("PXD-022", "an active check needs `path` or `tcp: true`", help)
+        if len(kinds) > 1:
+            raise fail("PXD-024", f"a check has `{kinds[0]}` or `{kinds[1]}`, not both", at=(kinds[1],), key=True)
+        if self.path is None:
+            for name in _HTTP:
                 if getattr(self, name) != type(self).model_fields[name].default:
-                    raise fail("PXD-024", f"`{name}` has no meaning in a TCP check", at=(name,), key=True)
+                    raise fail("PXD-024", f"`{name}` has no meaning in {KINDS[kinds[0]]}", at=(name,), key=True)
         if self.method == "HEAD" and self.body is not None:
             raise fail("PXD-024", "the answer to HEAD has no body", "leave `method` out", at=("body",), key=True)
         for name in ("interval", "interval_failing", "interval_down"):

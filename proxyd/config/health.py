@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from proxyd.config.active import Active, expand_active, expand_one
+from proxyd.config.active import KINDS, Active, expand_active, expand_one
 from proxyd.config.base import NONE, NONE_OR_ON, STRING, Model, Short
 from proxyd.config.factor import Factor
 from proxyd.config.text import Count, Flag, Integer
@@ -104,4 +104,7 @@ class Health(Model):
     )
 
 
-HealthField = Annotated[Health, Short(expand_health, (NONE, STRING))]
+ONE_CHECK: dict[str, Any] = {"type": "object", "anyOf": [{"required": [kind]} for kind in KINDS]}
+"""`health: {redis: primary, interval: 1s}`: lift_health.py makes an active check of it."""
+
+HealthField = Annotated[Health, Short(expand_health, (NONE, STRING, ONE_CHECK))]

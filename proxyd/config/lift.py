@@ -4,7 +4,7 @@
 * a listener's own `to`, `redirect` or `respond` becomes its `routes`; with `mode: tls_passthrough`, `to` the last of them;
 * a route without a name gets one that is made from its match, so that it stays the same when routes are added around it;
 * addresses in a route's `to` become an upstream that is named after the route, and addresses for an upstream its `servers`;
-* one active check becomes a list of one;
+* one active check becomes a list of one (lift_health.py);
 * a shared tier that is set up is looked into, unless `tiers` says otherwise.
 
 What has the wrong shape is left as it stands; validation tells of it.
@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable
 
 from proxyd.config.listeners import BY_MODE
+from proxyd.config.lift_health import lift_health
 from proxyd.config.text import is_name
 from proxyd.diagnostics.diagnostic import Diagnostic
 from proxyd.diagnostics.fail import shown
@@ -27,7 +28,7 @@ _ACTIONS = ("to", "redirect", "respond")
 
 def lift(data: Map, found: list[Diagnostic]) -> None:
     """Bring `data` into the canonical shape, in place."""
-    _lift_servers(data)
+    _lift_servers(data, found)
     _lift_tiers(data)
     _lift_listen(data, found)
     _lift_last_route(data)
@@ -53,7 +54,7 @@ def _maps(value: object) -> Iterable[Map]:
     return [item for item in value if isinstance(item, Map)] if isinstance(value, Seq) else []
 
 
-def _lift_servers(data: Map) -> None:
+def _lift_servers(data: Map, found: list[Diagnostic]) -> None:
     section = data.get("upstreams")
     if not isinstance(section, Map):
         return
@@ -61,10 +62,8 @@ def _lift_servers(data: Map) -> None:
         if isinstance(value, str | Seq):
             spot = section.spots[name]
             section[name] = Map(spot.key).put("servers", value, spot)
-        health = value.get("health") if isinstance(value, Map) else None
-        if isinstance(health, Map) and isinstance(health.get("active"), Map):
-            active, spot = health.take("active")
-            health.put("active", Seq(spot.value).add(active, Spot(spot.value, spot.value)), spot)
+        if isinstance(value, Map):
+            lift_health(value.get("health"), found)
 
 
 def _lift_tiers(data: Map) -> None:

@@ -9,6 +9,7 @@ from proxyd.config.auth_lint import auth_doubts
 from proxyd.config.cache_lint import cache_doubts
 from proxyd.config.doubt import Doubt
 from proxyd.config.flow_check import flow_doubts
+from proxyd.config.health_lint import health_doubts
 from proxyd.config.jwt_lint import jwt_doubts
 from proxyd.config.limit_check import limit_doubts
 from proxyd.config.model import Config, Retry, Route, Upstream
@@ -26,6 +27,7 @@ def lint(config: Config) -> Iterator[Doubt]:
             yield from _route(route, ("listeners", name, "routes", index))
     for name, upstream in config.upstreams.items():
         yield from _upstream(config, name, upstream)
+        yield from health_doubts(upstream.health, ("upstreams", name, "health"))
     yield from _cookies(config)
     yield from cache_doubts(config)
     yield from auth_doubts(config)

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Wit
 
 from proxyd.config.accept import ConnectionLimits, Listener, PeerTrust
 from proxyd.config.access import Access
-from proxyd.config.active import Active, Tcp
+from proxyd.config.active import Active
 from proxyd.config.address import Address, BindAddress
 from proxyd.config.balance import Balance, Zones
 from proxyd.config.base import NONE, ONE_OR_MORE, SHORT_FORM, STRING, Described, Model, Short
@@ -42,8 +42,10 @@ from proxyd.config.redis_url import RedisUrl
 from proxyd.config.regex import Regex
 from proxyd.config.retry import Backoff, Budget, Hedge, Retry
 from proxyd.config.rewrite import Rewrite
+from proxyd.config.roles import PostgresRole, RedisRole
 from proxyd.config.route_cache import Collapse, Grace, Heuristic, Negative, RouteCache, Ttl
 from proxyd.config.routes import STORE_ROUTES, Redirect, Respond, Route, RouteTimeout, TargetsField
+from proxyd.config.script import ScriptStep, Tcp, Udp
 from proxyd.config.statuses import StatusSet
 from proxyd.config.sticky import Sticky, StickyCookie
 from proxyd.config.text import Name, Text, as_integer
@@ -104,9 +106,11 @@ __all__ = [
     "Policy",
     "Pool",
     "ProxyHeader",
+    "PostgresRole",
     "Purge",
     "Rate",
     "Redirect",
+    "RedisRole",
     "RedisUrl",
     "Regex",
     "Respond",
@@ -116,6 +120,7 @@ __all__ = [
     "RouteCache",
     "RouteTimeout",
     "Runtime",
+    "ScriptStep",
     "Server",
     "Shared",
     "Shutdown",
@@ -134,6 +139,7 @@ __all__ = [
     "UdpFlow",
     "UdpLimits",
     "UdpListener",
+    "Udp",
     "Upstream",
     "UpstreamTimeout",
     "Zones",

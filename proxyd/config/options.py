@@ -44,6 +44,7 @@ from proxyd.config.redis_url import RedisUrl
 from proxyd.config.regex import check_regex
 from proxyd.config.retry import check_failover_word, check_retry_word
 from proxyd.config.rewrite import check_template
+from proxyd.config.script import check_dns_name, check_expected, check_hex
 from proxyd.config.statuses import FailureStatuses, StatusSet
 from proxyd.config.text import as_flag, check_name, count_or_none
 from proxyd.config.units import Quantity, RequestRate, Within
@@ -80,6 +81,9 @@ _WORDS: dict[Callable[..., object], str] = {
     check_header_value: "field value",
     check_regex: "regular expression",
     check_content: "text or `{regex: …}`",
+    check_expected: "text or `{regex: …}`",
+    check_hex: "bytes in hexadecimal digits",
+    check_dns_name: "name",
     check_cookie_name: "cookie name",
     check_cookie_path: "cookie path",
     check_cookie_domain: "domain",

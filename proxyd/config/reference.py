@@ -121,8 +121,25 @@ SAMPLES: dict[str, tuple[Entry, ...]] = {
     ),
     "upstreams.NAME.servers": (Entry(), Entry(brief="127.0.0.1:9002", comment="in short")),
     "upstreams.NAME.health.active": (
-        Entry(without=("tcp",)),
-        Entry(only=("tcp", "port"), values={"port": 9000}, comment="another one: both must pass"),
+        Entry(without=("tcp", "udp", "redis", "postgres")),
+        Entry(
+            only=("tcp", "port"),
+            values={"port": 9000},
+            inside={"tcp": Entry(without=("send_hex", "expect_hex", "script"))},
+            comment="another one: all must pass",
+        ),
+        Entry(only=("tcp",), inside={"tcp": Entry(only=("script",))}, comment="a script"),
+        Entry(only=("udp",), inside={"udp": Entry(only=("send", "send_hex", "expect", "expect_hex"), without=("send", "expect"))}),
+        Entry(only=("udp",), inside={"udp": Entry(only=("dns",))}, comment="a resolver"),
+        Entry(only=("redis",)),
+        Entry(only=("postgres",)),
+    ),
+    "upstreams.NAME.health.active[].tcp.script": (
+        Entry(only=("send",), values={"send": "PING\r\n"}),
+        Entry(only=("expect", "within"), values={"expect": "+PONG"}),
+        Entry(only=("send_hex",)),
+        Entry(only=("expect_hex", "not"), values={"not": True}),
+        Entry(brief={"expect": {"regex": "role:(master|slave)"}}),
     ),
     "upstreams.NAME.health.active[].header": TESTS,
 }
@@ -132,7 +149,7 @@ SAMPLES: dict[str, tuple[Entry, ...]] = {
 LIVE = re.compile(
     r"routes\[\]\.match\.\w+|listeners\.NAME\.routes\[\]\.match\.\w+|routes\[\]\.sticky\.cookie|policies\.NAME\.(priority|access\.\w+|request\.methods)|.*headers\.\w+\.set"
     r"|defaults\.use|policies\.NAME\.auth\.(jwt\.keys\.jwks|api_key\.keys\.NAME\.plan)|plans\.NAME\.(rate|quota)|limits\.redis"
-    r"|upstreams\.NAME\.health\.active\[\]\.path|.*\.header\.NAME\.(?!not)\w+|upstreams\.NAME\.sticky\.cookie|.*\.tcp\.\w+"
+    r"|upstreams\.NAME\.health\.active\[\]\.path|.*\.header\.NAME\.(?!not)\w+|upstreams\.NAME\.sticky\.cookie|.*\.active\[\]\.(tcp|udp)(\.script\[\])?\.(?!within|not)\w+"
     r"|.*error_pages\.NAME\.body|routes\[\]\.cache\.(ttl\.max|grace\.\w+)|cache\.(tiers|shared\.redis|purge\.allow)"
 )
 

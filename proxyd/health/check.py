@@ -1,20 +1,25 @@
-"""What is checked, and one run of it within its time limit, told as an `Outcome`. The network's side is in `probe.py`."""
+"""What is checked, and one run of it within its time limit, told as an `Outcome`. The network's side is in `probe.py` and
+the files that it names."""
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 import aiohttp
 
 from proxyd.clock import Clock
 from proxyd.health.expect import Test
 from proxyd.health.reason import plain_reason
+from proxyd.health.script import Step, What
 from proxyd.health.state import Outcome
 
 Address = tuple[str, int] | str
 """(IP literal, port), or the path of a unix socket."""
+
+Kind = Literal["http", "tcp", "udp", "dns", "redis", "postgres"]
+Role = Literal["primary", "replica", "any"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +46,13 @@ class Rhythm:
 class HttpCheck(Rhythm):
     """Passes when the status lies in one of `expect` (inclusive ranges), and body and header fields are as told."""
 
+    kind: ClassVar[Kind] = "http"
     path: str
     expect: tuple[tuple[int, int], ...] = ((200, 299),)
     host: str = ""                                           # Host field; "" = the server's own address
     method: str = "GET"
     headers: tuple[tuple[str, str], ...] = ()                # more fields of the request; in the order in which they are sent
-    body: Test | None = None                                 # of the first BODY_LIMIT bytes
+    body: Test | None = None                                 # of the first LIMIT bytes
     header: tuple[tuple[str, Test], ...] = ()                # field name -> test; one value of the field must pass
 
     @property
@@ -56,17 +62,71 @@ class HttpCheck(Rhythm):
 
 @dataclass(frozen=True, slots=True)
 class TcpCheck(Rhythm):
-    """Passes when a connection is made; with `expect`, when what comes after `send` has it in its first BODY_LIMIT bytes."""
+    """Passes when a connection is made, and every step of the script is met on it."""
 
-    send: bytes = b""
-    expect: bytes = b""
+    kind: ClassVar[Kind] = "tcp"
+    script: tuple[Step, ...] = ()
 
     @property
     def title(self) -> str:
-        return _at("tcp", self.port)
+        return _at("tcp script" if len(self.script) > 2 else "tcp", self.port)
 
 
-Check = HttpCheck | TcpCheck
+@dataclass(frozen=True, slots=True)
+class UdpCheck(Rhythm):
+    """Passes when a datagram is answered by one that holds `expect`."""
+
+    kind: ClassVar[Kind] = "udp"
+    send: bytes
+    expect: What | None = None                               # None: any answer
+
+    @property
+    def title(self) -> str:
+        return _at("udp", self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class DnsCheck(Rhythm):
+    """Passes when a resolver answers, by UDP, a query for the name's address, also by saying that there is no such name."""
+
+    kind: ClassVar[Kind] = "dns"
+    name: str                                                # without the last dot; "" = the root
+
+    @property
+    def title(self) -> str:
+        return _at(f"dns {self.name or '.'}", self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class RedisCheck(Rhythm):
+    """Passes when the server answers PING and has the role; a replica must have its link to the primary, where one is wanted."""
+
+    kind: ClassVar[Kind] = "redis"
+    role: Role
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+    @property
+    def title(self) -> str:
+        return _at(f"redis {self.role}", self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresCheck(Rhythm):
+    """Passes when the user can log in and the server has the role."""
+
+    kind: ClassVar[Kind] = "postgres"
+    role: Role
+    user: str
+    database: str = "postgres"
+    password: str = field(default="", repr=False)
+
+    @property
+    def title(self) -> str:
+        return _at(f"postgres {self.role}", self.port)
+
+
+Check = HttpCheck | TcpCheck | UdpCheck | DnsCheck | RedisCheck | PostgresCheck
 Probe = Callable[[Check, Address], Awaitable[None]]
 """Returns when the check passes; raises `CheckFailed`, OSError or aiohttp.ClientError when it does not."""
 

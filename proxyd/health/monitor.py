@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from proxyd.clock import Clock
-from proxyd.health.check import Address, Check, HttpCheck, Probe, run_check
+from proxyd.health.check import Address, Check, Probe, run_check
 from proxyd.health.probe import probe
 from proxyd.health.state import CheckState, Outcome, Verdict
 from proxyd.state import CheckView
@@ -255,7 +255,7 @@ def _tell(server: _Server, watch: _Watch, first: bool) -> None:
 def _view(watch: _Watch) -> CheckView:
     state, last = watch.state, watch.state.last
     return CheckView(
-        kind="http" if isinstance(watch.check, HttpCheck) else "tcp",
+        kind=watch.check.kind,
         title=watch.check.title,
         verdict=state.verdict,
         result="unknown" if last is None else "passed" if last.passed else "failed",

@@ -1,60 +1,54 @@
-"""The real probes (type `Probe`): one request, or one connection, to one server."""
+"""The real probes (type `Probe`): one request, connection or datagram to one server."""
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 
 import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from proxyd.health.check import Address, Check, CheckFailed, HttpCheck, TcpCheck
+from proxyd.health.check import (
+    Address,
+    Check,
+    CheckFailed,
+    DnsCheck,
+    HttpCheck,
+    PostgresCheck,
+    RedisCheck,
+    TcpCheck,
+    UdpCheck,
+)
+from proxyd.health.datagram import ask
+from proxyd.health.dns import question
+from proxyd.health.postgres import probe_postgres
 from proxyd.health.reason import excerpt
-
-BODY_LIMIT = 256 * 1024
-"""So much of a body is read and looked at, as with nginx; what comes after it plays no part."""
+from proxyd.health.redis import probe_redis
+from proxyd.health.script import LIMIT, holds, in_words
+from proxyd.health.stream import run_script
 
 
 async def probe(check: Check, address: Address) -> None:
     where = address if isinstance(address, str) or not check.port else (address[0], check.port)
-    if isinstance(check, TcpCheck):
-        await _probe_tcp(check, where)
-    else:
-        await _probe_http(check, where)
+    match check:
+        case HttpCheck():
+            await _probe_http(check, where)
+        case TcpCheck():
+            await run_script(where, check.script)
+        case UdpCheck():
+            await ask(where, check.send, check.timeout, partial(_judge_datagram, check))
+        case DnsCheck():
+            query, judge = question(check.name)
+            await ask(where, query, check.timeout, judge)
+        case RedisCheck():
+            await probe_redis(check, where)
+        case PostgresCheck():
+            await probe_postgres(check, where)
 
 
-async def _probe_tcp(check: TcpCheck, address: Address) -> None:
-    reader, writer = await _open(address)
-    try:
-        if check.send:
-            writer.write(check.send)
-            await writer.drain()
-        if check.expect:
-            await _await_bytes(reader, check.expect)
-    finally:
-        writer.close()
-
-
-async def _open(address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    if isinstance(address, str):
-        return await asyncio.open_unix_connection(address)
-    return await asyncio.open_connection(*address)
-
-
-async def _await_bytes(reader: asyncio.StreamReader, expected: bytes) -> None:
-    seen = b""
-    while expected not in seen:
-        wanted = f"got {excerpt(seen)}, expected {excerpt(expected)}"
-        if len(seen) >= BODY_LIMIT:
-            raise CheckFailed(wanted)
-        try:
-            more = await reader.read(BODY_LIMIT - len(seen))
-        except asyncio.CancelledError as cancelled:
-            if seen:
-                cancelled.add_note(wanted)
-            raise
-        if not more:
-            raise CheckFailed(wanted if seen else "closed the connection without an answer")
-        seen += more
+def _judge_datagram(check: UdpCheck, answer: bytes) -> str:
+    if check.expect is None or holds(check.expect, answer):
+        return ""
+    return f"got {excerpt(answer)}, expected {in_words(check.expect)}"
 
 
 async def _probe_http(check: HttpCheck, address: Address) -> None:
@@ -88,7 +82,7 @@ async def _judge(check: HttpCheck, response: aiohttp.ClientResponse) -> None:
             raise CheckFailed(f"field {name} is {got}, expected {test}")
     if check.body is not None:
         body = bytearray()
-        while len(body) < BODY_LIMIT and (more := await response.content.read(BODY_LIMIT - len(body))):
+        while len(body) < LIMIT and (more := await response.content.read(LIMIT - len(body))):
             body += more
         if not check.body.passes([bytes(body)]):
             raise CheckFailed(f"body is {excerpt(bytes(body))}, expected {check.body}")

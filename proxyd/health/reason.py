@@ -27,7 +27,7 @@ def plain_reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def excerpt(data: bytes, limit: int = 40) -> str:
+def excerpt(data: bytes | bytearray, limit: int = 40) -> str:
     """Bytes that a server sent, fit for a line of the log: `"-ERR busy\\r\\n"`, cut after `limit` characters."""
     text = data.decode("latin-1").encode("unicode_escape").decode()
     return f'"{text}"' if len(text) <= limit else f'"{text[:limit]}…"'

@@ -59,7 +59,7 @@ def test_facts_of_one_option() -> None:
     }
     assert at("listeners.web.limits.body_size").bounds == "1B to 8TiB, or none"
     assert at("upstreams.app.servers").required
-    assert at("upstreams.app.health").short_forms == ["`none`", "text"]
+    assert at("upstreams.app.health").short_forms == ["`none`", "text", "a mapping"]
     assert at("upstreams.app.servers").children == ["address", "weight", "backup", "priority", "zone", "max_requests"]
     assert at("listen").is_short_form
 
