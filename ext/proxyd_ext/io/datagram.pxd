@@ -1,14 +1,14 @@
 """Datagram sockets, many datagrams a call.
 
-Where the kernel joins several datagrams of one sender into one on their way in (UDP_GRO, Linux 5.0) they are handed over as it did, with the
-size of each (`segment`), and go out in one piece, too, for the kernel or the card to cut (UDP_SEGMENT, Linux 4.18). Everything works where
-neither is there.
+Where the kernel joins several datagrams of one sender on their way in (UDP_GRO, Linux 5.0) they are handed over as it did, with the size of
+each (`segment`), and go out in one piece, too, for the kernel or the card to cut (UDP_SEGMENT, Linux 4.18). Everything works where neither
+is there.
 """
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from proxyd_ext.core.address cimport Address
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.io.poller cimport Flusher
-from proxyd_ext.io.sys cimport iovec, mmsghdr, sockaddr_in6, socklen_t
+from proxyd_ext.io.sys cimport iovec, mmsghdr, sockaddr, sockaddr_in6, socklen_t
 
 
 cdef enum:
@@ -49,11 +49,10 @@ ctypedef struct DatagramBatch:
 
 
 ctypedef struct DatagramQueue:
-    # What waits until the end of the turn to leave through one unconnected socket. All bytes stand in the arena.
+    # What waits until the end of the turn to leave through one unconnected socket: single datagrams, whose bytes stand in the arena.
     Flusher flusher           # first
     DatagramBatch* batch
     uint32_t count
-    Datagram[DATAGRAM_BATCH] waiting
     DatagramPath[DATAGRAM_BATCH] paths
     mmsghdr[DATAGRAM_BATCH] heads
     iovec[DATAGRAM_BATCH] parts
@@ -70,27 +69,33 @@ ctypedef struct Sent:
 # 0, or -ENOMEM.
 cdef int datagram_batch_init(DatagramBatch* batch) noexcept nogil
 cdef void datagram_batch_destroy(DatagramBatch* batch) noexcept nogil
-# Take up to `most` datagrams: how many came, 0 when none waits; or -errno.  `paths`: who sent each.  `joined`: UDP_GRO is on.
-cdef int datagrams_receive(DatagramBatch* batch, int fd, int most, bint paths, bint joined) noexcept nogil
-# The same for one, into `room` bytes, on a connected socket: 1, 0 or -errno.
-cdef int datagram_receive(int fd, uint8_t* into, uint32_t room, bint joined, Datagram* out) noexcept nogil
-# Send in order on a connected socket (`path` NULL) or to a peer, each behind `head` (empty: nothing).  How many of them were dealt with; less than
-# `count` when the socket told ECONNREFUSED or the like: then `error` is its errno, and the first that is left was not sent.
+# Take up to `most` datagrams: how many came, 0 when none waits; or -errno.
+# `paths`: who sent each is wanted.  `told`: the socket tells more than bytes (datagram_tell_local, datagram_join).
+cdef int datagrams_receive(DatagramBatch* batch, int fd, int most, bint paths, bint told) noexcept nogil
+# One, of a connected socket, into `room` bytes: 1, 0 when none waits, or -errno.
+cdef int datagram_receive(int fd, uint8_t* into, uint32_t room, bint told, Datagram* out) noexcept nogil
+# Send in order, on a connected socket (`path` NULL) or to a peer, each behind `head` (empty: nothing).  How many were dealt with: less than
+# `count` when a connected socket said that nobody is there; `error` is then its errno, and the first that is left was not sent.
 # `join`: whether pieces may be joined; cleared where the kernel cannot.
 cdef int datagrams_send(int fd, const DatagramPath* path, Slice head, const Datagram* datagrams, int count, bint* join, Sent* sent,
                         int* error) noexcept nogil
-# Room for `size` more bytes and one more datagram in the arena; NULL: flush first.
+cdef void datagram_queue_init(DatagramQueue* queue, DatagramBatch* batch) noexcept nogil
+# Where the next datagram of up to `size` bytes may be put; NULL: send first what is queued.
 cdef uint8_t* datagram_queue_room(DatagramQueue* queue, uint32_t size) noexcept nogil
-# Queue what stands there.
-cdef void datagram_queue_add(DatagramQueue* queue, const Datagram* datagram, const DatagramPath* path) noexcept nogil
-# Send all that is queued.
-cdef void datagram_queue_send(DatagramQueue* queue, int fd, bint* join, Sent* sent) noexcept nogil
+# Queue the `size` bytes that stand there now.
+cdef void datagram_queue_add(DatagramQueue* queue, uint32_t size, const DatagramPath* path) noexcept nogil
+cdef void datagram_queue_send(DatagramQueue* queue, int fd, Sent* sent) noexcept nogil
 # Let a socket tell which of our addresses each datagram was sent to.  False: it cannot.
 cdef bint datagram_tell_local(int fd, int family) noexcept nogil
 # Let the kernel join datagrams of one sender.  False: it cannot.
 cdef bint datagram_join(int fd) noexcept nogil
-# The peer, and our address that it spoke to, if it was told, with `port`.
+# Who sent it, with the port.
 cdef void datagram_peer(const DatagramPath* path, Address* out) noexcept nogil
-cdef bint datagram_local(const DatagramPath* path, uint16_t port, Address* out) noexcept nogil
-# How many datagrams it is.
-cdef uint32_t datagram_count(const Datagram* datagram) noexcept nogil
+# Our address that it was sent to.  False: that was not told.
+cdef bint datagram_local(const DatagramPath* path, Address* out) noexcept nogil
+cdef void address_of(const sockaddr* address, Address* out) noexcept nogil
+
+
+cdef inline uint32_t datagram_count(const Datagram* datagram) noexcept nogil:
+    """How many it is."""
+    return (datagram.size + datagram.segment - 1) // datagram.segment if datagram.segment > 0 else 1

@@ -61,8 +61,6 @@ cdef struct UdpSocket:
     bint leaving              # the listener was left: flows go on, new ones have no place here
     bint wildcard             # bound to no one address
     bint joined               # UDP_GRO is on
-    bint join                 # UDP_SEGMENT works, as far as we know
-    bint proxied              # PROXY headers, as of the last datagram
     Address bound
     UdpFlow** table           # chains by hash
     uint32_t table_size       # a power of two
@@ -92,7 +90,8 @@ cdef struct UdpFlow:
     int32_t responses         # answers to a datagram of the client, that end the flow; 0: none do
     int16_t portion           # datagrams to take at the next event
     uint8_t proxy             # version of the header in front of each datagram to the server; 0: none
-    bint join                 # UDP_SEGMENT works towards the server, as far as we know
+    bint join                 # UDP_SEGMENT works towards the server, as far as we know ...
+    bint join_back            # ... and towards the client
     uint64_t kept_at          # where its last datagram stands in UdpEngine.kept
     uint32_t kept_size        # 0: nowhere
     UdpKeys key
