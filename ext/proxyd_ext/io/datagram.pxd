@@ -8,7 +8,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from proxyd_ext.core.address cimport Address
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.io.poller cimport Flusher
-from proxyd_ext.io.sys cimport iovec, mmsghdr, sockaddr, sockaddr_in6, socklen_t
+from proxyd_ext.io.sys cimport iovec, mmsghdr, sockaddr_in6, socklen_t
 
 
 cdef enum:
@@ -89,11 +89,8 @@ cdef void datagram_queue_send(DatagramQueue* queue, int fd, Sent* sent) noexcept
 cdef bint datagram_tell_local(int fd, int family) noexcept nogil
 # Let the kernel join datagrams of one sender.  False: it cannot.
 cdef bint datagram_join(int fd) noexcept nogil
-# Who sent it, with the port.
-cdef void datagram_peer(const DatagramPath* path, Address* out) noexcept nogil
 # Our address that it was sent to.  False: that was not told.
 cdef bint datagram_local(const DatagramPath* path, Address* out) noexcept nogil
-cdef void address_of(const sockaddr* address, Address* out) noexcept nogil
 
 
 cdef inline uint32_t datagram_count(const Datagram* datagram) noexcept nogil:

@@ -8,13 +8,13 @@ from libc.errno cimport EPERM
 from libc.stdint cimport uint16_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
-from proxyd_ext.core.address cimport ADDRESS_UNIX, ADDRESS_V4, ADDRESS_V6
+from proxyd_ext.core.address cimport ADDRESS_V4, ADDRESS_V6
 from proxyd_ext.core.shim cimport INVARIANT, PXD_LIKELY
 from proxyd_ext.io.sys cimport (
     AF_INET, AF_INET6, CMSG_DATA, CMSG_FIRSTHDR, CMSG_LEN, CMSG_NXTHDR, CMSG_SPACE, EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE, ENOBUFS, ENOMEM,
     EOPNOTSUPP, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_UDP, IPV6_PKTINFO, IPV6_RECVPKTINFO, IP_PKTINFO, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC,
-    UDP_GRO, UDP_SEGMENT, cmsghdr, errno, in6_pktinfo, in_pktinfo, msghdr, ntohs, recv, recvmmsg, recvmsg, send, sendmmsg, sendmsg,
-    setsockopt, sockaddr_in,
+    UDP_GRO, UDP_SEGMENT, cmsghdr, errno, in6_pktinfo, in_pktinfo, msghdr, recv, recvmmsg, recvmsg, send, sendmmsg, sendmsg,
+    setsockopt,
 )
 
 cdef enum:
@@ -31,32 +31,6 @@ cdef const char* _MAPPED = b"\0\0\0\0\0\0\0\0\0\0\xff\xff"   # RFC 4291 §2.5.5.
 
 # ---- addresses ----
 
-cdef void _v6(const uint8_t* bytes, Address* out) noexcept nogil:
-    if memcmp(bytes, _MAPPED, 12) == 0:
-        out.family = ADDRESS_V4
-        memcpy(out.bytes, bytes + 12, 4)
-    else:
-        out.family = ADDRESS_V6
-        memcpy(out.bytes, bytes, 16)
-
-
-cdef void address_of(const sockaddr* address, Address* out) noexcept nogil:
-    memset(out, 0, sizeof(Address))
-    if address.sa_family == AF_INET:
-        out.family = ADDRESS_V4
-        out.port = ntohs((<const sockaddr_in*>address).sin_port)
-        memcpy(out.bytes, &(<const sockaddr_in*>address).sin_addr, 4)
-    elif address.sa_family == AF_INET6:
-        out.port = ntohs((<const sockaddr_in6*>address).sin6_port)
-        _v6(<const uint8_t*>&(<const sockaddr_in6*>address).sin6_addr, out)
-    else:
-        out.family = ADDRESS_UNIX
-
-
-cdef void datagram_peer(const DatagramPath* path, Address* out) noexcept nogil:
-    address_of(<const sockaddr*>&path.peer, out)
-
-
 cdef bint datagram_local(const DatagramPath* path, Address* out) noexcept nogil:
     if path.local_family == 0:
         return False
@@ -64,8 +38,12 @@ cdef bint datagram_local(const DatagramPath* path, Address* out) noexcept nogil:
     if path.local_family == AF_INET:
         out.family = ADDRESS_V4
         memcpy(out.bytes, path.local, 4)
+    elif memcmp(path.local, _MAPPED, 12) == 0:
+        out.family = ADDRESS_V4
+        memcpy(out.bytes, path.local + 12, 4)
     else:
-        _v6(path.local, out)
+        out.family = ADDRESS_V6
+        memcpy(out.bytes, path.local, 16)
     return True
 
 

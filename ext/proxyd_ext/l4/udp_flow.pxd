@@ -3,15 +3,16 @@
 A flow's socket to its server is its own, so that the kernel sorts the answers; the way back is the listener's socket, where answers of many
 flows leave together.
 """
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from proxyd_ext.balance.server cimport ServerLocal
 from proxyd_ext.conn.model cimport Context
 from proxyd_ext.core.address cimport Address
 from proxyd_ext.core.timer cimport Timer
-from proxyd_ext.io.datagram cimport DatagramBatch, DatagramPath, DatagramQueue
+from proxyd_ext.io.datagram cimport Datagram, DatagramBatch, DatagramPath, DatagramQueue
 from proxyd_ext.io.listener cimport ListenerData, ListenerLocal
 from proxyd_ext.io.poller cimport Pollable
 from proxyd_ext.l4.model cimport Choice, Facts
+from proxyd_ext.preface.proxy cimport ProxyHeader
 
 
 cdef enum:
@@ -32,9 +33,9 @@ cdef struct UdpFlow
 
 
 cdef struct UdpKeys:          # a client, as the table of flows knows it
-    uint64_t[FLOW_WORDS] word
     uint64_t hash
     int words
+    uint64_t[FLOW_WORDS] word
 
 
 cdef struct UdpEngine:        # what the sockets of one engine share
@@ -73,10 +74,11 @@ cdef struct UdpFlow:
     Pollable pollable         # first: of the socket to the server
     int fd                    # that socket; -1: none
     uint32_t flags            # FLOW_*
+    UdpFlow* chain            # in the table
+    UdpKeys key
     UdpSocket* socket         # NULL: it is over
     Context* context
     ServerLocal* server       # counters of the server that `fd` leads to
-    UdpFlow* chain            # in the table
     UdpFlow* older            # in its row
     UdpFlow* newer
     int64_t placed_ms         # when it took its place there
@@ -89,15 +91,27 @@ cdef struct UdpFlow:
     int64_t amplification     # 0: any
     int32_t responses         # answers to a datagram of the client, that end the flow; 0: none do
     int16_t portion           # datagrams to take at the next event
+    uint16_t streak           # of events that brought an answer, since the client spoke
     uint8_t proxy             # version of the header in front of each datagram to the server; 0: none
     bint join                 # UDP_SEGMENT works towards the server, as far as we know ...
     bint join_back            # ... and towards the client
     uint64_t kept_at          # where its last datagram stands in UdpEngine.kept
     uint32_t kept_size        # 0: nowhere
-    UdpKeys key
     DatagramPath path         # to the client
     Address asked             # our address that the client spoke to
     UdpFlow* next             # all of the engine
     UdpFlow* previous
     Facts facts
     Choice choice             # while FLOW_CHOOSING
+
+
+# The first datagram of a client: a flow, connected to a server; NULL: refused, and counted.  `header`: what a PROXY header said; NULL: none.
+cdef UdpFlow* flow_new(UdpSocket* socket, const UdpKeys* key, const DatagramPath* path, const ProxyHeader* header) noexcept nogil
+# The client has sent these.
+cdef void flow_ask(UdpFlow* flow, const Datagram* datagrams, int count) noexcept nogil
+cdef void flow_end(UdpFlow* flow, int end) noexcept nogil
+cdef void flow_review(UdpFlow* flow) noexcept nogil
+# Send the answers that wait.
+cdef void socket_flush(UdpSocket* socket) noexcept nogil
+# It is read no more, and goes.  `own`: the descriptor is ours to close.
+cdef void socket_close(UdpSocket* socket, bint own) noexcept nogil
