@@ -17,6 +17,7 @@ cdef void choice_begin(Choice* choice, Context* context, const CompiledListener*
 cdef int choice_next(Choice* choice) noexcept nogil
 # The try has failed: counted, passively, and the server is left.  True: `retry` of the target admits another one.
 cdef bint choice_failed(Choice* choice, int fault) noexcept nogil
+# `connect_us`: -1: nobody knows (UDP: the server has said nothing yet).
 # The server took the flow: counted; `facts` holds server and upstream from here on (facts_leave gives them back).
 cdef void choice_made(Choice* choice, Facts* facts, int64_t connect_us) noexcept nogil
 # Let go of what looking needed.  Any number of times; what choice_next counted and choice_made did not take over is given back.

@@ -20,6 +20,7 @@ from proxyd_ext.core.hash cimport crc32_update, random_next
 from proxyd_ext.core.shim cimport counter_add, load_i64
 from proxyd_ext.core.stats cimport count_add, histogram_add
 from proxyd_ext.l4.model cimport CHOICE_BY_KEY, CHOICE_COUNTED, CHOICE_PROBE, CHOICE_RETRYING
+from proxyd_ext.log.record cimport T_NONE
 from proxyd_ext.snapshot.compile cimport KEY_CLIENT_NET, KEY_FLOW, STICKY_KEY
 
 
@@ -135,12 +136,13 @@ cdef void choice_made(Choice* choice, Facts* facts, int64_t connect_us) noexcept
     cdef ServerLocal* server = choice.server.local[context.engine]
     counter_add(&upstream.finished, 1)
     counter_add(&server.flows, 1)
-    histogram_add(&upstream.connect, connect_us)
-    note_success(choice.server)
+    if connect_us >= 0:
+        histogram_add(&upstream.connect, connect_us)
+        note_success(choice.server)
     if choice.flags & CHOICE_PROBE:
         choice.flags &= ~<uint32_t>CHOICE_PROBE
         circuit_told(choice.upstream.state, False)
-    if choice.pool.balance == BALANCE_EWMA:
+    if choice.pool.balance == BALANCE_EWMA and connect_us >= 0:
         ewma_note(&choice.server.ewma, connect_us, context.clock.now_ms)
     choice.flags &= ~<uint32_t>CHOICE_COUNTED     # now the flow's
     facts.in_flight = True
@@ -149,7 +151,7 @@ cdef void choice_made(Choice* choice, Facts* facts, int64_t connect_us) noexcept
     server_hold(facts.server)
     upstream_hold(facts.upstream)
     facts.tries = choice.tries
-    facts.connect_us = <uint32_t>connect_us
+    facts.connect_us = <uint32_t>connect_us if connect_us >= 0 else T_NONE
     facts.close_when_down = choice.upstream.on_down_close
 
 

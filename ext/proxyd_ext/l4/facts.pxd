@@ -8,10 +8,13 @@ from proxyd_ext.l4.model cimport Facts
 
 
 # May this address have a flow here?  0, and it is counted (listener total, client address, open_count); or REJECT_*, counted as rejected.
+# For RECORD_UDP REJECT_CONNECTIONS is not counted: l4/udp may make room, and ask again.
 # On `proxied` listeners it is asked again by facts_rename when the header has come; before that only the total is counted.
 cdef int facts_begin(Facts* facts, Context* context, ListenerLocal* local, const Address* peer, int kind) noexcept nogil
 # A PROXY header has told who the client is.  0 or REJECT_*, as above; then facts_end must still be called.
 cdef int facts_rename(Facts* facts, const Address* client) noexcept nogil
+# Its server has refused what came after it had taken the flow: a failure of the server.
+cdef void facts_failed(Facts* facts, int fault) noexcept nogil
 # The flow leaves its server and upstream.
 cdef void facts_leave(Facts* facts) noexcept nogil
 # It is over (END_*): counters, its record, and everything back that facts_begin took.  For the record, where there is one: the route, the

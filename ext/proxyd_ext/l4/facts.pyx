@@ -2,10 +2,11 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memset
 from proxyd_ext.balance.pick cimport pick_leave
-from proxyd_ext.balance.pool cimport upstream_drop
-from proxyd_ext.balance.server cimport DOWN_DRAIN, DOWN_HEALTH, DOWN_MAINT, server_drop
+from proxyd_ext.balance.pool cimport PoolData, pool_pin, pool_unpin, upstream_drop
+from proxyd_ext.balance.server cimport DOWN_DRAIN, DOWN_HEALTH, DOWN_MAINT, ServerLocal, server_drop
 from proxyd_ext.conn.clients cimport clients_enter, clients_leave
 from proxyd_ext.conn.pin cimport snapshot_release
+from proxyd_ext.conn.record cimport record_failure
 from proxyd_ext.core.address cimport ADDRESS_TEXT, ADDRESS_UNIX, address_write, network_contains
 from proxyd_ext.core.ending cimport END_DOWN
 from proxyd_ext.core.fault cimport FAULT_CLIENT_LIMIT, FAULT_DENIED, fault_info
@@ -17,7 +18,7 @@ from proxyd_ext.filter.chain cimport access_admits
 from proxyd_ext.io.listener cimport (
     REJECT_CLIENT_LIMIT, REJECT_CONNECTIONS, REJECT_DENIED, REJECT_PROXY, listener_drop, listener_hold,
 )
-from proxyd_ext.log.record cimport CACHE_NONE, STATUS_BY_PROXYD, STATUS_BY_UPSTREAM, T_NONE, AccessRecord
+from proxyd_ext.log.record cimport CACHE_NONE, RECORD_UDP, STATUS_BY_PROXYD, STATUS_BY_UPSTREAM, T_NONE, AccessRecord
 from proxyd_ext.log.ring cimport log_submit
 from proxyd_ext.snapshot.compile cimport CompiledListener
 
@@ -49,17 +50,21 @@ cdef int facts_begin(Facts* facts, Context* context, ListenerLocal* local, const
     facts.local = local
     facts.listener = local.listener
     facts.peer = facts.client = peer[0]
-    counter_add(&local.accepted, 1)
-    if fetch_add_i64(&local.listener.total, 1) >= settings.connections and settings.connections > 0:
-        reason = REJECT_CONNECTIONS
-    elif settings.proxied:
+    if settings.proxied:
         reason = 0 if _may_introduce(settings, peer) else REJECT_PROXY
     else:
         reason = _admit(facts, settings)
+    if fetch_add_i64(&local.listener.total, 1) >= settings.connections and settings.connections > 0 and reason == 0:
+        reason = REJECT_CONNECTIONS               # behind the others: who is not let in anyway makes nobody go
+        if facts.counted != NULL:
+            clients_leave(facts.counted)
     if reason != 0:
         fetch_add_i64(&local.listener.total, -1)
-        count_add(&local.rejected, reason, 1)
+        if reason != REJECT_CONNECTIONS or kind != RECORD_UDP:
+            counter_add(&local.accepted, 1)
+            count_add(&local.rejected, reason, 1)
         return reason
+    counter_add(&local.accepted, 1)
     listener_hold(facts.listener)
     store_i64(&local.open_count, local.open_count + 1)
     store_i64(&context.flow_count, context.flow_count + 1)
@@ -80,6 +85,17 @@ cdef int facts_rename(Facts* facts, const Address* client) noexcept nogil:
         facts.fault = FAULT_DENIED if reason == REJECT_DENIED else FAULT_CLIENT_LIMIT
         count_add(&facts.local.rejected, reason, 1)
     return reason
+
+
+cdef void facts_failed(Facts* facts, int fault) noexcept nogil:
+    cdef Context* context = facts.context
+    cdef ServerLocal* local = facts.server.local[context.engine]
+    cdef PoolData* pool
+    count_add(&local.errors, fault, 1)
+    if context.snapshot != NULL and local.mark == context.snapshot.generation:    # else its upstream may have no pool any more
+        pool = pool_pin(facts.upstream, context.engine)
+        record_failure(context, pool, facts.server)
+        pool_unpin(pool, context.engine)
 
 
 cdef void facts_leave(Facts* facts) noexcept nogil:
