@@ -8,6 +8,8 @@
  *   floor answer -s BYTES             recv, send from memory; no origin
  *   floor file   -s BYTES             recv, send of the head, sendfile of the body from memory; no origin
  *
+ * relay and splice read nothing of what they pass on, so they are the floor of L4, too; with several -o, connections take turns.
+ *
  * All: one thread, level-triggered epoll, non-blocking sockets, no epoll_ctl in steady state, send is tried before it is polled for.
  * Clients and origins are trusted to be the bench's own. Every mode prints the port it listens on, then serves until killed.
  */
@@ -28,7 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PIPE_BYTES = 1024 * 1024, CLOSE_ROOM = 32, STACK_MAX = 65536 };
+enum { PIPE_BYTES = 1024 * 1024, CLOSE_ROOM = 32, STACK_MAX = 65536, PIPES_MAX = 256, ORIGINS_MAX = 1024 };
 
 typedef enum { MODE_RELAY, MODE_SPLICE, MODE_CLOSE, MODE_ANSWER, MODE_FILE } floor_mode_t;
 
@@ -50,10 +52,13 @@ static floor_mode_t mode = MODE_RELAY;
 static int ep, listener, body_file = -1;
 static char *buffer;
 static size_t buffer_bytes = 64 * 1024, answer_bytes = 64, answer_length, answer_head;
-static struct sockaddr_in origin_address;
+static struct sockaddr_in origin_addresses[ORIGINS_MAX];
+static unsigned origin_count, origin_turn;
 static side_t *graveyard;
 static side_t *idle[STACK_MAX];
 static size_t idle_count;
+static int pipes[PIPES_MAX][2]; /* empty ones: to make one costs as much as a connection */
+static size_t pipe_count;
 
 static void die(const char *what) {
     fprintf(stderr, "floor: %s: %s\n", what, strerror(errno));
@@ -65,17 +70,30 @@ static void poll_set(side_t *s, unsigned events, int op) {
     if (epoll_ctl(ep, op, s->fd, &e) < 0) die("epoll_ctl");
 }
 
+static void pipe_take(int ends[2]) {
+    if (pipe_count) {
+        memcpy(ends, pipes[--pipe_count], sizeof pipes[0]);
+        return;
+    }
+    if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0) die("pipe2");
+    if (fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES) < 0) die("F_SETPIPE_SZ");
+}
+
+static void pipe_give(int ends[2], size_t piped) {
+    if (!piped && pipe_count < PIPES_MAX) {
+        memcpy(pipes[pipe_count++], ends, sizeof pipes[0]);
+        return;
+    }
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static side_t *side_new(int fd, int origin) {
-    int one = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     side_t *s = calloc(1, sizeof *s);
     if (!s) die("malloc");
     s->fd = fd;
     s->origin = origin;
-    if (origin && mode == MODE_SPLICE) {
-        if (pipe2(s->pipe, O_NONBLOCK | O_CLOEXEC) < 0) die("pipe2");
-        if (fcntl(s->pipe[1], F_SETPIPE_SZ, PIPE_BYTES) < 0) die("F_SETPIPE_SZ");
-    }
+    if (origin && mode == MODE_SPLICE) pipe_take(s->pipe);
     return s;
 }
 
@@ -83,10 +101,7 @@ static void side_close(side_t *s) {
     if (s->dead) return;
     s->dead = 1;
     close(s->fd);
-    if (s->pipe[1]) {
-        close(s->pipe[0]);
-        close(s->pipe[1]);
-    }
+    if (s->pipe[1]) pipe_give(s->pipe, s->piped);
     free(s->out);
     s->next_dead = graveyard;
     graveyard = s;
@@ -95,12 +110,15 @@ static void side_close(side_t *s) {
     if (other) side_close(other);
 }
 
-/* The origin is on loopback and listening, so a blocking connect returns at once. */
+/* The origin is on loopback and listening, so a blocking connect returns at once. Only MODE_CLOSE needs one: it sends right behind it. */
 static side_t *origin_connect(void) {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int one = 1, waits = mode == MODE_CLOSE ? 0 : SOCK_NONBLOCK;
+    struct sockaddr_in *to = &origin_addresses[origin_turn++ % origin_count];
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | waits, 0);
     if (fd < 0) die("socket");
-    if (connect(fd, (struct sockaddr *)&origin_address, sizeof origin_address) < 0) die("connect to the origin");
-    if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0) die("fcntl");
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (connect(fd, (struct sockaddr *)to, sizeof *to) < 0 && errno != EINPROGRESS) die("connect to the origin");
+    if (!waits && fcntl(fd, F_SETFL, O_NONBLOCK) < 0) die("fcntl");
     side_t *s = side_new(fd, 1);
     poll_set(s, EPOLLIN | EPOLLRDHUP, EPOLL_CTL_ADD);
     return s;
@@ -314,6 +332,7 @@ static void listener_new(int port) {
     listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (listener < 0) die("socket");
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* what is accepted has it, too */
     if (bind(listener, (struct sockaddr *)&a, sizeof a) < 0 || listen(listener, 4096) < 0) die("listen");
     if (getsockname(listener, (struct sockaddr *)&a, &length) < 0) die("getsockname");
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = NULL};
@@ -349,18 +368,20 @@ int main(int argc, char **argv) {
             mode = (floor_mode_t)m;
             found = 1;
         }
-    origin_address.sin_family = AF_INET;
-    origin_address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     optind = 2;
     for (int o; found && (o = getopt(argc, argv, "l:o:b:s:")) != -1;) switch (o) {
             case 'l': port = atoi(optarg); break;
-            case 'o': origin_address.sin_port = htons((unsigned short)atoi(optarg)); break;
+            case 'o':
+                if (origin_count == ORIGINS_MAX || !atoi(optarg)) return 2;
+                origin_addresses[origin_count++] = (struct sockaddr_in){
+                    .sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(optarg)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+                break;
             case 'b': buffer_bytes = strtoul(optarg, NULL, 10); break;
             case 's': answer_bytes = strtoul(optarg, NULL, 10); break;
             default: found = 0;
         }
-    if (!found || (mode < MODE_ANSWER && !origin_address.sin_port) || buffer_bytes < 4096) {
-        fprintf(stderr, "usage: floor relay|splice|close|answer|file [-l PORT] [-o ORIGIN_PORT] [-b BUFFER_BYTES] [-s ANSWER_BYTES]\n");
+    if (!found || (mode < MODE_ANSWER && !origin_count) || buffer_bytes < 4096) {
+        fprintf(stderr, "usage: floor relay|splice|close|answer|file [-l PORT] [-o ORIGIN_PORT]… [-b BUFFER_BYTES] [-s ANSWER_BYTES]\n");
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
