@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -20,16 +21,19 @@ from harness import preflight, system
 from harness.build import BENCH, build
 from harness.contestants import Program, contestants_of
 from harness.idle import run_idle
+from harness.load import Tools
 from harness.model import BINARIES, FAMILIES, PEERS, Environment, Placement, WorkloadResult
 from harness.report import as_json, markdown
 from harness.rounds import Settings, run_workload
 from harness.summary import Roles
 from harness.workloads import WORKLOADS, select
 
+IDLE_FLOW_DESCRIPTORS = 24_000  # 10,000 flows and room for what else is open
+
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     p = argparse.ArgumentParser(prog="bench/run.py", description=__doc__.split(":")[0] if __doc__ else None)
-    p.add_argument("--only", metavar="NAMES", help="workloads, comma-separated: " + ", ".join(w.name for w in WORKLOADS))
+    p.add_argument("--only", metavar="NAMES", help="workloads, comma-separated: l4 (all of L4), " + ", ".join(w.name for w in WORKLOADS))
     p.add_argument("--quick", action="store_true", help="3 rounds of 1 s, placement S, three workloads: a look, not a result")
     p.add_argument("--rounds", type=int, help="rounds that count (default 5)")
     p.add_argument("--seconds", type=int, help="length of one run (default 3)")
@@ -70,11 +74,16 @@ def ensure_programs(options: argparse.Namespace) -> None:
     """Exits with the one command that installs what is missing, or installs it."""
     wanted = [f for f in PEERS if f in options.families and any(w.variants_of(f) for w in options.workloads)]
     peers = {BINARIES.get(f, f): f for f in wanted if not getattr(options, f)}
-    needed = ["gcc", "make", "wrk", *peers]
-    absent = preflight.missing(needed)
+    needed = ["gcc", "make", *(["wrk"] if any(not w.l4 for w in options.workloads) else []), *peers]
+    streams = "nginx" in peers and any(w.l4 for w in options.workloads)
+
+    def missing() -> list[str]:
+        return preflight.missing(needed) + (preflight.without_stream(preflight.which("nginx")) if streams else [])
+
+    absent = missing()
     if absent and options.install:
         preflight.install(absent)
-        absent = preflight.missing(needed)
+        absent = missing()
     if absent:
         others = [f for f in FAMILIES if BINARIES.get(f, f) not in absent]
         raise SystemExit(
@@ -122,8 +131,13 @@ def placements(options: argparse.Namespace) -> list[Placement]:
     return found
 
 
-def raise_descriptor_limit() -> int:
+def raise_descriptor_limit(wanted: int) -> int:
+    """To `wanted`, which more than the hard limit only root may have, and not everywhere; else to the hard limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < wanted:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+            return wanted
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
 
@@ -136,11 +150,11 @@ def on_terminate(_signal: int, _frame: FrameType | None) -> None:
 def run_all(options: argparse.Namespace, work: Path) -> tuple[Environment, list[WorkloadResult], Roles]:
     built = build(work / "bin")
     entrants = programs(options, built["floor"])
-    nofile = raise_descriptor_limit()
-    wrk = preflight.which("wrk") or "wrk"
+    nofile = raise_descriptor_limit(IDLE_FLOW_DESCRIPTORS if any(w.l4 and w.idle_connections for w in options.workloads) else 0)
+    tools = Tools(preflight.which("wrk") or "wrk", built["origin"], built["l4load"], built["l4origin"])
     settings = Settings(
         rounds=options.rounds, extra_rounds=options.extra_rounds, seconds=options.seconds, max_steal_percent=options.max_steal,
-        max_foreign_percent=options.max_foreign, wrk=wrk, origin=built["origin"], work=work / "runs", nofile=nofile, say=say,
+        max_foreign_percent=options.max_foreign, tools=tools, work=work / "runs", nofile=nofile, say=say,
     )  # fmt: skip
     facts = system.facts()
     facts["programs"] = {p.label: p.version for p in entrants}

@@ -9,10 +9,11 @@ BENCH = Path(__file__).resolve().parent.parent
 
 
 def build(out: Path) -> dict[str, Path]:
-    """Compiles floor and origin into `out` (an up-to-date one is left alone). CalledProcessError carries the compiler's words."""
+    """Compiles floors, origins and the load of L4 into `out` (what is up to date is left alone).
+
+    CalledProcessError carries the compiler's words.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    programs = {}
-    for name in ("floor", "origin"):
-        subprocess.run(["make", "-s", "-C", str(BENCH / name), f"OUT={out}", "CC=gcc"], check=True)
-        programs[name] = out / name
-    return programs
+    for folder in ("floor", "origin", "load"):
+        subprocess.run(["make", "-s", "-C", str(BENCH / folder), f"OUT={out}", "CC=gcc"], check=True)
+    return {name: out / name for name in ("floor", "udpfloor", "origin", "l4origin", "l4load")}

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import templates
+from harness import l4, l4_templates, system, templates
 from harness.build import BENCH
 from harness.model import LESSER_VARIANTS, Family, Placement, Workload
 from harness.templates import Site
@@ -145,6 +145,8 @@ def contestants_of(workload: Workload, programs: list[Program], control: bool) -
 
 def _argv(contestant: Contestant, workload: Workload, site: Site) -> list[str]:
     """Writes the configuration into the site's directory and gives the command that runs it."""
+    if workload.l4:
+        return _l4_argv(contestant, workload, site)
     program, variant, directory = contestant.program, contestant.variant, Path(site.directory)
     match program.family:
         case "nginx":
@@ -178,6 +180,41 @@ def _argv(contestant: Contestant, workload: Workload, site: Site) -> list[str]:
             ]  # fmt: skip
 
 
+def _l4_argv(contestant: Contestant, workload: Workload, site: Site) -> list[str]:
+    program, variant, directory, peers = contestant.program, contestant.variant, Path(site.directory), BENCH / "peers"
+    match program.family:
+        case "nginx":
+            config = directory / "nginx.conf"
+            module = system.stream_module(program.argv[0]) or ""
+            config.write_text(l4_templates.nginx((peers / "nginx-stream.conf").read_text(), site, workload, variant, module))
+            return [*program.argv, "-p", site.directory, "-c", str(config), "-e", "stderr"]
+        case "haproxy":
+            config = directory / "haproxy.cfg"
+            config.write_text(l4_templates.haproxy((peers / "haproxy-tcp.cfg").read_text(), site, workload, variant))
+            return [*program.argv, "-db", "-f", str(config)]
+        case "proxyd":
+            config = directory / "proxyd.yaml"
+            config.write_text(l4_templates.proxyd((peers / "proxyd-l4.yaml").read_text(), site, workload, program.threads))
+            return [*program.argv, "run", "-c", str(config)]
+        case "floor":
+            binary = Path(program.argv[0])
+            udp = workload.l4 is not None and workload.l4.protocol == "udp"
+            binary = binary.with_name("udpfloor") if udp else binary  # build() puts them side by side
+            return [str(binary), *l4_templates.floor_options(site, workload, variant)]
+        case "varnish":
+            raise StartError("Varnish has no L4")
+
+
+def _answers(port: int, workload: Workload) -> bool:
+    if workload.l4 and workload.l4.protocol == "udp":
+        return l4.answers(port)
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 def start(contestant: Contestant, workload: Workload, origin: Origin, placement: Placement, directory: Path, nofile: int) -> Running:
     """Starts a contestant and waits until it accepts. StartError says why it did not."""
     directory.mkdir(parents=True)
@@ -198,11 +235,9 @@ def start(contestant: Contestant, workload: Workload, origin: Origin, placement:
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
-        try:
-            socket.create_connection(("127.0.0.1", site.port), timeout=1).close()
+        if _answers(site.port, workload):
             return running
-        except OSError:
-            time.sleep(0.02)
+        time.sleep(0.02)
     status = process.poll()
     running.stop()
     why = f"ended with {status}" if status is not None else f"did not listen within {START_SECONDS:.0f} s"

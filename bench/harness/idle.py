@@ -1,4 +1,5 @@
 """Memory of idle keep-alive connections: each serves one request, then they all stay open while the proxy's memory is read.
+Of idle flows, too: a message comes back on each.
 
 Clients come from many addresses of 127.0.0.0/8, so that a limit on connections per client does not decide.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 import socket
 import time
 
-from harness import system
+from harness import l4, system
 from harness.contestants import Contestant, Running, origin_start
 from harness.model import IdleMemory, Placement, Workload, WorkloadResult
 from harness.rounds import Settings, enter
@@ -24,8 +25,10 @@ def source_address(index: int) -> str:
     return f"127.{1 + block // 62_500}.{block // 250 % 250}.{1 + block % 250}"
 
 
-def _open(port: int, index: int) -> socket.socket:
+def _open(workload: Workload, port: int, index: int) -> socket.socket:
     """A connection that has served one request. OSError or EOFError when it was refused."""
+    if workload.l4:
+        return l4.open_flow(port, source_address(index))
     client = socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(source_address(index), 0))
     client.sendall(_REQUEST)
     head = b""
@@ -55,16 +58,16 @@ def _alive(clients: list[socket.socket]) -> int:
     return alive
 
 
-def measure(one: Running, count: int) -> IdleMemory:
+def measure(one: Running, workload: Workload, count: int) -> IdleMemory:
     for index in range(WARM_UP_CONNECTIONS):  # what is allocated once belongs to no connection
-        _open(one.port, index).close()
+        _open(workload, one.port, index).close()
     time.sleep(SETTLE_SECONDS)
     rss_before, pss_before = system.group_memory(one.group)
     clients: list[socket.socket] = []
     faults = []
     try:
         for index in range(count):
-            clients.append(_open(one.port, index))
+            clients.append(_open(workload, one.port, index))
         time.sleep(SETTLE_SECONDS)
         rss, pss = system.group_memory(one.group)
         alive = _alive(clients)
@@ -81,17 +84,17 @@ def measure(one: Running, count: int) -> IdleMemory:
 
 def run_idle(workload: Workload, placement: Placement, contestants: list[Contestant], settings: Settings) -> WorkloadResult:
     result = WorkloadResult(workload, placement)
-    count = min(workload.idle_connections, settings.nofile - 600)
+    count = min(workload.idle_connections, (settings.nofile - 600) // (2 if workload.l4 else 1))  # the proxy has two for a flow
     if count < workload.idle_connections:
         result.notes.append(f"the descriptor limit of {settings.nofile} allows {count} connections only")
-    origin = origin_start(settings.origin, workload.servers, placement.rest)
+    origin = origin_start(settings.tools.origin_of(workload), workload.servers, placement.rest)
     try:
         for contestant in contestants:
             one = enter(contestant, workload, origin, placement, settings, result)
             if not one:
                 continue
             try:
-                memory = measure(one, count)
+                memory = measure(one, workload, count)
             finally:
                 one.stop()
             result.idle.append(memory)

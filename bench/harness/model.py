@@ -25,6 +25,18 @@ REFUSED_BYTES = 423
 
 
 @dataclass(frozen=True, slots=True)
+class L4:
+    """What the flows of a workload below HTTP do. Their number is the workload's `connections`; load/l4load.c says how."""
+
+    protocol: Literal["tcp", "udp"] = "tcp"
+    message: int = 64  # bytes of a request
+    answer: int = 0  # bytes of its answer; 0: the request comes back
+    fresh: bool = False  # a connection for each request
+    window: int = 0  # flows that may wait for an answer at a time; 0: all
+    unit: str = "round trip"  # what an answered request is called
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
     name: str
     title: str
@@ -43,6 +55,7 @@ class Workload:
     policy: Policy = ""
     fields: tuple[str, ...] = ()  # field lines that every request brings
     warm_up_seconds: float = 1.0
+    l4: L4 | None = None  # no HTTP
     baseline: str = ""  # the variant that a program's other ways are held against, e.g. "open"
     # Ways in which a contestant may be tuned for this workload. Each is run; the best peer is the cheapest of them all.
     variants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -51,6 +64,11 @@ class Workload:
         if family == "varnish" and not self.cached:
             return ()  # a cache is not what its users put in front of what is not cached
         return self.variants.get(family, ("",))
+
+    @property
+    def unit(self) -> str:
+        """What CPU is counted for."""
+        return self.l4.unit if self.l4 else "request"
 
     @property
     def status(self) -> int:

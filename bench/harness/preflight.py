@@ -7,12 +7,20 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 
+from harness.system import stream_module
+
 # program -> Debian package
 _PACKAGES = {"gcc": "gcc", "make": "make", "wrk": "wrk", "nginx": "nginx", "haproxy": "haproxy", "varnishd": "varnish"}
+_PACKAGES |= {"ngx_stream_module": "libnginx-mod-stream"}
 
 
 def missing(programs: Iterable[str]) -> list[str]:
     return [p for p in programs if shutil.which(p, path=_path()) is None]
+
+
+def without_stream(nginx: str | None) -> list[str]:
+    """The name of the module that this nginx lacks, for `command_for`; nothing where it has one, or where there is no nginx at all."""
+    return ["ngx_stream_module"] if nginx and stream_module(nginx) is None else []
 
 
 def which(program: str) -> str | None:

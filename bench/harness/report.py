@@ -37,16 +37,16 @@ def markdown(environment: Environment, results: Sequence[WorkloadResult], roles:
             lines += ["", f"## {placement}"]
         lines += ["", f"### {result.workload.title} (`{result.workload.name}`)", ""]
         alone = result.placement.proxy != result.placement.rest
-        lines += _idle(result) if result.workload.idle_connections else _load(summarise(result, roles), alone)
+        lines += _idle(result) if result.workload.idle_connections else _load(summarise(result, roles), alone, result.workload.unit)
         lines += ["", *(f"- {name} did not take part: {' '.join(why.split())}" for name, why in result.skipped.items())]
         lines += [f"- {note}" for note in result.notes]
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
 
 
-def _load(table: Table, alone: bool) -> list[str]:
+def _load(table: Table, alone: bool, unit: str) -> list[str]:
     lines = [
-        f"| | CPU µs/request | to floor{_named(table.best_floor)} | to best peer{_named(table.best_peer)} "
-        "| requests/s | p50 | p99 | proxy's CPU | rounds |",
+        f"| | CPU µs/{unit} | to floor{_named(table.best_floor)} | to best peer{_named(table.best_peer)} "
+        f"| {unit if unit == 'MiB' else unit + 's'}/s | p50 | p99 | proxy's CPU | rounds |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     lines += [_row(row, alone) for row in table.rows]

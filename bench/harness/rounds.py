@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import probe, system
+from harness import l4, probe, system
 from harness.contestants import Contestant, Origin, Running, StartError, origin_start, start
-from harness.load import NO_LOAD, run_wrk
+from harness.load import NO_LOAD, Tools, run_load
 from harness.model import REFUSED_BYTES, Load, Placement, Run, Workload, WorkloadResult
 
 # nginx's slowest limit lets one request a minute pass.
@@ -24,8 +24,7 @@ class Settings:
     seconds: float
     max_steal_percent: float
     max_foreign_percent: float
-    wrk: str
-    origin: Path
+    tools: Tools
     work: Path  # configurations, logs; best on a tmpfs
     nofile: int
     say: Callable[[str], None]
@@ -33,7 +32,7 @@ class Settings:
 
 def run_workload(workload: Workload, placement: Placement, contestants: list[Contestant], settings: Settings) -> WorkloadResult:
     result = WorkloadResult(workload, placement)
-    origin = origin_start(settings.origin, workload.servers, placement.rest)
+    origin = origin_start(settings.tools.origin_of(workload), workload.servers, placement.rest)
     running: list[Running] = []
     try:
         for contestant in contestants:
@@ -61,7 +60,10 @@ def enter(
         result.skipped[contestant.name] = str(error)
         settings.say(f"  SKIPPED {contestant.name}: {error}")
         return None
-    faults = probe.faults_of(one.port, workload, origin.ports[0], contestant.program.family, contestant.variant)
+    if workload.l4:
+        faults = l4.faults_of(one.port, workload, origin.ports)
+    else:
+        faults = probe.faults_of(one.port, workload, origin.ports[0], contestant.program.family, contestant.variant)
     if faults:
         why = "; ".join(faults)
         result.skipped[contestant.name] = why
@@ -73,7 +75,7 @@ def enter(
 
 def _warm_up(one: Running, workload: Workload, placement: Placement, settings: Settings, result: WorkloadResult) -> bool:
     try:
-        run_wrk(settings.wrk, one.port, workload, _warm_up_seconds(one, workload), placement.rest)
+        run_load(settings.tools, one.port, workload, _warm_up_seconds(one, workload), placement.rest)
     except RuntimeError as error:
         result.skipped[one.contestant.name] = f"warm-up: {error}"
         settings.say(f"  SKIPPED {one.contestant.name}: warm-up: {error}\n{one.said()}")
@@ -121,11 +123,11 @@ def _measure(one: Running, number: int, workload: Workload, placement: Placement
     log = one.directory / "access.log" if workload.access_log and one.contestant.program.family != "floor" else None
     if log:
         log.open("r+b").truncate(0)
-    asked_before, opened_before = probe.origin_stats(origin.ports[0])
+    asked_before, opened_before = _origin_seen(workload, origin)
     times_before, soft_before = system.cpu_times(used), system.ksoftirqd_seconds(used)
     origin_before, proxy_before = system.process_cpu_seconds(origin.process.pid), system.group_cpu_seconds(one.group)
     try:
-        load = run_wrk(settings.wrk, one.port, workload, settings.seconds, placement.rest)
+        load = run_load(settings.tools, one.port, workload, settings.seconds, placement.rest)
         faults = load_faults(workload, load)
     except RuntimeError as error:
         load, faults = NO_LOAD, [str(error)]
@@ -136,10 +138,13 @@ def _measure(one: Running, number: int, workload: Workload, placement: Placement
     if log:  # what is still buffered belongs to these requests; the CPUs are idle meanwhile, so noise is not looked for in this time
         faults += _log_faults(log, load.requests)
         proxy = system.group_cpu_seconds(one.group) - proxy_before
-    asked, opened = probe.origin_stats(origin.ports[0])
+    asked, opened = _origin_seen(workload, origin)
     if one.process.poll() is not None:
         faults.append(f"it died: {one.said()}")
-    faults += origin_faults(workload, load.requests, asked - asked_before, opened - opened_before)
+    if workload.l4:
+        faults += l4.origin_faults(workload, load, asked - asked_before, opened - opened_before)
+    else:
+        faults += origin_faults(workload, load.requests, asked - asked_before, opened - opened_before)
     elapsed = times.at - times_before.at
     return Run(
         contestant=one.contestant.name,
@@ -153,8 +158,14 @@ def _measure(one: Running, number: int, workload: Workload, placement: Placement
     )
 
 
+def _origin_seen(workload: Workload, origin: Origin) -> tuple[int, int]:
+    return l4.origin_seen(origin.ports[0], workload.l4) if workload.l4 else probe.origin_stats(origin.ports[0])
+
+
 def load_faults(workload: Workload, load: Load) -> list[str]:
-    """What wrk says that should not have been."""
+    """What the load says that should not have been."""
+    if workload.l4:
+        return l4.load_faults(load)
     stray = STRAY_ANSWERS if workload.status >= 400 else 0
     faults = [f"{count} {kind} errors" for kind, count in load.errors.items() if count > (stray if kind == "status" else 0)]
     if workload.policy == "refused" and load.requests:

@@ -134,6 +134,17 @@ def version_of(family: str, path: str) -> str:
     return _first_line([path, "-v"]).removeprefix("nginx version: ").removeprefix("HAProxy version ").split(" ")[0].removeprefix("nginx/")
 
 
+def stream_module(nginx: str) -> str | None:
+    """What nginx must load for its stream proxy: a path, or an empty one where that is built in. None: it has none."""
+    done = subprocess.run([nginx, "-V"], capture_output=True, text=True, check=False)
+    options = (done.stdout + done.stderr).split()
+    if "--with-stream" in options:
+        return ""
+    folder = next((o.partition("=")[2] for o in options if o.startswith("--modules-path=")), "")
+    path = Path(folder) / "ngx_stream_module.so"
+    return str(path) if folder and path.exists() else None
+
+
 def facts() -> dict[str, Any]:
     """What a reader must know to compare with another machine."""
     cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()

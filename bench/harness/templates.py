@@ -220,4 +220,6 @@ def jwt_secret() -> str:
 
 def connection_limit(site: Site, workload: Workload) -> int:
     # nginx allocates its connections at start: asking for 12,000 where 4,096 do would only make its idle memory look bigger
+    if workload.l4 and workload.idle_connections:
+        return min(12_000, (site.nofile - 200) // 2)  # a flow has two descriptors
     return min(12_000, site.nofile - 500) if workload.idle_connections else 4096

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.jwt import TOKEN
-from harness.model import Workload
+from harness.model import L4, Workload
 
 # nginx: `deferred`, HAProxy: `defer-accept`; a request a connection is what these are for.
 _CLOSE = {"nginx": ("", "deferred"), "haproxy": ("", "deferred"), "floor": ("close",)}
@@ -16,6 +16,10 @@ _HIT_BIG = {**_HIT, "haproxy": ("", "64k"), "floor": ("answer", "file")}
 # Limits and tokens, each beside the same contestant without ("open").
 _LIMITED = {"nginx": ("", "open"), "haproxy": ("", "open"), "proxyd": ("", "open")}
 _ALONE = {"nginx": (), "haproxy": (), "floor": ()}
+
+# Below HTTP. HAProxy has no UDP. Which copy buffer, and which way of splicing, is cheaper depends on the kernel.
+_L4_BIG = {"nginx": ("", "64k", "256k"), "haproxy": ("", "auto", "splice"), "floor": ("splice", "copy256k")}
+_L4_UDP = {"haproxy": (), "floor": ("udp",)}
 
 WORKLOADS: tuple[Workload, ...] = (
     Workload("64b-c64", "64-byte answers, 64 connections", variants={"nginx": ("", "leanid")}),
@@ -43,17 +47,40 @@ WORKLOADS: tuple[Workload, ...] = (
         baseline="open", variants={**_ALONE, "proxyd": ("", "open")},
     ),
     Workload("idle-10k", "memory of 10,000 idle keep-alive connections", idle_connections=10_000, variants={"floor": ()}),
+    Workload("l4-small", "TCP: 64-byte messages and answers, 64 connections", l4=L4()),
+    Workload("l4-1k", "TCP: 1 KiB messages and answers, 64 connections", l4=L4(message=1024)),
+    Workload("l4-1m", "TCP: 1 MiB answers, 16 connections", connections=16, l4=L4(answer=1 << 20, unit="MiB"), variants=_L4_BIG),
+    Workload(
+        "l4-1m-new", "TCP: 1 MiB answers, a new connection for each, 16 at a time", connections=16,
+        l4=L4(answer=1 << 20, fresh=True, unit="MiB"), variants=_L4_BIG,
+    ),
+    # eight servers, for with one the ports in TIME_WAIT are what is measured
+    Workload(
+        "l4-connect", "TCP: connect, 64 bytes and back, close; 64 at a time", servers=8, l4=L4(fresh=True, unit="connection"),
+        variants={"haproxy": ("", "smart")},
+    ),
+    # 128 at a time, for a socket's default buffer holds 277 such datagrams: more would measure how many are lost
+    Workload(
+        "l4-udp-64", "UDP: 64-byte datagrams and answers, 1,000 flows, 128 at a time", connections=1000, servers=4,
+        l4=L4("udp", window=128), variants=_L4_UDP,
+    ),
+    Workload("l4-idle", "TCP: memory of 10,000 idle flows", l4=L4(), idle_connections=10_000, variants={"floor": ()}),
 )
 
 QUICK = ("64b-c64", "1m", "close")
 
 
 def select(names: str | None, quick: bool) -> list[Workload]:
-    """The workloads named in a comma-separated list; all of them without one. ValueError names what does not exist."""
+    """The workloads named in a comma-separated list, in which `l4` is all whose names begin so; all without a list.
+
+    ValueError names what does not exist.
+    """
     if names is None:
         return [w for w in WORKLOADS if not quick or w.name in QUICK]
     known = {w.name: w for w in WORKLOADS}
-    wanted = [n.strip() for n in names.split(",") if n.strip()]
+    wanted: list[str] = []
+    for name in (n.strip() for n in names.split(",") if n.strip()):
+        wanted += [n for n in known if n.startswith("l4-")] if name == "l4" else [name]
     unknown = [n for n in wanted if n not in known]
     if unknown:
         raise ValueError(f"no workload {', '.join(unknown)}; there are {', '.join(known)}")
