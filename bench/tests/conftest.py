@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,12 +31,19 @@ def origin(programs: dict[str, Path]) -> Iterator[Origin]:
 
 
 @pytest.fixture
-def floor(programs: dict[str, Path]) -> Iterator[Callable[..., int]]:
-    """Starts floor with options; gives its port."""
+def l4_origin(programs: dict[str, Path]) -> Iterator[Origin]:
+    started = origin_start(programs["l4origin"], 2, EVERY_CPU)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def launch(programs: dict[str, Path]) -> Iterator[Callable[..., int]]:
+    """Starts a program that prints its port, with options; gives that port."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(*options: str) -> int:
-        process = subprocess.Popen([programs["floor"], *options], stdout=subprocess.PIPE)
+    def start(program: str, *options: str) -> int:
+        process = subprocess.Popen([programs[program], *options], stdout=subprocess.PIPE)
         started.append(process)
         assert process.stdout is not None
         return int(process.stdout.readline())
@@ -44,3 +52,11 @@ def floor(programs: dict[str, Path]) -> Iterator[Callable[..., int]]:
     for process in started:
         process.kill()
         process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+@pytest.fixture
+def floor(launch: Callable[..., int]) -> Callable[..., int]:
+    """Starts floor with options; gives its port."""
+    return partial(launch, "floor")
