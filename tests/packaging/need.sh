@@ -12,6 +12,8 @@ have() {
         python-venv) "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ;;
         python-3.11) [ -n "${PYTHON:-}" ] ;;
         libfuzzer) echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | clang -fsanitize=fuzzer,address -x c - -o /dev/null 2>/dev/null ;;
+        nginx-stream) [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] ;;
+        postgres) ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 ;;
         lib*.so) [ -e "$("${CC:-gcc}" -print-file-name="$1")" ] ;;
         *) command -v "$1" >/dev/null 2>&1 ;;
     esac

@@ -40,10 +40,15 @@ def test_there_are_the_examples_that_the_readme_names() -> None:
         "cache-aside",
         "canary",
         "circuit",
+        "dns",
         "failover",
         "gateway",
         "many-hosts",
+        "postgres",
+        "redis",
         "sticky",
+        "tcp",
+        "tls-passthrough",
         "websocket",
     }
 
