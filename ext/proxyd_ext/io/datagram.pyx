@@ -264,7 +264,7 @@ cdef ssize_t _send_one(int fd, const DatagramPath* path, Slice head, const Datag
     parts[0].iov_len = head.size
     parts[1].iov_base = datagram.data
     parts[1].iov_len = datagram.size
-    message.msg_iov = parts if head.size > 0 else &parts[1]
+    message.msg_iov = &parts[0] if head.size > 0 else &parts[1]
     message.msg_iovlen = 2 if head.size > 0 else 1
     return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
 
