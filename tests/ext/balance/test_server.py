@@ -22,6 +22,7 @@ def test_a_new_server() -> None:
         "connections_active": 0,
         "connections_idle": 0,
         "opened": 0,
+        "flows": 0,
         "requests": {},
         "errors": {},
         "bytes_in": 0,
