@@ -1,11 +1,13 @@
 """Where each target starts: a few inputs, and the words that its grammar is made of.
 
-Heads and chunked bodies begin with two bytes that the target takes as limits and as places to cut (see proxyd_fuzz/support.pxd).
+Heads and chunked bodies begin with two bytes that the target takes as limits and as places to cut (see proxyd_fuzz/support.pxd);
+PROXY headers and ClientHellos with two for the transport and the cuts.
 """
 from __future__ import annotations
 
 from pathlib import Path
 
+from tests.reference import client_hello, proxy_header
 from tests.support.mmdb import country, mmdb
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,6 +84,31 @@ _FILTERED = (
 )
 _COUNTRIES = {"10.0.0.0/8": country("SE"), "10.1.0.0/16": country("NO"), "2001:db8::/32": country("FR"), "2001:db8::1": {"country": "ES"}}
 
+_V4, _V6 = bytes([192, 0, 2, 1, 198, 51, 100, 2, 220, 4, 1, 187]), bytes([32, 1, 13, 184]) * 8 + b"\0\1\0\2"
+_FIELDS_V2 = b"\x01\0\2h2\x02\0\x09a.example\x04\0\0\x05\0\2id\x20\0\5\1\0\0\0\0"
+
+
+def _binary(rest: bytes, command: int = 0x21, kind: int = 0x11) -> bytes:
+    """A version 2 PROXY header, with its checksum at the end."""
+    front = proxy_header.SIGNATURE + bytes([command, kind]) + (len(rest) + 7).to_bytes(2) + rest + b"\x03\0\4"
+    return front + proxy_header.crc32c(front + bytes(4)).to_bytes(4)
+
+
+_PROXIED = (
+    b"PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\nGET /", b"PROXY TCP6 2001:db8::1 ::ffff:192.0.2.1 1 65535\r\n",
+    b"PROXY UNKNOWN ffff::1 a b\r\n", b"PROXY UNKNOWN\r\n", _binary(_V4), _binary(_V4 + _FIELDS_V2), _binary(_V6 + _FIELDS_V2, kind=0x21),
+    _binary(_V4, kind=0x12), _binary(_V6, kind=0x22), _binary(bytes(216), kind=0x31), _binary(b"", 0x20, 0), _binary(b"", 0x21, 0),
+)
+_HELLO = client_hello.message(
+    client_hello.server_name(b"a.example"), client_hello.alpn(b"h2", b"http/1.1"), client_hello.supported_versions(0x0A0A, 0x0304, 0x0303),
+    client_hello.extension(client_hello.ECH, b"\0"),
+)
+_HELLOS = (
+    client_hello.records(_HELLO), client_hello.records(_HELLO, [1, 3, 9]), client_hello.records(_HELLO, range(1, 64)),
+    client_hello.records(client_hello.message()), b"\x80\x2e\x01\x00\x02", b"GET / HTTP/1.1\r\n",
+    *(file.read_bytes() for file in sorted((ROOT / "tests/ext/preface/hellos").glob("*.bin"))),
+)
+
 SEEDS: dict[str, tuple[bytes, ...]] = {
     "request_head": tuple(prefix + text for text in _REQUESTS for prefix in (_ANY, _SMALL)),
     "response_head": tuple(prefix + text for text in _RESPONSES for prefix in (_ANY, _SMALL)),
@@ -100,6 +127,8 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         *(mmdb(_COUNTRIES, record_size=size) for size in (24, 28, 32)),
         mmdb({net: _COUNTRIES[net] for net in ("10.0.0.0/8", "10.1.0.0/16")}, ip_version=4),
     ),
+    "proxy_header": tuple(bytes([transport, n]) + text for n, text in enumerate(_PROXIED) for transport in (0, 1)),
+    "client_hello": tuple(bytes([n, n]) + text for n, text in enumerate(_HELLOS)),
     "limits": (bytes(range(64)), (bytes(16) + b"\x03\x00") * 3, bytes.fromhex("0401040105010401060106010601") * 2),
     "config": tuple(file.read_bytes() for file in sorted((ROOT / "config").rglob("*.yaml")) if file.stat().st_size < 8192),
 }
@@ -122,6 +151,15 @@ WORDS: dict[str, tuple[str, ...]] = {
     ),
     "changed_answer": ("200 ", "204 ", "304 ", "404 ", "\r\nX-A: ", "\r\nServer: ", "\r\nSet-Cookie: ", *_HEAD_WORDS),
     "country": ("MaxMind.com", "node_count", "record_size", "ip_version", "country", "iso_code", "\x00\x00\x10"),
+    "proxy_header": (
+        "PROXY ", "TCP4 ", "TCP6 ", "UNKNOWN", "192.0.2.1 ", "::1 ", "::", "ffff:", " 65535", " 0", "\r\n", "\r\n\r\n\0\r\nQUIT\n",
+        "\x21\x11", "\x21\x21", "\x21\x12", "\x20\0", "\0\x0c", "\0\x24", "\x01\0\x02", "\x02\0\x01", "\x03\0\x04",
+        "\x04\0\0", "\x05\0\x02",
+    ),
+    "client_hello": (
+        "\x16\x03\x01", "\x16\x03\x03\0\x01", "\x01\0\0", "\x03\x03", "\x03\x04", "\0\0\0\x06\0\x04\0\0\x01a",
+        "\0\x10\0\x05\0\x03\x02h2", "\0\x2b\0\x03\x02\x03\x04", "\x0a\x0a\0\0", ".", "-", "_", "\0\x33", "\x01\0\0\0",
+    ),
     "limits": tuple(bytes([what, 3]).decode("latin-1") for what in range(64)),
     "config": _CONFIG_WORDS,
 }
