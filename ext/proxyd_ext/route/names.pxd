@@ -1,14 +1,10 @@
 """Which routes of a TLS listener a server name may take: exact names, `*.suffix` at any depth, no name, any.
 
 Patterns stand in one hash table; a look-up asks it for the name, for each of its suffixes, and for "any", and goes through what it finds in
-the order of the routes. So ten thousand names cost as much as ten.
+the order of the routes. So ten thousand names cost as much as ten. A name has 255 bytes at most (hello.pxd), so there are few suffixes.
 """
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 from proxyd_ext.core.slice cimport Slice
-
-
-cdef enum:
-    NAME_LABELS = 128         # a name has no more (RFC 1035 §2.3.4: 255 bytes)
 
 
 ctypedef struct NameEntry:

@@ -5,13 +5,26 @@ from proxyd_ext.core.hash cimport mix64
 from proxyd_ext.core.slice cimport slice_equals, slice_of
 
 
+cdef enum:
+    WILD = 1                  # what sets "*.example" apart from ".example" in the table
+
+cdef uint64_t _BASIS = 0xcbf29ce484222325ULL
+
+
+cdef inline uint64_t _step(uint64_t h, uint8_t c) noexcept nogil:
+    """FNV-1a, from the last byte to the first, so that one walk over a name gives the hashes of all its suffixes.
+
+    What is hashed comes from clients, but the entries do not, and only those fill buckets.
+    """
+    return (h ^ c) * 0x100000001b3ULL
+
+
 cdef uint64_t _hash(Slice text, bint wild) noexcept nogil:
-    """FNV-1a: what is hashed comes from clients, but the entries do not, and only those fill buckets."""
-    cdef uint64_t h = 0xcbf29ce484222325ULL + wild
+    cdef uint64_t h = _BASIS
     cdef size_t i
     for i in range(text.size):
-        h = (h ^ text.data[i]) * 0x100000001b3ULL
-    return mix64(h)
+        h = _step(h, text.data[text.size - 1 - i])
+    return mix64(h + WILD * wild)
 
 
 cdef ServerNames* server_names_new() noexcept nogil:
@@ -77,15 +90,10 @@ cdef bint server_names_add(ServerNames* names, Slice pattern, bint any, int32_t 
     return True
 
 
-cdef void _look(const NameSearch* search, Slice text, bint wild, int32_t* best) noexcept nogil:
-    """The first route behind `after` with just this pattern, if it comes before `best`."""
+cdef void _look(const NameSearch* search, uint64_t h, Slice text, bint wild, int32_t* best) noexcept nogil:
+    """The first route behind `after` with just this pattern, whose hash is h, if it comes before `best`."""
     cdef const ServerNames* names = search.names
-    cdef uint64_t h
-    cdef int32_t i
-    if names.count == 0:
-        return
-    h = _hash(text, wild)
-    i = names.buckets[h & names.mask]
+    cdef int32_t i = names.buckets[h & names.mask]
     while i >= 0:
         if (names.entries[i].hash == h and names.entries[i].wild == wild and names.entries[i].route > search.after
                 and slice_equals(names.entries[i].pattern, text)):
@@ -96,18 +104,50 @@ cdef void _look(const NameSearch* search, Slice text, bint wild, int32_t* best) 
 
 
 cdef int32_t name_next(NameSearch* search) noexcept nogil:
+    cdef const uint8_t* text = search.name.data
+    cdef size_t size = search.name.size, at = size
+    cdef uint64_t h = _BASIS
     cdef int32_t best = -1, i
-    cdef size_t at
-    cdef int labels = 0
     for i in range(search.names.any_count):
         if search.names.any[i] > search.after:
             best = search.names.any[i]
             break
-    _look(search, search.name, False, &best)
-    for at in range(1, search.name.size):         # "*.example" is no pattern for ".example"
-        if search.name.data[at] == c'.' and labels < NAME_LABELS:
-            labels += 1
-            _look(search, slice_of(search.name.data + at, search.name.size - at), True, &best)
+    if search.names.count:
+        while at > 0:
+            at -= 1
+            h = _step(h, text[at])
+            if at > 0 and text[at] == c'.':       # "*.example" is no pattern for ".example"
+                _look(search, mix64(h + WILD), slice_of(text + at, size - at), True, &best)
+        _look(search, mix64(h), search.name, False, &best)
     if best >= 0:
         search.after = best
     return best
+
+
+# ---- for tests and tools
+
+def routes_of(rows, name: bytes) -> list[int]:
+    """The routes that name_next gives for a name, in a table of the rows (pattern, route); the pattern None takes every hello.
+
+    Rows stand in the order of their routes.
+    """
+    cdef ServerNames* names = server_names_new()
+    cdef NameSearch search
+    cdef bytes text
+    cdef int32_t route
+    kept = [(b"" if pattern is None else bytes(pattern), pattern is None, route) for pattern, route in rows]
+    found = []
+    try:
+        if names == NULL:
+            raise MemoryError
+        for text, every, route in kept:
+            if not server_names_add(names, slice_of(<const uint8_t*><const char*>text, len(text)), every, route):
+                raise MemoryError
+        search = name_search(names, slice_of(<const uint8_t*><const char*>name, len(name)))
+        while True:
+            route = name_next(&search)
+            if route < 0:
+                return found
+            found.append(route)
+    finally:
+        server_names_free(names)
