@@ -27,13 +27,13 @@ cdef enum:
 ctypedef struct ClientHello:
     Slice name                # host_name of server_name, lower case, no dot at its end; empty: none
     Slice alpn                # the ProtocolNameList without its length, well-formed; empty: none
-    uint16_t version          # the highest offered, 0x0304 is TLS 1.3
+    uint16_t version          # the highest 3.x that is offered, 0x0304 is TLS 1.3; 0: none is
     bint ech                  # an encrypted_client_hello is there
     uint8_t alert             # ALERT_*: after -FAULT_HELLO, what the client is to be told
 
 
-# Read the ClientHello at the front of the bytes.  1: it is whole; 0: more is needed, and nothing changes before there are `need[0]` bytes;
-# -FAULT_HELLO.  `scratch`: HELLO_MAX bytes.
+# Read the ClientHello at the front of the bytes.  1: it is whole, `need[0]` bytes with its records; 0: more is needed, and nothing changes
+# before there are `need[0]` bytes; -FAULT_HELLO, with `alert` and what was read in front of the fault.  `scratch`: HELLO_MAX bytes.
 cdef int hello_parse(const uint8_t* data, size_t size, uint8_t* scratch, size_t* need, ClientHello* out) noexcept nogil
 # Whether the list of protocols has this one.
 cdef bint hello_offers(Slice alpn, Slice protocol) noexcept nogil

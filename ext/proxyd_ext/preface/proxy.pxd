@@ -1,7 +1,8 @@
 """The PROXY protocol, versions 1 and 2, both ways (HAProxy's proxy-protocol.txt; section numbers below are of its revision of 2020/03/05).
 
 Parsing is strict: what the text does not allow is malformed, nothing is guessed. Type-length-value fields (§2.2) are skipped but for those
-named below; one that does not fit its length makes the whole header malformed, as does a CRC32c (§2.2.3) that is there and wrong.
+named below; one that does not fit its length makes the whole header malformed, as does a CRC32c (§2.2.3) that is there and wrong, or one of
+the named that comes twice. LOCAL and AF_UNSPEC have none that are read: what follows their fixed part is skipped (see proxy.pyx).
 """
 from libc.stdint cimport uint8_t, uint32_t
 from proxyd_ext.core.address cimport Address
@@ -30,10 +31,11 @@ ctypedef struct ProxyHeader:
     Slice unique_id           # PP2_TYPE_UNIQUE_ID
 
 
-# Read the header that the bytes begin with.  Its size; 0: more bytes are needed; -FAULT_PROXY_HEADER.
+# Read the header that the bytes begin with.  Its size; 0: more bytes are needed, and may make one; -FAULT_PROXY_HEADER.
 # `transport`: PROXY_STREAM or PROXY_DGRAM, what it must speak of (a datagram's header is version 2 and whole).
 cdef int proxy_parse(const uint8_t* data, size_t size, int transport, ProxyHeader* out) noexcept nogil
 # Write a header; the bytes written.  Where source and destination are of different families, both are written as IPv6; where one is none
-# (a unix socket), version 1 says UNKNOWN and version 2 LOCAL.  `unique_id`: data NULL: none; version 2 only, as is the CRC.
+# (a unix socket), version 1 says UNKNOWN and version 2 LOCAL; version 1 of datagrams, for which it has no word, is UNKNOWN, too.
+# `unique_id`: data NULL: none, at most PROXY_UNIQUE_ID_MAX bytes; version 2 only, as is the CRC.
 cdef size_t proxy_write(uint8_t* out, int version, int transport, const Address* source, const Address* destination, bint crc,
                         Slice unique_id) noexcept nogil
