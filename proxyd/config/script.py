@@ -42,8 +42,8 @@ def check_sent(text: str) -> str:
 def check_hex(text: str) -> str:
     """Pairs of digits, with blanks where one likes; canonical: small letters, a blank between bytes."""
     if not _HEX.match(text):
-        help = "write pairs of digits, with or without blanks between them: `00 ff 1b`"
-        raise fail("PXD-038", f"{shown(text)} is not a number of bytes in hexadecimal digits", help)
+        help = "bytes are like `00 ff 1b`, with or without the blanks"
+        raise fail("PXD-038", f"{shown(text)} is not written in pairs of hexadecimal digits", help)
     data = bytes.fromhex(check_bytes(text))
     if not data:
         raise fail("PXD-022", "no bytes are written", "leave it out")

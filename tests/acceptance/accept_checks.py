@@ -1,5 +1,5 @@
-"""Health checks against real servers: PostgreSQL with each way to log in and a role that moves, Redis that turns from primary to replica and
-back, a resolver. What the dialogues of the suite say is what these say."""
+"""Health checks against real servers: PostgreSQL with each way to log in and a role that moves, Redis that turns from primary to replica
+and back, a resolver. What the dialogues of the suite say is what these say."""
 from __future__ import annotations
 
 import asyncio
@@ -62,8 +62,8 @@ async def test_postgres_with_a_password(pair: PostgresPair, user: str) -> None:
         ("plain", ", database: template1", ""),
         ("plain", ", database: none", 'the server refuses: database "none" does not exist'),
         ("nobody", "", 'the server refuses user nobody: role "nobody" does not exist'),
-        ("refused", "", 'the server refuses user refused: pg_hba.conf rejects connection for host "127.0.0.1", user "refused", database "postgres", '
-                        "no encryption"),
+        ("refused", "", 'the server refuses user refused: pg_hba.conf rejects connection for host "127.0.0.1", user "refused", '
+                        'database "postgres", no encryption'),
     ],
 )
 async def test_who_may_log_in_to_postgres(pair: PostgresPair, user: str, more: str, said: str) -> None:
@@ -129,7 +129,8 @@ async def test_the_role_of_a_redis_moves(redises: tuple[Redis, Redis]) -> None:
 
 
 async def test_redis_with_a_password(tmp_path: Path) -> None:
-    with Redis(tmp_path, "locked", "--requirepass", SECRET, "--user", *"health on nopass +ping +info +auth".split()) as server:
+    options = ["--requirepass", SECRET, "--user", "health", "on", "nopass", "+ping", "+info", "+auth"]
+    with Redis(tmp_path, "locked", *options) as server:
         server.start()
         assert await reason("{redis: any}", server) == "the server refuses: NOAUTH Authentication required."
         assert await reason(f"{{redis: {{role: any, password: '{SECRET}'}}}}", server) == ""
@@ -139,8 +140,9 @@ async def test_redis_with_a_password(tmp_path: Path) -> None:
 
 
 async def test_a_script_for_redis(redises: tuple[Redis, Redis]) -> None:
-    script = r'''{tcp: {script: [{send: "PING\r\n"}, {expect: "+PONG\r\n"}, {send: "INFO replication\r\n"}, {expect: "role:slave", not: true},
-        {expect: {regex: 'role:(master|slave)'}, within: 4096}, {expect: connected_slaves}, {send_hex: 51 55 49 54 0d 0a}, {expect_hex: 2b4f4b}]}}'''
+    script = r'''{tcp: {script: [{send: "PING\r\n"}, {expect: "+PONG\r\n"}, {send: "INFO replication\r\n"},
+        {expect: "role:slave", not: true}, {expect: {regex: 'role:(master|slave)'}, within: 4096}, {expect: connected_slaves},
+        {send_hex: 51 55 49 54 0d 0a}, {expect_hex: 2b4f4b}]}}'''
     one, two = redises
     assert await reason(script, one) == ""
     assert (await reason(script, two)).endswith('expected not "role:slave"')
@@ -177,7 +179,7 @@ def test_the_daemon_follows_a_role(redises: tuple[Redis, Redis], tmp_path: Path)
 
     def checks() -> dict[str, tuple[str, str, str]]:
         [upstream] = proxyd.status()["upstreams"]
-        found = [(server["address"], check) for server in upstream["servers"] for check in server["checks"]]
+        found = [(server["label"], check) for server in upstream["servers"] for check in server["checks"]]
         return {address: (check["kind"], check["title"], check["reason"]) for address, check in found}
 
     with ending(proxyd):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import textwrap
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from proxyd.caching.service import Wanted
 from proxyd.governor.breaker import BreakerPolicy
 from proxyd.governor.governor import GovernorPolicy
 from proxyd.governor.gradient import AdaptivePolicy
-from proxyd.health.check import HttpCheck, TcpCheck
+from proxyd.health.check import Check, DnsCheck, HttpCheck, PostgresCheck, RedisCheck, TcpCheck, UdpCheck
 from proxyd.health.expect import Test
 from proxyd.health.outliers import Latency, OutlierPolicy, SuccessRate
+from proxyd.health.script import Expect, Pattern, Send
 from proxyd.snapshot.explain import compile_unbound
 from proxyd.upkeep import build_checks, cache_wanted, governor_policy, hedge_percentiles, outlier_policy
 from proxyd_ext.snapshot.spec import CompressSpec
@@ -38,8 +40,38 @@ def test_every_option_of_a_check() -> None:
         (("X-Role", Test("exact", "primary")), ("X-Old", Test("present", negate=True))),
         port=81, interval=4, interval_failing=1, interval_down=9, jitter=0.2, timeout=0.5, rise=4, fall=5, initial="up",
     )
-    assert tcp == TcpCheck(b"PING\r\n", b"+PONG")
+    assert tcp == TcpCheck((Send(b"PING\r\n"), Expect(b"+PONG")))
     assert body == HttpCheck("/b", body=Test("contains", "ready"))
+
+
+@pytest.mark.parametrize(
+    ("text", "check"),
+    [
+        ("tcp: {expect: hi}", TcpCheck((Expect(b"hi"),))),
+        ("tcp: {send: ä, expect: {regex: '^b'}}", TcpCheck((Send("ä".encode()), Expect(Pattern("^b"))))),
+        ('tcp: {send: "a\\x00b", expect_hex: 00FF}', TcpCheck((Send(b"a\0b"), Expect(b"\0\xff")))),
+        (
+            "tcp: {script: [{send: a}, {expect: c, not: true}, {expect: {regex: d}, not: true}, {expect: b, within: 4KiB}, {send_hex: 0a}, "
+            "{expect_hex: '01'}]}",
+            TcpCheck((Send(b"a"), Expect(b"b", 4096, (b"c", Pattern("d"))), Send(b"\n"), Expect(b"\1"))),
+        ),
+        ("udp: {send: a}", UdpCheck(b"a")),
+        ("udp: {send_hex: 'ff 00', expect: {regex: x}}", UdpCheck(b"\xff\0", Pattern("x"))),
+        ("udp: {send: a, expect_hex: '01'}", UdpCheck(b"a", b"\1")),
+        ("udp: {dns: A.example.}", DnsCheck("a.example")),
+        ("dns: .", DnsCheck("")),
+        ("redis: replica", RedisCheck("replica")),
+        ("redis: {role: any, user: u, password: p}", RedisCheck("any", "u", "p")),
+        ("postgres: {role: any, user: u}", PostgresCheck("any", "u", "postgres")),
+        ("postgres: {role: primary, user: u, database: d, password: p}", PostgresCheck("primary", "u", "d", "p")),
+    ],
+)
+def test_kinds_of_checks(text: str, check: Check) -> None:
+    assert build_checks(upstream_of(f"health: {{{text}}}").health.active) == (check,)
+    rhythm = "interval: 4s, interval_failing: 1s, interval_down: 9s, jitter: 20%, timeout: 500ms, rise: 4, fall: 5, initial: up, port: 81"
+    timed = dataclasses.replace(
+        check, interval=4, interval_failing=1, interval_down=9, jitter=0.2, timeout=0.5, rise=4, fall=5, initial="up", port=81)
+    assert build_checks(upstream_of(f"health: {{active: [{{{text}, {rhythm}}}]}}").health.active) == (timed,)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from proxyd.config.canonical import canonical
 from proxyd.config.model import Active, Regex, Tcp
 from tests.support.config import first_finding, upstream_of
 
@@ -36,6 +39,40 @@ def test_a_check_by_tcp() -> None:
     assert active('{tcp: {send: "PING\\r\\n", expect: +PONG}}').tcp == Tcp(send="PING\r\n", expect="+PONG")
 
 
+def test_checks_of_roles() -> None:
+    assert active("{redis: primary}") == active("[{redis: {role: primary}}]")
+    found = active("{redis: {role: any, password: hunter2}, interval: 2s}")
+    assert found.redis is not None
+    assert (found.redis.role, str(found.redis.password), found.interval) == ("any", "hunter2", 2_000)
+    postgres = active("{postgres: {role: replica, user: 12}}").postgres
+    assert postgres is not None
+    assert (postgres.role, postgres.user, postgres.database, postgres.password) == ("replica", "12", "postgres", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("{path: /}", {"path", "method", "expect"}),
+        ("tcp", {"tcp"}),
+        ("{udp: {send: a}}", {"udp"}),
+        ("{dns: a.example}", {"udp"}),
+        ("{redis: any}", {"redis"}),
+        ("{postgres: {role: any, user: u}}", {"postgres"}),
+    ],
+)
+def test_what_is_in_force(text: str, names: set[str]) -> None:
+    """In the canonical form a check shows what it is, and nothing of other kinds."""
+    rhythm = {"interval", "jitter", "timeout", "rise", "fall", "initial"}
+    assert canonical(active(text)).keys() - rhythm == names
+    assert active(json.dumps(canonical(active(text)))) == active(text)
+
+
+def test_passwords_are_hidden() -> None:
+    for text in ("{redis: {role: any, password: hunter2}}", "{postgres: {role: any, user: u, password: hunter2}}"):
+        assert "hunter2" not in str(canonical(active(text)))
+        assert "hunter2" in str(canonical(active(text), secrets=True))
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -59,6 +96,19 @@ def test_a_check_by_tcp() -> None:
         ("{path: /, header: {X: {regex: 'a('}}}", ("PXD-038", 40)),
         ("{path: /, header: {X: ''}}", ("PXD-022", 32)),
         ("{path: /, expect: 20}", ("PXD-038", 28)),
+        ("{redis: primary, tcp: true}", ("PXD-024", 11)),
+        ("{udp: {send: a}, dns: b}", ("PXD-024", 27)),
+        ("{redis: any, method: POST}", ("PXD-024", 23)),
+        ("{redis: any, timeout: 9s}", ("PXD-039", 32)),
+        ("{redis: master}", ("PXD-034", 18)),
+        ("{redis: {password: x}}", ("PXD-022", 11)),
+        ("{redis: {role: any, password: ''}}", ("PXD-038", 40)),
+        ("{redis: {role: any, rolle: x}}", ("PXD-021", 30)),
+        ("{postgres: primary}", ("PXD-030", 21)),
+        ("{postgres: {role: primary}}", ("PXD-022", 11)),
+        ('{postgres: {role: primary, user: "a\\0b"}}', ("PXD-038", 43)),
+        ("{postgres: {role: primary, user: a, database: ''}}", ("PXD-038", 56)),
+        ("{dns: a b}", ("PXD-038", 16)),
     ],
 )
 def test_mistakes(text: str, expected: tuple[str, int]) -> None:

@@ -30,6 +30,17 @@ def test_several_checks() -> None:
     assert [active.path for active in health("{active: [/a, tcp, {path: /b, rise: 1}]}").active] == ["/a", None, "/b"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["redis: primary", "postgres: {role: any, user: u}", "dns: a.example", "udp: {send: a}", "tcp: {expect: a}", "path: /x", "tcp: true"],
+)
+def test_one_check_in_short(text: str) -> None:
+    """Beside the options of `health` itself."""
+    assert health(f"{{{text}}}") == health(f"{{active: [{{{text}}}]}}")
+    assert health(f"{{panic: 10%, interval: 9s, {text}, passive: none}}") == health(
+        f"{{active: [{{{text}, interval: 9s}}], panic: 10%, passive: none}}")
+
+
 def test_what_is_off_unless_it_is_asked_for() -> None:
     plain = passive("{}")
     assert (plain.error_rate, plain.success_rate, plain.latency) == (None, None, None)
@@ -53,6 +64,11 @@ def test_what_is_off_unless_it_is_asked_for() -> None:
         ("{passive: {latency: {factor: 1}}}", ("PXD-033", 38)),
         ("{passive: {latency: {min_servers: 1}}}", ("PXD-033", 43)),
         ("{active: [/a, b]}", ("PXD-038", 23)),
+        ("{active: tcp, redis: primary}", ("PXD-024", 23)),
+        ("{redis: primary, intervall: 1s}", ("PXD-021", 26)),
+        ("{redis: primary, udp: {send: a}}", ("PXD-024", 10)),
+        ("{redis: master}", ("PXD-034", 17)),
+        ("{interval: 1s}", ("PXD-021", 10)),
     ],
 )
 def test_mistakes(text: str, expected: tuple[str, int]) -> None:

@@ -118,6 +118,11 @@ def test_what_is_shipped_is_valid(path: Path) -> None:
         "cache: {memory: 1GiB, shared: 'redis://a', tiers: memory, purge: {allow: '::1'}}",
         "cache: {memory: {snapshot: none}, shared: {memcached: 'a:1'}}",
         "listeners: {a: {bind: ':1', mode: cache}}",
+        "upstreams: {a: {servers: ['a:1'], health: {redis: primary, interval: 1s}}}",
+        "upstreams: {a: {servers: ['a:1'], health: {active: {redis: {role: any, password: '${env:P}'}}}}}",
+        "upstreams: {a: {servers: ['a:1'], health: {active: [{dns: a.b}, {udp: {dns: a.b}}, {udp: {send: a, expect_hex: '00'}}]}}}",
+        "upstreams: {a: {servers: ['a:1'], health: {active: {tcp: {script: [{send: a}, {expect: {regex: b}, within: 9}]}}}}}",
+        "upstreams: {a: {servers: ['a:1'], health: {active: {postgres: {role: any, user: u}}}}}",
     ],
 )
 def test_short_forms_are_valid(text: str) -> None:
@@ -149,6 +154,10 @@ def test_short_forms_are_valid(text: str) -> None:
         "upstreams: {a: {servers: []}}",
         "routes: [{redirect: {to: /, status: 200}}]",
         "upstreams: {a: {servers: ['a:1'], pool: {idle: none}}}",
+        "upstreams: {a: {servers: ['a:1'], health: {pasive: none}}}",
+        "upstreams: {a: {servers: ['a:1'], health: {active: [{redis: master}]}}}",
+        "upstreams: {a: {servers: ['a:1'], health: {active: [{postgres: {role: any}}]}}}",
+        "upstreams: {a: {servers: ['a:1'], health: {active: [{tcp: {script: [{sent: a}]}}]}}}",
     ],
 )
 def test_mistakes_are_not(text: str) -> None:

@@ -5,7 +5,8 @@ from typing import Literal
 
 import pytest
 
-from proxyd.health.check import Address, Check, CheckFailed, HttpCheck, TcpCheck, run_check
+from proxyd.health.check import Address, Check, CheckFailed, DnsCheck, HttpCheck, PostgresCheck, RedisCheck, TcpCheck, UdpCheck, run_check
+from proxyd.health.script import Expect, Send
 from tests.support.clock import FakeClock
 
 
@@ -22,6 +23,17 @@ def test_titles() -> None:
     assert HttpCheck("/z", method="HEAD").title == "HEAD /z"
     assert HttpCheck("/z", port=81).title == "GET /z at port 81"
     assert TcpCheck().title == "tcp"
+    assert TcpCheck((Send(b"a"), Expect(b"b"))).title == "tcp"
+    assert TcpCheck((Send(b"a"), Expect(b"b"), Expect(b"c"))).title == "tcp script"
+    assert UdpCheck(b"a", port=81).title == "udp at port 81"
+    assert [DnsCheck("a.example").title, DnsCheck("").title] == ["dns a.example", "dns ."]
+    assert RedisCheck("primary").title == "redis primary"
+    assert PostgresCheck("any", "me", port=81).title == "postgres any at port 81"
+
+
+def test_no_secret_is_printed() -> None:
+    for check in (RedisCheck("any", "me", "hunter2"), PostgresCheck("any", "me", password="hunter2"), TcpCheck((Send(b"AUTH hunter2"),))):
+        assert "hunter2" not in f"{check!r} {check.title}"
 
 
 async def test_how_long_it_took_and_why_it_failed() -> None:

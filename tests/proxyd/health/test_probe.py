@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from proxyd.clock import SystemClock
-from proxyd.health.check import Address, Check, HttpCheck, TcpCheck, run_check
+from proxyd.health.check import Address, Check, HttpCheck, PostgresCheck, RedisCheck, TcpCheck, run_check
 from proxyd.health.expect import Test
-from proxyd.health.probe import BODY_LIMIT, probe
+from proxyd.health.probe import probe
+from proxyd.health.script import LIMIT, Expect, Send
 from proxyd.health.state import Outcome
 
 
@@ -90,17 +91,20 @@ async def test_over_a_unix_socket(tmp_path: Path) -> None:
     async with origin(answer("204 No Content"), tmp_path / "o.sock") as (address, heads):
         assert (await ask(HttpCheck("/z"), address)).passed
         assert (await ask(TcpCheck(), address)).passed
+        assert (await ask(TcpCheck((Send(b"GET / HTTP/1.0\r\n\r\n"), Expect(b"204"))), address)).passed
     assert b"\r\nHost: localhost\r\n" in heads[0]
 
 
 async def test_silence_ends_at_the_timeout() -> None:
     async with origin(None) as (address, _):
         outcome = await ask(HttpCheck("/", timeout=0.05), address)
+        for check in (RedisCheck("any", timeout=0.05), PostgresCheck("any", "me", timeout=0.05)):
+            assert (await ask(check, address)).reason == "no answer within 0.05 s"
     assert outcome.reason == "no answer within 0.05 s"
     assert outcome.duration_seconds < 1
 
 
-@pytest.mark.parametrize("check", [HttpCheck("/"), TcpCheck()])
+@pytest.mark.parametrize("check", [HttpCheck("/"), TcpCheck(), RedisCheck("any"), PostgresCheck("any", "me")])
 async def test_nobody_listens(check: Check, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         address = gone.getsockname()
@@ -145,8 +149,8 @@ async def test_method_fields_and_port() -> None:
         (b"state: bad\n", Test("contains", "ok"), 'body is "state: bad\\n", expected containing "ok"'),
         (b"state: ok\n", Test("regex", "^state: [a-z]{2}\n"), ""),
         (b"state: ok\n", Test("contains", "ok", negate=True), 'body is "state: ok\\n", expected not containing "ok"'),
-        (b"x" * (BODY_LIMIT - 2) + b"ok", Test("contains", "ok"), ""),
-        (b"x" * (BODY_LIMIT - 1) + b"ok", Test("contains", "ok"), f'body is "{"x" * 40}…", expected containing "ok"'),
+        (b"x" * (LIMIT - 2) + b"ok", Test("contains", "ok"), ""),
+        (b"x" * (LIMIT - 1) + b"ok", Test("contains", "ok"), f'body is "{"x" * 40}…", expected containing "ok"'),
         (b"", Test("contains", "ok"), 'body is "", expected containing "ok"'),
     ],
 )
@@ -180,13 +184,13 @@ async def test_a_body_that_stops_is_told_from_one_that_differs() -> None:
 
 async def test_tcp_send_and_expect() -> None:
     async with talker(b"", b"+PO", close=False) as (address, heard):
-        outcome = await ask(TcpCheck(send=b"PING\r\n", expect=b"+PONG", timeout=0.1), address)
+        outcome = await ask(TcpCheck((Send(b"PING\r\n"), Expect(b"+PONG")), timeout=0.1), address)
         assert outcome.reason == 'no answer within 0.1 s: got "+PO", expected "+PONG"'
     assert heard == [b"PING\r\n"]
     async with talker(b"", b"+PONG\r\n", close=False) as (address, _):
-        assert (await ask(TcpCheck(send=b"PING\r\n", expect=b"+PONG"), address)).passed
+        assert (await ask(TcpCheck((Send(b"PING\r\n"), Expect(b"+PONG"))), address)).passed
     async with talker(b"220 ready\r\n", close=False) as (address, _):
-        assert (await ask(TcpCheck(expect=b"220"), address)).passed
+        assert (await ask(TcpCheck((Expect(b"220"),)), address)).passed
 
 
 @pytest.mark.parametrize(
@@ -194,16 +198,16 @@ async def test_tcp_send_and_expect() -> None:
     [
         (b"-ERR busy\r\n", 'got "-ERR busy\\r\\n", expected "+PONG"'),
         (b"", "closed the connection without an answer"),
-        (b"x" * (BODY_LIMIT + 10), f'got "{"x" * 40}…", expected "+PONG"'),
+        (b"x" * (LIMIT + 10), f'got "{"x" * 40}…", expected "+PONG"'),
     ],
 )
 async def test_tcp_that_answers_otherwise(says: bytes, reason: str) -> None:
     async with talker(says) as (address, _):
-        assert (await ask(TcpCheck(expect=b"+PONG"), address)).reason == reason
+        assert (await ask(TcpCheck((Expect(b"+PONG"),)), address)).reason == reason
 
 
 async def test_a_check_of_another_port() -> None:
     async with talker(b"hi") as (address, _):
         port = address[1]
         assert isinstance(port, int)
-        assert (await ask(TcpCheck(expect=b"hi", port=port), ("127.0.0.1", 1))).passed
+        assert (await ask(TcpCheck((Expect(b"hi"),), port=port), ("127.0.0.1", 1))).passed
