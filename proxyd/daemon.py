@@ -177,7 +177,7 @@ class Daemon:
         """Serve until stopped. Returns the exit code: 0, or 1 when an engine died."""
         await self._stop.wait()
         self._phase = "draining"
-        self._notifier.send("STOPPING=1", "STATUS=draining")
+        self._notifier.send("STOPPING=1", f"STATUS=draining: {self._under_way()} under way")
         if not self._stop_now.is_set():
             await self._drain()
         await self._close()
@@ -202,22 +202,25 @@ class Daemon:
 
     async def _drain(self) -> None:
         seconds = self.config.runtime.shutdown.drain.seconds
-        log.info("draining: requests in flight have %g s", seconds)
+        log.info("draining: %s under way may take %g s", self._under_way(), seconds)
         self._serving.store.remove_files()       # a client of a unix socket is told at once that nobody serves there
         drain = asyncio.ensure_future(self._engines.drain(seconds))
         cut = asyncio.ensure_future(self._stop_now.wait())
         await asyncio.wait({drain, cut}, return_when=asyncio.FIRST_COMPLETED)
         if not drain.done():
-            log.warning("leaving at once: %s", self._left())
+            log.warning("leaving at once: %s cut off", self._under_way())
         elif not drain.result():
-            log.warning("the time to drain is over: %s", self._left())
+            log.warning("the time to drain is over: %s cut off", self._under_way())
         for future in (drain, cut):
             future.cancel()
         await asyncio.gather(drain, cut, return_exceptions=True)
 
-    def _left(self) -> str:
-        exchanges = sum(view.exchanges for view in self._engines.views())
-        return f"{exchanges} request{'' if exchanges == 1 else 's'} cut off"
+    def _under_way(self) -> str:
+        """`3 requests`, `1 request and 2 flows`."""
+        views = self._engines.views()
+        exchanges, flows = sum(view.exchanges for view in views), sum(view.flows for view in views)
+        requests = f"{exchanges} request{'' if exchanges == 1 else 's'}"
+        return f"{requests} and {flows} flow{'' if flows == 1 else 's'}" if flows else requests
 
     async def _close(self) -> None:
         await self._tasks.close()

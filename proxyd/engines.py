@@ -73,6 +73,7 @@ class EngineSet:
         self._leaving: set[int] = set()
         self._drained = [asyncio.Event() for _ in self.engines]
         self._loop = asyncio.get_running_loop()
+        self._reviewing = False            # the engines will be told to look at their flows
         self._closed = False
 
     # ------------------------------------------------------------------ life
@@ -109,7 +110,7 @@ class EngineSet:
             self._callbacks.on_death(index, error)
 
     async def drain(self, seconds: float) -> bool:
-        """Stop accepting and let exchanges finish. False when some were still there at the deadline."""
+        """Stop accepting, let exchanges and flows finish. False when some were still there at the deadline."""
         self._leaving.update(range(len(self.engines)))
         for engine in self.engines:
             engine.drain()
@@ -163,6 +164,18 @@ class EngineSet:
             except TimeoutError:
                 missing = ", ".join(map(str, sorted(held.waiting)))
                 log.warning("engine %s has not taken config generation %d for %.0f s", missing, spec.generation, SLOW_ACK)
+
+    def review(self) -> None:
+        """States of servers have changed: engines are to look at their flows. All that changes in one turn of the loop makes one look."""
+        if not self._reviewing:
+            self._reviewing = True
+            self._loop.call_soon(self._review)
+
+    def _review(self) -> None:
+        self._reviewing = False
+        if not self._closed:
+            for engine in self.engines:
+                engine.review()
 
     def specs(self) -> Iterator[SnapshotSpec]:
         """What some engine may still use."""
@@ -236,4 +249,5 @@ class EngineSet:
             exchanges=stats["exchanges"],
             snapshot=stats["snapshot"],
             alive=index in self._alive,
+            flows=stats.get("flows", 0),
         )

@@ -76,6 +76,7 @@ class Serving:
     sink: AccessSink | None = None
     overrides: Overrides = field(default_factory=Overrides)
     _candidate: Compiled | None = None       # compiled, not handed over yet: its handles must not be let go meanwhile
+    _flows: bool = False                     # some listener has (had) flows, which may have outlived it
 
     @property
     def compiled(self) -> Compiled:
@@ -133,9 +134,11 @@ class Serving:
             self.pools.changed(upstream)
 
     def note_states(self, upstream: str) -> None:
-        """The state of some server of the upstream may have changed: remember when."""
+        """The state of some server of the upstream may have changed: remember when, and have the flows looked at that it has."""
         if self.current is not None and upstream in self.current.members:
             self.views.note_states(upstream)
+            if self._flows:
+                self.engines.review()
 
     def unresolved(self, config: Config) -> list[Diagnostic]:
         """A warning for every server whose name has no address now."""
@@ -248,6 +251,7 @@ class Serving:
         await self.policing.follow(candidate.config, candidate.spec)
         await self.engines.publish(candidate.spec, candidate.native, sink.log if sink is not None else None)
         self.current, self._candidate = candidate, None
+        self._flows |= any(listener.flow is not None for listener in candidate.spec.listeners)
         self.store.resize_cache(candidate.config)
         await self.policing.taken(candidate.config)
         before, self.sink = self.sink, sink

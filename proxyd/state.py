@@ -123,6 +123,7 @@ class ServerView:
     errors: Mapping[str, int]      # fault word -> count
     checks: tuple[CheckView, ...]  # all must pass
     latency_seconds: float = 0.0   # to the head of an answer: peak EWMA where the balancer keeps one, else the mean; 0.0: none yet
+    flows: int = 0                 # connections and UDP flows of L4 listeners that it took; `in_flight` has those of now
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,13 +178,28 @@ class UpstreamView:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowView:
+    """What a listener has passed on; both directions as seen from its clients."""
+
+    open: int                      # flows now
+    bytes_in: int
+    bytes_out: int
+    packets_in: int                # of UDP
+    packets_out: int
+    ended: Mapping[str, int]       # flows by why they ended: "client", "idle", ...
+    routes: tuple[tuple[str, str, str], ...] = ()      # (name, what it matches, what it does): ("internal", "*.internal", "to app")
+
+
+@dataclass(frozen=True, slots=True)
 class ListenerView:
     name: str
     address: str                   # "127.0.0.1:8080", "[::]:8080", "unix:/run/x.sock"
-    accepted: int
-    open: int
-    in_flight: int
+    accepted: int                  # connections; of UDP: flows
+    open: int                      # the same, now
+    in_flight: int                 # requests
     rejected: Mapping[str, int]
+    mode: str = "http"
+    flow: FlowView | None = None   # of the modes that pass on what comes
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +222,7 @@ class EngineView:
     exchanges: int
     snapshot: int                  # generation that it serves
     alive: bool
+    flows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +346,7 @@ class ListenerEntry:
     name: str
     address: str
     listener: Listener
+    mode: str = "http"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxyd.discovery.names import Names
 from proxyd.governor.governor import Governors
@@ -13,13 +13,15 @@ from proxyd.overrides import Overrides
 from proxyd.since import Since
 from proxyd.snapshot.build import used_upstreams
 from proxyd.snapshot.compiled import Compiled
-from proxyd.snapshot.describe import action_text, balance_text, match_text
+from proxyd.snapshot.describe import action_text, balance_text, flow_action_text, flow_match_text, match_text
 from proxyd.snapshot.members import Member
 from proxyd.snapshot.store import Store
+from proxyd.sockets import socket_kind
 from proxyd.state import (
     NO_ROUTE,
     BalancerView,
     CheckView,
+    FlowView,
     LeavingView,
     ListenerEntry,
     ListenerView,
@@ -31,6 +33,9 @@ from proxyd.state import (
     UpstreamEntry,
     UpstreamView,
 )
+
+if TYPE_CHECKING:
+    from proxyd_ext.snapshot.spec import ListenerSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +53,19 @@ class Views:
 
     # ------------------------------------------------------------------ views
     def listeners(self) -> tuple[ListenerView, ...]:
-        return tuple(self._listener(entry) for entry in self.listener_entries())
+        return tuple(self._listener(item) for item in self.compiled.spec.listeners)
 
-    def _listener(self, entry: ListenerEntry) -> ListenerView:
-        stats = entry.listener.stats()
-        return ListenerView(entry.name, entry.address, stats["accepted"], stats["open"], stats["in_flight"], stats["rejected"])
+    def _listener(self, item: ListenerSpec) -> ListenerView:
+        stats, mode, flow = item.listener.stats(), self.compiled.config.listeners[item.name].mode, None
+        if item.flow is not None:
+            routes = tuple(
+                (route.name, flow_match_text(route), flow_action_text(route, self.compiled.spec.upstreams)) for route in item.flow.routes
+            )
+            flow = FlowView(
+                stats["open"], stats["bytes_in"], stats["bytes_out"], stats["packets_in"], stats["packets_out"], stats["ended"], routes,
+            )
+        figures = (stats["accepted"], stats["open"], stats["in_flight"], stats["rejected"])
+        return ListenerView(item.name, item.listener.address, *figures, mode, flow)
 
     def routes(self) -> tuple[RouteView, ...]:
         return tuple(self._routes())
@@ -60,6 +73,8 @@ class Views:
     def _routes(self) -> Iterator[RouteView]:
         config = self.compiled.config
         for name, listener in config.listeners.items():
+            if socket_kind(listener.mode) != "http":
+                continue                              # its routes take flows, and stand with it
             for index, route in enumerate(config.routes_of(listener)):
                 yield RouteView(name, route.name, index, match_text(route), action_text(route), self._requests(name, route.name))
             yield RouteView(name, NO_ROUTE, -1, "*", "404 no route", self._requests(name, NO_ROUTE))
@@ -135,6 +150,7 @@ class Views:
             errors=stats["errors"],
             checks=checks,
             latency_seconds=stats["ewma_seconds"] or stats["latency_sum_seconds"] / max(stats["latency_count"], 1),
+            flows=stats["flows"],
         )
 
     def note_states(self, upstream: str) -> None:
@@ -155,7 +171,10 @@ class Views:
 
     # ------------------------------------------------------------------ entries
     def listener_entries(self) -> tuple[ListenerEntry, ...]:
-        return tuple(ListenerEntry(item.name, item.listener.address, item.listener) for item in self.compiled.spec.listeners)
+        modes = {name: listener.mode for name, listener in self.compiled.config.listeners.items()}
+        return tuple(
+            ListenerEntry(item.name, item.listener.address, item.listener, modes[item.name]) for item in self.compiled.spec.listeners
+        )
 
     def route_entries(self) -> tuple[RouteEntry, ...]:
         seen = {(stats.listener, stats.route): stats for item in self.compiled.spec.listeners for stats in item.stats}

@@ -52,6 +52,14 @@ def count(value: float) -> str:
     return f"{value:.0f}"
 
 
+def size(value: float) -> str:
+    """Bytes for a narrow column: 950, 12.3K, 4.5M, in units of 1024."""
+    for unit, letter in ((1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")):
+        if value >= unit:
+            return f"{value / unit:.1f}{letter}"
+    return f"{value:.0f}"
+
+
 def table(rows: list[list[str]], indent: str = "  ") -> list[str]:
     """Rows as aligned lines. Colour codes do not count as width; the last column is left ragged."""
     widths = [max((len(click.unstyle(row[i])) for row in rows if i < len(row)), default=0) for i in range(max(map(len, rows), default=0))]

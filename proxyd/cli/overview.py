@@ -30,7 +30,9 @@ def command(settings: Settings) -> None:
     else:
         print(headline(status))
         for listener in status["listeners"]:
-            print(f"  {listener['name']} on {listener['address']}, {plural(listener['open'], 'connection')} open")
+            what = "flow" if listener["flow"] is not None else "connection"
+            mode = f", {listener['mode']}" if listener["flow"] is not None else ""
+            print(f"  {listener['name']} on {listener['address']}{mode}, {plural(listener['open'], what)} open")
     print()
     width = max(len(line) for line, _ in FIRST_COMMANDS)
     for line, meaning in FIRST_COMMANDS:

@@ -71,20 +71,25 @@ def banner(daemon: Daemon, admin: Sequence[str], to_try: Sequence[tuple[str, str
     status = daemon.status()
     engines = f"{status.threads} engine threads" if status.threads > 1 else "1 engine thread" if status.threads else "an inline engine"
     lines = [f"proxyd {status.version} serves {status.config_path or 'without a config file'} with {engines}, pid {status.pid}"]
-    lines += [f"  {paint(url_of(listener.address), 'good', sys.stderr)}  {listener.name}" for listener in status.listeners]
+    lines += [f"  {paint(url_of(listener.address, listener.mode), 'good', sys.stderr)}  {listener.name}" for listener in status.listeners]
     lines += [f"  admin: {address}" if address.startswith("unix:") else f"  admin: http://{address}/api/v1, /metrics" for address in admin]
     lines += [paint(f"  warning: {text}", "warning", sys.stderr) for text in status.warnings]
-    url = next((url_of(listener.address) for listener in status.listeners if not listener.address.startswith("unix:")), "")
+    served = [listener for listener in status.listeners if listener.flow is None and not listener.address.startswith("unix:")]
+    url = url_of(served[0].address) if served else ""
     width = max((len(path) for path, _ in to_try), default=0)
     return lines + [f"  try: curl {url}{path:<{width}}  # {meaning}" for path, meaning in to_try if url]
 
 
-def url_of(address: str) -> str:
+SCHEMES = {"tcp": "tcp", "udp": "udp", "tls_passthrough": "tls"}
+
+
+def url_of(address: str, mode: str = "http") -> str:
     """An address to click on: `:8080` and `0.0.0.0:8080` are reached at localhost."""
     if address.startswith("unix:"):
         return address
     host, _, port = address.rpartition(":")
-    return f"http://{'localhost' if host in {'', '0.0.0.0', '[::]'} else host}" + ("" if port == "80" else f":{port}")
+    scheme = SCHEMES.get(mode, "http")
+    return f"{scheme}://{'localhost' if host in {'', '0.0.0.0', '[::]'} else host}" + ("" if scheme + port == "http80" else f":{port}")
 
 
 def cannot_serve(error: DaemonError) -> CliError:

@@ -52,15 +52,16 @@ class OutlierPolicy:
 class Totals:
     """Counters of one server; the difference of two is what it did in between."""
 
-    requests: int                  # tries that ended, with an answer or without
+    requests: int                  # tries that ended, with an answer or without; flows that it took
     failed: int                    # 5xx, or no answer
     latency_sum: float             # seconds
     latency_count: int
+    flows: int = 0                 # of the requests: those that are none
 
     def __sub__(self, before: Totals) -> Totals:
         return Totals(
             self.requests - before.requests, self.failed - before.failed,
-            self.latency_sum - before.latency_sum, self.latency_count - before.latency_count,
+            self.latency_sum - before.latency_sum, self.latency_count - before.latency_count, self.flows - before.flows,
         )
 
 
@@ -75,7 +76,8 @@ def totals_of(stats: Mapping[str, Any]) -> Totals:
     """From what a native server counts."""
     faults = sum(stats["errors"].values())
     failed = sum(count for code, count in stats["requests"].items() if code >= 500)
-    return Totals(sum(stats["requests"].values()) + faults, failed + faults, stats["latency_sum_seconds"], stats["latency_count"])
+    requests = sum(stats["requests"].values()) + stats["flows"] + faults
+    return Totals(requests, failed + faults, stats["latency_sum_seconds"], stats["latency_count"], stats["flows"])
 
 
 def find_outliers(policy: OutlierPolicy, did: Mapping[str, Totals]) -> list[Outlier]:
@@ -92,7 +94,8 @@ def _by_error_rate(policy: OutlierPolicy, did: Mapping[str, Totals]) -> Iterator
     rates = {label: each.failed / each.requests for label, each in did.items() if each.requests >= max(policy.min_requests, 1)}
     for label in sorted(rates, key=lambda label: -rates[label]):
         if rates[label] >= policy.error_rate:
-            yield Outlier(label, "error_rate", f"error rate {rates[label] * 100:.0f} % of {did[label].requests} requests")
+            what = f"{did[label].requests} {'flows' if did[label].flows else 'requests'}"
+            yield Outlier(label, "error_rate", f"error rate {rates[label] * 100:.0f} % of {what}")
 
 
 def _by_success_rate(policy: OutlierPolicy, did: Mapping[str, Totals]) -> Iterator[Outlier]:

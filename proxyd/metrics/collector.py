@@ -14,9 +14,11 @@ from prometheus_client.core import HistogramMetricFamily, Metric
 
 from proxyd.metrics.cache import compress_families, route_families, store_families, tier_families
 from proxyd.metrics.families import Labels, counter, gauge, histogram
+from proxyd.metrics.flows import FLOW_COUNTERS, flow_families
 from proxyd.metrics.limits import limit_families
 from proxyd.metrics.retained import Ratchet, Retained, Stats
 from proxyd.metrics.source import Capture
+from proxyd.sockets import socket_kind
 from proxyd.state import ServerEntry, ServerState
 from proxyd_ext.core.fault import faults
 from proxyd_ext.core.stats import BUCKETS_SECONDS
@@ -44,15 +46,17 @@ class Collector:
     def __init__(self, version: str) -> None:
         self._version = version
         self._listeners: Retained[str] = Retained(frozenset({"accepted", "rejected"}), keep=False)
+        self._flows: Retained[Labels] = Retained(FLOW_COUNTERS, keep=False)
         self._routes: Retained[Labels] = Retained(
             frozenset({"requests", "errors", "duration_seconds", "ttfb_seconds", "bytes_in", "bytes_out", "cache", "cache_bytes"}))
         self._upstreams: Retained[str] = Retained(
             frozenset({"response_seconds", "connect_seconds", "retries", "refused", "hedges", "mirror"}))
-        self._servers: Retained[Labels] = Retained(frozenset({"requests", "errors"}))
+        self._servers: Retained[Labels] = Retained(frozenset({"requests", "errors", "flows"}))
         self._numbers = Ratchet()
 
     def collect(self, now: Capture) -> Iterator[Metric]:
         yield from self._collect_listeners(now)
+        yield from flow_families(now.listeners, self._flows)
         yield from self._collect_routes(now)
         yield from self._collect_upstreams(now)
         yield from self._collect_servers(now)
@@ -65,11 +69,14 @@ class Collector:
 
     def _collect_listeners(self, now: Capture) -> Iterable[Metric]:
         accepted = counter("connections_accepted_total", "Client connections accepted.", ("listener",))
-        rejected = counter("connections_rejected_total", "Client connections closed unserved, by reason.", ("listener", "reason"))
+        rejected = counter(
+            "connections_rejected_total", "Client connections (and UDP flows) that were not served, by reason.", ("listener", "reason"))
         is_open = gauge("connections_open", "Client connections open now.", ("listener",))
         in_flight = gauge("http_requests_in_flight", "Requests that are being served now.", ("listener",))
+        kinds = {entry.name: socket_kind(entry.mode) for entry in now.listeners}
         for name, total in self._listeners.totals((entry.name, entry.listener) for entry in now.listeners).items():
-            accepted.add_metric((name,), total["accepted"])
+            if kinds[name] != "udp":
+                accepted.add_metric((name,), total["accepted"])
             for reason, count in total["rejected"].items():
                 rejected.add_metric((name, reason), count)
         gauges: dict[str, list[int]] = {}
@@ -78,8 +85,10 @@ class Collector:
             sums[0] += stats["open"]
             sums[1] += stats["in_flight"]
         for name, (opened, flying) in gauges.items():
-            is_open.add_metric((name,), opened)
-            in_flight.add_metric((name,), flying)
+            if kinds[name] != "udp":
+                is_open.add_metric((name,), opened)
+            if kinds[name] == "http":
+                in_flight.add_metric((name,), flying)
         return accepted, rejected, is_open, in_flight
 
     def _collect_routes(self, now: Capture) -> Iterable[Metric]:
@@ -137,6 +146,7 @@ class Collector:
         labels = ("upstream", "server")
         requests = counter("upstream_requests_total", "Answers of servers, by status code.", (*labels, "code"))
         errors = counter("upstream_errors_total", "Failures of servers, by proxyd's word for them.", (*labels, "error"))
+        flows = counter("upstream_flows_total", "Connections and flows of datagrams that were passed on to servers.", labels)
         ejections = counter("upstream_ejections_total", "Times a server was taken out for what requests met there.", (*labels, "reason"))
         checks = counter("upstream_health_checks_total", "Active health checks, by result.", (*labels, "result"))
         entries = [entry for upstream in now.upstreams for entry in upstream.servers]
@@ -145,13 +155,15 @@ class Collector:
                 requests.add_metric((*names, code_label(code)), count)
             for error, count in total["errors"].items():
                 errors.add_metric((*names, error), count)
+            if total["flows"]:
+                flows.add_metric(names, total["flows"])
         for entry in entries:
             for kind, count in entry.ejections.items():
                 ejections.add_metric((*names_of(entry), kind), self._numbers.total(("ejected", *names_of(entry), kind), count))
             for result, count in entry.check_results.items():
                 key = (*names_of(entry), result)
                 checks.add_metric(key, self._numbers.total(("check", *key), count))
-        return requests, errors, ejections, checks, *server_gauges(now)
+        return requests, errors, flows, ejections, checks, *server_gauges(now)
 
     def _collect_config(self, now: Capture) -> Iterable[Metric]:
         success = gauge("config_last_reload_successful", "Whether the last reload was taken (1) or refused (0).")
@@ -210,7 +222,7 @@ def copy_results(mirror: Mapping[str, Any]) -> dict[str, int]:
 
 
 def queue_gauges(now: Capture) -> Iterable[Metric]:
-    in_flight = gauge("upstream_requests_in_flight", "Tries that are on the upstream's servers now.", ("upstream",))
+    in_flight = gauge("upstream_requests_in_flight", "Tries and flows that are on the upstream's servers now.", ("upstream",))
     waiting = gauge("upstream_queue_length", "Requests that wait for a server with room.", ("upstream",))
     retrying = gauge("upstream_retries_in_flight", "Requests that are being tried again, or wait for it.", ("upstream",))
     for entry in now.upstreams:
@@ -241,7 +253,7 @@ def server_gauges(now: Capture) -> Iterable[Metric]:
     labels = ("upstream", "server")
     up = gauge("upstream_server_up", "Whether the balancer may choose the server.", labels)
     weight = gauge("upstream_server_weight", "The server's share.", labels)
-    in_flight = gauge("upstream_server_requests_in_flight", "Requests that the server is working on.", labels)
+    in_flight = gauge("upstream_server_requests_in_flight", "Requests that the server is working on, and flows that it has.", labels)
     state = gauge("upstream_server_state", "1 for the state that the server is in, else 0.", (*labels, "state"))
     for view in now.upstream_views:
         for server in view.servers:

@@ -1,12 +1,14 @@
 """Routes in words: what one matches and what it does, as `status`, `route` and the plan show them."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 ALL = 1_000_000     # of a million
 
 if TYPE_CHECKING:
     from proxyd.config.model import Balance, Route
+    from proxyd_ext.snapshot.spec import FlowRoute, UpstreamSpec
 
 
 def action_text(route: Route) -> str:
@@ -54,3 +56,17 @@ def reachable(route: Route) -> tuple[str, ...]:
     """The upstreams that its requests can reach, one way or another."""
     others = [other.to for other in (route.failover, route.mirror) if other is not None]
     return tuple(dict.fromkeys((*targets(route), *others)))
+
+
+def flow_match_text(route: FlowRoute) -> str:
+    """`*.internal`, `a.example, b.example offering h2`, `no name`; `*` for a route that takes every flow."""
+    names = ", ".join(name or "no name" for name in route.names) or "*"
+    return names + (f" offering {' or '.join(route.alpn)}" if route.alpn else "")
+
+
+def flow_action_text(route: FlowRoute, upstreams: Sequence[UpstreamSpec]) -> str:
+    """`to blue 90, green 10`, `refused`."""
+    if not route.targets:
+        return "refused"
+    names = [(upstreams[target.upstream].name, target.weight) for target in route.targets]
+    return f"to {names[0][0] if len(names) == 1 else ', '.join(f'{name} {weight}' for name, weight in names)}"

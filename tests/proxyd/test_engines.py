@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
 from proxyd.engines import Answer, Callbacks, EngineSet
 from proxyd.state import DaemonError
+from proxyd_ext.engine import Engine
 from proxyd_ext.snapshot import Snapshot
 from proxyd_ext.snapshot.spec import SnapshotSpec
+from tests.support.clock import settle
 from tests.support.wait import until
 
 
@@ -76,6 +78,33 @@ async def test_heartbeats_move_although_nothing_happens(world: World) -> None:
 async def test_close_twice_is_once(world: World) -> None:
     await world.set.close()
     await world.set.close()
+
+
+class Reviewed(Engine):
+    """Notes that it was to look at its flows."""
+
+    looks: ClassVar[list[int]]
+
+    def review(self) -> None:
+        self.looks.append(self.index)
+
+
+async def test_flows_are_looked_at_once_for_all_that_changes_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxyd.engines.Engine", Reviewed)
+    Reviewed.looks = []
+    world = World(2)
+    for _ in range(3):
+        world.set.review()
+    assert Reviewed.looks == []
+    await settle()
+    assert Reviewed.looks == [0, 1]
+    world.set.review()
+    await settle()
+    assert Reviewed.looks == [0, 1, 0, 1]
+    world.set.review()
+    await world.set.close()
+    await settle()
+    assert Reviewed.looks[4:] in ([], [0, 1]), "never half of them"
 
 
 async def test_a_death_is_told_and_ends_a_publish() -> None:

@@ -14,6 +14,7 @@ class FakeServer:
     clock: FakeClock
     requests: dict[int, int] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
+    flows: int = 0
     latency_sum: float = 0.0
     latency_count: int = 0
     failures: int = 5                  # in a row
@@ -36,7 +37,7 @@ class FakeServer:
 
     def stats(self) -> dict[str, Any]:
         return {
-            "requests": dict(self.requests), "errors": dict(self.errors),
+            "requests": dict(self.requests), "errors": dict(self.errors), "flows": self.flows,
             "latency_sum_seconds": self.latency_sum, "latency_count": self.latency_count,
         }
 

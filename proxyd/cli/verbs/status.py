@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from proxyd.admin.client import Client
-from proxyd.cli.output import ago, count, duration, paint, plural, print_json, table
+from proxyd.cli.output import ago, count, duration, paint, plural, print_json, size, table
 from proxyd.cli.overrides import override_line
 from proxyd.cli.overview import headline
 from proxyd.cli.settings import Settings, common, pass_settings
@@ -58,7 +58,8 @@ def screen(before: Look, now: Look) -> list[str]:
         serving = f"config {status['config_hash'][:12]}, generation {status['generation']}"
         lines.append(f"{serving}; last reload {word} {ago(reload['at'])}: {reload['summary']}")
     lines += [paint(f"warning: {text}", "warning") for text in status["warnings"]]
-    lines += ["", *listener_lines(before, now, seconds)]
+    for shown in (listener_lines(before, now, seconds), flow_lines(before.status, status, seconds)):
+        lines += ["", *shown] if shown else []
     lines += ["", *upstream_lines(before.status, status, seconds)]
     lines += ["", *engine_lines(before.status, status, seconds)]
     return lines
@@ -71,16 +72,43 @@ def head(*names: str) -> list[str]:
 def listener_lines(before: Look, now: Look, seconds: float) -> list[str]:
     rows = [head("LISTENER", "ADDRESS", "REQ/S", "OPEN", "IN FLIGHT", "ACCEPTED", "REJECTED")]
     shown: set[str] = set()
-    for listener in now.status["listeners"]:
+    listeners = [listener for listener in now.status["listeners"] if listener["flow"] is None]
+    if not listeners and now.status["listeners"]:
+        return []
+    for listener in listeners:
         name = listener["name"]
         rate = ""                                    # requests are counted by listener name, which may have several addresses
         if name not in shown:
             rate = f"{max(requests_of(now, name) - requests_of(before, name), 0) / seconds:.0f}"
             shown.add(name)
-        rejected = ", ".join(f"{reason} {count(times)}" for reason, times in listener["rejected"].items() if times) or "-"
+        rejected = reasons(listener["rejected"])
         figures = [count(listener[key]) for key in ("open", "in_flight", "accepted")]
         rows.append([name, listener["address"], rate, *figures, rejected])
     return table(rows, indent="")
+
+
+def reasons(counts: dict[str, int]) -> str:
+    return ", ".join(f"{reason} {count(times)}" for reason, times in counts.items() if times) or "-"
+
+
+def flow_lines(before: dict[str, Any], status: dict[str, Any], seconds: float) -> list[str]:
+    """Listeners that pass on connections and datagrams."""
+    def figures(listener: dict[str, Any]) -> tuple[int, int, int]:
+        return listener["accepted"], listener["flow"]["bytes_in"], listener["flow"]["bytes_out"]
+
+    earlier = {(item["name"], item["address"]): figures(item) for item in before["listeners"] if item["flow"] is not None}
+    rows = [head("LISTENER", "ADDRESS", "MODE", "FLOWS/S", "OPEN", "FLOWS", "IN/S", "OUT/S", "IN", "OUT", "ENDED", "REJECTED")]
+    for listener in status["listeners"]:
+        if listener["flow"] is None:
+            continue
+        now = figures(listener)
+        then = earlier.get((listener["name"], listener["address"]), now)
+        flows, received, sent = (max(here - there, 0) / seconds for here, there in zip(now, then, strict=True))
+        rows.append([
+            listener["name"], listener["address"], listener["mode"], f"{flows:.0f}", count(listener["flow"]["open"]), count(now[0]),
+            size(received), size(sent), size(now[1]), size(now[2]), reasons(listener["flow"]["ended"]), reasons(listener["rejected"]),
+        ])
+    return table(rows, indent="") if len(rows) > 1 else []
 
 
 def requests_of(seen: Look, listener: str) -> int:
@@ -90,15 +118,17 @@ def requests_of(seen: Look, listener: str) -> int:
 def upstream_lines(before: dict[str, Any], status: dict[str, Any], seconds: float) -> list[str]:
     if not status["upstreams"]:
         return ["no upstreams"]
-    earlier = {(up["name"], server["label"]): server["requests"] for up in before["upstreams"] for server in up["servers"]}
-    rows = [head("UPSTREAM/SERVER", "STATE", "WEIGHT", "REQ/S", "IN FLIGHT", "CONNS", "REQUESTS", "ERRORS", "SINCE", "WHY")]
+    earlier = {(up["name"], server["label"]): taken(server) for up in before["upstreams"] for server in up["servers"]}
+    flows = any(server["flows"] for upstream in status["upstreams"] for server in upstream["servers"])
+    does = ("REQ+FLOWS/S", "REQ+FLOWS") if flows else ("REQ/S", "REQUESTS")
+    rows = [head("UPSTREAM/SERVER", "STATE", "WEIGHT", does[0], "IN FLIGHT", "CONNS", does[1], "ERRORS", "SINCE", "WHY")]
     for upstream in status["upstreams"]:
         servers = upstream["servers"]
         usable = f"{upstream['usable']}/{len(servers)} up"
         state = paint(usable, "good" if upstream["usable"] == len(servers) else "warning" if upstream["usable"] else "error")
         rows.append([upstream["name"], state, upstream["balance"], "", "", "", "", "", "", governed(upstream)])
         for server in servers:
-            done = server["requests"] - earlier.get((upstream["name"], server["label"]), server["requests"])
+            done = taken(server) - earlier.get((upstream["name"], server["label"]), taken(server))
             name = server["label"] if server["source"] in {"", server["label"]} else f"{server['label']} ({server['source']})"
             rows.append([
                 "  " + name,
@@ -107,7 +137,7 @@ def upstream_lines(before: dict[str, Any], status: dict[str, Any], seconds: floa
                 f"{max(done, 0) / seconds:.0f}",
                 count(server["in_flight"]),
                 f"{server['connections_active']}+{server['connections_idle']}",
-                count(server["requests"]),
+                figures_of(server),
                 count(sum(server["errors"].values())),
                 duration(max(status["started_at"] + status["uptime_seconds"] - server["since"], 0)),
                 why(server),
@@ -117,6 +147,15 @@ def upstream_lines(before: dict[str, Any], status: dict[str, Any], seconds: floa
             for server in upstream["leaving"]
         ]
     return [*table(rows, indent=""), *(override_line(entry) for upstream in status["upstreams"] for entry in upstream["overrides"])]
+
+
+def taken(server: dict[str, Any]) -> int:
+    return int(server["requests"] + server["flows"])
+
+
+def figures_of(server: dict[str, Any]) -> str:
+    """`12.3k`; `0+8` of a server that has flows."""
+    return f"{count(server['requests'])}+{count(server['flows'])}" if server["flows"] else count(server["requests"])
 
 
 def error_lines(status: dict[str, Any]) -> list[str]:
@@ -169,13 +208,14 @@ def check_lines(status: dict[str, Any]) -> list[str]:
 
 def engine_lines(before: dict[str, Any], status: dict[str, Any], seconds: float) -> list[str]:
     earlier = {engine["index"]: engine["cpu_seconds"] for engine in before["engines"]}
-    rows = [head("ENGINE", "CPU", "LAG", "CONNECTIONS", "EXCHANGES", "GENERATION")]
+    flows = any(listener["flow"] is not None for listener in status["listeners"]) or any(engine["flows"] for engine in status["engines"])
+    rows = [head("ENGINE", "CPU", "LAG", "CONNECTIONS", "EXCHANGES", *(["FLOWS"] if flows else []), "GENERATION")]
     for engine in status["engines"]:
         used = (engine["cpu_seconds"] - earlier.get(engine["index"], engine["cpu_seconds"])) / seconds
         name = str(engine["index"]) if engine["alive"] else paint(f"{engine['index']} dead", "error")
         rows.append([
             name, f"{max(used, 0) * 100:.0f}%", f"{engine['loop_lag_seconds'] * 1000:.1f} ms", count(engine["connections"]),
-            count(engine["exchanges"]), str(engine["snapshot"]),
+            count(engine["exchanges"]), *([count(engine["flows"])] if flows else []), str(engine["snapshot"]),
         ])
     lines = table(rows, indent="")
     if status["threads"] == 0:

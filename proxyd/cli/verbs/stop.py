@@ -26,10 +26,12 @@ def command(settings: Settings, now: bool, wait: float) -> None:
     client = settings.client()
     before = client.get("/status")
     client.post("/stop", {"now": now})
-    in_flight = sum(listener["in_flight"] for listener in before["listeners"])
+    under_way = plural(sum(listener["in_flight"] for listener in before["listeners"]), "request")
+    if flows := sum(engine["flows"] for engine in before["engines"]):
+        under_way += f" and {plural(flows, 'flow')}"
     began = time.monotonic()
     if not settings.quiet and not settings.json:
-        print(f"stopping proxyd (pid {before['pid']})" + (", at once" if now else f"; {plural(in_flight, 'request')} in flight may finish"))
+        print(f"stopping proxyd (pid {before['pid']})" + (", at once" if now else f"; {under_way} in flight may finish"))
     gone = wait_until_gone(Client(client.address, POLL_TIMEOUT_S), wait) if wait else False
     seconds = time.monotonic() - began
     if settings.json:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from proxyd.state import (
     Difference,
     EngineEntry,
     EngineView,
+    FlowView,
     LeavingView,
     LimitEntries,
     ListenerEntry,
@@ -85,6 +86,7 @@ class FakeDaemon:
     matches: bool = True
     busy: list[int] = field(default_factory=list)    # requests in flight on the first server, one figure a look; empty: none any more
     leaving: bool = False                            # the first server is no member any more
+    flows: int = 0                                   # on a listener of its own, when there are some
     same: bool = False                               # a change of a server finds it so already
     overrides: tuple[OverrideView, ...] = ()
     holds: bool = False                              # a reload waits until `held` is set
@@ -111,13 +113,19 @@ class FakeDaemon:
         return StatusView(
             version="0.1.0", pid=4242, phase="serving", started_at=900.0, uptime_seconds=100.0, config_path=str(self.config_path or ""),
             config_hash=self.config_hash, generation=self.generation, threads=1, ready=not self.reasons, not_ready=self.reasons,
-            last_reload=None, listeners=(ListenerView("web", "127.0.0.1:8080", 7, 2, 1, {"per_client": 3}),), upstreams=self.upstreams(),
-            engines=(EngineView(0, 99, 0.001, 1.5, 2, 1, self.generation, self.engine_alive),),
+            last_reload=None, listeners=tuple(self.listeners()), upstreams=self.upstreams(),
+            engines=(EngineView(0, 99, 0.001, 1.5, 2, 1, self.generation, self.engine_alive, self.flows),),
         )
+
+    def listeners(self) -> Iterator[ListenerView]:
+        yield ListenerView("web", "127.0.0.1:8080", 7, 2, 1, {"per_client": 3})
+        if self.flows:
+            flow = FlowView(self.flows, 2048, 5 << 20, 0, 0, {"client": 9, "idle": 0}, (("pg", "*", "to app"),))
+            yield ListenerView("pg", ":5432", 12, self.flows, 0, {"denied": 4}, "tcp", flow)
 
     def upstreams(self) -> tuple[UpstreamView, ...]:
         in_flight = self.busy.pop(0) if self.busy else 0
-        one = replace(server_view("10.0.0.1:80"), in_flight=in_flight, connections_active=in_flight)
+        one = replace(server_view("10.0.0.1:80"), in_flight=in_flight, connections_active=in_flight, flows=self.flows)
         down = server_view("10.0.0.2:80", state="down", reason="connection refused")
         leaving = (LeavingView("10.0.0.1:80", in_flight, in_flight),) if self.leaving and in_flight else ()
         servers = (down,) if self.leaving else (one, down)

@@ -40,6 +40,11 @@ def test_figures(value: float, text: str) -> None:
     assert output.count(value) == text
 
 
+def test_sizes() -> None:
+    sizes = {0: "0", 1023: "1023", 1024: "1.0K", 1536: "1.5K", 5 << 20: "5.0M", 3 << 30: "3.0G", 1 << 40: "1.0T"}
+    assert {value: output.size(value) for value in sizes} == sizes
+
+
 def test_ago() -> None:
     assert output.ago(0) == "never"
     assert output.ago(100.0, now=160.0) == "1m 0s ago"

@@ -18,6 +18,11 @@ def test_addresses_to_click_on(address: str, url: str) -> None:
     assert url_of(address) == url
 
 
+def test_addresses_of_flows_are_not_taken_for_pages() -> None:
+    assert url_of(":5432", "tcp") == "tcp://localhost:5432"
+    assert (url_of("127.0.0.1:80", "udp"), url_of("[::]:8443", "tls_passthrough")) == ("udp://127.0.0.1:80", "tls://localhost:8443")
+
+
 def test_where_admin_listens() -> None:
     assert admin_bind(Settings()) is None
     assert admin_bind(Settings(admin="unix:/run/a.sock")) == (BindAddress(path="/run/a.sock"),)

@@ -42,6 +42,33 @@ def test_rates_come_from_two_looks(looks: tuple[Look, Look]) -> None:
     assert line_with(lines, "1.0 ms")[:3] == ["0", "25%", "1.0"]
 
 
+def test_flows_have_lines_of_their_own() -> None:
+    daemon = FakeDaemon(flows=3)
+    before, now = look_at(daemon, 10.0), look_at(daemon, 12.0)
+    now.status["listeners"][1]["accepted"] += 8
+    now.status["listeners"][1]["flow"]["bytes_in"] += 4096
+    now.status["upstreams"][0]["servers"][0]["flows"] += 8
+    lines = screen(before, now)
+    assert line_with(lines, ":5432") == [
+        "pg", ":5432", "tcp", "4", "3", "20", "2.0K", "0", "6.0K", "5.0M", "client", "9", "denied", "4"]
+    assert line_with(lines, "127.0.0.1:8080")[0] == "web"
+    assert not any(":5432" in line for line in lines if "web" in line)
+    assert line_with(lines, "10.0.0.1:80")[3:7] == ["4", "0", "0+0", "0+11"]
+    assert line_with(lines, "1.0 ms")[4:6] == ["2", "1"]
+    assert "FLOWS" in line_with(lines, "ENGINE")
+
+
+def test_without_flows_nothing_speaks_of_them(looks: tuple[Look, Look]) -> None:
+    assert "FLOWS" not in "\n".join(screen(*looks))
+
+
+def test_only_flows(looks: tuple[Look, Look]) -> None:
+    before, now = (look_at(FakeDaemon(flows=1), at) for at in (1.0, 2.0))
+    for seen in (before, now):
+        del seen.status["listeners"][0]
+    assert "REQ/S" not in "\n".join(screen(before, now))
+
+
 def test_a_server_that_is_down_says_why(looks: tuple[Look, Look]) -> None:
     line = next(line for line in screen(*looks) if "10.0.0.2:80" in line)
     assert " down " in line

@@ -19,6 +19,11 @@ def test_it_returns_when_the_daemon_has_gone(run: Run, daemon: FakeDaemon) -> No
     assert run("status").exit_code == Exit.NOT_REACHABLE
 
 
+def test_flows_may_finish_too(run: Run, daemon: FakeDaemon) -> None:
+    daemon.flows = 2
+    assert "; 1 request and 2 flows in flight may finish\n" in run("stop").stdout
+
+
 def test_now(run: Run, daemon: FakeDaemon) -> None:
     assert "at once" in run("stop", "--now").stdout
     assert daemon.asked == [("stop", True)]

@@ -22,6 +22,11 @@ def asked(daemon: FakeDaemon) -> list[tuple[Any, ...]]:
     return [(*entry[:-2], entry[-1]) if entry[0] in ("set", "remove") else entry[:-1] for entry in daemon.asked]
 
 
+def test_flows_so_far(run: Run, daemon: FakeDaemon) -> None:
+    daemon.flows = 12_345
+    assert "weight 1  0 in flight, 12.3k flows so far" in run("upstream", "list").stdout
+
+
 def test_list_and_show(run: Run, daemon: FakeDaemon) -> None:
     daemon.overrides = (OverrideView("app", "10.0.0.2:80", "weight", "weight 3", "ops", 1.0),)
     daemon.busy = [2, 2]

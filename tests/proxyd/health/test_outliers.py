@@ -92,9 +92,17 @@ def test_a_server_is_named_once() -> None:
 
 def test_what_a_server_counts() -> None:
     requests = {0: 1, 200: 10, 404: 2, 500: 3, 503: 4}
-    stats = {"requests": requests, "errors": {"connect_refused": 5}, "latency_sum_seconds": 1.5, "latency_count": 20}
+    stats = {"requests": requests, "errors": {"connect_refused": 5}, "flows": 0, "latency_sum_seconds": 1.5, "latency_count": 20}
     assert totals_of(stats) == Totals(25, 12, 1.5, 20)
     assert totals_of(stats) - Totals(5, 2, 0.5, 10) == Totals(20, 10, 1.0, 10)
+
+
+def test_flows_that_a_server_took_count_as_requests() -> None:
+    stats = {"requests": {}, "errors": {"connect_refused": 5}, "flows": 95, "latency_sum_seconds": 0.0, "latency_count": 0}
+    assert totals_of(stats) == Totals(100, 5, 0.0, 0, 95)
+    assert find_outliers(OutlierPolicy(error_rate=0.06), {"a": totals_of(stats)}) == []
+    outlier, = find_outliers(OutlierPolicy(error_rate=0.05), {"a": totals_of(stats)})
+    assert outlier.reason == "error rate 5 % of 100 flows"
 
 
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500), st.floats(0, 100)), max_size=12))

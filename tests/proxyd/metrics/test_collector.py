@@ -35,9 +35,10 @@ def handle(**stats: Any) -> Any:
     return SimpleNamespace(stats=lambda: stats)
 
 
-def listener(name: str, address: str, **stats: Any) -> Any:
-    zero = {"accepted": 0, "open": 0, "rejected": {}, "in_flight": 0}
-    return SimpleNamespace(name=name, address=address, listener=handle(**(zero | stats)))
+def listener(name: str, address: str, mode: str = "http", **stats: Any) -> Any:
+    zero = {"accepted": 0, "open": 0, "rejected": {}, "in_flight": 0, "bytes_in": 0, "bytes_out": 0, "packets_in": 0, "packets_out": 0,
+            "ended": {}}
+    return SimpleNamespace(name=name, address=address, listener=handle(**(zero | stats)), mode=mode)
 
 
 def route(name: str, **stats: Any) -> Any:
@@ -47,7 +48,7 @@ def route(name: str, **stats: Any) -> Any:
 
 
 def server(label: str, checks: Mapping[str, int] | None = None, ejections: Mapping[str, int] | None = None, **stats: Any) -> Any:
-    empty = {"requests": {}, "errors": {}, "opened": 0}
+    empty = {"requests": {}, "errors": {}, "flows": 0, "opened": 0}
     return SimpleNamespace(
         upstream="app", label=label, server=handle(**(empty | stats)), check_results=checks or {}, ejections=ejections or {}
     )
@@ -185,6 +186,51 @@ async def test_an_address_that_leaves_takes_its_gauge_but_not_its_count(source: 
     assert page.value("proxyd_connections_open", listener="web") == 1
 
 
+async def test_flows(source: Source, exposition: Exposition) -> None:
+    source.set(
+        listeners=(
+            listener("pg", "127.0.0.1:5432", "tcp", accepted=5, open=2, bytes_in=10, bytes_out=2000, ended={"client": 2, "idle": 1}),
+            listener("pg", "[::1]:5432", "tcp", accepted=2, open=1, bytes_out=1, rejected={"denied": 3}),
+            listener("sni", ":8443", "tls_passthrough", accepted=1),
+            listener("dns", ":53", "udp", accepted=9, open=4, packets_in=9, packets_out=8, bytes_in=90, ended={"responses": 5}),
+            listener("web", ":80", accepted=7, open=7),
+        ),
+        upstreams=(upstream(server("a", flows=8), server("b")),),
+    )
+    page = await scrape(exposition)
+    assert page.of("proxyd_tcp_connections", "listener") == {("pg",): 7, ("sni",): 1}
+    assert page.of("proxyd_udp_flows", "listener") == {("dns",): 9}
+    assert page.of("proxyd_l4_flows", "listener") == {("pg",): 3, ("sni",): 0, ("dns",): 4}
+    assert page.of("proxyd_l4_flow_ends", "listener", "reason") == {("pg", "client"): 2, ("pg", "idle"): 1, ("dns", "responses"): 5}
+    assert page.value("proxyd_l4_bytes_total", listener="pg", direction="out") == 2001
+    assert page.value("proxyd_l4_bytes_total", listener="dns", direction="in") == 90
+    assert page.of("proxyd_udp_datagrams", "listener", "direction") == {("dns", "in"): 9, ("dns", "out"): 8}
+    assert page.of("proxyd_upstream_flows", "upstream", "server") == {("app", "a"): 8}
+    assert page.of("proxyd_connections_rejected", "listener", "reason") == {("pg", "denied"): 3}
+    assert page.of("proxyd_connections_accepted", "listener") == {("pg",): 7, ("sni",): 1, ("web",): 7}, "datagrams are no connections"
+    assert page.of("proxyd_connections_open", "listener") == {("pg",): 3, ("sni",): 0, ("web",): 7}
+    assert page.of("proxyd_http_requests_in_flight", "listener") == {("web",): 0}
+
+
+async def test_flows_never_fall_over_a_reload(source: Source, exposition: Exposition) -> None:
+    first, second = listener("pg", "a", "tcp", accepted=5, bytes_in=10), listener("pg", "b", "tcp", accepted=3, bytes_in=1)
+    source.set(listeners=(first, second))
+    await scrape(exposition)
+    source.set(listeners=(second,))
+    page = await scrape(exposition)
+    assert page.value("proxyd_tcp_connections_total", listener="pg") == 8
+    assert page.value("proxyd_l4_bytes_total", listener="pg", direction="in") == 11
+
+
+async def test_a_listener_that_changes_its_mode_leaves_its_counts(source: Source, exposition: Exposition) -> None:
+    source.set(listeners=(listener("a", ":1", "tcp", accepted=5, ended={"client": 5}),))
+    await scrape(exposition)
+    source.set(listeners=(listener("a", ":1", "udp", accepted=2),))
+    page = await scrape(exposition)
+    assert page.of("proxyd_udp_flows", "listener") == {("a",): 2}
+    assert page.of("proxyd_tcp_connections", "listener") == {}
+
+
 async def test_requests_by_method_and_code(source: Source, exposition: Exposition) -> None:
     source.set(routes=(route("api", requests={("GET", 200): 7, ("OTHER", 0): 1}, bytes_in=10, bytes_out=20),))
     page = await scrape(exposition)
@@ -320,7 +366,7 @@ async def test_no_handle_outlives_the_page(source: Source, exposition: Expositio
         def stats(self) -> dict[str, Any]:
             return {"accepted": 1, "open": 0, "rejected": {}, "in_flight": 0}
 
-    source.set(listeners=(SimpleNamespace(name="web", address="a", listener=Listener()),))
+    source.set(listeners=(SimpleNamespace(name="web", address="a", listener=Listener(), mode="http"),))
     await scrape(exposition)
     assert alive == ["listener"]
     source.set(listeners=())

@@ -1,0 +1,38 @@
+"""The metric families of listeners that pass on what comes: connections (`tcp`, `tls_passthrough`) and datagrams (`udp`)."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client.core import Metric
+
+from proxyd.metrics.families import Labels, counter, gauge
+from proxyd.metrics.retained import Retained
+from proxyd.sockets import socket_kind
+from proxyd.state import ListenerEntry
+
+FLOW_COUNTERS = frozenset({"accepted", "bytes_in", "bytes_out", "packets_in", "packets_out", "ended"})
+
+
+def flow_families(listeners: Iterable[ListenerEntry], retained: Retained[Labels]) -> Iterable[Metric]:
+    """`retained`: keeps FLOW_COUNTERS by (listener, kind), so that one that changes its mode does not take its old counts along."""
+    connections = counter("tcp_connections_total", "Client connections that were to be passed on.", ("listener",))
+    flows = counter("udp_flows_total", "Flows of datagrams: client addresses and ports that spoke.", ("listener",))
+    moved = counter("l4_bytes_total", "Bytes of flows from clients (in) and to them (out).", ("listener", "direction"))
+    datagrams = counter("udp_datagrams_total", "Datagrams from clients (in) and to them (out).", ("listener", "direction"))
+    ends = counter("l4_flow_ends_total", "Flows that ended, by reason.", ("listener", "reason"))
+    is_open = gauge("l4_flows", "Flows open now.", ("listener",))
+    entries = [(entry, socket_kind(entry.mode)) for entry in listeners if socket_kind(entry.mode) != "http"]
+    for (name, kind), total in retained.totals(((entry.name, kind), entry.listener) for entry, kind in entries).items():
+        (flows if kind == "udp" else connections).add_metric((name,), total["accepted"])
+        for direction in ("in", "out"):
+            moved.add_metric((name, direction), total[f"bytes_{direction}"])
+            if kind == "udp":
+                datagrams.add_metric((name, direction), total[f"packets_{direction}"])
+        for reason, count in total["ended"].items():
+            ends.add_metric((name, reason), count)
+    now: dict[str, int] = {}
+    for entry, _ in entries:
+        now[entry.name] = now.get(entry.name, 0) + entry.listener.stats()["open"]
+    for name, count in now.items():
+        is_open.add_metric((name,), count)
+    return connections, flows, moved, datagrams, ends, is_open
