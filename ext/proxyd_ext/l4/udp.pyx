@@ -22,7 +22,7 @@ from proxyd_ext.io.listener cimport REJECT_DRAINING, REJECT_PROXY, REJECT_TRUNCA
 from proxyd_ext.io.peer cimport local_address, peer_address
 from proxyd_ext.io.poller cimport Flusher, Pollable, poller_add
 from proxyd_ext.io.sys cimport (
-    AF_INET, AF_INET6, ENOMEM, EPOLLIN, SOL_SOCKET, SO_RCVBUF, getsockname, getsockopt, setsockopt, sockaddr, sockaddr_storage, socklen_t,
+    AF_INET, AF_INET6, ENOMEM, EPOLLIN, SOL_SOCKET, getsockname, getsockopt, setsockopt, sockaddr, sockaddr_storage, socklen_t,
 )
 from proxyd_ext.l4.model cimport L4
 from proxyd_ext.l4.udp_flow cimport (
@@ -31,6 +31,10 @@ from proxyd_ext.l4.udp_flow cimport (
 from proxyd_ext.l4.udp_table cimport table_find, table_init, table_key
 from proxyd_ext.preface.proxy cimport PROXY_DGRAM, ProxyHeader, proxy_parse
 from proxyd_ext.snapshot.compile cimport CompiledListener
+
+cdef extern from "<sys/socket.h>" nogil:
+    enum:
+        SO_RCVBUF
 
 cdef enum:
     RECEIVE_BYTES = 4 << 20   # that the kernel may keep for us, if it lets us: its default holds 277 small datagrams

@@ -321,7 +321,10 @@ cdef void _on_timer(void* owner) noexcept nogil:
 
 
 cdef void flow_review(UdpFlow* flow) noexcept nogil:
-    cdef int end = facts_review(&flow.facts)
+    cdef int end
+    if flow.flags & FLOW_CHOOSING:
+        _settle(flow, -1)     # so that no flow keeps an old snapshot, and the server is looked at
+    end = facts_review(&flow.facts)
     if end != 0:
         flow_end(flow, end)
         return
