@@ -15,8 +15,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from proxyd.config.listeners import BY_MODE
 from proxyd.config.lift_health import lift_health
+from proxyd.config.listeners import BY_MODE
 from proxyd.config.text import is_name
 from proxyd.diagnostics.diagnostic import Diagnostic
 from proxyd.diagnostics.fail import shown

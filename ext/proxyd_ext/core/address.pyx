@@ -1,6 +1,6 @@
 # cython: cdivision=True
 """Addresses and networks (see address.pxd)."""
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memchr, memcmp, memcpy, memset
 
 cdef extern from "<arpa/inet.h>" nogil:
     int inet_pton(int family, const char* text, void* out)
@@ -43,7 +43,7 @@ cdef int address_write(const Address* address, uint8_t* out) noexcept nogil:
 
 cdef bint address_parse(Slice text, Address* out) noexcept nogil:
     cdef char[64] copy
-    if text.size == 0 or text.size >= 46:
+    if text.size == 0 or text.size >= 46 or memchr(text.data, 0, text.size) != NULL:
         return False
     memcpy(copy, text.data, text.size)
     copy[text.size] = 0
