@@ -15,6 +15,7 @@ from proxyd_ext.core.hash cimport Random, hash_fixed
 from proxyd_ext.core.live cimport LIVE_UPSTREAM, live_born, live_died
 from proxyd_ext.core.lock cimport lock_give, lock_take
 from proxyd_ext.core.shim cimport INVARIANT, exchange_ptr, fetch_add_i64, load_acquire_i64, load_u64, store_int, store_release_ptr
+from proxyd_ext.core.slice cimport slice_of
 from proxyd_ext.core.stats cimport count_collect, histogram_dict, histogram_sum
 
 import time
@@ -111,6 +112,11 @@ cdef bint _build_level(PoolData* pool, Level* level, bint ring) noexcept nogil:
     return balance != BALANCE_MAGLEV or build_maglev(pool.members, level)
 
 
+cdef bint _apart(Pool pool, int32_t number):
+    """Whether a member stands in another zone, of which none is used: it is there for the numbering only."""
+    return pool.spec.zone_only and not pool.data.members[number].local
+
+
 cdef class Pool:
     """Members of an upstream and the tables that its balancer draws from, as of now: servers that cannot be used are in no table.
 
@@ -121,7 +127,7 @@ cdef class Pool:
     def __cinit__(self, spec, int engines = 0):
         cdef PoolData* data
         cdef int64_t now_ms = server_clock_ms(), slow_start_ms = spec.slow_start_ms
-        cdef int32_t i
+        cdef int32_t i, within
         cdef bint ring = spec.sticky is not None and spec.sticky.kind == "key"
         self.spec = spec
         self.data = data = <PoolData*>calloc(1, sizeof(PoolData))
@@ -140,7 +146,8 @@ cdef class Pool:
         data.eject_ms = spec.eject_ms
         data.eject_max_ms = spec.eject_max_ms
         # At least one server may go, and at least one stays: a lone server is never ejected.
-        data.max_ejected = min(max(1, data.count * spec.max_ejected_percent // 100), data.count - 1)
+        within = sum([member.local or not spec.zone_only for member in spec.members])
+        data.max_ejected = max(0, min(max(1, within * spec.max_ejected_percent // 100), within - 1))
         self._servers = []
         for number, member in enumerate(spec.members):
             if not 0 < member.weight < 65536:
@@ -211,7 +218,7 @@ cdef class Pool:
         for at in range(places):
             data.sticky_slots[at] = -1
         for i in range(data.count):
-            if data.members[i].sticky_id.size == 0:
+            if data.members[i].sticky_id.size == 0 or _apart(self, i):
                 continue
             at = <uint32_t>hash_fixed(data.members[i].sticky_id.data, data.members[i].sticky_id.size, 0) & data.sticky_mask
             while data.sticky_slots[at] >= 0:
@@ -220,6 +227,7 @@ cdef class Pool:
 
     def _decide(self, int64_t now_ms) -> None:
         """Whether health counts: not in a panic (too little of the weight is usable), nor when all are down and that is to be ignored.
+        Members that are apart count for neither.
 
         Servers are looked at once: engines eject them meanwhile, and two looks could differ.
         """
@@ -228,7 +236,7 @@ cdef class Pool:
         cdef int32_t i
         for i in range(data.count):
             data.members[i].usable = server_usable(data.members[i].server, now_ms)
-            if load_int(&data.members[i].server.down) & DOWN_OPERATOR:
+            if load_int(&data.members[i].server.down) & DOWN_OPERATOR or _apart(self, i):
                 data.members[i].usable = False
                 continue
             whole += data.members[i].weight
@@ -238,7 +246,7 @@ cdef class Pool:
         data.ignore_health = data.panic or (usable == 0 and self.spec.fail_open)
         if data.ignore_health:
             for i in range(data.count):
-                data.members[i].usable = load_int(&data.members[i].server.down) & DOWN_OPERATOR == 0
+                data.members[i].usable = load_int(&data.members[i].server.down) & DOWN_OPERATOR == 0 and not _apart(self, i)
 
     cdef Level* _new_level(self) except NULL:
         cdef PoolData* data = self.data
@@ -337,6 +345,15 @@ cdef class Pool:
         pick_leave(self.data.state, self.data.members[number].server)
         if took_us is not None:
             ewma_note(&self.data.members[number].server.ewma, took_us, server_clock_ms() if now_ms is None else now_ms)
+
+    def named(self, bytes sticky_id) -> int:
+        """The member that a sticky cookie's value stands for; -1: none that may be used."""
+        return pool_sticky(self.data, slice_of(<const unsigned char*>sticky_id, len(sticky_id)))
+
+    @property
+    def max_ejected(self) -> int:
+        """Servers that may be out by ejection at one time."""
+        return self.data.max_ejected
 
     def _enter_heap(self) -> None:
         if (<UpstreamState>self.spec.state).pool is not self:

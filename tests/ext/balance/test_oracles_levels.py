@@ -148,15 +148,52 @@ def test_fail_open(balance: Balance) -> None:
     expect(pool, {2})
 
 
+@EVERY
+def test_zones_apart(balance: Balance) -> None:
+    """Members of other zones are never used: not when the local ones are down, in a panic, failing open, or by a cookie."""
+    made = members_of(addresses(4))
+    members = [MemberSpec(member.server, local=i < 2, tier=i % 2, sticky_id=b"%d" % i) for i, member in enumerate(made)]
+    pool = pool_of(members, balance, zone_only=True, panic=60, sticky=StickySpec("cookie", "c"))
+    expect(pool, {0})
+    assert pool.describe()["levels"] == 2
+    assert [pool.named(b"%d" % i) for i in range(4)] == [0, 1, -1, -1]
+    assert pool.pick(tried=[0], now_ms=1) == 1
+    pool.done(1)
+    assert pool.pick(tried=[0, 1], now_ms=1) == NONE
+    down(members, 0)
+    assert not again(pool, panic=50).describe()["panic"]       # half of the local weight
+    expect(again(pool, panic=0), {1})
+    down(members, 2, 3)
+    assert not again(pool).describe()["panic"]                 # whoever is apart counts for nothing
+    down(members, 0, 1)
+    expect(again(pool), {0})                                   # a panic
+    assert drawn(again(pool, panic=0)) == {NONE}
+    expect(again(pool, panic=0, fail_open=True), {0})
+    members[0].server.set_down("maint", True)
+    members[1].server.set_down("maint", True)
+    assert drawn(again(pool, fail_open=True)) == {NONE}
+
+
+def test_ejections_leave_one_of_the_own_zone() -> None:
+    members = [MemberSpec(member.server, local=i < 2) for i, member in enumerate(members_of(addresses(6)))]
+    pool = pool_of(members, max_ejected_percent=100)
+    assert (pool.max_ejected, again(pool, zone_only=True).max_ejected) == (5, 1)
+    assert again(pool, zone_only=True, max_ejected_percent=10).max_ejected == 1
+    far = [MemberSpec(member.server, local=i < 1) for i, member in enumerate(members_of(addresses(3)))]
+    assert pool_of(far, zone_only=True).max_ejected == 0
+    assert pool_of(far[1:], zone_only=True).max_ejected == 0
+
+
 @given(
-    balance=st.sampled_from(BALANCES), panic=st.integers(0, 100), fail_open=st.booleans(), zone_min=st.integers(0, 100),
-    shapes=st.lists(
+    balance=st.sampled_from(BALANCES), apart=st.booleans(), panic=st.integers(0, 100), fail_open=st.booleans(),
+    zone_min=st.integers(0, 100), shapes=st.lists(
         st.tuples(st.integers(1, 5), st.integers(0, 3), st.booleans(), st.sampled_from(REASONS)),
         min_size=1, max_size=9,
     ),
 )  # fmt: skip
 def test_whatever_the_members(
-    balance: Balance, panic: int, fail_open: bool, zone_min: int, shapes: list[tuple[int, int, bool, DownReason | None]]
+    balance: Balance, apart: bool, panic: int, fail_open: bool, zone_min: int,
+    shapes: list[tuple[int, int, bool, DownReason | None]],
 ) -> None:
     """The set that is drawn from, said plainly."""
     members = []
@@ -164,7 +201,7 @@ def test_whatever_the_members(
         members.append(MemberSpec(member.server, weight=weight, tier=tier, local=local))
         if reason:
             member.server.set_down(reason, True)
-    allowed = [i for i, shape in enumerate(shapes) if shape[3] not in ("maint", "drain")]
+    allowed = [i for i, shape in enumerate(shapes) if shape[3] not in ("maint", "drain") and (shape[2] or not apart)]
     healthy = [i for i in allowed if not shapes[i][3]]
     in_panic = 100 * sum(shapes[i][0] for i in healthy) < panic * sum(shapes[i][0] for i in allowed)
     usable = allowed if in_panic or (fail_open and not healthy) else healthy
@@ -174,7 +211,7 @@ def test_whatever_the_members(
     whole = sum(shape[0] for shape in shapes if shape[1] == tier and shape[2])
     if zone_min and near and 100 * sum(shapes[i][0] for i in near) >= zone_min * whole:
         chosen = near
-    pool = pool_of(members, balance, panic=panic, fail_open=fail_open, zone_min=zone_min)
+    pool = pool_of(members, balance, panic=panic, fail_open=fail_open, zone_min=zone_min, zone_only=apart)
     said = pool.describe()
     assert (active(pool), said["panic"], said["tier"]) == (chosen, in_panic, tier)
     assert dict(said["active"]) == {members[i].server.label: shapes[i][0] for i in chosen}
