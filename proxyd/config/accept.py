@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
@@ -16,9 +17,9 @@ from proxyd.diagnostics.suggest import closest
 Mode = Literal["http", "cache", "tcp", "udp", "tls_passthrough"]
 MODES: tuple[Mode, ...] = ("http", "cache", "tcp", "udp", "tls_passthrough")
 MODE_DOC = (
-    "`http`: a proxy, by routes. `cache`: the store itself, for applications: GET, PUT and DELETE of /cache/KEY. `tcp`, `udp`: connections, "
-    "or datagrams, are passed on to `to` as they are. `tls_passthrough`: TLS connections are, undecrypted; the server name in the "
-    "ClientHello chooses the route."
+    "`http`: a proxy, by routes. `cache`: the store itself, for applications: GET, PUT and DELETE of /cache/KEY. `tcp`, `udp`: "
+    "connections, or datagrams, are passed on to `to` as they are. `tls_passthrough`: TLS connections are, undecrypted; the server name "
+    "in the ClientHello chooses the route."
 )
 
 
@@ -26,7 +27,7 @@ def check_mode(value: object) -> str:
     text = as_text(value)
     if text in MODES:
         return text
-    near = closest(text, MODES)
+    near = closest(text, MODES) or next((mode for mode in MODES if text and mode.startswith(text)), None)
     hint = f"did you mean `{near}`? " if near else ""
     raise fail("PXD-034", f"{shown(value)} is not a mode of a listener", f"{hint}allowed: {', '.join(MODES)}")
 
@@ -41,6 +42,8 @@ def check_peer(value: object) -> str:
 
 def check_admitted(value: object) -> str:
     text = as_text(value).strip()
+    if text == "unix":
+        return text
     if text == "all":
         raise fail("PXD-038", "`all` is not a network", "leave it out: with `allow`, everyone else is denied")
     if text.lower().startswith("country:"):
@@ -56,7 +59,9 @@ class PeerTrust(Model):
     """Whom to believe about the client's address."""
 
     trust: Annotated[tuple[Peer, ...], ONE_OR_MORE] = Field(
-        description="Networks that are believed; `unix` stands for peers on a unix socket.", examples=[["10.0.0.0/8", "unix"]], min_length=1
+        description="Networks that are believed; `unix` stands for peers on a unix socket.",
+        examples=[["10.0.0.0/8", "unix"]],
+        min_length=1,
     )
     proxy_protocol: Flag = Field(
         False,
@@ -71,8 +76,8 @@ class ConnectionLimits(Model):
     per_client: Count = Field(
         10_000,
         description=(
-            "Connections (UDP: flows) of one client address at a time, over all engines; `none`: no bound. Peers whose `client_ip.header` is "
-            "believed are not counted."
+            "Connections (UDP: flows) of one client address at a time, over all engines; `none`: no bound. Peers whose `client_ip.header` "
+            "is believed are not counted."
         ),
         examples=[200],
     )
@@ -83,7 +88,7 @@ class ConnectionLimits(Model):
 
 class Listener(Model):
     later: ClassVar[frozenset[str]] = frozenset({"protocols", "tls"})
-    moved = {"proxy_protocol": "write `client_ip: {proxy_protocol: true, trust: [NETWORK]}`"}
+    moved: ClassVar[Mapping[str, str]] = {"proxy_protocol": "write `client_ip: {proxy_protocol: true, trust: [NETWORK]}`"}
 
     bind: Annotated[tuple[BindAddress, ...], ONE_OR_MORE] = Field(
         description="Addresses to listen on. `:8080` is every address of the machine; port 0 takes any free port.",
@@ -93,11 +98,16 @@ class Listener(Model):
     mode: Annotated[Mode, CHECK_MODE] = Field("http", description=MODE_DOC)
     allow: Networks = Field(
         (),
-        description="Networks that may connect, and nobody else; the longest matching prefix of both lists decides. Unset: everyone.",
+        description=(
+            "Networks that may connect, and nobody else, by the peer's address or the one that a PROXY header tells; `unix`: peers on a "
+            "unix socket. The longest matching prefix of both lists decides. Unset: everyone."
+        ),
         examples=[["10.0.0.0/8"]],
     )
     deny: Networks = Field(
-        (), description="Networks whose connections are closed at once; without `allow`, everyone else may connect.", examples=[["10.6.6.6"]]
+        (),
+        description="Networks whose connections are closed at once; without `allow`, everyone else may connect.",
+        examples=[["10.6.6.6"]],
     )
     client_ip: PeerTrust | None = Field(None, description="Whom to believe about the client's address; unset: nobody.")
     limits: ConnectionLimits = Field(ConnectionLimits(), description="Bounds that hold on this listener.")

@@ -38,10 +38,15 @@ class Balance(Model):
         description=(
             "`round_robin` (smooth, by weight), `least_conn` (fewest requests in flight), `p2c` (the better of two at random), `ewma` "
             "(the better of two by response time, peaks remembered), `random`, `first` (the first that is usable and has room), `hash` "
-            "(ketama), `maglev`. `ip_hash` is short for `{hash: client.net}`, `flow_hash` for `{maglev: flow}`."
+            "(ketama), `maglev`. `ip_hash` is short for `{hash: client.net}`, "
+            "`flow_hash` for `{maglev: flow}`."
         ),
     )
-    hash: Key | None = Field(None, description="With `hash` and `maglev`: which part of the request decides, or `flow`: addresses and ports of both sides.", examples=["client.ip"])
+    hash: Key | None = Field(
+        None,
+        description="With `hash` and `maglev`: which part of the request decides, or `flow`: the addresses and ports of both sides.",
+        examples=["client.ip"],
+    )
     bounded_load: Annotated[Factor, Within("1.01", "100")] | None = Field(
         None,
         description="With `hash` and `maglev`: how many times the mean load a server may have before the next takes over; unset: any.",
@@ -87,7 +92,9 @@ class Zones(Model):
     min_usable: Annotated[Percent, Within("1%", "100%")] = Field(
         Percent("70%"), description="How much of the local servers' weight must be usable for that; below it all zones share the load."
     )
-    cross: Flag = Field(True, description="Whether servers of other zones may be used at all; false: never, even when no local one is usable.")
+    cross: Flag = Field(
+        True, description="Whether servers of other zones may be used at all; false: never, even when no local one is usable."
+    )
 
     def in_force(self) -> tuple[str, ...]:
         return super().in_force() if self.cross else ("prefer", "cross")

@@ -98,8 +98,9 @@ CODES: dict[str, Code] = {
     ),
     "PXD-024": Code(
         "options that exclude one another",
-        "A route has one action: `to`, `redirect` or `respond`. A listener has `routes` or one action of its own. A check has `path` "
-        "or `tcp`.",
+        "A route has one action: `to`, `redirect` or `respond`. A listener has `routes` or one action of its own, and its `mode` says "
+        "which options there are: what passes bytes on reads no requests, so nothing that asks for one has a meaning there. A check has "
+        "`path` or `tcp`.",
         wrong="{match: /old/*, to: app, redirect: /new}",
         right="{match: /old/*, redirect: /new}",
     ),
@@ -211,7 +212,8 @@ CODES: dict[str, Code] = {
     ),
     "PXD-072": Code(
         "one address for two listeners",
-        "Only one socket can have an address. `:80` is every address of the machine, so it overlaps with `127.0.0.1:80` too.",
+        "Only one socket can have an address. `:80` is every address of the machine, so it overlaps with `127.0.0.1:80` too. A port of TCP "
+        "and one of UDP are two.",
     ),
     "PXD-080": Code(
         "a policy that is not of one kind",
@@ -349,7 +351,7 @@ CODES: dict[str, Code] = {
     "PXD-112": Code(
         "a door without a lock",
         "The store for applications and PURGE ask nobody who he is. They are meant for this machine, or for networks of which all "
-        "machines may read, change and empty the cache.",
+        "machines may read, change and empty the cache. PROXY headers are believed as well: who may send them can be any client.",
         wrong="listeners: {store: {bind: ':2081', mode: cache}}",
         right="listeners: {store: {bind: '127.0.0.1:2081', mode: cache}}",
     ),
@@ -386,5 +388,12 @@ CODES: dict[str, Code] = {
         "`Authorization` is for that.",
         wrong="auth: {jwt: {issuer: https://id.example.com, audience: shop, query: access_token}}",
         right="auth: {jwt: {issuer: https://id.example.com, audience: shop}}",
+    ),
+    "PXD-119": Code(
+        "an upstream whose servers all stand in other zones",
+        "`zones: {cross: false}` keeps to the servers of proxyd's own zone (`runtime.zone`) and to those that tell none, and there are "
+        "none of these: every request, and every flow, would be refused.",
+        wrong="runtime: {zone: a}\nupstreams: {db: {servers: [{address: 10.0.0.1:5432, zone: b}], zones: {cross: false}}}",
+        right="runtime: {zone: a}\nupstreams: {db: {servers: [{address: 10.0.0.1:5432, zone: b}]}}",
     ),
 }

@@ -10,8 +10,8 @@ from proxyd.diagnostics.suggest import closest
 
 
 def explain(path: str) -> list[Option]:
-    """The option at a path as users write it: `upstreams.api.health.active.interval`, `routes[0].to`; none when there is none, several where
-    it is not the same everywhere."""
+    """The option at a path as users write it: `upstreams.api.health.active.interval`, `routes[0].to`; none when there is none, several
+    where it is not the same everywhere."""
     wanted = _steps(path)
     return [option for option in options() if _leads(_steps(option.path), wanted)]
 

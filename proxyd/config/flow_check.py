@@ -42,7 +42,7 @@ def _reads_requests(name: str, upstream: Upstream, mode: str, listener: str) -> 
     sender = f"the listener `{listener}` (`mode: {mode}`) sends there, and reads no requests"
     key = upstream.balance.hash
     if key is not None and split_key(key)[0] not in FLOW_KEYS:
-        where = ("upstreams", name, "balance", "hash" if upstream.balance.kind == "hash" else "maglev")
+        where: Path = ("upstreams", name, "balance", "hash")
         yield Doubt("PXD-024", f"the key `{key}` has no meaning for `{name}`: {sender}", where, f"keys of connections: {_KEYS}")
     by = next((kind for kind in upstream.sticky.kinds() if kind != "source"), None) if upstream.sticky is not None else None
     if by is not None:
@@ -80,21 +80,27 @@ def flow_shadows(config: Config) -> Iterator[Doubt]:
                 yield Doubt("PXD-103", message, (*here, "match", "sni", number), "the first route that matches wins; remove the name here")
 
 
-def flow_doubts(config: Config) -> Iterator[Doubt]:
-    """What cannot act, or lets in more than was meant."""
-    flows = {to for _, to in flow_targets(config)}
+def flow_only(config: Config) -> frozenset[str]:
+    """The upstreams that are sent flows and no requests."""
     requests = {
         name
         for routes in config.tables()
         for route in routes
         for name in (*(route.to or ()), *(other.to for other in (route.failover, route.mirror) if other is not None))
     }
-    for name in flows - requests:
-        upstream = config.upstreams.get(name)
-        if upstream is not None and upstream.circuit.max_pending:
-            message = "`max_pending` has no effect: only flows are sent here, and a flow that finds no room is refused at once"
-            yield Doubt("PXD-106", message, ("upstreams", name, "circuit", "max_pending"), "leave it out")
+    return frozenset({to for _, to in flow_targets(config)} - requests)
+
+
+def flow_doubts(config: Config) -> Iterator[Doubt]:
+    """What cannot act, or lets in more than was meant."""
     for name, listener in config.listeners.items():
+        if listener.mode == "tcp" and listener.proxies is None and "header_timeout" in listener.limits.model_fields_set:
+            message = "`header_timeout` has no effect: nothing has to come before connections are passed on"
+            yield Doubt("PXD-106", message, ("listeners", name, "limits", "header_timeout"), "see `flow: {idle_timeout: …}`")
+        for index, bind in enumerate(listener.bind):
+            if bind.is_unix and listener.allow and "unix" not in listener.allow and listener.proxies is None:
+                message = f"`{bind}` lets nobody in: `allow` does not name `unix`"
+                yield Doubt("PXD-106", message, ("listeners", name, "bind", index), "add `unix` to `allow`")
         for index, network in enumerate(listener.proxies or ()):
             if network.endswith("/0"):
                 message = f"`{network}` is everyone: whoever reaches the listener may pretend to be any client"

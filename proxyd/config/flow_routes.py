@@ -22,10 +22,11 @@ def check_server_name(value: object) -> str:
     if text == NO_NAME:
         return text
     if "/" in text:
-        raise fail("PXD-037", f"{shown(text)} is not a server name", "a ClientHello tells no path: write the name alone, like `a.example`")
+        raise fail("PXD-037", f"{shown(text)} is not a server name", "a ClientHello tells no path: write the name, like `a.example`")
     name = check_host(text)
     if not name:
-        raise fail("PXD-037", f"{shown(text)} is not a server name", "leave `match` out for all names; `none` stands for hellos without one")
+        help = "for all names leave `match` out; `none` stands for hellos without one"
+        raise fail("PXD-037", f"{shown(text)} is not a server name", help)
     if name.startswith("[") or re.match(r"[0-9.]+\Z", name):  # RFC 6066 §3
         raise fail("PXD-037", f"{shown(text)} is an address: hellos to one carry no server name", "`{sni: none}` takes those")
     return name

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from proxyd.config.accept import CHECK_MODE, MODE_DOC, ConnectionLimits, Listener
+from proxyd.config.accept import CHECK_MODE, MODE_DOC, ConnectionLimits, Listener, PeerTrust
 from proxyd.config.base import SHORT_FORM, Model
 from proxyd.config.flow_routes import FlowRoute
 from proxyd.config.routes import TargetsField
@@ -34,7 +34,9 @@ class Flow(Model):
 
 
 class TcpFlow(Flow):
-    keepalive: Flag = Field(False, description="TCP keep-alive on both connections: a peer that is gone is found out without `idle_timeout`.")
+    keepalive: Flag = Field(
+        False, description="TCP keep-alive on both connections: a peer that is gone is found out without `idle_timeout`."
+    )
 
 
 class UdpFlow(Flow):
@@ -70,9 +72,19 @@ class UdpLimits(ConnectionLimits):
     )
 
 
+class FlowClientIp(PeerTrust):
+    @model_validator(mode="after")
+    def _told(self) -> Self:
+        if not self.proxy_protocol:
+            help = "add `proxy_protocol: true`, or leave `client_ip` out"
+            raise fail("PXD-022", "only a PROXY header can tell the client's address of a flow", help)
+        return self
+
+
 class FlowListener(Listener):
     """Of these modes the address of a client comes from the connection, or from a PROXY header."""
 
+    client_ip: FlowClientIp | None = Field(None, description="Whom to believe about the client's address; unset: nobody.")
     flow: Flow = Field(Flow(), description="How long flows go on.")
 
     @property
@@ -80,17 +92,10 @@ class FlowListener(Listener):
         """In order. The one of modes that have no routes bears no name: the listener's is its."""
         return ()
 
-    @model_validator(mode="after")
-    def _client(self) -> Self:
-        if self.client_ip is not None and not self.client_ip.proxy_protocol:
-            help = "add `proxy_protocol: true`, or leave `client_ip` out"
-            raise fail("PXD-022", f"with `mode: {self.mode}` only a PROXY header can tell the client's address", help, at=("client_ip",))
-        return self
-
 
 class TcpListener(FlowListener):
     mode: Annotated[Literal["tcp"], CHECK_MODE] = Field(description=MODE_DOC, examples=["tcp"])
-    to: TargetsField = Field(description=TO_DOC, examples=["postgres"])
+    to: TargetsField = Field(description=TO_DOC, examples=["app"])
     limits: FlowLimits = Field(FlowLimits(), description="Bounds that hold on this listener.")
     flow: TcpFlow = Field(TcpFlow(), description="How long flows go on, and what holds for them.")
 
@@ -101,7 +106,7 @@ class TcpListener(FlowListener):
 
 class UdpListener(FlowListener):
     mode: Annotated[Literal["udp"], CHECK_MODE] = Field(description=MODE_DOC, examples=["udp"])
-    to: TargetsField = Field(description=TO_DOC, examples=["resolvers"])
+    to: TargetsField = Field(description=TO_DOC, examples=["app"])
     limits: UdpLimits = Field(UdpLimits(), description="Bounds that hold on this listener.")
     flow: UdpFlow = Field(UdpFlow(), description="How long flows go on, and what holds for them.")
 

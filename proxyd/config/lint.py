@@ -8,7 +8,7 @@ from proxyd.config.access_lint import access_doubts
 from proxyd.config.auth_lint import auth_doubts
 from proxyd.config.cache_lint import cache_doubts
 from proxyd.config.doubt import Doubt
-from proxyd.config.flow_check import flow_doubts
+from proxyd.config.flow_check import flow_doubts, flow_only
 from proxyd.config.health_lint import health_doubts
 from proxyd.config.jwt_lint import jwt_doubts
 from proxyd.config.limit_check import limit_doubts
@@ -25,8 +25,9 @@ def lint(config: Config) -> Iterator[Doubt]:
     for name, listener in config.listeners.items():
         for index, route in enumerate(listener.own_routes or ()):
             yield from _route(route, ("listeners", name, "routes", index))
+    unqueued = flow_only(config)
     for name, upstream in config.upstreams.items():
-        yield from _upstream(config, name, upstream)
+        yield from _upstream(config, name, upstream, flows=name in unqueued)
         yield from health_doubts(upstream.health, ("upstreams", name, "health"))
     yield from _cookies(config)
     yield from cache_doubts(config)
@@ -88,7 +89,7 @@ def _vain(retry: Retry) -> str:
     return ", ".join(f"`{word}`" for word in retry.when if word not in ("connect_failure", "reset"))
 
 
-def _upstream(config: Config, name: str, upstream: Upstream) -> Iterator[Doubt]:
+def _upstream(config: Config, name: str, upstream: Upstream, *, flows: bool) -> Iterator[Doubt]:
     here: tuple[Step, ...] = ("upstreams", name)
     tiers = {server.tier for server in upstream.servers}
     if all(server.backup for server in upstream.servers):
@@ -97,8 +98,12 @@ def _upstream(config: Config, name: str, upstream: Upstream) -> Iterator[Doubt]:
     if zoned and upstream.zones.prefer == "local" and config.runtime.zone is None:
         message = "`zone` has no effect: it is not said where proxyd itself stands"
         yield Doubt("PXD-106", message, (*here, "servers", zoned[0], "zone"), "add `runtime: {zone: …}`, or `zones: none`")
+    yield from _apart(config, name, upstream)
     limited = upstream.circuit.max_requests or upstream.circuit.adaptive or any(server.max_requests for server in upstream.servers)
-    if upstream.circuit.max_pending and not limited:
+    if upstream.circuit.max_pending and flows:
+        message = "`max_pending` has no effect: only flows are sent here, and a flow that finds no room is refused at once"
+        yield Doubt("PXD-106", message, (*here, "circuit", "max_pending"), "leave it out")
+    elif upstream.circuit.max_pending and not limited:
         message = "`max_pending` has no effect: nothing bounds the requests at a time, so none waits"
         yield Doubt("PXD-106", message, (*here, "circuit", "max_pending"), "add `max_requests` here or to the servers")
     checked = upstream.health.active or upstream.health.passive
@@ -107,6 +112,19 @@ def _upstream(config: Config, name: str, upstream: Upstream) -> Iterator[Doubt]:
     if upstream.sticky is not None and upstream.sticky.source and upstream.balance.hash in ("client.ip", "client.net"):
         message = f"`sticky: source` has no effect: `{upstream.balance.kind}` chooses by the address already"
         yield Doubt("PXD-106", message, (*here, "sticky"), "keep one of them")
+
+
+def _apart(config: Config, name: str, upstream: Upstream) -> Iterator[Doubt]:
+    """Of `zones: {cross: false}`."""
+    if upstream.zones.cross:
+        return
+    zones = [server.zone for server in upstream.servers]
+    if not any(zones):
+        message = "`cross: false` has no effect: no server tells its zone"
+        yield Doubt("PXD-106", message, ("upstreams", name, "zones", "cross"), "add `zone: …` to the servers")
+    elif config.runtime.zone is not None and not {None, config.runtime.zone} & {*zones}:
+        message = f"no server of `{name}` is ever used: none stands in the zone `{config.runtime.zone}`, and `cross: false` keeps to that"
+        yield Doubt("PXD-119", message, ("upstreams", name, "zones", "cross"), "add one of that zone, or leave `cross` out")
 
 
 def _fixed(upstream: Upstream) -> bool:

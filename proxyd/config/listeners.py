@@ -1,4 +1,4 @@
-"""Listeners: where clients are accepted, whom of them is believed, and what bounds hold for them. Their mode says which options there are."""
+"""Listeners: where clients are accepted, whom of them is believed, and what bounds hold. Their mode says which options there are."""
 
 from __future__ import annotations
 
@@ -102,6 +102,7 @@ BY_MODE = Choice(
         "limits.buffer": "a datagram is passed on or dropped, never kept",
         "limits.header_timeout": "datagrams wait for nothing",
         "flow": "it is for `tcp`, `udp` and `tls_passthrough`; for HTTP see `limits` and the routes' `timeout`",
+        "routes.match.host": "write `sni`: what tells a name here is the ClientHello",
         "client_ip.header": "a connection has no fields; with `proxy_protocol: true` a PROXY header tells the client's address",
         "no_sni": "server names are looked at with `mode: tls_passthrough`",
     },

@@ -29,7 +29,18 @@ from proxyd.config.compress import Compress
 from proxyd.config.concurrency import Concurrency, effective
 from proxyd.config.error_pages import ErrorPage, PageFile
 from proxyd.config.flow_routes import FlowRoute, HelloMatch
-from proxyd.config.flows import Flow, FlowLimits, FlowListener, TcpFlow, TcpListener, TlsListener, UdpFlow, UdpLimits, UdpListener
+from proxyd.config.flows import (
+    Flow,
+    FlowClientIp,
+    FlowLimits,
+    FlowListener,
+    TcpFlow,
+    TcpListener,
+    TlsListener,
+    UdpFlow,
+    UdpLimits,
+    UdpListener,
+)
 from proxyd.config.geoip import GeoIpField
 from proxyd.config.headers import HeaderChanges, Headers
 from proxyd.config.health import Health, Latency, Passive, SuccessRate
@@ -79,6 +90,7 @@ __all__ = [
     "ErrorPage",
     "Failover",
     "Flow",
+    "FlowClientIp",
     "FlowLimits",
     "FlowListener",
     "FlowRoute",

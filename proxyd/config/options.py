@@ -58,7 +58,7 @@ _WORDS: dict[Callable[..., object], str] = {
     check_network: "network",
     check_mode: " | ".join(MODES),
     check_peer: "network or `unix`",
-    check_admitted: "network",
+    check_admitted: "network or `unix`",
     check_server_name: "server name or `none`",
     check_protocol: "application protocol",
     check_client: "network, `country:XX` or `all`",

@@ -45,6 +45,7 @@ class Entry:
     comment: str = ""
 
 
+PROXIED: dict[str, object] = {"client_ip": {"proxy_protocol": True, "trust": ["10.0.0.0/8"]}}
 TESTS = (
     Entry("X-Env", only=("exact", "not")),
     Entry("X-Version", only=("prefix",)),
@@ -57,9 +58,9 @@ SAMPLES: dict[str, tuple[Entry, ...]] = {
     "listeners": (
         Entry("web", without=("routes",)),
         Entry("store", only=("bind", "mode"), values={"bind": ["127.0.0.1:2081"], "mode": "cache"}, comment="the cache, for applications"),
-        Entry("database", values={"bind": [":5432"], "mode": "tcp", "to": "database", "client_ip": {"proxy_protocol": True, "trust": ["10.0.0.0/8"]}}, comment="TCP"),
-        Entry("dns", values={"bind": [":53"], "mode": "udp", "to": "resolvers", "client_ip": {"proxy_protocol": True, "trust": ["10.0.0.0/8"]}}, comment="UDP"),
-        Entry("undecrypted", values={"bind": [":8443"], "mode": "tls_passthrough", "client_ip": {"proxy_protocol": True, "trust": ["10.0.0.0/8"]}}, comment="TLS that is not decrypted"),
+        Entry("database", values=PROXIED | {"bind": [":5432"], "mode": "tcp", "to": "database"}, comment="TCP"),
+        Entry("dns", values=PROXIED | {"bind": [":53"], "mode": "udp", "to": "resolvers"}, comment="UDP"),
+        Entry("undecrypted", values=PROXIED | {"bind": [":8443"], "mode": "tls_passthrough"}, comment="TLS that is not decrypted"),
     ),
     "routes": (
         Entry(

@@ -105,15 +105,15 @@ class Upstream(Model):
     on_down: Literal["keep", "close"] = Field(
         "keep",
         description=(
-            "What becomes of flows (`mode: tcp`, `udp`, `tls_passthrough`) on a server that checks or `maint` take out: `keep` lets them end "
-            "by themselves, `close` ends them at once."
+            "What becomes of flows (`mode: tcp`, `udp`, `tls_passthrough`) on a server that checks or `maint` take out: `keep` lets them "
+            "end by themselves, `close` ends them at once."
         ),
     )
     proxy_protocol: Annotated[ProxyHeader | None, Short(expand_proxy_header, (NONE, {"enum": ["v1", "v2"]}))] = Field(
         None,
         description=(
-            "The PROXY header that its servers are sent first, with the client's address: `v1`, `v2`, a mapping, or `none`. Connections that "
-            "carry requests are not used for another client then."
+            "The PROXY header that its servers are sent first, with the client's address: `v1`, `v2`, a mapping, or `none`. Connections "
+            "that carry requests are not used for another client then."
         ),
         examples=["v2"],
     )

@@ -33,7 +33,9 @@ class Choice:
         """The word of a mapping; of a misspelt one, the word that is most likely meant."""
         word = value.get(self.key) if isinstance(value, Mapping) else None
         first = next(iter(self.models))
-        return first if not isinstance(word, str) else word if word in self.models else closest(word, self.models) or first
+        if not isinstance(word, str) or word in self.models:
+            return word if isinstance(word, str) else first
+        return closest(word, self.models) or next((known for known in self.models if word and known.startswith(word)), first)
 
     def model_of(self, value: object) -> type[BaseModel]:
         return self.models[self.word_of(value)]

@@ -144,7 +144,7 @@ class _Mistake:
         if other is not None:
             place = dotted([step for step in other.path if isinstance(step, str)])
             words = " and ".join(f"`{word}`" for word in other.others)
-            help = other.choice.hints.get(place) or f"it is an option of {words}; allowed here: {', '.join(known)}"
+            help = other.choice.hints.get(place) or f"it is for {words}; allowed here: {', '.join(known)}"
             return "PXD-024", f"`{name}` has no meaning with `{other.choice.key}: {other.word}`", help
         moved = getattr(owner.model, "moved", {}).get(name) if owner and owner.model else None
         inside = f" in `{dotted(self.loc[:-1])}`" if len(self.loc) > 1 else ""

@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from proxyd.config.error_pages import PageFile
+from proxyd.config.flows import TlsListener
 from proxyd.diagnostics.nodes import SecretText
 from proxyd.state import Change
 
 if TYPE_CHECKING:
     from proxyd.config.base import Model
-    from proxyd.config.model import Config, Route, Upstream
+    from proxyd.config.model import Config, FlowRoute, Route, Upstream
 
 SHOWN_MAX = 60    # characters of a value
 
@@ -48,9 +49,30 @@ def _listeners(old: Config, new: Config) -> Iterator[Change]:
     for name, bind in sorted(after - before):
         yield Change("added", "listener", f"{name} {bind}", f"listener {name}: now on {bind}")
     for name in (name for name in new.listeners if name in old.listeners):
-        requests = ("routes",) if not new.listeners[name].is_flow else ()
-        for text in _fields(old.listeners[name], new.listeners[name], leave_out=("bind", *requests)):
+        was, now = old.listeners[name], new.listeners[name]
+        if type(was) is not type(now):     # what else differs follows from it
+            yield Change("changed", "listener", name, f"listener {name}: mode: {was.mode} -> {now.mode}")
+            continue
+        for text in _fields(was, now, leave_out=("bind", "routes")):
             yield Change("changed", "listener", name, f"listener {name}: {text}")
+        if isinstance(was, TlsListener) and isinstance(now, TlsListener):
+            yield from _hellos(name, {route.name: route for route in was.routes}, {route.name: route for route in now.routes})
+
+
+def _hellos(listener: str, was: Mapping[str, FlowRoute], now: Mapping[str, FlowRoute]) -> Iterator[Change]:
+    """Routes of a listener that chooses them by the ClientHello."""
+    for name in dict.fromkeys((*was, *now)):
+        place = f"{listener}/{name}"
+        if name not in now:
+            yield Change("removed", "route", place, f"route {place} removed")
+        elif name not in was:
+            yield Change("added", "route", place, f"route {place} added")
+        else:
+            for text in _fields(was[name], now[name], leave_out=("name",)):
+                yield Change("changed", "route", place, f"route {place}: {text}")
+    common = [name for name in now if name in was]
+    if common != [name for name in was if name in now]:
+        yield Change("changed", "route", f"{listener}/", f"routes of listener {listener}: new order: {', '.join(now)}")
 
 
 def _routes(old: Config, new: Config) -> Iterator[Change]:

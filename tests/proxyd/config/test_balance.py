@@ -25,6 +25,7 @@ def test_those_with_a_key(kind: str) -> None:
 
 def test_ip_hash_is_a_hash() -> None:
     assert balance("ip_hash") == balance("{hash: client.net}")
+    assert balance("flow_hash") == balance("{maglev: flow}") != balance("{hash: flow}")
 
 
 @pytest.mark.parametrize(("text", "percent"), [("1.25", 125), ("'1.5'", 150), ("2", 200), ("1.01", 101)])
@@ -37,9 +38,19 @@ def test_zones() -> None:
     assert upstream_of("zones: local").zones == upstream_of("zones: {min_usable: 70%}").zones == upstream_of("").zones
 
 
+def test_zones_apart() -> None:
+    zones = upstream_of("zones: {cross: false}").zones
+    assert (zones.cross, zones.prefer) == (False, "local")
+    assert "min_usable" not in zones.in_force()
+    assert upstream_of("").zones.cross
+    assert upstream_of("zones: {prefer: local, cross: false}").zones == zones
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("zones: {prefer: none, cross: false}", ("PXD-024", 9)),
+        ("zones: {cross: false, min_usable: 50%}", ("PXD-024", 23)),
         ("balance: leastconn", ("PXD-034", 10)),
         ("balance: maglev", ("PXD-022", 10)),
         ("balance: {maglev: nope}", ("PXD-034", 10)),

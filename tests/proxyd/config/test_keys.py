@@ -13,6 +13,7 @@ from proxyd.config.keys import check_key, split_key
         ("host", ("host", "")),
         ("path", ("path", "")),
         ("uri", ("uri", "")),
+        ("flow", ("flow", "")),
         ("header:X-User", ("header", "x-user")),
         ("cookie:Room", ("cookie", "Room")),
         ("query:id", ("query", "id")),

@@ -186,7 +186,7 @@ def test_header_values_keep_their_spelling() -> None:
         ("listeners: {b: {bind: ':2', limits: {uri_length: 9KiB, header_size: 8KiB}}}", ("PXD-039", 50)),
         ("listeners: {b: {bind: ':2', tls: x}}", ("PXD-021", 29)),
         ("listeners: {b: {bind: ':2', mode: tcp}}", ("PXD-022", 13)),
-        ("listeners: {b: {bind: ':2', mode: tls}}", ("PXD-034", 35)),
+        ("listeners: {b: {bind: ':2', mode: tls, to: app}}", ("PXD-034", 35)),
         ("listeners: {b: {bind: ':2', mode: cached}}", ("PXD-034", 35)),
         ("listeners: {b: {bind: ':2', mode: [cache]}}", ("PXD-030", 35)),
         ("listeners: {b: {bind: ':2', mode: cache, to: app}}", ("PXD-024", 42)),

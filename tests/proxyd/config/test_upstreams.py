@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxyd.config.model import Server
+from proxyd.config.canonical import canonical
+from proxyd.config.model import Server, Upstream
 from tests.support.config import first_finding, upstream_of
 
 
@@ -19,9 +20,30 @@ def test_servers() -> None:
     assert upstream_of("", "[{address: 'a:1', max_requests: none}]").servers == (Server(address=server.address),)
 
 
+def test_the_header_that_servers_are_sent() -> None:
+    def header(text: str) -> tuple[str, bool, bool] | None:
+        found = upstream_of(f"proxy_protocol: {text}").proxy_protocol
+        return None if found is None else (found.version, found.crc32c, found.unique_id)
+
+    assert header("none") is None
+    assert (header("v1"), header("v2"), header("{}")) == (("v1", False, False), ("v2", False, False), ("v2", False, False))
+    assert header("{crc32c: true, unique_id: true}") == ("v2", True, True)
+    for text in ("none", "v1", "{unique_id: true}"):
+        upstream = upstream_of(f"proxy_protocol: {text}")
+        assert Upstream.model_validate(canonical(upstream)) == upstream
+
+
+def test_flows_on_a_server_that_is_down() -> None:
+    assert (upstream_of("").on_down, upstream_of("on_down: close").on_down) == ("keep", "close")
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("{servers: ['a:1'], proxy_protocol: v3}", ("PXD-034", 53)),
+        ("{servers: ['a:1'], proxy_protocol: true}", ("PXD-030", 53)),
+        ("{servers: ['a:1'], proxy_protocol: {version: v1, crc32c: true}}", ("PXD-024", 67)),
+        ("{servers: ['a:1'], on_down: drain}", ("PXD-034", 46)),
         ("{}", ("PXD-022", 13)),
         ("[]", ("PXD-022", 13)),
         ("{servers: []}", ("PXD-022", 19)),

@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 import pytest
 from annotated_types import Ge, Le
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter
 
-from proxyd.diagnostics.shape import Shape, field_shape, shape_of, walk
+from proxyd.diagnostics.shape import Choice, Elsewhere, Shape, elsewhere, field_shape, shape_of, walk
 
 
 class Leaf(BaseModel):
@@ -19,6 +19,31 @@ class Tree(BaseModel):
     named: dict[str, Leaf] = {}
     listed: tuple[Annotated[Leaf, "note"], ...] = ()
     plain: Annotated[str, "outer"] | None = None
+
+
+class Animal(BaseModel):
+    kind: str = "cat"
+    name: str = ""
+
+
+class Cat(Animal):
+    lives: int = 9
+
+
+class Leash(BaseModel):
+    length: int = 1
+
+
+class Dog(Animal):
+    leash: Leash = Leash()
+
+
+KINDS = Choice("kind", {"cat": Cat, "lion": Cat, "dog": Dog})
+
+
+class Zoo(BaseModel):
+    cages: dict[str, Annotated[Animal, KINDS]] = {}
+    first: Annotated[Animal, KINDS] | None = None
 
 
 def at(*path: str | int) -> Shape:
@@ -60,3 +85,36 @@ def test_kinds() -> None:
         "list",
         "leaf",
     ]
+
+
+def test_a_choice_goes_by_its_word() -> None:
+    zoo = Zoo.model_validate({"cages": {"a": {"kind": "dog", "leash": {"length": 3}}, "b": {"lives": 7}}, "first": {"kind": "lion"}})
+    assert [type(animal) for animal in (*zoo.cages.values(), zoo.first)] == [Dog, Cat, Cat]
+    assert Zoo.model_validate(zoo).cages == zoo.cages
+    assert TypeAdapter(Annotated[Animal, KINDS]).validate_python(Dog()) == Dog()
+    assert {*Zoo.model_json_schema()["$defs"]} == {"Cat", "Dog", "Leash"}
+
+
+def test_a_misspelt_word_is_taken_for_the_nearest() -> None:
+    words = [KINDS.word_of({"kind": word}) for word in ("dgo", "do", "fish", "", ["dog"], None)]
+    assert words == ["dog", "dog", "cat", "cat", "cat", "cat"]
+    assert KINDS.word_of(5) == KINDS.word_of({}) == "cat"
+    assert KINDS.variants() == (Cat, Dog)
+
+
+def test_walk_follows_a_choice() -> None:
+    data = {"cages": {"a": {"kind": "dog"}, "b": {}}}
+    [dog, cat] = [walk(Zoo, ("cages", name), data) for name in data["cages"]]
+    assert dog is not None
+    assert cat is not None
+    assert (dog.model, cat.model) == (Dog, Cat)
+    assert walk(Zoo, ("cages", "a", "leash", "length"), data) is not None
+    assert walk(Zoo, ("cages", "b", "leash"), data) is None
+
+
+def test_options_of_other_models_of_a_choice() -> None:
+    data = {"cages": {"a": {"kind": "dog"}, "b": {}}}
+    assert elsewhere(Zoo, ("cages", "a", "lives"), data) == Elsewhere(KINDS, "dog", ("cat", "lion"), ("lives",))
+    assert elsewhere(Zoo, ("cages", "b", "leash", "length"), data) == Elsewhere(KINDS, "cat", ("dog",), ("leash", "length"))
+    for path in (("cages", "a", "wings"), ("cages",), ("nothing", "lives")):
+        assert elsewhere(Zoo, path, data) is None

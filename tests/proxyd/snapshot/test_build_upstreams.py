@@ -34,6 +34,7 @@ def test_members() -> None:
     [
         ("ewma", "ewma", "client.ip", "", 0),
         ("ip_hash", "hash", "client.net", "", 0),
+        ("flow_hash", "maglev", "flow", "", 0),
         ("{maglev: 'cookie:Sid', bounded_load: 1.25}", "maglev", "cookie", "Sid", 125),
         ("{hash: 'header:X-User'}", "hash", "header", "x-user", 0),
     ],
@@ -48,6 +49,28 @@ def test_zones_count_where_the_proxy_knows_its_own() -> None:
     assert (near.zone_min, [member.local for member in near.members]) == (60, [True, True, False])
     for spec in (build(""), build("zones: none", zone="a")):
         assert (spec.zone_min, [member.local for member in spec.members]) == (0, [True, True, True])
+
+
+def test_zones_apart() -> None:
+    """Where the proxy knows its own zone, and its servers tell theirs."""
+    far = build("zones: {cross: false}", zone="a")
+    assert (far.zone_only, far.zone_min, [member.local for member in far.members]) == (True, 0, [True, True, False])
+    assert not build("zones: {cross: false}").zone_only
+    assert not build("", zone="a").zone_only
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", (0, False, False, False)),
+        ("proxy_protocol: v1", (1, False, False, False)),
+        ("proxy_protocol: {crc32c: true}, on_down: close", (2, True, False, True)),
+        ("proxy_protocol: {unique_id: true}, on_down: keep", (2, False, True, False)),
+    ],
+)
+def test_what_flows_ask_for(text: str, expected: tuple[int, bool, bool, bool]) -> None:
+    spec = build(text)
+    assert (spec.proxy, spec.proxy_crc, spec.proxy_unique_id, spec.on_down_close) == expected
 
 
 def test_without_zones_of_servers_there_is_no_preference() -> None:

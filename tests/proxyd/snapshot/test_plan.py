@@ -13,6 +13,8 @@ BASE = """
     listeners:
       web: {bind: ["127.0.0.1:8080", "unix:/run/web.sock"]}
       own: {bind: ["127.0.0.1:8081"], routes: [{name: only, respond: 404}]}
+      tls: {bind: ["127.0.0.1:8443"], mode: tls_passthrough, routes: [{name: inside, match: "*.internal", to: db}], to: db}
+      pg: {bind: ["127.0.0.1:5432"], mode: tcp, to: db}
     routes:
       - {name: api, match: /api/*, to: {app: 90, canary: 10}, use: [office]}
       - {name: rest, to: app}
@@ -20,6 +22,7 @@ BASE = """
     upstreams:
       app: {servers: [10.0.0.1:80, {address: "10.0.0.2:80", weight: 2}], health: /healthz}
       canary: {servers: [10.0.0.9:80]}
+      db: {servers: [10.0.0.8:80]}
 """
 
 
@@ -63,6 +66,15 @@ def test_the_same_config_in_other_words_is_no_change() -> None:
           "cache.shared: none -> {redis: redis://:***@a:6379/0, memcached: [], prefix: pro...", "cache.purge.allow: [] -> [10.0.0.0/8]"]),
         ("use: [office]", "use: [office], cache: 10m",
          ["route api: cache: none -> {ttl: {default: 10m}, grace: {}, key: [scheme, host, path..."]),
+        ("mode: tcp", "mode: tcp, flow: {max_age: 1h}, allow: 10.0.0.0/8",
+         ["listener pg: allow: [] -> [10.0.0.0/8]", "listener pg: flow.max_age: none -> 1h"]),
+        ("mode: tcp, to: db", "mode: tcp, to: canary", ["listener pg: to.db: 100 -> none", "listener pg: to.canary: none -> 100"]),
+        ("mode: tcp", "mode: udp", ["listener pg: mode: tcp -> udp"]),
+        ('"*.internal"', '"*.inside"', ["route tls/inside: match.sni: [*.internal] -> [*.inside]"]),
+        ('{name: inside, match: "*.internal", to: db}]', '{match: a.b, to: db}, {name: b, match: b, to: db}]',
+         ["route tls/inside removed", "route tls/a.b added", "route tls/b added"]),
+        ('[{name: inside, match: "*.internal", to: db}], to: db', '[{name: default, to: db}, {name: inside, match: "*.internal", to: db}]',
+         ["routes of listener tls: new order: default, inside"]),
         ("routes: [{name: only, respond: 404}]", "mode: cache",
          ["listener own: mode: http -> cache", "route own/only (/*) removed"]),
         ("{app: 90, canary: 10}", "{app: 80, canary: 20}", ["route api: to.app: 90 -> 80", "route api: to.canary: 10 -> 20"]),
