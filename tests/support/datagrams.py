@@ -1,11 +1,7 @@
 """UDP through an engine: clients and servers whose every datagram a test decides, over a `Rig`.
 
-    world.serve(server)
-    client = world.client()
-    client.send(b"question")
-    asked = server.receive()
-    server.send(b"answer", asked.peer)
-    assert client.receive() == b"answer"
+A client asks (`Client.ask`), a server takes the question with the address that it came from (`Party.take`), sends its answer there, and the
+client receives it, from where it asked (`Client.receive`). Whatever waits keeps the engines turning.
 """
 
 from __future__ import annotations
@@ -15,13 +11,16 @@ import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxyd_ext.balance.pool import UpstreamState
 from proxyd_ext.balance.server import Server
-from proxyd_ext.io.listener import Listener, ListenerStats
+from proxyd_ext.io.listener import Listener
 from proxyd_ext.snapshot.spec import FlowRoute, FlowSpec, ListenerSpec, MemberSpec, RetrySpec, SnapshotSpec, TargetSpec, UpstreamSpec
 from tests.support.engine import Rig
+
+if TYPE_CHECKING:
+    from proxyd_ext.io.listener import ListenerStats
 
 Address = tuple[str, int]
 

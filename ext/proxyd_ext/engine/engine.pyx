@@ -64,7 +64,7 @@ from proxyd_ext.io.sys cimport (
     timerfd_settime, write,
 )
 from proxyd_ext.l4.tcp cimport TcpFlow, TcpHello, tcp_abort, tcp_accept, tcp_review
-from proxyd_ext.l4.udp cimport udp_abort, udp_leave, udp_listen, udp_review
+from proxyd_ext.l4.udp cimport udp_abort, udp_leave, udp_listen, udp_review, udp_sweep
 from proxyd_ext.l4.udp_flow cimport UdpFlow
 from proxyd_ext.log.ring cimport LogRing
 from proxyd_ext.snapshot.compile cimport (
@@ -163,6 +163,7 @@ cdef void _on_tick(void* owner) noexcept nogil:
     store_i64(&core.lag_us, context.clock.now_us - core.tick_due_us)
     store_i64(&core.cpu_us, _clock_us(CLOCK_THREAD_CPUTIME_ID))
     poller_reserve(&context.poller)
+    udp_sweep(context)
     if context.snapshot != NULL:
         for i in range(context.snapshot.upstream_count):
             # A net under the queues: whoever looked while another engine counted itself in for a moment may have waited in vain.

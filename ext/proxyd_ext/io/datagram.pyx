@@ -8,13 +8,15 @@ from libc.errno cimport EPERM
 from libc.stdint cimport uint16_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
-from proxyd_ext.core.address cimport ADDRESS_V4, ADDRESS_V6
+from proxyd_ext.core.address cimport ADDRESS_TEXT, ADDRESS_V4, ADDRESS_V6, address_write
 from proxyd_ext.core.shim cimport INVARIANT, PXD_LIKELY
+from proxyd_ext.core.slice cimport slice_of
+from proxyd_ext.io.peer cimport peer_address
 from proxyd_ext.io.sys cimport (
     AF_INET, AF_INET6, CMSG_DATA, CMSG_FIRSTHDR, CMSG_LEN, CMSG_NXTHDR, CMSG_SPACE, EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE, ENOBUFS, ENOMEM,
     EOPNOTSUPP, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_UDP, IPV6_PKTINFO, IPV6_RECVPKTINFO, IP_PKTINFO, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC,
-    UDP_GRO, UDP_SEGMENT, cmsghdr, errno, in6_pktinfo, in_pktinfo, msghdr, recv, recvmmsg, recvmsg, send, sendmmsg, sendmsg,
-    setsockopt,
+    UDP_GRO, UDP_SEGMENT, cmsghdr, errno, htons, in6_pktinfo, in_pktinfo, inet_pton, msghdr, recv, recvmmsg, recvmsg, sendmmsg, sendmsg,
+    setsockopt, send as send_bytes, sockaddr_in, sockaddr_storage,
 )
 
 cdef enum:
@@ -258,7 +260,7 @@ cdef ssize_t _send_one(int fd, const DatagramPath* path, Slice head, const Datag
     cdef iovec[2] parts
     cdef msghdr message
     if path == NULL and head.size == 0:
-        return send(fd, datagram.data, datagram.size, MSG_DONTWAIT | MSG_NOSIGNAL)
+        return send_bytes(fd, datagram.data, datagram.size, MSG_DONTWAIT | MSG_NOSIGNAL)
     _address(&message, path, control)
     parts[0].iov_base = <void*>head.data
     parts[0].iov_len = head.size
@@ -269,9 +271,10 @@ cdef ssize_t _send_one(int fd, const DatagramPath* path, Slice head, const Datag
     return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
 
 
-cdef int _send_apart(int fd, const DatagramPath* path, Slice head, const Datagram* datagrams, int count, uint32_t offset, bint stop) noexcept nogil:
-    """One call for up to DATAGRAM_BATCH single datagrams, the first one from `offset` bytes into what was joined. How many were sent, or -1.
-    `stop`: not the ones that came joined, which others send."""
+cdef int _send_apart(int fd, const DatagramPath* path, Slice head, const Datagram* datagrams, int count, uint32_t offset,
+                     bint stop) noexcept nogil:
+    """One call for up to DATAGRAM_BATCH single datagrams, the first one from `offset` bytes into what was joined. How many were sent, or
+    -1. `stop`: not the ones that came joined, which others send."""
     cdef uint8_t[DATAGRAM_CONTROL] control
     cdef mmsghdr[DATAGRAM_BATCH] messages
     cdef iovec[2 * DATAGRAM_BATCH] parts
@@ -429,3 +432,101 @@ cdef void datagram_queue_send(DatagramQueue* queue, int fd, Sent* sent) noexcept
     queue.count = 0
     if queue.batch.queued == 0:
         queue.batch.arena_used = 0
+
+
+# ---- for tests and tools ----
+
+cdef str _text(const Address* address):
+    cdef uint8_t[ADDRESS_TEXT] text
+    return (<const char*>text)[:address_write(address, text)].decode()
+
+
+def tell_local(int fd, int family) -> bool:
+    return datagram_tell_local(fd, family)
+
+
+def join(int fd) -> bool:
+    return datagram_join(fd)
+
+
+def receive(int fd, int most, *, bint told = False) -> list:
+    cdef DatagramBatch* batch = <DatagramBatch*>malloc(sizeof(DatagramBatch))
+    cdef Address peer, local
+    cdef int i, n
+    if batch == NULL or datagram_batch_init(batch) < 0:
+        free(batch)
+        raise MemoryError
+    out = []
+    try:
+        n = datagrams_receive(batch, fd, most, True, told)
+        if n < 0:
+            raise OSError(-n, "recvmmsg")
+        for i in range(n):
+            peer_address(<const sockaddr_storage*>&batch.paths[i].peer, &peer)
+            where = _text(&local) if datagram_local(&batch.paths[i], &local) else None
+            out.append(((<const char*>batch.taken[i].data)[:batch.taken[i].size], batch.taken[i].segment, (_text(&peer), peer.port), where))
+    finally:
+        datagram_batch_destroy(batch)
+        free(batch)
+    return out
+
+
+def send(int fd, pieces, *, bytes head = b"", bint join = True) -> dict:
+    cdef Datagram[DATAGRAM_BATCH] datagrams
+    cdef Sent sent
+    cdef int i, done, error = 0
+    cdef bint joins = join
+    memset(&sent, 0, sizeof(sent))
+    memset(datagrams, 0, sizeof(datagrams))
+    kept = list(pieces)
+    if len(kept) > DATAGRAM_BATCH:
+        raise ValueError(f"at most {DATAGRAM_BATCH} pieces at a time")
+    for i in range(len(kept)):
+        data, segment = kept[i]
+        datagrams[i].data = <uint8_t*><char*><bytes>data
+        datagrams[i].size = <uint32_t>len(data)
+        datagrams[i].segment = segment
+    done = datagrams_send(fd, NULL, slice_of(<const uint8_t*><const char*>head, len(head)), datagrams, len(kept), &joins, &sent, &error)
+    return {"done": done, "error": error, "packets": sent.packets, "bytes": sent.bytes, "refused": sent.refused, "join": bool(joins)}
+
+
+def queue(int fd, pieces, to, local = None) -> dict:
+    """Send by the queue, as answers are; `local`: the address (IPv4) that they leave from."""
+    cdef DatagramBatch* batch = <DatagramBatch*>malloc(sizeof(DatagramBatch))
+    cdef DatagramQueue* waiting = <DatagramQueue*>malloc(sizeof(DatagramQueue))
+    cdef DatagramPath path
+    cdef Sent sent
+    cdef uint8_t* room
+    cdef bytes data
+    memset(&sent, 0, sizeof(sent))
+    memset(&path, 0, sizeof(path))
+    (<sockaddr_in*>&path.peer).sin_family = AF_INET
+    (<sockaddr_in*>&path.peer).sin_port = htons(<unsigned short>to[1])
+    path.peer_size = sizeof(sockaddr_in)
+    if batch == NULL or waiting == NULL or datagram_batch_init(batch) < 0:
+        free(batch)
+        free(waiting)
+        raise MemoryError
+    try:
+        if inet_pton(AF_INET, <bytes>to[0].encode(), &(<sockaddr_in*>&path.peer).sin_addr) != 1:
+            raise ValueError(f"not an IPv4 address: {to[0]}")
+        if local is not None:
+            path.local_family = AF_INET
+            inet_pton(AF_INET, <bytes>local.encode(), path.local)
+        datagram_queue_init(waiting, batch)
+        full = 0
+        for each in pieces:
+            data = each
+            room = datagram_queue_room(waiting, DATAGRAM_BYTES)
+            if room == NULL:
+                full += 1
+                datagram_queue_send(waiting, fd, &sent)
+                room = datagram_queue_room(waiting, DATAGRAM_BYTES)
+            memcpy(room, <const char*>data, len(data))
+            datagram_queue_add(waiting, <uint32_t>len(data), &path)
+        datagram_queue_send(waiting, fd, &sent)
+    finally:
+        datagram_batch_destroy(batch)
+        free(batch)
+        free(waiting)
+    return {"packets": sent.packets, "bytes": sent.bytes, "refused": sent.refused, "full": full}

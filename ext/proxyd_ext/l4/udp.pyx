@@ -1,16 +1,18 @@
 # cython: cdivision=True
 """Listening sockets of UDP (see udp.pxd).
 
-Datagrams are taken in batches, as many as came lately, at most 64 a socket and turn; what is left announces itself again. Those of one client
-that follow one another go to its server in one call.
+Datagrams are taken in batches, as many as came lately, at most 64 a socket and turn; what is left announces itself again. Those of one
+client that follow one another go to its server in one call.
 
-A socket that is left stays open for the flows that answer through it. What the kernel still sorts to it from clients without a flow there is
-handed to a socket of this engine on the same address, if there is one, and dropped otherwise (REJECT_DRAINING).
+A socket that is left stays open for the flows that answer through it, and as long as any engine has such flows: each socket of a group
+(SO_REUSEPORT) that closes would make the kernel sort the clients anew, away from their flows. What the kernel still sorts to it from
+clients without a flow there is handed to a socket of this engine on the same address, if there is one, and dropped otherwise
+(REJECT_DRAINING).
 """
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp
-from proxyd_ext.core.address cimport ADDRESS_V6, Address, address_equals, network_contains
+from proxyd_ext.core.address cimport Address, address_equals, network_contains
 from proxyd_ext.core.ending cimport END_SHUTDOWN
 from proxyd_ext.core.shim cimport PXD_UNLIKELY
 from proxyd_ext.core.stats cimport count_add
@@ -22,11 +24,11 @@ from proxyd_ext.io.listener cimport REJECT_DRAINING, REJECT_PROXY, REJECT_TRUNCA
 from proxyd_ext.io.peer cimport local_address, peer_address
 from proxyd_ext.io.poller cimport Flusher, Pollable, poller_add
 from proxyd_ext.io.sys cimport (
-    AF_INET, AF_INET6, ENOMEM, EPOLLIN, SOL_SOCKET, getsockname, getsockopt, setsockopt, sockaddr, sockaddr_storage, socklen_t,
+    AF_INET, ENOMEM, EPOLLIN, SOL_SOCKET, getsockname, getsockopt, setsockopt, sockaddr, sockaddr_storage, socklen_t,
 )
 from proxyd_ext.l4.model cimport L4
 from proxyd_ext.l4.udp_flow cimport (
-    UdpEngine, UdpFlow, UdpKeys, UdpSocket, flow_ask, flow_end, flow_new, flow_review, socket_close, socket_flush,
+    UdpEngine, UdpFlow, UdpKeys, UdpSocket, flow_ask, flow_end, flow_new, flow_review, socket_close, socket_flush, socket_rest,
 )
 from proxyd_ext.l4.udp_table cimport table_find, table_init, table_key
 from proxyd_ext.preface.proxy cimport PROXY_DGRAM, ProxyHeader, proxy_parse
@@ -240,16 +242,24 @@ cdef int udp_listen(Context* context, ListenerLocal* local, int fd) noexcept nog
 
 cdef void udp_leave(Context* context, ListenerLocal* local) noexcept nogil:
     cdef UdpSocket* socket = <UdpSocket*>local.socket
-    cdef int i
+    cdef int _batch
     socket.portion = DATAGRAM_BATCH
-    for i in range(LAST_BATCHES):
+    for _batch in range(LAST_BATCHES):
         if _receive(socket) < DATAGRAM_BATCH:
             break
     socket.leaving = True
     local.socket = NULL
     local.listener.fds[context.engine] = -1
-    if socket.count == 0:
-        socket_close(socket, True)
+    socket_rest(socket)
+
+
+cdef void udp_sweep(Context* context) noexcept nogil:
+    cdef UdpSocket* socket = <UdpSocket*>(<L4*>context.l4).first_socket
+    cdef UdpSocket* following
+    while socket != NULL:
+        following = socket.next
+        socket_rest(socket)
+        socket = following
 
 
 cdef void udp_review(Context* context) noexcept nogil:

@@ -105,7 +105,7 @@ cdef struct UdpFlow:
     Choice choice             # while FLOW_CHOOSING
 
 
-# The first datagram of a client: a flow, connected to a server; NULL: refused, and counted.  `header`: what a PROXY header said; NULL: none.
+# The first datagram of a client: a flow, connected to a server; NULL: refused, and counted.  `header`: of PROXY; NULL: there is none.
 cdef UdpFlow* flow_new(UdpSocket* socket, const UdpKeys* key, const DatagramPath* path, const ProxyHeader* header) noexcept nogil
 # The client has sent these.
 cdef void flow_ask(UdpFlow* flow, const Datagram* datagrams, int count) noexcept nogil
@@ -113,5 +113,7 @@ cdef void flow_end(UdpFlow* flow, int end) noexcept nogil
 cdef void flow_review(UdpFlow* flow) noexcept nogil
 # Send the answers that wait.
 cdef void socket_flush(UdpSocket* socket) noexcept nogil
+# Close it if it was left, and no engine has flows of its listener any more.
+cdef void socket_rest(UdpSocket* socket) noexcept nogil
 # It is read no more, and goes.  `own`: the descriptor is ours to close.
 cdef void socket_close(UdpSocket* socket, bint own) noexcept nogil

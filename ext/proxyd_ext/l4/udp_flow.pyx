@@ -5,9 +5,9 @@
     without a refusal) -> over
 
 There is no connect that could fail: that nobody listens is told by ICMP, behind the first datagram. So the first answer is taken for what a
-connection being accepted is to TCP. Before it a refusal is a failed try, as far as `retry` goes another server is taken, and the datagram that
-was lost is sent to that one; the newest of those are kept in a ring for it. Afterwards a refusal ends the flow, and the client's next datagram
-begins another.
+connection being accepted is to TCP. Before it a refusal is a failed try, as far as `retry` goes another server is taken, and the datagram
+that was lost is sent to that one; the newest of those are kept in a ring for it. Afterwards a refusal ends the flow, and the client's next
+datagram begins another.
 
 Nothing is queued for a client or server who does not take it: what the kernel has no room for is dropped and counted (REJECT_SEND).
 """
@@ -20,7 +20,7 @@ from proxyd_ext.core.ending cimport (
     END_AGE, END_DRAIN, END_EVICTED, END_IDLE, END_REFUSED, END_RESPONSES, END_SERVER_RESET,
 )
 from proxyd_ext.core.fault cimport FAULT_CONNECT_FAILED, FAULT_FD_EXHAUSTED, FAULT_MEMORY, FAULT_NONE
-from proxyd_ext.core.shim cimport PXD_LIKELY, PXD_UNLIKELY, counter_add
+from proxyd_ext.core.shim cimport PXD_LIKELY, PXD_UNLIKELY, counter_add, load_i64
 from proxyd_ext.core.slab cimport slab_free, slab_new
 from proxyd_ext.core.slice cimport Slice, slice_empty, slice_of
 from proxyd_ext.core.stats cimport count_add
@@ -97,7 +97,14 @@ cdef void socket_close(UdpSocket* socket, bint own) noexcept nogil:
     if own:
         close(socket.fd)
     socket.fd = -1
+    socket.pollable.reap = _reap_socket
     poller_bury(&socket.context.poller, &socket.pollable)
+
+
+cdef void socket_rest(UdpSocket* socket) noexcept nogil:
+    # While other engines have flows of this listener, closing our socket would make the kernel sort their clients anew.
+    if socket.leaving and socket.count == 0 and load_i64(&socket.listener.total) == 0:
+        socket_close(socket, True)
 
 
 # ---- birth ----
@@ -265,8 +272,7 @@ cdef void flow_end(UdpFlow* flow, int end) noexcept nogil:
     facts_end(&flow.facts, end, socket.listener.name, upstream, slice_empty(), slice_empty())
     choice_end(&flow.choice)
     poller_bury(&context.poller, &flow.pollable)
-    if socket.leaving and socket.count == 0:
-        socket_close(socket, True)
+    socket_rest(socket)
 
 
 cdef void _fail(UdpFlow* flow, int fault, int end) noexcept nogil:
@@ -418,7 +424,7 @@ cdef void flow_ask(UdpFlow* flow, const Datagram* datagrams, int count) noexcept
 # ---- to the client ----
 
 cdef void _give(UdpFlow* flow, const Datagram* datagrams, int count, bint in_arena) noexcept nogil:
-    """What stands in the arena waits for the end of the turn, so that answers of many flows leave together; a burst is a call of its own."""
+    """What stands in the arena waits for the end of the turn, for answers of many flows leave together; a burst is a call of its own."""
     cdef UdpSocket* socket = flow.socket
     cdef Sent sent
     cdef int error
