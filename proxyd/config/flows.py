@@ -57,7 +57,11 @@ class UdpFlow(Flow):
 
 class FlowLimits(ConnectionLimits):
     buffer: Annotated[Size, Within("16KiB", "64MiB")] = Field(
-        Size("256KiB"), description="Bytes kept for one direction of a connection while the other side is slow."
+        Size("1MiB"),
+        description=(
+            "Bytes kept for one direction of a connection while the other side is slow; of long transfers they stand in a pipe, and the "
+            "larger the pieces the cheaper the transfer."
+        ),
     )
     header_timeout: Annotated[Duration, Within("100ms", "1h")] = Field(
         Duration("10s"), description="Time in which a PROXY header, and a ClientHello, must arrive."

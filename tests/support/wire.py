@@ -210,6 +210,11 @@ class Peer:
         """Whether the other side says FIN next, with nothing before it."""
         return self.rest() == b""
 
+    def over(self) -> bool:
+        """Whether the connection has ended by now, in whatever way."""
+        self.take()
+        return self.eof or self.broken
+
     def was_reset(self) -> bool:
         """Whether the connection ends by a reset (bytes before it are kept in `received`)."""
         self._until(lambda: self.eof or self.broken, "the end of the connection")

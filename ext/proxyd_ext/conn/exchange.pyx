@@ -81,7 +81,7 @@ from proxyd_ext.core.fault cimport (
     FAULT_UPSTREAM_TRUNCATED, FAULT_URI_TOO_LONG, FAULT_WHEN_CONNECT, FAULT_WHEN_RESET, FaultInfo, fault_info,
 )
 from proxyd_ext.core.hash cimport random_below, random_next
-from proxyd_ext.core.shim cimport INVARIANT, counter_add, fetch_add_i64, load_i64, load_int, store_i64
+from proxyd_ext.core.shim cimport INVARIANT, counter_add, load_i64, load_int, store_i64
 from proxyd_ext.core.slab cimport slab_free, slab_new
 from proxyd_ext.core.slice cimport Slice, slice_empty, slice_of
 from proxyd_ext.core.stats cimport count_add, histogram_add

@@ -6,4 +6,5 @@ from proxyd_ext.snapshot.compile cimport CompiledUpstream
 
 
 # `id`: of the record, for the unique id.
-cdef void introduce(Stream* server, const CompiledUpstream* upstream, const Address* client, const Address* local, uint64_t id) noexcept nogil
+cdef void introduce(Stream* server, const CompiledUpstream* upstream, const Address* client, const Address* local,
+                    uint64_t id) noexcept nogil

@@ -9,7 +9,8 @@ cdef enum:
     ID_BYTES = 16             # of a unique id, in hex: as the record has it
 
 
-cdef void introduce(Stream* server, const CompiledUpstream* upstream, const Address* client, const Address* local, uint64_t id) noexcept nogil:
+cdef void introduce(Stream* server, const CompiledUpstream* upstream, const Address* client, const Address* local,
+                    uint64_t id) noexcept nogil:
     cdef uint8_t* out = stream_room(server, PROXY_WRITE_MAX)
     cdef uint8_t[ID_BYTES] text
     cdef Out hex = out_of(text, ID_BYTES)

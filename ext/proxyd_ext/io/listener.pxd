@@ -16,7 +16,7 @@ cdef enum:
     REJECT_HELLO = 8          # no well-formed ClientHello
     REJECT_NAME = 9           # no route takes the server name
     # Of UDP: datagrams.
-    REJECT_AMPLIFICATION = 10 # answers to a source that has not spoken again, beyond flow.amplification
+    REJECT_AMPLIFICATION = 10  # answers to a source that has not spoken again, beyond flow.amplification
     REJECT_SEND = 11          # the kernel took it from us neither at once nor later: full buffers, no way there, too long
     REJECT_DRAINING = 12      # of a new client, at a socket that is being left
     REJECT_TRUNCATED = 13     # longer than a datagram can be

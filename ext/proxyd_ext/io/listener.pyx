@@ -8,8 +8,8 @@ from proxyd_ext.core.stats cimport count_collect
 from proxyd_ext.io.sys cimport close
 
 _REJECTIONS = {0: "other", REJECT_CLIENT_LIMIT: "client_limit", REJECT_MEMORY: "memory", REJECT_FDS: "fd_exhausted",
-               REJECT_HEAD_TIMEOUT: "head_timeout", REJECT_DENIED: "denied", REJECT_CONNECTIONS: "connections", REJECT_PROXY: "proxy_header",
-               REJECT_HELLO: "hello", REJECT_NAME: "name", REJECT_AMPLIFICATION: "amplification", REJECT_SEND: "send",
+               REJECT_HEAD_TIMEOUT: "head_timeout", REJECT_DENIED: "denied", REJECT_CONNECTIONS: "connections",
+               REJECT_PROXY: "proxy_header", REJECT_HELLO: "hello", REJECT_NAME: "name", REJECT_AMPLIFICATION: "amplification", REJECT_SEND: "send",
                REJECT_DRAINING: "draining", REJECT_TRUNCATED: "truncated"}
 
 
@@ -99,7 +99,7 @@ cdef class Listener:
         if refused:
             words["fd_exhausted"] = refused
         return {
-            "accepted": accepted, "open": open_count, "rejected": words, "in_flight": in_flight, "bytes_in": bytes_in, "bytes_out": bytes_out,
-            "packets_in": packets_in, "packets_out": packets_out,
+            "accepted": accepted, "open": open_count, "rejected": words, "in_flight": in_flight, "bytes_in": bytes_in,
+            "bytes_out": bytes_out, "packets_in": packets_in, "packets_out": packets_out,
             "ended": {(<bytes>end_word(end)).decode(): count for end, count in ended.items()},
         }

@@ -170,8 +170,8 @@ cdef void _end(TcpFlow* flow, int end) noexcept nogil:
 
 
 cdef void _refuse(TcpFlow* flow, int fault, uint8_t alert) noexcept nogil:
-    """It reaches no server. A client that speaks TLS is told by an alert: FIN, and what it still sends is thrown away, because a reset could
-    destroy the alert on its way."""
+    """It reaches no server. A client that speaks TLS is told by an alert: FIN behind it, and what still comes is thrown away, because a
+    reset could destroy the alert on its way."""
     cdef Context* context = flow.l4.context
     cdef uint8_t* out
     flow.facts.fault = <uint16_t>fault
@@ -457,9 +457,10 @@ cdef void _source_ended(TcpFlow* flow, Way* way, Stream* sink, int end) noexcept
 
 cdef void _pass_end(TcpFlow* flow, Way* way, Stream* sink) noexcept nogil:
     way.over = True
-    stream_finish(sink)
     if flow.up.over and flow.down.over:
-        _end(flow, flow.first)
+        _end(flow, flow.first)    # closing is a FIN, too
+    else:
+        stream_finish(sink)
 
 
 cdef void _sink_drained(TcpFlow* flow, Way* way, Stream* source, Stream* sink) noexcept nogil:

@@ -518,7 +518,7 @@ class ListenerSpec:
     stats: Sequence[RouteStats] = ()   # one per route of that table, in order, and one more for "no route"
     flow: FlowSpec | None = None       # not HTTP
     access: AccessFilter | None = None     # who may connect at all, by the peer's address, or the one that a PROXY header names
-    proxy: Sequence[str] | None = None     # networks whose connections must begin with a PROXY header, others are closed; None = no such header
+    proxy: Sequence[str] | None = None     # networks whose connections must begin with a PROXY header, others are closed; None = none
     connections: int = 0       # at a time, over all engines, or UDP flows; 0 = no limit
     scheme: Literal["http", "https"] = "http"
     client_ip_header: str = ""     # trusted peers' header with the client's address

@@ -40,7 +40,7 @@ def test_a_request_without_a_header_ends(rig: Rig) -> None:
     rig.serve(origin, proxy=["127.0.0.1/32"])
     client = rig.connect()
     client.send(get())
-    rig.until(lambda: (client.take(), client.eof or client.broken)[1], "the connection ends")
+    rig.until(lambda: client.over(), "the connection ends")
     assert not client.received
     assert rig.listeners["web"].stats()["rejected"] == {"proxy_header": 1}
 

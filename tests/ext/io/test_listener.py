@@ -35,7 +35,8 @@ def test_owns_its_descriptors() -> None:
     listener = Listener("web", "127.0.0.1:80", fds, False)
     assert (listener.name, listener.address) == ("web", "127.0.0.1:80")
     assert listener.stats() == {
-        "accepted": 0, "open": 0, "rejected": {}, "in_flight": 0, "bytes_in": 0, "bytes_out": 0, "packets_in": 0, "packets_out": 0, "ended": {},
+        "accepted": 0, "open": 0, "rejected": {}, "in_flight": 0, "bytes_in": 0, "bytes_out": 0, "packets_in": 0, "packets_out": 0,
+        "ended": {},
     }
     assert live_counts()["listener"] == before + (1 if counting() else 0)
     del listener

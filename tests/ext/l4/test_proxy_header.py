@@ -88,7 +88,7 @@ def test_what_is_no_header_ends(rig: Rig, sent: bytes) -> None:
     serve_flows(rig, origin, proxy=["127.0.0.1/32"])
     client = rig.connect()
     client.send(sent)
-    rig.until(lambda: (client.take(), client.eof or client.broken)[1], "the connection ends")
+    rig.until(lambda: client.over(), "the connection ends")
     await_end(rig, "refused")
     assert stats(rig)["rejected"] == {"proxy_header": 1}
 

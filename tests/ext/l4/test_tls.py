@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def alert(code: int) -> bytes:
     return bytes([21, 3, 3, 0, 2, 2, code])
 
 
-def names(rig: Rig, **settings: object) -> tuple[Origin, Origin, Origin]:
+def names(rig: Rig, **settings: Any) -> tuple[Origin, Origin, Origin]:
     """a.test goes to the first, *.deep.test with h2 to the second, everything else with a name to the third."""
     origins = rig.origin(), rig.origin(), rig.origin()
     uses = [rig.upstream(origin, name=f"u{i}") for i, origin in enumerate(origins)]
