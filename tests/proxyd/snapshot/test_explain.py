@@ -127,3 +127,15 @@ def test_what_meets_no_route() -> None:
     assert decide(compiled(), Question("GET", "", "/../x")).action.startswith("400 ")
     assert decide(compiled(), Question("GET", "", "/static/a")).targets == ()
     assert explain_config(CONFIG, Question("GET", "", "/", listener="nope")) == ()
+
+
+def test_listeners_that_pass_flows_on_decide_nothing() -> None:
+    config = config_of("""
+        listeners:
+          pg: {bind: ":1", mode: tcp, to: app}
+          web: {bind: ":2", to: app}
+        upstreams: {app: {servers: "10.0.0.1:80", balance: flow_hash}}
+    """)
+    question = Question("GET", "shop.example", "/")
+    assert [decision.listener for decision in explain_config(config, question)] == ["web"]
+    assert explain_config(config, replace(question, listener="pg")) == ()
