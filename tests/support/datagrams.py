@@ -139,10 +139,10 @@ class Datagrams:
 
     # ---- config ----
 
-    def listen(self, name: str = "dns", host: str = "127.0.0.1") -> Listener:
+    def listen(self, name: str = "dns", host: str = "127.0.0.1", port: int = 0) -> Listener:
+        """A listener of that name; several may be bound to one port."""
         if name not in self.rig.listeners:
             socks: list[socket.socket] = []
-            port = 0
             for _ in self.rig.engines:
                 socks.append(new_socket(host, port, shared=True))
                 port = socks[0].getsockname()[1]

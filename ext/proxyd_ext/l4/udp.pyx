@@ -80,6 +80,15 @@ cdef UdpFlow* _find(UdpSocket* socket, const DatagramPath* path, const ProxyHead
     return flow_new(socket, &key, path, header)
 
 
+cdef CompiledListener* _settings(const UdpSocket* socket) noexcept nogil:
+    """What holds for what comes now; NULL: nothing can come of it. Flows keep the settings of a listener that left."""
+    if PXD_UNLIKELY(socket.leaving and socket.count == 0):
+        socket = _beside(socket, False)
+        if socket == NULL:
+            return NULL
+    return <CompiledListener*>socket.local.settings
+
+
 cdef bint _trusted(const CompiledListener* settings, const DatagramPath* path) noexcept nogil:
     cdef Address peer
     cdef int i
@@ -90,14 +99,13 @@ cdef bint _trusted(const CompiledListener* settings, const DatagramPath* path) n
     return False
 
 
-cdef void _take_introduced(UdpSocket* socket, const Datagram* datagram, const DatagramPath* path) noexcept nogil:
-    """A datagram, or several that came joined, each behind a PROXY header of its own."""
+cdef void _take_introduced(UdpSocket* socket, const Datagram* datagram, const DatagramPath* path, bint trusted) noexcept nogil:
+    """A datagram, or several that came joined, each behind a PROXY header of its own. `trusted`: the peer may send one."""
     cdef ProxyHeader header
     cdef Datagram piece = datagram[0]
     cdef UdpFlow* flow
     cdef uint32_t offset = 0
     cdef int size
-    cdef bint trusted = _trusted(<CompiledListener*>socket.local.settings, path)
     piece.segment = 0
     while True:
         piece.data = datagram.data + offset
@@ -125,16 +133,19 @@ cdef inline bint _same(const DatagramPath* a, const DatagramPath* b) noexcept no
 
 cdef void _take(UdpSocket* socket, int count) noexcept nogil:
     cdef DatagramBatch* batch = &socket.shared.batch
-    cdef bint proxied = (<CompiledListener*>socket.local.settings).proxied
+    cdef CompiledListener* settings
     cdef UdpFlow* flow
     cdef uint32_t packets
     cdef int i = 0, end
     while i < count and socket.fd >= 0:
         end = i + 1
-        if PXD_UNLIKELY(batch.taken[i].cut):
+        settings = _settings(socket)
+        if PXD_UNLIKELY(settings == NULL):
+            count_add(&socket.local.rejected, REJECT_DRAINING, datagram_count(&batch.taken[i]))
+        elif PXD_UNLIKELY(batch.taken[i].cut):
             count_add(&socket.local.rejected, REJECT_TRUNCATED, 1)
-        elif proxied:
-            _take_introduced(socket, &batch.taken[i], &batch.paths[i])
+        elif settings.proxied:
+            _take_introduced(socket, &batch.taken[i], &batch.paths[i], _trusted(settings, &batch.paths[i]))
         else:
             packets = datagram_count(&batch.taken[i])
             while end < count and _same(&batch.paths[i], &batch.paths[end]) and not batch.taken[end].cut:

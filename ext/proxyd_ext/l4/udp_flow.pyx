@@ -14,6 +14,7 @@ Nothing is queued for a client or server who does not take it: what the kernel h
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
+from proxyd_ext.balance.passive cimport note_success
 from proxyd_ext.conn.model cimport context_timers_needed
 from proxyd_ext.conn.origin cimport connect_fault
 from proxyd_ext.core.ending cimport (
@@ -451,9 +452,11 @@ cdef void _answered(UdpFlow* flow, Datagram* datagrams, int count, bint in_arena
     cdef int i, passed = 0
     cdef uint32_t packets
     cdef bint over = False
-    flow.flags |= FLOW_ANSWERED
     if flow.flags & FLOW_CHOOSING:
         _settle(flow, context.clock.now_us - flow.facts.start_us)
+    elif not flow.flags & FLOW_ANSWERED:
+        note_success(flow.facts.server)           # late, but it lives
+    flow.flags |= FLOW_ANSWERED
     for i in range(count):
         packets = datagram_count(&datagrams[i])
         counter_add(&flow.server.bytes_in, datagrams[i].size)

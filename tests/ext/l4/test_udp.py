@@ -372,6 +372,36 @@ def _port_is_free(address: tuple[str, int]) -> bool:
     return True
 
 
+def test_another_listener_takes_over_the_address(world: Datagrams) -> None:
+    """Both sockets are read while old flows live, and the kernel sorts clients to either: old flows go on, and everybody is served."""
+    server = world.server()
+    world.serve(server, flow={"amplification": 0})
+    known = [world.client() for _ in range(12)]
+    for client in known:
+        client.ask(b"before")
+    peers = {server.take().peer for _ in known}
+    world.listen("next", port=world.rig.ports["dns"])
+    world.serve(server, listeners=["next"])
+    strangers = [world.client(listener="next") for _ in range(12)]
+    for client in [*known, *strangers]:
+        client.ask(b"after")
+    seen = []
+
+    def answered() -> bool:
+        while (asked := server.maybe_receive()) is not None:
+            seen.append(asked.peer)
+            server.send(b"answer", asked.peer)
+        return len(seen) == 24
+
+    world.rig.until(answered, "24 datagrams")
+    for client in [*known, *strangers]:
+        assert client.receive() == b"answer"
+    assert (world.stats()["rejected"], world.stats("next")["rejected"]) == ({}, {})
+    if world.rig.mode == "inline":  # with several engines, a client that is now sorted to another one has a new flow there
+        assert len(peers & set(seen)) == 12
+        assert (world.stats()["accepted"], world.stats("next")["accepted"]) == (12, 12)
+
+
 def test_a_listener_without_flows_leaves_at_once(world: Datagrams) -> None:
     server = world.server()
     world.serve(server)
