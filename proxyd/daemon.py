@@ -43,6 +43,7 @@ from proxyd.pools import Pools
 from proxyd.serving import Serving
 from proxyd.since import Since
 from proxyd.snapshot.explain import Question, explain
+from proxyd.snapshot.explain_flow import FlowQuestion, explain_flow
 from proxyd.snapshot.plan import plan
 from proxyd.snapshot.store import Store
 from proxyd.state import (
@@ -494,6 +495,10 @@ class Daemon:
         For a dry run without a daemon: `proxyd.snapshot.explain.explain_config(config, question)` gives the same.
         """
         return explain(self._serving.compiled, question, self._serving.views, self._policing.limits.peek)
+
+    def explain_flow(self, question: FlowQuestion) -> tuple[RouteDecision, ...]:
+        """What a connection, or a datagram, would meet at each listener address that it could go to."""
+        return explain_flow(self._serving.compiled, question, self._serving.views)
 
     def cache(self) -> CacheView:
         return self._caching.view(self.route_entries())

@@ -249,5 +249,5 @@ class EngineSet:
             exchanges=stats["exchanges"],
             snapshot=stats["snapshot"],
             alive=index in self._alive,
-            flows=stats.get("flows", 0),
+            flows=stats["flows"],
         )

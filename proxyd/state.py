@@ -307,11 +307,11 @@ class TargetView:
 
 @dataclass(frozen=True, slots=True)
 class RouteDecision:
-    """What a request would meet, told by the native route table itself (`proxyd route`, `/route/explain`)."""
+    """What a request, or a flow, would meet, told by the native route table itself (`proxyd route`, `/route/explain`)."""
 
     listener: str
     address: str
-    path: str                      # normalised; as given when it cannot be
+    path: str                      # normalised; as given when it cannot be; "" of a flow
     route: str | None              # None: no route matches (404), or the path is refused (400)
     action: str                    # as in RouteView; "404 no route", "400 <why>"
     upstreams: tuple[str, ...]     # empty unless the action proxies
@@ -319,6 +319,7 @@ class RouteDecision:
     policies: tuple[PolicyVerdict, ...] = ()    # of the route, in the order in which they act
     targets: tuple[TargetView, ...] = ()        # empty unless the action proxies
     facts: tuple[tuple[str, str], ...] = ()     # of the route: ("timeout", ...), ("mirror", ...), ("failover", ...), ("hedge", ...)
+    mode: str = "http"             # of the listener
 
 
 # ------------------------------------------------------------------ entries (native handles)

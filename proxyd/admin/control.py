@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from proxyd.config.model import Config
     from proxyd.limits.views import KeyView, LimitsView, LimitView, ResetView
     from proxyd.snapshot.explain import Question
+    from proxyd.snapshot.explain_flow import FlowQuestion
 
 
 class Control(MetricsSource, Protocol):
@@ -40,6 +41,8 @@ class Control(MetricsSource, Protocol):
     def not_ready(self) -> tuple[str, ...]: ...
 
     def explain(self, question: Question) -> tuple[RouteDecision, ...]: ...
+
+    def explain_flow(self, question: FlowQuestion) -> tuple[RouteDecision, ...]: ...
 
     async def reload(self, text: str | None = None, *, path: Path | None = None, dry_run: bool = False) -> ReloadResult: ...
 

@@ -96,3 +96,10 @@ def text_pairs(value: dict[str, Any], name: str) -> list[tuple[str, str]]:
     ):
         raise Problem(problem.PARAMETER_INVALID, f"`{name}` must be a list of pairs of text, as [[\"X-Env\", \"prod\"]]")
     return [(pair[0], pair[1]) for pair in found]
+
+
+def texts_member(value: dict[str, Any], name: str) -> list[str]:
+    found = value.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise Problem(problem.PARAMETER_INVALID, f"`{name}` must be a list of texts")
+    return found

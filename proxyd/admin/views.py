@@ -17,12 +17,13 @@ from proxyd.admin.control import Control
 from proxyd.admin.guard import json_answer
 from proxyd.admin.limits import LimitViews
 from proxyd.admin.problem import Problem
-from proxyd.admin.request import View, asker, body_text, flag, json_object, text_member, text_pairs
-from proxyd.admin.target import client_part, field_part, port_part, query_part, request_parts
+from proxyd.admin.request import View, asker, body_text, flag, json_object, text_member, text_pairs, texts_member
+from proxyd.admin.target import client_part, field_part, flow_parts, port_part, protocol_part, query_part, request_parts
 from proxyd.admin.upstreams import UpstreamViews
 from proxyd.diagnostics import Diagnostic, render
 from proxyd.metrics.exposition import Exposition
 from proxyd.snapshot.explain import Question
+from proxyd.snapshot.explain_flow import FlowQuestion
 from proxyd.state import ReloadResult
 
 PREFIX = "/api/v1"
@@ -50,7 +51,8 @@ class Views:
             *UpstreamViews(control).table,
             *CacheViews(control).table,
             *LimitViews(control).table,
-            View("POST", "/route/explain", self.explain, "what a request would meet: {url, method, host, headers, client, listener}"),
+            View("POST", "/route/explain", self.explain,
+                 "what a request would meet: {url, method, host, headers, client, listener}, or a flow: {url: tcp://:5432, client, alpn}"),
             View("POST", "/stop", self.stop, "drain and leave; {\"now\": true}: at once"),
             View("GET", "/metrics", self.metrics, "Prometheus metrics", at_root=True),
             View("GET", "/schema.json", self.schema, "the JSON Schema of the config"),
@@ -154,10 +156,17 @@ class Views:
         value = await json_object(request)
         url = text_member(value, "url", "")
         if not url:
-            raise Problem(problem.PARAMETER_INVALID, "`url` is missing; it is a path or a whole URL")
+            raise Problem(problem.PARAMETER_INVALID, "`url` is missing; it is a path, a whole URL, or `tcp://:5432`")
         listener = text_member(value, "listener", "")
         headers = text_pairs(value, "headers")
         try:
+            flow = flow_parts(url)
+            if flow is not None:
+                kind, host, flow_port, path = flow
+                protocols = tuple(protocol_part(name) for name in texts_member(value, "alpn"))
+                client = client_part(text_member(value, "client", ""))
+                asked = FlowQuestion(kind, host, flow_port, path, client, listener, protocols)
+                return json_answer([asdict(decision) for decision in self._control.explain_flow(asked)])
             named = text_member(value, "host", "")
             method, host, path = request_parts(text_member(value, "method", "GET"), url, named)
             port = port_part(url, named)

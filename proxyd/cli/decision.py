@@ -1,4 +1,4 @@
-"""A decision about a request in lines of text: the route, why not the ones before it, policies, and what the balancers would weigh.
+"""A decision about a request or a flow in lines of text: the route, why not those before it, policies, what the balancers would weigh.
 
 It comes as the JSON object of a `proxyd.state.RouteDecision`, from the daemon or from a file.
 """
@@ -14,7 +14,15 @@ STATE_STYLES = {"up": "good", "unknown": "dim"}
 
 def lines_of(parts: tuple[str, str, str], source: str, decisions: list[dict[str, Any]], *, every: bool = False) -> list[str]:
     method, host, path = parts
-    lines = [f"{method} {host}{path}  {paint(f'(by {source})', 'dim')}"]
+    return [f"{method} {host}{path}  {paint(f'(by {source})', 'dim')}", *_decision_lines(path, decisions, every=every)]
+
+
+def flow_lines_of(url: str, source: str, decisions: list[dict[str, Any]], *, every: bool = False) -> list[str]:
+    return [f"{url}  {paint(f'(by {source})', 'dim')}", *_decision_lines("", decisions, every=every)]
+
+
+def _decision_lines(path: str, decisions: list[dict[str, Any]], *, every: bool) -> list[str]:
+    lines: list[str] = []
     for decision, addresses in by_listener(decisions):
         where = f"{decision['listener']} {', '.join(addresses)}"
         if decision["route"] is None:
@@ -27,7 +35,8 @@ def lines_of(parts: tuple[str, str, str], source: str, decisions: list[dict[str,
         refused = False
         for policy in decision["policies"]:
             refused |= policy["refuses"]
-            lines.append(f"      policy {policy['name']}: {paint(policy['text'], 'error') if policy['refuses'] else policy['text']}")
+            what = "policy " if decision["mode"] == "http" else ""
+            lines.append(f"      {what}{policy['name']}: {paint(policy['text'], 'error') if policy['refuses'] else policy['text']}")
         if not refused:
             lines += [f"      {word}: {text}" for word, text in decision["facts"]]
             lines += [line for target in decision["targets"] for line in target_lines(target)]

@@ -120,6 +120,14 @@ def _targets(compiled: Compiled, action: ProxyAction, live: Live | None) -> Iter
 
 
 def _target(compiled: Compiled, target: TargetSpec, share: float, role: Literal["target", "failover"], live: Live | None) -> TargetView:
+    return target_view(compiled, target, share, role, live, tuple(upstream_facts(compiled.spec.upstreams[target.upstream], target.retry)))
+
+
+def target_view(
+    compiled: Compiled, target: TargetSpec, share: float, role: Literal["target", "failover"], live: Live | None,
+    facts: tuple[tuple[str, str], ...],
+) -> TargetView:
+    """`facts`: how the upstream treats what comes to it, in words."""
     upstream = compiled.spec.upstreams[target.upstream]
     known = live.balancer(upstream.name) if live is not None else None
     views = {view.label: view for view in live.servers(upstream.name)} if live is not None else {}
@@ -130,7 +138,7 @@ def _target(compiled: Compiled, target: TargetSpec, share: float, role: Literal[
     )
     return TargetView(
         upstream.name, target.weight if role == "target" else 0, share, balance_text(compiled.config.upstreams[upstream.name].balance),
-        servers, role, known[0] if known is not None else None, tuple(upstream_facts(upstream, target.retry)),
+        servers, role, known[0] if known is not None else None, facts,
     )
 
 

@@ -81,6 +81,15 @@ def verdicts(
     return tuple(found)
 
 
+def admission(step: AccessFilter, client: str, *, datagrams: bool = False) -> PolicyVerdict:
+    """What `allow` and `deny` of a listener say, which are asked before anything is read."""
+    if not client:
+        return PolicyVerdict("allow/deny", UNSAID)
+    if _alone(step).verdict(0, 0, client) is None:
+        return PolicyVerdict("allow/deny", "the client may connect")
+    return PolicyVerdict("allow/deny", f"refuses: {'its datagrams are dropped' if datagrams else 'the connection is closed at once'}", True)
+
+
 def _in_order(policies: Sequence[tuple[str, Policy]], steps: Sequence[Filter]) -> Iterator[tuple[str, Filter | None]]:
     """Each step that has a name with it, and each policy that is no such step."""
     ranked: list[tuple[int, str, Filter | None]] = [

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from proxyd.cli.errors import Exit
-from proxyd.cli.online import check_online
+from proxyd.cli.online import Transport, check_online, transport
 from proxyd.cli.output import colored, paint, plural
 from proxyd.cli.settings import Settings, common, pass_settings
 from proxyd.config import Config, load
 from proxyd.diagnostics import by_position, render_all, render_json
+from proxyd.sockets import socket_kind
 
 
 @click.command("check", short_help="find every error in the config, without serving it")
@@ -49,17 +50,19 @@ def contents(config: Config) -> str:
     """`2 listeners, 3 routes, 1 upstream with 4 servers`."""
     routes = {id(route) for listener in config.listeners.values() for route in config.routes_of(listener)}
     servers = sum(len(upstream.servers) for upstream in config.upstreams.values())
-    parts = [plural(len(config.listeners), "listener"), plural(len(routes), "route")]
+    flows = sum(len(config.flow_routes_of(name)) for name in config.listeners)
+    parts = [plural(len(config.listeners), "listener"), plural(len(routes) + flows, "route")]
     if config.upstreams:
         parts.append(f"{plural(len(config.upstreams), 'upstream')} with {plural(servers, 'server')}")
     return ", ".join(parts)
 
 
-def listening(settings: Settings) -> frozenset[str]:
+def listening(settings: Settings) -> frozenset[tuple[str, Transport]]:
     """The addresses that a running daemon listens on: that they are taken is right."""
     from proxyd.admin.client import AdminError
 
     try:
-        return frozenset(str(listener["address"]) for listener in settings.client(timeout_s=2.0).get("/listeners"))
+        found = settings.client(timeout_s=2.0).get("/listeners")
+        return frozenset((str(listener["address"]), transport(socket_kind(listener["mode"]))) for listener in found)
     except AdminError:
         return frozenset()

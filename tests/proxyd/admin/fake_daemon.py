@@ -31,6 +31,7 @@ from proxyd.limits.sharing import LeaseView
 from proxyd.limits.views import KeyView, LaneView, LimitsView, LimitView, PlacesView, ResetView, StoreView, TopKey
 from proxyd.overrides import OverrideError
 from proxyd.snapshot.explain import Question
+from proxyd.snapshot.explain_flow import FlowQuestion
 from proxyd.state import (
     CacheEntry,
     CandidateView,
@@ -183,6 +184,17 @@ class FakeDaemon:
                 (TargetView("app", 95, 0.95, "p2c", servers), TargetView("next", 5, 0.05, "hash client.ip", servers[:1])),
             ),
         )
+
+    def explain_flow(self, question: FlowQuestion) -> tuple[RouteDecision, ...]:
+        self.asked.append(("explain_flow", question))
+        if question.listener not in {"", "pg"} or question.kind == "udp":
+            return ()
+        if not self.matches:
+            return (RouteDecision("pg", ":5432", "", None, "refused: no route takes this server name", (), mode="tls_passthrough"),)
+        denied = question.client == "192.0.2.1"
+        verdict = PolicyVerdict("allow/deny", "refuses: the connection is closed at once" if denied else "the client may connect", denied)
+        target = TargetView("app", 1, 1.0, "p2c", (CandidateView("10.0.0.1:80", "10.0.0.1:80", 1, False, "up", "", 900.0),))
+        return (RouteDecision("pg", ":5432", "", "pg", "to app", ("app",), (), (verdict,), (target,), (("timeout", "idle 600 s"),), "tcp"),)
 
     async def reload(self, text: str | None = None, *, path: Path | None = None, dry_run: bool = False) -> ReloadResult:
         self.asked.append(("reload", text, path, dry_run))

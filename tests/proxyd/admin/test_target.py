@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxyd.admin.target import client_part, field_part, port_part, query_part, request_parts, without_port
+from proxyd.admin.target import client_part, field_part, flow_parts, port_part, protocol_part, query_part, request_parts, without_port
 
 
 @pytest.mark.parametrize(("url", "host", "expected"), [
@@ -56,3 +56,44 @@ def test_a_query_and_a_field() -> None:
 ])
 def test_the_port_that_is_named(url: str, host: str, port: str) -> None:
     assert port_part(url, host) == port
+
+
+@pytest.mark.parametrize(("url", "parts"), [
+    ("tcp://:5432", ("tcp", "", 5432, "")),
+    ("TCP://127.0.0.1:5432/", ("tcp", "127.0.0.1", 5432, "")),
+    ("tcp://localhost:5432", ("tcp", "127.0.0.1", 5432, "")),
+    ("tcp://[::0:1]:5432", ("tcp", "::1", 5432, "")),
+    ("tcp://", ("tcp", "", 0, "")),
+    ("tcp://unix:/run/a.sock", ("tcp", "", 0, "/run/a.sock")),
+    ("udp://:53", ("udp", "", 53, "")),
+    ("tls://a.example:8443", ("tls", "a.example", 8443, "")),
+    ("tls://a.example", ("tls", "a.example", 0, "")),
+    ("tls://:8443", ("tls", "", 8443, "")),
+    ("tls://192.0.2.1:8443", ("tls", "", 8443, "")),
+    ("tls://[2001:db8::1]:8443", ("tls", "", 8443, "")),
+    ("http://a.example/", None),
+    ("/a", None),
+    ("a.example:80", None),
+])
+def test_flows(url: str, parts: tuple[str, str, int, str] | None) -> None:
+    assert flow_parts(url) == parts
+
+
+@pytest.mark.parametrize(("url", "words"), [
+    ("tcp://5432", "`5432` is not an address of this machine; write tcp://:PORT"),
+    ("tcp://pg.internal:5432", "write tcp://:5432"),
+    ("tcp://:65536", "names no listener; write tcp://:PORT"),
+    ("tls://a/b:1", "write tls://NAME:PORT"),
+    ("udp://::1:53", "names no listener"),
+    ("tcp://[x]:1", "not an address"),
+])
+def test_what_is_no_flow(url: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        flow_parts(url)
+
+
+def test_the_name_of_a_protocol() -> None:
+    assert protocol_part("http/1.1") == "http/1.1"
+    for bad in ("", "h 2", "\n", "h" * 256):
+        with pytest.raises(ValueError, match="not the name of a protocol"):
+            protocol_part(bad)

@@ -14,6 +14,7 @@ from proxyd.admin.client import Answer, NotPermitted, Refused
 from proxyd.admin.server import AdminServer
 from proxyd.diagnostics import Diagnostic
 from proxyd.snapshot.explain import Question
+from proxyd.snapshot.explain_flow import FlowQuestion
 
 Ask = Callable[..., Awaitable[Answer]]
 
@@ -154,6 +155,13 @@ async def test_check_of_the_own_text_and_file(ask: Ask, daemon: Any, tmp_path: P
     assert (await ask("POST", "/check")).json()["diagnostics"][0]["code"] == "PXD-001"
 
 
+async def test_explain_a_flow(ask: Ask, daemon: Any) -> None:
+    body = b'{"url": "tls://a.example:8443", "client": "::1", "listener": "pg", "alpn": ["h2"]}'
+    decision, = (await ask("POST", "/route/explain", body=body)).json()
+    assert daemon.asked == [("explain_flow", FlowQuestion("tls", "a.example", 8443, "", "::1", "pg", ("h2",)))]
+    assert (decision["route"], decision["mode"]) == ("pg", "tcp")
+
+
 async def test_explain(ask: Ask, daemon: Any) -> None:
     body = b'{"method": "post", "url": "http://shop.example:80/a?b=c", "client": "::1", "listener": "web", "headers": [["X-A", " 1"]]}'
     decisions = (await ask("POST", "/route/explain", body=body)).json()
@@ -172,6 +180,10 @@ async def test_explain(ask: Ask, daemon: Any) -> None:
     (b'{"url": "/", "headers": [["a"]]}', "list of pairs"),
     (b'{"url": "/", "headers": [["a b", "c"]]}', "not the name of a field"),
     (b'{"url": "/", "headers": [["a", "b\\nc"]]}', "line break"),
+    (b'{"url": "tcp://nowhere:1"}', "not an address of this machine"),
+    (b'{"url": "tls://a", "alpn": "h2"}', "list of texts"),
+    (b'{"url": "tls://a", "alpn": [""]}', "not the name of a protocol"),
+    (b'{"url": "tcp://:1", "client": "me"}', "`me` is not an IP address"),
 ])
 async def test_questions_that_are_none(ask: Ask, body: bytes, words: str) -> None:
     with pytest.raises(Refused, match=words) as refusal:

@@ -70,6 +70,25 @@ def test_online_tells_what_the_network_says(run: Run, write: Write) -> None:
     assert result.exit_code == Exit.CONFIG_INVALID
 
 
+def test_online_does_not_connect_to_servers_of_datagrams(run: Run, write: Write) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as alive, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        alive.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        taken, server = alive.getsockname()[1], other.getsockname()[1]
+        text = (f"listeners: {{dns: {{bind: '127.0.0.1:{taken}', mode: udp, to: dns}}}}\n"
+                f"upstreams: {{dns: ['127.0.0.1:{server}', 'nosuch.invalid:53']}}\n")
+        result = run("check", "--online", "--json", write("a.yaml", text))
+        found = {entry["code"]: entry for entry in map(json.loads, result.stdout.splitlines())}
+        assert set(found) == {"PXD-070", "PXD-090"}
+        assert f"`ss -lunp 'sport = :{taken}'`" in found["PXD-070"]["help"]
+        assert "nosuch.invalid" in found["PXD-090"]["message"]
+
+
+def test_flows_count_as_routes(run: Run, write: Write) -> None:
+    text = "listeners: {pg: {bind: ':5432', mode: tcp, to: pg}}\nupstreams: {pg: ['127.0.0.1:5433']}\n"
+    assert "ok, 1 listener, 1 route, 1 upstream with 1 server" in run("check", write("a.yaml", text)).stdout
+
+
 def test_online_tells_of_a_log_that_cannot_be_opened(run: Run, write: Write) -> None:
     text = "listen: 127.0.0.1:0\nroutes: [{respond: 200}]\nlog: {access: WHERE}\n"
     result = run("check", "--online", write("a.yaml", text.replace("WHERE", "none/access.log")))

@@ -71,3 +71,19 @@ def test_a_word_that_is_wrong_is_an_error_of_usage(arguments: tuple[str, ...], w
     assert result.exit_code == Exit.USAGE
     assert words in result.stderr
     assert "<text>" not in result.stderr
+
+
+@pytest.mark.parametrize("mode", ["tcp", "udp"])
+def test_flows(mode: str) -> None:
+    config = config_of("5432", "a:5432", "10.0.0.1:5432", mode=mode, balance="least_conn")
+    listener = config.listeners[mode]
+    assert (listener.mode, [str(bind) for bind in listener.bind]) == (mode, [":5432"])
+    route, = config.flow_routes_of(mode)
+    assert list(route.to) == ["servers"]
+    assert len(config.upstreams["servers"].servers) == 2
+
+
+def test_not_both(run: Callable[..., Result]) -> None:
+    result = run("proxy", ":1", "a:1", "--tcp", "--udp")
+    assert result.exit_code == Exit.USAGE
+    assert "--tcp or --udp, not both" in result.stderr

@@ -8,6 +8,7 @@ from click.testing import Result
 
 from proxyd.cli.errors import Exit
 from proxyd.snapshot.explain import Question
+from proxyd.snapshot.explain_flow import FlowQuestion
 from tests.proxyd.admin.fake_daemon import FakeDaemon
 
 Run = Callable[..., Result]
@@ -91,4 +92,51 @@ def test_an_unknown_listener(run: Run, daemon: FakeDaemon) -> None:
                   ("/a", "-H", "a b: c"), ("/a", "-H", "A: b\nc"), ("/a", "--cookie", "x"), ("/a", "--cookie", "=x")]
 )
 def test_what_cannot_be_meant(arguments: tuple[str, ...], run: Run) -> None:
+    assert run("route", *arguments).exit_code == Exit.USAGE
+
+
+# ---------------------------------------------------------------------- flows
+
+def test_a_flow(run: Run, daemon: FakeDaemon) -> None:
+    result = run("route", "tcp://:5432", "--client", "10.0.0.1")
+    assert daemon.asked == [("explain_flow", FlowQuestion("tcp", "", 5432, "", "10.0.0.1"))]
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    assert lines[0].startswith("tcp://:5432  (by the daemon at ")
+    assert lines[1:4] == ["pg :5432: route pg, to app", "allow/deny: the client may connect", "timeout: idle 600 s"]
+    assert lines[4:] == ["app: 1 server, chosen by p2c", "10.0.0.1:80  up"]
+
+
+def test_a_client_that_may_not_connect(run: Run, daemon: FakeDaemon) -> None:
+    lines = run("route", "tcp://:5432", "--client", "192.0.2.1").stdout.splitlines()
+    assert [line.strip() for line in lines[2:]] == ["allow/deny: refuses: the connection is closed at once"]
+
+
+def test_a_hello(run: Run, daemon: FakeDaemon) -> None:
+    run("route", "tls://a.example:8443", "--alpn", "h2", "--alpn", "http/1.1", "--listener", "pg")
+    assert daemon.asked == [("explain_flow", FlowQuestion("tls", "a.example", 8443, "", "", "pg", ("h2", "http/1.1")))]
+    daemon.matches = False
+    result = run("route", "tls://a.example:8443")
+    assert result.exit_code == Exit.NOT_FOUND
+    assert "pg :5432: refused: no route takes this server name" in result.stdout
+
+
+def test_a_flow_that_reaches_nobody(run: Run, daemon: FakeDaemon) -> None:
+    result = run("route", "udp://:53", "--listener", "x")
+    assert result.exit_code == Exit.NOT_FOUND
+    assert "there is no listener `x` of mode udp that udp://:53 goes to" in result.stderr
+
+
+def test_a_flow_by_the_file(run: Run, write: Callable[[str, str], str]) -> None:
+    write("proxyd.yaml", "{listeners: {pg: {bind: ':5432', mode: tcp, to: ['10.0.0.1:5432'], deny: [192.0.2.0/24]}}}")
+    assert "pg :5432: route pg, to pg" in run("route", "tcp://:5432").stdout
+    assert "refuses: the connection is closed at once" in run("route", "tcp://:5432", "--client", "192.0.2.1").stdout
+    facts = json.loads(run("route", "tcp://:5432", "--json").stdout)
+    assert (facts["kind"], facts["port"], facts["decisions"][0]["mode"]) == ("tcp", 5432, "tcp")
+
+
+@pytest.mark.parametrize("arguments", [
+    ("GET", "tcp://:5432"), ("tcp://:5432", "-H", "a: b"), ("tcp://:5432", "--alpn", "h2"), ("/a", "--alpn", "h2"), ("tcp://x:1",),
+    ("tls://a", "--alpn", ""),
+])
+def test_what_is_no_flow(arguments: tuple[str, ...], run: Run) -> None:
     assert run("route", *arguments).exit_code == Exit.USAGE
