@@ -14,8 +14,8 @@ SOURCES = sorted(path for path in PACKAGE.rglob("*") if path.suffix in {".pyx", 
 
 # design.md §3. A package takes from the levels above its own (a smaller number) only; `balance` keeps its servers with it.
 LEVELS = {
-    "core": 0, "io": 1, "http1": 1, "log": 1, "tls": 2, "http2": 2, "route": 2, "balance": 2, "cache": 2, "limit": 2, "auth": 2,
-    "filter": 3, "snapshot": 4, "conn": 5, "engine": 6,
+    "core": 0, "io": 1, "http1": 1, "log": 1, "preface": 1, "tls": 2, "http2": 2, "route": 2, "balance": 2, "cache": 2, "limit": 2,
+    "auth": 2, "filter": 3, "snapshot": 4, "conn": 5, "l4": 6, "engine": 7,
 }
 
 _CIMPORT = re.compile(r"^\s*(?:from\s+proxyd_ext\.(\w+)[\w.]*\s+c?import\b|c?import\s+proxyd_ext\.(\w+))", re.MULTILINE)

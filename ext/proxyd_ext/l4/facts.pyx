@@ -1,5 +1,5 @@
 """What all flows have in common (see facts.pxd)."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 from proxyd_ext.balance.pick cimport pick_leave
 from proxyd_ext.balance.pool cimport PoolData, pool_pin, pool_unpin, upstream_drop
@@ -119,7 +119,7 @@ cdef void _record(const Facts* facts, int end, Slice route, Slice upstream, Slic
     record.bytes_out = record.body_out = facts.bytes_out
     record.packets_in = facts.packets_in
     record.packets_out = facts.packets_out
-    record.t_total_us = <uint32_t>total_us if total_us < T_NONE else T_NONE - 1
+    record.t_total_us = <uint64_t>total_us
     record.t_connect_us = facts.connect_us
     record.t_first_byte_us = T_NONE
     record.cache = CACHE_NONE

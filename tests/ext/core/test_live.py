@@ -5,8 +5,8 @@ from __future__ import annotations
 from proxyd_ext.core.live import counting, live_counts
 from tests.support.engine import OK, Rig, get
 
-USUAL = {"buffer", "client", "origin", "exchange", "snapshot", "server", "listener"}
-KINDS = USUAL | {"pipe", "copy", "cache", "use", "fill", "verdict", "filtered"}
+USUAL = {"buffer", "client", "origin", "exchange", "snapshot", "server", "upstream", "listener"}
+KINDS = USUAL | {"pipe", "copy", "cache", "use", "fill", "verdict", "filtered", "flow", "datagrams", "hello"}
 
 
 def test_kinds() -> None:

@@ -44,7 +44,7 @@ def test_tcp() -> None:
     targets = (TargetSpec(0, 90, 3_000, RETRY), TargetSpec(1, 10, 1_000, B.retry), TargetSpec(2, 0, 3_000, RETRY))
     assert spec.flow == FlowSpec("tcp", (FlowRoute("l", targets),), amplification=0)
     assert (spec.table, spec.stats, spec.client_ip_header, spec.trust) == (-1, (), "", ())
-    assert (spec.buffer, spec.header_ms, spec.per_client, spec.connections) == (262_144, 10_000, 10_000, 0)
+    assert (spec.buffer, spec.header_ms, spec.per_client, spec.connections) == (1_048_576, 10_000, 10_000, 0)
 
 
 def test_times_of_tcp() -> None:
