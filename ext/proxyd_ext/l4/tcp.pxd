@@ -74,6 +74,7 @@ cdef struct TcpFlow:
     uint32_t buffer           # bytes kept per direction
     uint8_t state             # FLOW_*
     uint8_t first             # END_* of the side that closed first
+    bint broken               # one side has reset, which the other must hear
     bint counted_server       # among the connections of its server
 
 

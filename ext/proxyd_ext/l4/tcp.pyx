@@ -119,6 +119,7 @@ cdef void _init(TcpFlow* flow, L4* l4, const CompiledListener* settings) noexcep
     flow.moved_ms = context.clock.now_ms
     flow.buffer = settings.buffer
     flow.first = 0
+    flow.broken = False
     flow.counted_server = False
 
 
@@ -140,16 +141,16 @@ cdef void _leave_server(TcpFlow* flow, bint reset) noexcept nogil:
 
 
 cdef void _end(TcpFlow* flow, int end) noexcept nogil:
-    cdef bint cut = end == END_DOWN or end == END_DRAIN or end == END_SHUTDOWN
+    cdef bint cut = flow.broken or end == END_DOWN or end == END_DRAIN or end == END_SHUTDOWN
     cdef Context* context = flow.l4.context
     cdef Slice upstream = slice_empty()
     _count_spliced(flow, &flow.up)
     _count_spliced(flow, &flow.down)
     # An end that the other side must not take for a whole one is a reset.
-    stream_close(&flow.client, cut or end == END_SERVER_RESET or stream_unsent(&flow.client) > 0)
+    stream_close(&flow.client, cut or stream_unsent(&flow.client) > 0)
     if flow.facts.server != NULL:
         flow.choice.server = flow.facts.server
-    _leave_server(flow, cut or end == END_CLIENT_RESET or stream_unsent(&flow.server) > 0)
+    _leave_server(flow, cut or stream_unsent(&flow.server) > 0)
     timer_remove(&context.timers, &flow.timer)
     if flow.previous != NULL:
         flow.previous.next = flow.next
@@ -477,6 +478,7 @@ cdef void _server_reset(TcpFlow* flow) noexcept nogil:
     kernel holds."""
     cdef Context* context = flow.l4.context
     cdef int queued = 0
+    flow.broken = True
     _count_spliced(flow, &flow.down)
     if flow.client.fd >= 0 and stream_unsent(&flow.client) == 0:
         ioctl(flow.client.fd, SIOCOUTQ, &queued)
@@ -540,6 +542,7 @@ cdef void _on_client(void* owner, int what) noexcept nogil:
         INVARIANT(what == STREAM_FAILED or what == STREAM_HUNG)
         if what == STREAM_HUNG and state == FLOW_OPEN:
             return                # what it sent before the reset is read when there is room, and then the reset is met again
+        flow.broken = True
         if state == FLOW_TELLING:
             _end(flow, END_REFUSED)
         elif state == FLOW_LEAVING:

@@ -139,6 +139,33 @@ def test_a_reset_of_the_server_is_passed_on_behind_its_bytes(threaded: Rig) -> N
     await_end(rig, "server_reset")
 
 
+def test_a_reset_of_the_server_behind_a_half_close_of_the_client(rig: Rig) -> None:
+    """Half an answer must not look like a whole one."""
+    origin = rig.origin()
+    serve_flows(rig, origin)
+    client, peer = pair(rig, origin)
+    client.half_close()
+    assert peer.ended()
+    peer.send(b"half")
+    assert client.read(4) == b"half"
+    peer.reset()
+    assert client.was_reset()
+    await_end(rig, "client")
+
+
+def test_a_reset_of_the_client_behind_a_half_close_of_the_server(rig: Rig) -> None:
+    origin = rig.origin()
+    serve_flows(rig, origin)
+    client, peer = pair(rig, origin)
+    peer.half_close()
+    assert client.ended()
+    client.send(b"half")
+    assert peer.read(4) == b"half"
+    client.reset()
+    assert peer.was_reset()
+    await_end(rig, "server")
+
+
 def test_what_the_client_says_while_it_is_connected(rig: Rig) -> None:
     """It waits in the kernel, and a FIN behind it is passed on."""
     origin = rig.origin()
