@@ -213,8 +213,8 @@ cdef void _open(Context* context, ListenerLocal* local) noexcept nogil:
         return
     if mode == MODE_UDP:
         udp_listen(context, local, fd)      # in vain without memory: the next tick tries again
-    elif acceptor_open(&local.acceptor, &context.poller, fd, listener.shared, client_accept if mode == MODE_HTTP else tcp_accept, local,
-                       NULL) < 0:
+    elif acceptor_open(&local.acceptor, &context.poller, fd, listener.shared, mode == MODE_HTTP,
+                       client_accept if mode == MODE_HTTP else tcp_accept, local, NULL) < 0:
         local.acceptor.resting = True   # no kernel memory for the poller now: the next tick tries again
 
 

@@ -12,15 +12,16 @@ ctypedef struct Acceptor:
     Pollable pollable         # first
     int fd                    # -1: not listening.  Owned by the Listener, not by us
     bint shared               # the same descriptor stands in other engines' pollers, too
+    bint tells                # who is refused for want of descriptors is told so, in HTTP
     bint resting              # the system has no descriptors or memory: out of the poller until acceptor_rouse
     Poller* poller
     AcceptHandler handler
     void* owner
     int portion               # connections to take at the next event
-    uint64_t refused          # connections answered 503 because descriptors ran out
+    uint64_t refused          # connections refused because descriptors ran out
 
 
-cdef int acceptor_open(Acceptor* acceptor, Poller* poller, int fd, bint shared, AcceptHandler handler, void* owner,
+cdef int acceptor_open(Acceptor* acceptor, Poller* poller, int fd, bint shared, bint tells, AcceptHandler handler, void* owner,
                        void (*reap)(Pollable*) noexcept nogil) noexcept nogil
 # Accept what waits, up to a bound a turn.  Returns how many came.
 cdef int acceptor_poll(Acceptor* acceptor) noexcept nogil

@@ -1,8 +1,8 @@
 """Accepting connections (see acceptor.pxd).
 
-When descriptors run out, one is kept in reserve: it is given up for a moment so that the waiting client can be told 503 instead of hanging
-in the
-queue; every such refusal is counted. When the system itself is out of descriptors or memory, accepting rests until the engine's next tick.
+When descriptors run out, one is kept in reserve: it is given up for a moment so that the waiting client can be told 503, or where that is
+no HTTP, be closed, instead of hanging in the queue; every such refusal is counted. When the system itself is out of descriptors or
+memory, accepting rests until the engine's next tick.
 """
 from libc.stdint cimport uint32_t
 from proxyd_ext.core.shim cimport counter_add
@@ -25,12 +25,13 @@ cdef void _on_ready(Pollable* pollable, uint32_t events) noexcept nogil:
     acceptor_poll(<Acceptor*>pollable)
 
 
-cdef int acceptor_open(Acceptor* acceptor, Poller* poller, int fd, bint shared, AcceptHandler handler, void* owner,
+cdef int acceptor_open(Acceptor* acceptor, Poller* poller, int fd, bint shared, bint tells, AcceptHandler handler, void* owner,
                        void (*reap)(Pollable*) noexcept nogil) noexcept nogil:
     acceptor.pollable.on_ready = _on_ready
     acceptor.pollable.reap = reap
     acceptor.fd = fd
     acceptor.shared = shared
+    acceptor.tells = tells
     acceptor.resting = False
     acceptor.poller = poller
     acceptor.handler = handler
@@ -42,7 +43,7 @@ cdef int acceptor_open(Acceptor* acceptor, Poller* poller, int fd, bint shared, 
 
 
 cdef int _refuse_one(Acceptor* acceptor) noexcept nogil:
-    """Use the reserve descriptor to take one waiting connection and say 503. 1: done; 0: none waits; -1: there is no reserve."""
+    """Use the reserve descriptor to take one waiting connection and refuse it. 1: done; 0: none waits; -1: there is no reserve."""
     cdef Poller* poller = acceptor.poller
     cdef int fd, error
     if poller.reserve_fd < 0:
@@ -51,8 +52,9 @@ cdef int _refuse_one(Acceptor* acceptor) noexcept nogil:
     fd = accept4(acceptor.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
     error = errno
     if fd >= 0:
-        send(fd, _REFUSAL, refusal_size(), MSG_NOSIGNAL | MSG_DONTWAIT)
-        shutdown(fd, SHUT_WR)
+        if acceptor.tells:
+            send(fd, _REFUSAL, refusal_size(), MSG_NOSIGNAL | MSG_DONTWAIT)
+            shutdown(fd, SHUT_WR)
         close(fd)
         counter_add(&acceptor.refused, 1)
     poller.reserve_fd = -1

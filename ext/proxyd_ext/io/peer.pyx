@@ -10,12 +10,13 @@ cdef const char* _MAPPED = b"\0\0\0\0\0\0\0\0\0\0\xff\xff"   # RFC 4291 §2.5.5.
 cdef void peer_address(const sockaddr_storage* peer, Address* out) noexcept nogil:
     cdef const sockaddr_in* v4 = <const sockaddr_in*>peer
     cdef const sockaddr_in6* v6 = <const sockaddr_in6*>peer
+    cdef int family = (<const sockaddr*>peer).sa_family    # which stands where a sockaddr_storage may not
     memset(out, 0, sizeof(Address))
-    if peer.ss_family == AF_INET:
+    if family == AF_INET:
         out.family = ADDRESS_V4
         out.port = ntohs(v4.sin_port)
         memcpy(out.bytes, &v4.sin_addr, 4)
-    elif peer.ss_family == AF_INET6:
+    elif family == AF_INET6:
         out.port = ntohs(v6.sin6_port)
         if memcmp(&v6.sin6_addr, _MAPPED, 12) == 0:
             out.family = ADDRESS_V4

@@ -206,7 +206,8 @@ cdef void _receive(Stream* stream) noexcept nogil:
         stream.handler(stream.owner, STREAM_BYTES)
         if stream.fd < 0:
             return
-        if <uint32_t>n < room and stream.flags & (STREAM_ENDING | STREAM_PAUSED) == STREAM_ENDING and stream.taking == NULL:
+        if (<uint32_t>n < room and stream.flags & (STREAM_ENDING | STREAM_PAUSED | STREAM_BROKEN) == STREAM_ENDING
+                and stream.taking == NULL):
             _tell_end(stream)
         elif stream.flags & STREAM_PAUSED:
             if stream.flags & STREAM_ERRORED:
@@ -217,7 +218,9 @@ cdef void _receive(Stream* stream) noexcept nogil:
     if buffer.start == buffer.end:
         stream.received = NULL
         buffer_free(stream.poller.buffers, buffer)
-    if n == 0:
+    if n == 0 and stream.flags & STREAM_BROKEN:
+        stream.flags &= ~<uint32_t>STREAM_READABLE   # a reset: the send that failed has taken its error, and the flush will tell it
+    elif n == 0:
         _tell_end(stream)
     elif errno == EAGAIN or errno == EINTR:
         stream.flags &= ~<uint32_t>STREAM_READABLE
@@ -642,6 +645,8 @@ cdef void _splice_step(Splice* job) noexcept nogil:
                 job.held += <uint32_t>n
                 job.left -= 0 if job.until_end else <uint64_t>n
                 moved = True
+            elif n == 0 and source.flags & STREAM_BROKEN:
+                source.flags &= ~<uint32_t>STREAM_READABLE    # as in _receive
             elif n == 0:
                 source.flags = (source.flags | STREAM_ENDED) & ~<uint32_t>STREAM_READABLE
             elif errno == EAGAIN:

@@ -269,11 +269,13 @@ cdef void _read_hello(TcpFlow* flow) noexcept nogil:
 cdef void _keep_hello(TcpHello* out, const ClientHello* hello) noexcept nogil:
     cdef size_t at = 0
     out.name_size = <uint8_t>hello.name.size      # at most TOLD_NAME, by its length on the wire
-    memcpy(out.name, hello.name.data, out.name_size)
+    if out.name_size > 0:
+        memcpy(out.name, hello.name.data, out.name_size)
     while at < hello.alpn.size and at + 1 + hello.alpn.data[at] <= TOLD_ALPN:     # whole protocols
         at += 1 + hello.alpn.data[at]
     out.alpn_size = <uint8_t>at
-    memcpy(out.alpn, hello.alpn.data, at)
+    if at > 0:
+        memcpy(out.alpn, hello.alpn.data, at)
 
 
 cdef CompiledFlowRoute* _route_of(const CompiledFlow* rules, const ClientHello* hello, uint8_t* alert) noexcept nogil:

@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from proxyd_ext.snapshot.spec import AccessFilter, FlowRoute, RetrySpec, TargetSpec
+from tests.ext.io.test_acceptor import no_more_descriptors
 from tests.support.engine import Rig
 from tests.support.flows import await_end, pair, serve_flows, stats
 
@@ -164,6 +165,24 @@ def test_a_reset_of_the_client_behind_a_half_close_of_the_server(rig: Rig) -> No
     client.reset()
     assert peer.was_reset()
     await_end(rig, "server")
+
+
+def test_without_descriptors_a_client_is_closed(rig: Rig) -> None:
+    """Nobody says anything in HTTP to it."""
+    origin = rig.origin()
+    serve_flows(rig, origin)
+    client, peer = pair(rig, origin)
+    sock = socket.socket()
+    with no_more_descriptors():
+        refused = rig.connect(sock=sock)
+        assert refused.ended()
+        assert stats(rig)["rejected"] == {"fd_exhausted": 1}
+        client.send(b"on")
+        assert peer.read(2) == b"on"
+    refused.close()
+    client, peer = pair(rig, origin)
+    client.send(b"again")
+    assert peer.read(5) == b"again"
 
 
 def test_what_the_client_says_while_it_is_connected(rig: Rig) -> None:
