@@ -105,8 +105,8 @@ class Upstream(Model):
     on_down: Literal["keep", "close"] = Field(
         "keep",
         description=(
-            "What becomes of flows (`mode: tcp`, `udp`, `tls_passthrough`) on a server that checks or `maint` take out: `keep` lets them "
-            "end by themselves, `close` ends them at once."
+            "What becomes of connections (`mode: tcp`, `tls_passthrough`) on a server that checks or `maint` take out: `keep` lets them "
+            "end by themselves, `close` ends them at once. UDP flows always end: the client's next datagram goes to another server."
         ),
     )
     proxy_protocol: Annotated[ProxyHeader | None, Short(expand_proxy_header, (NONE, {"enum": ["v1", "v2"]}))] = Field(

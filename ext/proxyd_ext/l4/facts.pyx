@@ -170,7 +170,8 @@ cdef int facts_review(Facts* facts) noexcept nogil:
     cdef bint left = facts.local.leaving
     if facts.server != NULL:
         down = load_int(&facts.server.down)
-        if facts.close_when_down and down & (DOWN_HEALTH | DOWN_MAINT):
+        # A client that goes on sending datagrams would stay with a dead server for ever, and nothing would tell it.
+        if (facts.close_when_down or facts.kind == RECORD_UDP) and down & (DOWN_HEALTH | DOWN_MAINT):
             return END_DOWN
         left = (left or down & DOWN_DRAIN != 0
                 or context.snapshot != NULL and facts.server.local[context.engine].mark != context.snapshot.generation)

@@ -86,7 +86,7 @@ def test_a_server_that_is_drained(world: Datagrams) -> None:
 
 def test_a_server_that_is_down(world: Datagrams) -> None:
     first, second = world.server(), world.server()
-    world.serve(first, second, upstream={"on_down_close": True, "balance": "first"})
+    world.serve(first, second, upstream={"balance": "first"})
     client, _ = start(world, first)
     world.handle(first).set_down("health", True)
     world.review()
