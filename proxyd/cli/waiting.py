@@ -11,7 +11,7 @@ from urllib.parse import quote
 import click
 
 from proxyd.admin.client import Client
-from proxyd.cli.output import duration, plural
+from proxyd.cli.output import count, duration, plural
 
 POLL_S = 0.1
 TELL_EVERY_S = 1.0
@@ -44,7 +44,7 @@ class Straggler:
 
     def line(self) -> str:
         why = f", {self.reason}" if self.reason else ""
-        return (f"{self.server} ({self.state}{why}): {plural(self.in_flight, 'request')} in flight on "
+        return (f"{self.server} ({self.state}{why}): {count(self.in_flight)} in flight on "
                 f"{plural(self.connections_active, 'connection')} after {duration(self.seconds)}")
 
     def as_dict(self) -> dict[str, Any]:

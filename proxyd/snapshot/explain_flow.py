@@ -132,7 +132,7 @@ def _facts(spec: ListenerSpec, flow: FlowSpec) -> Iterator[tuple[str, str]]:
     times = [("idle", flow.idle_ms), ("age", flow.max_age_ms), ("drain", flow.drain_ms)]
     yield "timeout", ", ".join(f"{word} {ms(value)}" for word, value in times if value) or "none"
     if flow.responses:
-        yield "responses", f"{flow.responses} of the server end it"
+        yield "responses", f"{flow.responses} of the server end{'s' if flow.responses == 1 else ''} it"
     if flow.kind == "udp" and flow.amplification:
         yield "amplification", f"{flow.amplification} bytes back for each byte of a source that has not spoken again, 4 KiB always"
     if spec.connections or spec.per_client:

@@ -72,7 +72,7 @@ cdef void _fill() noexcept nogil:
     _set(FAULT_PREFACE_TIMEOUT, 408, client, never, "preface_timeout", "connection_read_timeout",
          "the PROXY header or ClientHello did not arrive within header_timeout")
     _set(FAULT_NAME_UNKNOWN, 421, client, never, "name_unknown", "destination_not_found",
-         "no route takes this server name with these protocols")
+         "no route takes the server name of this ClientHello, or the want of one, with its protocols")
     _set(FAULT_CONNECTIONS, 503, self, never, "connections_full", "connection_limit_reached",
          "the listener has as many connections as limits.connections allows")
     _set(FAULT_SERVER_DOWN, 502, up, never, "server_down", "connection_terminated", "the server was taken out while the flow lived")

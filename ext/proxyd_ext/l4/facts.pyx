@@ -60,8 +60,9 @@ cdef int facts_begin(Facts* facts, Context* context, ListenerLocal* local, const
             clients_leave(facts.counted)
     if reason != 0:
         fetch_add_i64(&local.listener.total, -1)
+        if kind != RECORD_UDP:
+            counter_add(&local.accepted, 1)       # a connection; of datagrams, only flows are
         if reason != REJECT_CONNECTIONS or kind != RECORD_UDP:
-            counter_add(&local.accepted, 1)
             count_add(&local.rejected, reason, 1)
         return reason
     counter_add(&local.accepted, 1)

@@ -20,7 +20,7 @@ from proxyd_ext.conn.origin cimport connect_fault
 from proxyd_ext.core.ending cimport (
     END_AGE, END_DRAIN, END_EVICTED, END_IDLE, END_REFUSED, END_RESPONSES, END_SERVER_RESET,
 )
-from proxyd_ext.core.fault cimport FAULT_CONNECT_FAILED, FAULT_FD_EXHAUSTED, FAULT_MEMORY, FAULT_NONE
+from proxyd_ext.core.fault cimport FAULT_CONNECT_FAILED, FAULT_FD_EXHAUSTED, FAULT_MEMORY, FAULT_NONE, FAULT_SERVER_DOWN
 from proxyd_ext.core.shim cimport PXD_LIKELY, PXD_UNLIKELY, counter_add, load_i64
 from proxyd_ext.core.slab cimport slab_free, slab_new
 from proxyd_ext.core.slice cimport Slice, slice_empty, slice_of
@@ -333,6 +333,7 @@ cdef void flow_review(UdpFlow* flow) noexcept nogil:
         _settle(flow, -1)     # so that no flow keeps an old snapshot, and the server is looked at
     end = facts_review(&flow.facts)
     if end != 0:
+        flow.facts.fault = FAULT_SERVER_DOWN
         flow_end(flow, end)
         return
     flow.until_ms = flow.age_ms

@@ -67,7 +67,7 @@ def lines_of(upstream: dict[str, Any]) -> list[str]:
             f"{upstream['name']}/{server['label']}",
             paint(server["state"], STATE_STYLES.get(server["state"], "warning")),
             f"weight {server['weight']}{', backup' if server['backup'] else ''}",
-            f"{count(server['in_flight'])} in flight" + (f", {count(server['flows'])} flows so far" if server["flows"] else ""),
+            f"{count(server['in_flight'])} in flight" + (f", {plural(server['flows'], 'flow')} so far" if server["flows"] else ""),
             ", ".join(part for part in (server["source"] if server["source"] != server["label"] else "", server["reason"]) if part),
         ]
         for server in servers
@@ -202,7 +202,7 @@ def finish(settings: Settings, answer: dict[str, Any], target: str, end: Awaited
         return
     if not end.ok:
         shown = "\n".join(f"  {straggler.line()}" for straggler in end.stragglers)
-        busy = f": {plural(end.in_flight, 'request')} in flight" if end.in_flight else ""
+        busy = f": {count(end.in_flight)} in flight" if end.in_flight else ""
         raise CliError(f"{target} is not {end.goal} after {end.seconds:.1f} s{busy}", Exit.FAILED, shown=shown)
     if not settings.quiet:
         print(f"{target} is {end.goal} after {end.seconds:.1f} s")

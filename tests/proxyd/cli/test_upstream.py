@@ -84,8 +84,8 @@ def test_waiting_that_is_over_tells_the_stragglers(run: Run, daemon: FakeDaemon)
     daemon.busy = [3] * 100
     result = run("upstream", "drain", ONE, "--wait=50ms")
     assert result.exit_code == Exit.FAILED
-    assert "10.0.0.1:80 (up): 3 requests in flight on 3 connections after " in result.stderr
-    assert re.search(rf"{ONE} is not idle after [0-9.]+ s: 3 requests in flight", result.stderr)
+    assert "10.0.0.1:80 (up): 3 in flight on 3 connections after " in result.stderr
+    assert re.search(rf"{ONE} is not idle after [0-9.]+ s: 3 in flight", result.stderr)
     facts = json.loads(run("upstream", "drain", ONE, "--wait=50ms", "--json").stdout)
     assert (facts["ok"], facts["in_flight"], facts["stragglers"][0]["connections_active"]) == (False, 3, 3)
 
