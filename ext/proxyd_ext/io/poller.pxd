@@ -50,7 +50,7 @@ cdef enum:
     STREAM_FAILED = 3         # it is broken both ways; `error` is the errno
     STREAM_CONNECTED = 4
     STREAM_SPLICED = 5        # its splice has moved all it should; of a lazy one: all there was, or it stopped for want of a pipe
-    STREAM_HUNG = 6           # while paused: the peer reset (bytes may still be readable)
+    STREAM_HUNG = 6           # while paused, or behind STREAM_EOF: the peer reset (if it had not ended, bytes may still be readable)
 
     STREAM_CONNECTING = 1 << 0
     STREAM_READABLE = 1 << 1  # the kernel holds bytes, or an end, that we have not taken
@@ -63,6 +63,7 @@ cdef enum:
     STREAM_QUEUED_READY = 1 << 8
     STREAM_HELD = 1 << 9      # its in-buffer has bytes that its owner wants to look at again (ready list)
     STREAM_SENT = 1 << 11     # the kernel took at least one byte since its owner cleared this
+    STREAM_LOST = 1 << 12     # a splice met the source's failure (`error`), which is told behind what the pipe still holds
     STREAM_ERRORED = 1 << 10  # the kernel announced an error: the next read behind the last bytes will tell it
 
 

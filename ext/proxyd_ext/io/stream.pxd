@@ -37,6 +37,7 @@ cdef void stream_send_stable(Stream* stream, const uint8_t* data, uint32_t size)
 cdef uint32_t stream_send_file(Stream* stream, int fd, int64_t offset, uint32_t size) noexcept nogil
 # The same for memory: nothing of it is kept when the kernel does not take it.
 cdef uint32_t stream_send_some(Stream* stream, const uint8_t* data, uint32_t size) noexcept nogil
+cdef void stream_flush(Stream* stream) noexcept nogil        # give the kernel now what was composed: the stream will be closed in this turn
 cdef void stream_finish(Stream* stream) noexcept nogil       # no more bytes will be given: FIN after the last one (call when drained)
 cdef void poller_flush(Poller* poller) noexcept nogil        # send all that was composed
 cdef void poller_run_ready(Poller* poller) noexcept nogil    # read on where there is more

@@ -11,9 +11,9 @@ from proxyd_ext.core.buffer cimport BUFFER_CLASSES, Buffer, buffer_class, buffer
 from proxyd_ext.core.shim cimport INVARIANT, PXD_LIKELY, PXD_UNLIKELY
 from proxyd_ext.io.poller cimport (
     ARENA_BYTES, STREAM_BLOCKED, STREAM_BROKEN, STREAM_BYTES, STREAM_CONNECTED, STREAM_CONNECTING, STREAM_DRAINED, STREAM_ENDED,
-    STREAM_ENDING, STREAM_EOF, STREAM_ERRORED, STREAM_FAILED, STREAM_HELD, STREAM_HUNG, STREAM_QUEUED_FLUSH, STREAM_QUEUED_READY,
-    STREAM_READABLE,
-    STREAM_SENT, STREAM_SPLICED, Flusher, Pollable, poller_add, poller_bury, poller_give_pipe, poller_take_pipe,
+    STREAM_ENDING, STREAM_EOF, STREAM_ERRORED, STREAM_FAILED, STREAM_HELD, STREAM_HUNG, STREAM_LOST, STREAM_QUEUED_FLUSH,
+    STREAM_QUEUED_READY, STREAM_READABLE, STREAM_SENT, STREAM_SPLICED, Flusher, Pollable, poller_add, poller_bury, poller_give_pipe,
+    poller_take_pipe,
 )
 from proxyd_ext.io.sys cimport (
     EAGAIN, EINPROGRESS, EINTR, ENOMEM, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, IPPROTO_TCP, MSG_NOSIGNAL, SHUT_WR,
@@ -178,6 +178,8 @@ cdef void _receive(Stream* stream) noexcept nogil:
     cdef ssize_t n
     if stream.flags & STREAM_ENDED:
         stream.flags &= ~<uint32_t>STREAM_READABLE
+        if stream.flags & STREAM_ERRORED:
+            stream.handler(stream.owner, STREAM_HUNG)       # a reset behind the FIN
         return
     if buffer == NULL:
         buffer = buffer_new(stream.poller.buffers, stream.receive_class)
@@ -469,6 +471,11 @@ cdef uint32_t stream_send_some(Stream* stream, const uint8_t* data, uint32_t siz
     return _took(stream, send(stream.fd, data, size, MSG_NOSIGNAL), size)
 
 
+cdef void stream_flush(Stream* stream) noexcept nogil:
+    if stream.fd >= 0:
+        _flush_run(stream)
+
+
 cdef void stream_finish(Stream* stream) noexcept nogil:
     if stream.fd >= 0:
         shutdown(stream.fd, SHUT_WR)
@@ -653,10 +660,9 @@ cdef void _splice_step(Splice* job) noexcept nogil:
                 if job.held == 0:
                     source.flags &= ~<uint32_t>STREAM_READABLE
             elif errno != EINTR:
-                n = errno
-                splice_stop(job)
-                _fail(source, <int>n)
-                return
+                # Told when what came before it has moved on: the kernel tells it once, and the pipe may be full of that.
+                source.error = errno
+                source.flags = (source.flags | STREAM_LOST) & ~<uint32_t>STREAM_READABLE
         if job.held > 0 and not sink.flags & STREAM_BLOCKED:
             n = splice(job.pipe.read_fd, NULL, sink.fd, NULL, job.held,
                        SPLICE_F_MOVE | SPLICE_F_NONBLOCK | (SPLICE_F_MORE if job.left > 0 else 0))
@@ -670,10 +676,14 @@ cdef void _splice_step(Splice* job) noexcept nogil:
             elif n < 0 and errno != EINTR:
                 n = errno
                 splice_stop(job)
+                sink.flags |= STREAM_BROKEN
                 _fail(sink, <int>n)
                 return
     if job.held == 0:
-        if job.left == 0 and not job.until_end:
+        if source.flags & STREAM_LOST:
+            splice_stop(job)
+            _fail(source, source.error)
+        elif job.left == 0 and not job.until_end:
             splice_stop(job)
             source.handler(source.owner, STREAM_SPLICED)
         elif source.flags & STREAM_ENDED:

@@ -22,13 +22,14 @@ from proxyd_ext.core.timer cimport timer_after, timer_init, timer_off, timer_rem
 from proxyd_ext.io.listener cimport REJECT_HELLO, REJECT_MEMORY, REJECT_NAME, REJECT_PROXY, ListenerLocal
 from proxyd_ext.io.peer cimport local_address, peer_address
 from proxyd_ext.io.poller cimport (
-    STREAM_BYTES, STREAM_CONNECTED, STREAM_DRAINED, STREAM_EOF, STREAM_FAILED, STREAM_HUNG, STREAM_SPLICED,
+    STREAM_BROKEN, STREAM_BYTES, STREAM_CONNECTED, STREAM_DRAINED, STREAM_ENDED, STREAM_EOF, STREAM_FAILED, STREAM_HUNG, STREAM_PAUSED,
+    STREAM_READABLE, STREAM_SPLICED,
 )
 from proxyd_ext.io.stream cimport (
     splice_flow, splice_stop, stream_again, stream_bury, stream_close, stream_commit, stream_connect, stream_consume, stream_finish,
-    stream_open, stream_pause, stream_resume, stream_room, stream_send, stream_unsent,
+    stream_flush, stream_open, stream_pause, stream_resume, stream_room, stream_send, stream_unsent,
 )
-from proxyd_ext.io.sys cimport SIOCOUTQ, SOL_SOCKET, SO_KEEPALIVE, close, ioctl, setsockopt, sockaddr
+from proxyd_ext.io.sys cimport ECONNRESET, EPIPE, SIOCOUTQ, SOL_SOCKET, SO_KEEPALIVE, close, ioctl, setsockopt, sockaddr
 from proxyd_ext.l4.choice cimport choice_begin, choice_end, choice_failed, choice_made, choice_next
 from proxyd_ext.l4.facts cimport facts_begin, facts_end, facts_rename, facts_review
 from proxyd_ext.log.record cimport RECORD_TCP, RECORD_TLS
@@ -120,6 +121,7 @@ cdef void _init(TcpFlow* flow, L4* l4, const CompiledListener* settings) noexcep
     flow.buffer = settings.buffer
     flow.first = 0
     flow.broken = False
+    flow.was_reset = 0
     flow.counted_server = False
 
 
@@ -147,6 +149,10 @@ cdef void _end(TcpFlow* flow, int end) noexcept nogil:
     _count_spliced(flow, &flow.up)
     _count_spliced(flow, &flow.down)
     # An end that the other side must not take for a whole one is a reset.
+    # An end that the other side must not take for a whole one is a reset, whoever has said FIN before.
+    cut = cut or flow.was_reset == 1
+    if flow.was_reset:
+        stream_flush(&flow.server)                # the client's last bytes came in this turn
     stream_close(&flow.client, cut or stream_unsent(&flow.client) > 0)
     if flow.facts.server != NULL:
         flow.choice.server = flow.facts.server
@@ -475,6 +481,31 @@ cdef void _sink_drained(TcpFlow* flow, Way* way, Stream* source, Stream* sink) n
         stream_resume(source)
 
 
+cdef inline int _reset_by(TcpFlow* flow, int closed, int reset) noexcept nogil:
+    """END_*: who closed first and is reset by what still comes has closed."""
+    flow.was_reset = 1
+    return closed if flow.first == closed else reset
+
+
+cdef void _client_reset(TcpFlow* flow) noexcept nogil:
+    _end(flow, _reset_by(flow, END_CLIENT, END_CLIENT_RESET))
+
+
+cdef bint _unheard(TcpFlow* flow, Way* way, Stream* source, Stream* sink) noexcept nogil:
+    """What is sent to the sink is refused: a reset of it has come, perhaps behind words that are still to be read. False: there are none,
+    or it is not that."""
+    if not sink.flags & STREAM_BROKEN or sink.flags & STREAM_ENDED or way.over or (sink.error != EPIPE and sink.error != ECONNRESET):
+        return False
+    way.ended = way.over = True
+    flow.was_reset = 1
+    splice_stop(&way.splice)
+    stream_pause(source)
+    sink.flags |= STREAM_READABLE
+    if not sink.flags & STREAM_PAUSED:
+        stream_resume(sink)
+    return True
+
+
 cdef void _server_reset(TcpFlow* flow) noexcept nogil:
     """A reset is passed on, but not before the client has what the server sent in front of it: closing at once would throw away what the
     kernel holds."""
@@ -484,11 +515,10 @@ cdef void _server_reset(TcpFlow* flow) noexcept nogil:
     _count_spliced(flow, &flow.down)
     if flow.client.fd >= 0 and stream_unsent(&flow.client) == 0:
         ioctl(flow.client.fd, SIOCOUTQ, &queued)
+    flow.first = <uint8_t>_reset_by(flow, END_SERVER, END_SERVER_RESET)
     if stream_unsent(&flow.client) == 0 and queued == 0:
-        _end(flow, flow.first if flow.first else END_SERVER_RESET)
+        _end(flow, flow.first)
         return
-    if flow.first == 0:
-        flow.first = END_SERVER_RESET
     flow.choice.server = flow.facts.server
     _leave_server(flow, False)
     flow.state = FLOW_LEAVING
@@ -529,28 +559,34 @@ cdef void _on_client(void* owner, int what) noexcept nogil:
     elif what == STREAM_DRAINED:
         if state == FLOW_OPEN:
             _sink_drained(flow, &flow.down, &flow.server, &flow.client)
+        elif state == FLOW_TELLING and flow.up.ended:
+            _end(flow, END_REFUSED)
         elif state == FLOW_TELLING:
             stream_finish(&flow.client)
     elif what == STREAM_SPLICED:
         _spliced(flow, &flow.up, &flow.client)
     elif what == STREAM_EOF:
-        if state == FLOW_OPEN:
+        if state == FLOW_OPEN and flow.was_reset:
+            _client_reset(flow)                   # the reset itself was told when it was sent to
+        elif state == FLOW_OPEN:
             _source_ended(flow, &flow.up, &flow.server, END_CLIENT)
+        elif state == FLOW_TELLING and stream_unsent(&flow.client) > 0:
+            flow.up.ended = True                  # it is told all the same
         else:
             if flow.facts.fault == 0:
                 flow.facts.fault = FAULT_CLIENT_CLOSED
             _end(flow, END_REFUSED if state == FLOW_TELLING else END_CLIENT)
     else:
         INVARIANT(what == STREAM_FAILED or what == STREAM_HUNG)
-        if what == STREAM_HUNG and state == FLOW_OPEN:
+        if what == STREAM_HUNG and state == FLOW_OPEN and not flow.client.flags & STREAM_ENDED:
             return                # what it sent before the reset is read when there is room, and then the reset is met again
         flow.broken = True
         if state == FLOW_TELLING:
             _end(flow, END_REFUSED)
         elif state == FLOW_LEAVING:
             _end(flow, flow.first)
-        else:
-            _end(flow, flow.first if flow.first else END_CLIENT_RESET)
+        elif state != FLOW_OPEN or not _unheard(flow, &flow.down, &flow.server, &flow.client):
+            _client_reset(flow)
 
 
 cdef void _on_server(void* owner, int what) noexcept nogil:
@@ -562,16 +598,21 @@ cdef void _on_server(void* owner, int what) noexcept nogil:
     elif what == STREAM_SPLICED:
         _spliced(flow, &flow.down, &flow.server)
     elif what == STREAM_EOF:
-        _source_ended(flow, &flow.down, &flow.client, END_SERVER)
+        if flow.was_reset:
+            _server_reset(flow)
+        else:
+            _source_ended(flow, &flow.down, &flow.client, END_SERVER)
     elif what == STREAM_CONNECTED:
         _connected(flow)
     elif what == STREAM_FAILED:
         if flow.state == FLOW_CONNECTING:
             _connect_failed(flow, connect_fault(flow.server.error))
-        else:
+        elif not _unheard(flow, &flow.up, &flow.client, &flow.server):
             _server_reset(flow)
     else:
-        INVARIANT(what == STREAM_HUNG)            # as above
+        INVARIANT(what == STREAM_HUNG)
+        if flow.server.flags & STREAM_ENDED:      # else as above
+            _server_reset(flow)
 
 
 # ---- what the timer tells ----
