@@ -167,6 +167,20 @@ def test_a_reset_of_the_client_behind_a_half_close_of_the_server(rig: Rig) -> No
     await_end(rig, "server")
 
 
+def test_a_reset_whose_error_a_send_has_taken(clocked: Rig) -> None:
+    """So much is said in one turn that it leaves early, to a client that is not there any more; what is read from it then is no end."""
+    origin = clocked.origin()
+    serve_flows(clocked, origin)
+    pairs = [pair(clocked, origin) for _ in range(40)]
+    clocked.settle()
+    for _, peer in pairs:
+        peer.send(noise(16_384))
+    client, peer = pairs[0]
+    client.reset()
+    assert peer.was_reset()
+    await_end(clocked, "client_reset")
+
+
 def test_without_descriptors_a_client_is_closed(rig: Rig) -> None:
     """Nobody says anything in HTTP to it."""
     origin = rig.origin()
