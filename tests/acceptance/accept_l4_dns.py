@@ -13,6 +13,7 @@ import pytest
 from tests.acceptance.databases import Unbound
 from tests.acceptance.examples import example
 from tests.acceptance.stage import Process, Proxyd, ending, free_port, needed, until
+from tests.acceptance.wires import until_checked
 
 HOSTS, QUERIES, DIGS = 500, 10_000, 4
 # Asks for the address of check.pool.example.
@@ -89,7 +90,7 @@ class Pool:
 def pool(tmp_path: Path) -> Iterator[Pool]:
     pool = Pool(tmp_path)
     with pool.resolvers[0], pool.resolvers[1], ending(pool.proxyd):
-        until(lambda: pool.up() == 2, "both are up")
+        until_checked(pool.proxyd, 2)
         yield pool
         assert pool.proxyd.end() == 0
 
@@ -199,7 +200,7 @@ def test_the_resolver_is_told_the_client(tmp_path: Path, transport: str) -> None
             def you(source: str) -> str:
                 return dig(port, transport, "-b", source, "+short", "you.pool.example.", "TXT").stdout
 
-            until(lambda: proxyd.total("proxyd_upstream_server_up") == 1, "checks come with a header, too")
+            until_checked(proxyd, 1)        # which come with a header, too
             assert you(CLIENT) == '"known"\n'
             assert you("127.0.0.78") == ""
             known = dig(port, transport, "-b", "127.0.0.78", "+short", "who.pool.example.", "TXT")
@@ -217,7 +218,7 @@ def test_the_example(pool: Pool, tmp_path: Path) -> None:
         "10.0.3.11:53": pool.resolvers[0].address, "10.0.3.12:53": pool.resolvers[1].address, "10.0.3.13:53": f"127.0.0.1:{free_port()}",
     }))
     with ending(proxyd):
-        until(lambda: proxyd.total("proxyd_upstream_server_up") == 2, "two of three are up")
+        until_checked(proxyd, 2)
         for transport in ("+notcp", "+tcp"):
             told = dig_many(tmp_path, port, 400, transport)
             assert told == {"NOERROR": 400, "addresses": 400, "no answer": 0}

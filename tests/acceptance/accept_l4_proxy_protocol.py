@@ -9,7 +9,7 @@ import contextlib
 import re
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,8 @@ class Fronts:
             f"  server proxyd 127.0.0.1:{self.http} send-proxy-v2 check inter 100ms\n"
         )
         streams = "".join(
-            f"  server {{ listen 127.0.0.1:{self.ports['nginx', kind]}; proxy_pass 127.0.0.1:{port}; proxy_protocol on; }}\n"
+            f"  server {{ listen 127.0.0.1:{self.ports['nginx', kind]}; proxy_pass 127.0.0.1:{port};\n"
+            "    proxy_protocol on; proxy_half_close on; }\n"
             for kind, port in target.items()
         )
         (folder / "nginx.conf").write_text(
@@ -221,7 +222,7 @@ class Backs:
         )
         routes = "".join(f"  - {{match: '/{server}-{way}/*', to: {server}-{way}}}\n" for server, way in self.tcp)
         upstreams = "".join(
-            f"  {server}-{way}: {{servers: ['127.0.0.1:{self.servers[server]}'], health: /healthz, proxy_protocol: {WAYS[way]}}}\n"
+            f"  {server}-{way}: {{servers: ['127.0.0.1:{self.servers[server]}'], health: {{active: none}}, proxy_protocol: {WAYS[way]}}}\n"
             for server, way in self.tcp
         )
         self.proxyd = Proxyd(folder, (
@@ -281,9 +282,22 @@ def test_told_by_an_http_listener(backs: Backs, server: str, way: str) -> None:
         assert all(ids)
 
 
-def test_checks_come_with_a_header(backs: Backs) -> None:
+def two(count: Callable[[], float]) -> bool:
+    return count() >= 2
+
+
+def test_checks_come_with_a_header(backs: Backs, tmp_path: Path) -> None:
     """Of no client (LOCAL, or UNKNOWN): else no such server would ever pass."""
-    until(lambda: backs.proxyd.total("proxyd_upstream_server_up") == len(backs.tcp), "all are up")
+    checked = backs.proxyd.config.read_text().replace("active: none", "active: {path: /healthz, interval: 200ms, timeout: 150ms}")
+    for port in (*backs.tcp.values(), backs.http):
+        checked = checked.replace(str(port), str(free_port()))
+    proxyd = Proxyd(tmp_path, checked)
+    with ending(proxyd):
+        for server, way in backs.tcp:
+            passed = partial(proxyd.total, "proxyd_upstream_health_checks_total", f'upstream="{server}-{way}"', 'result="passed"')
+            until(partial(two, passed), f"{server} passes, by {way}", 5)
+        assert proxyd.total("proxyd_upstream_server_up") == len(backs.tcp)
+        assert proxyd.end() == 0
     until(lambda: "/healthz" in backs.nginx_log.read_text(), "nginx logs a check")
 
 

@@ -18,7 +18,7 @@ from typing import Any, Self, cast
 
 import uvloop
 
-from tests.acceptance.stage import Process, free_port, until
+from tests.acceptance.stage import Process, Proxyd, free_port, until
 
 WHO = b"who?\n"
 
@@ -90,6 +90,16 @@ def record_of(log: Path, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, 
 
     until(look, "the access record")
     return found[0]
+
+
+def until_checked(proxyd: Proxyd, passed: int) -> None:
+    """Wait until so many servers have passed a check, and no others are up: at first, those that were not asked yet may count as up."""
+    def known() -> bool:
+        checks = {name: value for name, value in proxyd.metrics().items() if name.startswith("proxyd_upstream_health_checks_total{")}
+        good = sum(value > 0 for name, value in checks.items() if 'result="passed"' in name)
+        return good == passed == proxyd.total("proxyd_upstream_server_up")
+
+    until(known, f"{passed} servers pass their checks, and no others are up")
 
 
 class Line:
