@@ -75,7 +75,6 @@ cdef struct TcpFlow:
     uint8_t state             # FLOW_*
     uint8_t first             # END_* of the side that closed first
     bint broken               # one side has reset, which the other must hear
-    uint8_t was_reset         # 1: one side has reset: that is how the other is told
     bint counted_server       # among the connections of its server
 
 

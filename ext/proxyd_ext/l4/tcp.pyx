@@ -121,7 +121,6 @@ cdef void _init(TcpFlow* flow, L4* l4, const CompiledListener* settings) noexcep
     flow.buffer = settings.buffer
     flow.first = 0
     flow.broken = False
-    flow.was_reset = 0
     flow.counted_server = False
 
 
@@ -148,10 +147,8 @@ cdef void _end(TcpFlow* flow, int end) noexcept nogil:
     cdef Slice upstream = slice_empty()
     _count_spliced(flow, &flow.up)
     _count_spliced(flow, &flow.down)
-    # An end that the other side must not take for a whole one is a reset.
     # An end that the other side must not take for a whole one is a reset, whoever has said FIN before.
-    cut = cut or flow.was_reset == 1
-    if flow.was_reset:
+    if flow.broken:
         stream_flush(&flow.server)                # the client's last bytes came in this turn
     stream_close(&flow.client, cut or stream_unsent(&flow.client) > 0)
     if flow.facts.server != NULL:
@@ -171,7 +168,7 @@ cdef void _end(TcpFlow* flow, int end) noexcept nogil:
                   slice_of(flow.hello.name, flow.hello.name_size), slice_of(flow.hello.alpn, flow.hello.alpn_size))
         slab_free(&flow.l4.hellos, flow.hello)
     else:
-        facts_end(&flow.facts, end, slice_empty(), upstream, slice_empty(), slice_empty())
+        facts_end(&flow.facts, end, flow.facts.listener.name, upstream, slice_empty(), slice_empty())   # its one route has that name
     choice_end(&flow.choice)      # behind the record, which names its upstream
     stream_bury(&flow.client)
 
@@ -481,14 +478,9 @@ cdef void _sink_drained(TcpFlow* flow, Way* way, Stream* source, Stream* sink) n
         stream_resume(source)
 
 
-cdef inline int _reset_by(TcpFlow* flow, int closed, int reset) noexcept nogil:
-    """END_*: who closed first and is reset by what still comes has closed."""
-    flow.was_reset = 1
-    return closed if flow.first == closed else reset
-
-
-cdef void _client_reset(TcpFlow* flow) noexcept nogil:
-    _end(flow, _reset_by(flow, END_CLIENT, END_CLIENT_RESET))
+cdef inline void _client_reset(TcpFlow* flow) noexcept nogil:
+    flow.broken = True
+    _end(flow, flow.first if flow.first else END_CLIENT_RESET)
 
 
 cdef bint _unheard(TcpFlow* flow, Way* way, Stream* source, Stream* sink) noexcept nogil:
@@ -497,10 +489,10 @@ cdef bint _unheard(TcpFlow* flow, Way* way, Stream* source, Stream* sink) noexce
     if not sink.flags & STREAM_BROKEN or sink.flags & STREAM_ENDED or way.over or (sink.error != EPIPE and sink.error != ECONNRESET):
         return False
     way.ended = way.over = True
-    flow.was_reset = 1
+    flow.broken = True
     splice_stop(&way.splice)
     stream_pause(source)
-    sink.flags |= STREAM_READABLE
+    sink.flags = (sink.flags | STREAM_READABLE) & ~<uint32_t>STREAM_BROKEN      # has been told: behind the last bytes comes an end
     if not sink.flags & STREAM_PAUSED:
         stream_resume(sink)
     return True
@@ -515,7 +507,8 @@ cdef void _server_reset(TcpFlow* flow) noexcept nogil:
     _count_spliced(flow, &flow.down)
     if flow.client.fd >= 0 and stream_unsent(&flow.client) == 0:
         ioctl(flow.client.fd, SIOCOUTQ, &queued)
-    flow.first = <uint8_t>_reset_by(flow, END_SERVER, END_SERVER_RESET)
+    if flow.first == 0:
+        flow.first = END_SERVER_RESET
     if stream_unsent(&flow.client) == 0 and queued == 0:
         _end(flow, flow.first)
         return
@@ -566,7 +559,7 @@ cdef void _on_client(void* owner, int what) noexcept nogil:
     elif what == STREAM_SPLICED:
         _spliced(flow, &flow.up, &flow.client)
     elif what == STREAM_EOF:
-        if state == FLOW_OPEN and flow.was_reset:
+        if state == FLOW_OPEN and flow.broken:
             _client_reset(flow)                   # the reset itself was told when it was sent to
         elif state == FLOW_OPEN:
             _source_ended(flow, &flow.up, &flow.server, END_CLIENT)
@@ -580,7 +573,6 @@ cdef void _on_client(void* owner, int what) noexcept nogil:
         INVARIANT(what == STREAM_FAILED or what == STREAM_HUNG)
         if what == STREAM_HUNG and state == FLOW_OPEN and not flow.client.flags & STREAM_ENDED:
             return                # what it sent before the reset is read when there is room, and then the reset is met again
-        flow.broken = True
         if state == FLOW_TELLING:
             _end(flow, END_REFUSED)
         elif state == FLOW_LEAVING:
@@ -598,7 +590,7 @@ cdef void _on_server(void* owner, int what) noexcept nogil:
     elif what == STREAM_SPLICED:
         _spliced(flow, &flow.down, &flow.server)
     elif what == STREAM_EOF:
-        if flow.was_reset:
+        if flow.broken:
             _server_reset(flow)
         else:
             _source_ended(flow, &flow.down, &flow.client, END_SERVER)

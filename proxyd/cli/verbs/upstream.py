@@ -67,7 +67,7 @@ def lines_of(upstream: dict[str, Any]) -> list[str]:
             f"{upstream['name']}/{server['label']}",
             paint(server["state"], STATE_STYLES.get(server["state"], "warning")),
             f"weight {server['weight']}{', backup' if server['backup'] else ''}",
-            f"{count(server['in_flight'])} in flight" + (f", {plural(server['flows'], 'flow')} so far" if server["flows"] else ""),
+            f"{count(server['in_flight'])} in flight" + (f", {count(server['flows'])} flow{'s' * (server['flows'] != 1)} so far" if server["flows"] else ""),
             ", ".join(part for part in (server["source"] if server["source"] != server["label"] else "", server["reason"]) if part),
         ]
         for server in servers

@@ -26,37 +26,6 @@ def queued(peer: Peer) -> int:
     return int(struct.unpack("i", fcntl.ioctl(peer.sock, termios.TIOCOUTQ, bytes(4)))[0])
 
 
-def test_a_server_that_is_reset_behind_the_clients_end(rig: Rig) -> None:
-    """A FIN would make half an answer look whole."""
-    origin = rig.origin()
-    serve_flows(rig, origin)
-    client, peer = pair(rig, origin)
-    client.send(b"question")
-    client.half_close()
-    assert peer.read(8) == b"question"
-    assert peer.ended()
-    peer.send(b"half an")
-    assert client.read(7) == b"half an"
-    peer.reset()
-    assert client.was_reset()
-    await_end(rig, "server_reset")
-
-
-def test_a_client_that_is_reset_behind_the_servers_end(rig: Rig) -> None:
-    origin = rig.origin()
-    serve_flows(rig, origin)
-    client, peer = pair(rig, origin)
-    peer.send(b"go on")
-    peer.half_close()
-    assert client.read(5) == b"go on"
-    assert client.ended()
-    client.send(b"half a")
-    assert peer.read(6) == b"half a"
-    client.reset()
-    assert peer.was_reset()
-    await_end(rig, "client_reset")
-
-
 def test_who_is_reset_by_what_still_comes_has_closed(rig: Rig) -> None:
     origin = rig.origin()
     serve_flows(rig, origin)

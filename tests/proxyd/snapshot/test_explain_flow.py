@@ -101,7 +101,7 @@ def test_what_holds_for_datagrams() -> None:
     assert decision.targets[0].facts == ()
     facts = dict(decision.facts)
     assert facts["timeout"] == "idle 10 s, drain 300 s"
-    assert facts["responses"] == "1 of the server end it"
+    assert facts["responses"] == "1 of the server ends it"
     assert "10 bytes back" in facts["amplification"]
     assert facts["bound"] == "65536 on the listener, 10000 of one client at a time"
 
