@@ -72,8 +72,8 @@ class UdpLimits(ConnectionLimits):
     connections: Count = Field(
         65_536,
         description=(
-            "Flows at a time on the whole listener, over all engines; `none`: 65536 on each engine. When there are as many, one makes room: "
-            "the longest idle of those whose client has not spoken again after an answer, else the longest idle of all."
+            "Flows at a time on the whole listener, over all engines; `none`: 65536 on each engine. When there are as many, one makes "
+            "room: the longest idle of those whose client has not spoken again after an answer, else the longest idle of all."
         ),
         examples=[10_000],
     )

@@ -70,7 +70,8 @@ class Collector:
     def _collect_listeners(self, now: Capture) -> Iterable[Metric]:
         accepted = counter("connections_accepted_total", "Client connections accepted.", ("listener",))
         rejected = counter(
-            "connections_rejected_total", "Client connections (of UDP listeners: datagrams) that were not served, by reason.", ("listener", "reason"))
+            "connections_rejected_total", "Client connections (of UDP listeners: datagrams) that were not served, by reason.",
+            ("listener", "reason"))
         is_open = gauge("connections_open", "Client connections open now.", ("listener",))
         in_flight = gauge("http_requests_in_flight", "Requests that are being served now.", ("listener",))
         kinds = {entry.name: socket_kind(entry.mode) for entry in now.listeners}

@@ -9,8 +9,8 @@ from proxyd_ext.io.sys cimport close
 
 _REJECTIONS = {0: "other", REJECT_CLIENT_LIMIT: "client_limit", REJECT_MEMORY: "memory", REJECT_FDS: "fd_exhausted",
                REJECT_HEAD_TIMEOUT: "head_timeout", REJECT_DENIED: "denied", REJECT_CONNECTIONS: "connections",
-               REJECT_PROXY: "proxy_header", REJECT_HELLO: "hello", REJECT_NAME: "name", REJECT_AMPLIFICATION: "amplification", REJECT_SEND: "send",
-               REJECT_DRAINING: "draining", REJECT_TRUNCATED: "truncated"}
+               REJECT_PROXY: "proxy_header", REJECT_HELLO: "hello", REJECT_NAME: "name", REJECT_AMPLIFICATION: "amplification",
+               REJECT_SEND: "send", REJECT_DRAINING: "draining", REJECT_TRUNCATED: "truncated"}
 
 
 cdef ListenerLocal* listener_join(ListenerData* listener, int engine) noexcept nogil:

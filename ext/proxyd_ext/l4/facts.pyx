@@ -1,5 +1,5 @@
 """What all flows have in common (see facts.pxd)."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint64_t
 from libc.string cimport memset
 from proxyd_ext.balance.pick cimport pick_leave
 from proxyd_ext.balance.pool cimport PoolData, pool_pin, pool_unpin, upstream_drop

@@ -7,7 +7,7 @@ import click
 
 from proxyd.cli.duration import as_seconds
 from proxyd.cli.errors import CliError, Exit
-from proxyd.cli.output import count, paint, plural, print_json, table
+from proxyd.cli.output import count, paint, print_json, table
 from proxyd.cli.overrides import override_line
 from proxyd.cli.settings import Settings, common, pass_settings
 from proxyd.cli.waiting import Awaited, WaitCommand, server_path, until_idle, until_usable, upstream_path
@@ -57,6 +57,10 @@ def show(settings: Settings, upstream: str) -> None:
     print("\n".join([*lines_of(found), *(f"  {override_line(entry)}" for entry in found["overrides"])]))
 
 
+def _flows_text(flows: int) -> str:
+    return f", {count(flows)} {'flow' if flows == 1 else 'flows'} so far" if flows else ""
+
+
 def lines_of(upstream: dict[str, Any]) -> list[str]:
     """Its head, and a line for each server."""
     servers = upstream["servers"]
@@ -67,7 +71,7 @@ def lines_of(upstream: dict[str, Any]) -> list[str]:
             f"{upstream['name']}/{server['label']}",
             paint(server["state"], STATE_STYLES.get(server["state"], "warning")),
             f"weight {server['weight']}{', backup' if server['backup'] else ''}",
-            f"{count(server['in_flight'])} in flight" + (f", {count(server['flows'])} flow{'s' * (server['flows'] != 1)} so far" if server["flows"] else ""),
+            f"{count(server['in_flight'])} in flight{_flows_text(server['flows'])}",
             ", ".join(part for part in (server["source"] if server["source"] != server["label"] else "", server["reason"]) if part),
         ]
         for server in servers
