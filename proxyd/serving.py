@@ -292,7 +292,7 @@ class Serving:
 
     def _checks(self, compiled: Compiled) -> Iterator[Wanted]:
         for name, upstream in compiled.config.upstreams.items():
-            checks = build_checks(upstream.health.active)
+            checks = build_checks(upstream)
             for label, address, server in self._servers(compiled, name):
                 yield Wanted(name, label, address, server, checks)
 

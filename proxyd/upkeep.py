@@ -14,6 +14,7 @@ from proxyd.governor.gradient import AdaptivePolicy
 from proxyd.health.check import Check, DnsCheck, HttpCheck, PostgresCheck, RedisCheck, TcpCheck, UdpCheck
 from proxyd.health.expect import Test
 from proxyd.health.outliers import Latency, OutlierPolicy, SuccessRate
+from proxyd.health.preface import own_header
 from proxyd.health.script import Expect, Pattern, Send, Step, What
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from proxyd.config.health import Passive
     from proxyd.config.model import Config
     from proxyd.config.script import ScriptStep, Udp
+    from proxyd.config.upstreams import Upstream
     from proxyd_ext.snapshot.spec import SnapshotSpec
 
 
@@ -53,12 +55,11 @@ def tier_settings(cache: Cache) -> TierSettings | None:
     )
 
 
-def build_checks(active: tuple[Active, ...]) -> tuple[Check, ...]:
-    return tuple(map(_check, active))
+def build_checks(upstream: Upstream) -> tuple[Check, ...]:
+    return tuple(_check(active, _rhythm(active) | {"preface": _preface(active, upstream)}) for active in upstream.health.active)
 
 
-def _check(active: Active) -> Check:
-    rhythm = _rhythm(active)
+def _check(active: Active, rhythm: dict[str, Any]) -> Check:
     if active.tcp is not None:
         return TcpCheck(build_script(active.tcp.steps), **rhythm)
     if active.udp is not None:
@@ -107,8 +108,13 @@ def _udp_check(udp: Udp, rhythm: dict[str, Any]) -> Check:
     return UdpCheck(udp.sent or b"", None if udp.expected is None else _what(udp.expected), **rhythm)
 
 
+def _preface(active: Active, upstream: Upstream) -> bytes:
+    header = upstream.proxy_protocol
+    return b"" if header is None else own_header(header.version, datagram=active.kind in ("udp", "dns"))
+
+
 def _rhythm(active: Active) -> dict[str, Any]:
-    """The fields of `proxyd.health.check.Rhythm`."""
+    """The fields of `proxyd.health.check.Rhythm` that a check's own options give."""
     failing, down = active.interval_failing, active.interval_down
     return {
         "interval": active.interval.seconds,

@@ -99,7 +99,7 @@ class Active(Model):
         examples=[{"role": "primary", "user": "health"}],
     )
     port: Annotated[Integer, Field(ge=1, le=65535)] | None = Field(
-        None, description="Port to ask; unset: the server's own.", examples=[9000]
+        None, description="Port to ask; unset: the server's own. At another port checks send no PROXY header.", examples=[9000]
     )
     interval: Annotated[Duration, Within("100ms", "1d")] = Field(Duration("5s"), description="From one check of a server to the next.")
     interval_failing: Annotated[Duration, Within("100ms", "1d")] | None = Field(

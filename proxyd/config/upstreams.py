@@ -113,7 +113,8 @@ class Upstream(Model):
         None,
         description=(
             "The PROXY header that its servers are sent first, with the client's address: `v1`, `v2`, a mapping, or `none`. Connections "
-            "that carry requests are not used for another client then."
+            "that carry requests are not used for another client then. Health checks send one as well, of no client (`UNKNOWN`, `LOCAL`), "
+            "unless they ask another port; those by UDP in `v2` only."
         ),
         examples=["v2"],
     )

@@ -35,6 +35,7 @@ class Rhythm:
     fall: int = 3
     initial: Literal["down", "up"] = "down"        # what a new server is before its first result; down = it waits (state "pending")
     port: int = 0                                  # of the check; 0 = the server's own; plays no part for a unix socket
+    preface: bytes = b""                           # comes first on its connection, or in each datagram, at the server's own address
 
     def pause(self, verdict: Literal["unknown", "up", "down"], failing: bool) -> float:
         """From the check just made to the next, without jitter."""

@@ -22,8 +22,8 @@ _AUTH_OK, _AUTH_CLEARTEXT, _AUTH_MD5, _AUTH_SASL, _AUTH_SASL_CONTINUE, _AUTH_SAS
 _INFORMING = b"NSKAv"                   # notice, parameter status, key data, notification, protocol version: nothing that a check needs
 
 
-async def probe_postgres(check: PostgresCheck, address: Address) -> None:
-    async with connected(address) as (reader, writer):
+async def probe_postgres(check: PostgresCheck, address: Address, preface: bytes) -> None:
+    async with connected(address, preface) as (reader, writer):
         session = _Session(reader, writer, check)
         await session.log_in()
         role = await session.ask_role()

@@ -21,6 +21,7 @@ from proxyd.health.check import (
 from proxyd.health.datagram import ask
 from proxyd.health.dns import question
 from proxyd.health.postgres import probe_postgres
+from proxyd.health.preface import build_connector
 from proxyd.health.reason import excerpt
 from proxyd.health.redis import probe_redis
 from proxyd.health.script import LIMIT, holds, in_words
@@ -29,20 +30,21 @@ from proxyd.health.stream import run_script
 
 async def probe(check: Check, address: Address) -> None:
     where = address if isinstance(address, str) or not check.port else (address[0], check.port)
+    preface = check.preface if where == address else b""
     match check:
         case HttpCheck():
-            await _probe_http(check, where)
+            await _probe_http(check, where, preface)
         case TcpCheck():
-            await run_script(where, check.script)
+            await run_script(where, check.script, preface)
         case UdpCheck():
-            await ask(where, check.send, check.timeout, partial(_judge_datagram, check))
+            await ask(where, preface + check.send, check.timeout, partial(_judge_datagram, check))
         case DnsCheck():
             query, judge = question(check.name)
-            await ask(where, query, check.timeout, judge)
+            await ask(where, preface + query, check.timeout, judge)
         case RedisCheck():
-            await probe_redis(check, where)
+            await probe_redis(check, where, preface)
         case PostgresCheck():
-            await probe_postgres(check, where)
+            await probe_postgres(check, where, preface)
 
 
 def _judge_datagram(check: UdpCheck, answer: bytes) -> str:
@@ -51,14 +53,12 @@ def _judge_datagram(check: UdpCheck, answer: bytes) -> str:
     return f"got {excerpt(answer)}, expected {in_words(check.expect)}"
 
 
-async def _probe_http(check: HttpCheck, address: Address) -> None:
-    # A connection of its own for each check: a kept one would pass while the server accepts nobody new.
-    connector: aiohttp.BaseConnector
+async def _probe_http(check: HttpCheck, address: Address, preface: bytes) -> None:
     if isinstance(address, str):
-        connector, authority = aiohttp.UnixConnector(address, force_close=True), "localhost"
+        authority = "localhost"
     else:
         host, port = address
-        connector, authority = aiohttp.TCPConnector(force_close=True), f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     # encoded=True: the path goes out as the config spells it.
     url = URL(f"http://{authority}{check.path}", encoded=True)
     # identity: the body is looked at as it comes.
@@ -66,7 +66,9 @@ async def _probe_http(check: HttpCheck, address: Address) -> None:
     given = CIMultiDict(check.headers)
     fields = CIMultiDict([*((name, value) for name, value in headers.items() if name not in given), *check.headers])
     async with (
-        aiohttp.ClientSession(connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()) as session,
+        aiohttp.ClientSession(
+            connector=build_connector(address, preface), auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+        ) as session,
         session.request(check.method, url, headers=fields, allow_redirects=False) as response,
     ):
         await _judge(check, response)

@@ -15,8 +15,8 @@ from proxyd.health.stream import connected
 _ROLES = {"master": "primary", "slave": "replica"}
 
 
-async def probe_redis(check: RedisCheck, address: Address) -> None:
-    async with connected(address) as (reader, writer):
+async def probe_redis(check: RedisCheck, address: Address, preface: bytes) -> None:
+    async with connected(address, preface) as (reader, writer):
         commands: list[tuple[str, ...]] = [("PING",), ("INFO", "replication")]
         if check.user or check.password:
             # A user for whom the server has `nopass` takes any password, the empty one as well.

@@ -13,13 +13,14 @@ CLOSED = "closed the connection without an answer"
 
 
 @contextlib.asynccontextmanager
-async def connected(address: Address) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A new connection, closed at the end without waiting for the peer."""
+async def connected(address: Address, preface: bytes) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A new connection that has said `preface`, closed at the end without waiting for the peer."""
     if isinstance(address, str):
         reader, writer = await asyncio.open_unix_connection(address)
     else:
         reader, writer = await asyncio.open_connection(*address)
     try:
+        writer.write(preface)
         yield reader, writer
     except asyncio.IncompleteReadError:
         raise CheckFailed(CLOSED) from None
@@ -27,9 +28,9 @@ async def connected(address: Address) -> AsyncIterator[tuple[asyncio.StreamReade
         writer.close()
 
 
-async def run_script(address: Address, script: tuple[Step, ...]) -> None:
+async def run_script(address: Address, script: tuple[Step, ...], preface: bytes) -> None:
     """Raises `CheckFailed` at the first step that is not met."""
-    async with connected(address) as (reader, writer):
+    async with connected(address, preface) as (reader, writer):
         heard = bytearray()
         for number, step in enumerate(script, 1):
             # Of a script of two there is no doubt which step it was.

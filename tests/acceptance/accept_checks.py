@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from proxyd.health.check import Check, run_check
 from proxyd.health.probe import probe
 from proxyd.upkeep import build_checks
 from tests.acceptance.databases import PASSWORD, Postgres, PostgresPair, Redis, Server, Unbound
-from tests.acceptance.stage import Proxyd, ending, free_port, until
+from tests.acceptance.stage import Process, Proxyd, ending, free_port, listens, needed, until
 from tests.support.config import upstream_of
 
 SECRET = "s3 cret"
@@ -23,7 +24,7 @@ SECRET = "s3 cret"
 
 def check_of(text: str) -> Check:
     """As a user writes it under `health`."""
-    [check] = build_checks(upstream_of(f"health: {text}").health.active)
+    [check] = build_checks(upstream_of(f"health: {text}"))
     return check
 
 
@@ -188,3 +189,58 @@ def test_the_daemon_follows_a_role(redises: tuple[Redis, Redis], tmp_path: Path)
         two.lead()
         one.follow(two)
         until(lambda: checks() == {one.address: bad, two.address: good}, "the new primary is known")
+
+
+def test_servers_that_want_a_proxy_header(redises: tuple[Redis, Redis], pair: PostgresPair, tmp_path: Path) -> None:
+    """nginx and HAProxy before a Redis and a PostgreSQL: with the header of either version each check passes, without it none."""
+    web, proxy, caches, databases, plain = (free_port() for _ in range(5))
+    (tmp_path / "nginx.conf").write_text(
+        f"daemon off; pid {tmp_path}/nginx.pid; error_log stderr; worker_processes 1; user root;\nevents {{}}\n"
+        "http {\n  log_format told '$proxy_protocol_addr|$remote_addr $request $status';\n"
+        f"  access_log {tmp_path}/access.log told;\n"
+        f"  client_body_temp_path {tmp_path}/body; proxy_temp_path {tmp_path}/proxy; fastcgi_temp_path {tmp_path}/fastcgi;\n"
+        f"  uwsgi_temp_path {tmp_path}/uwsgi; scgi_temp_path {tmp_path}/scgi;\n"
+        f"  server {{ listen 127.0.0.1:{web} proxy_protocol; return 204; }}\n"
+        f"  server {{ listen 127.0.0.1:{plain}; return 200 plain; }}\n}}\n"
+    )
+    (tmp_path / "haproxy.cfg").write_text(
+        "global\n  maxconn 200\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n"
+        f"frontend web\n  mode http\n  bind 127.0.0.1:{proxy} accept-proxy\n  http-request return status 204\n"
+        f"listen caches\n  bind 127.0.0.1:{caches} accept-proxy\n  server one {redises[0].address}\n"
+        f"listen databases\n  bind 127.0.0.1:{databases} accept-proxy\n  server one {pair.primary.address}\n"
+    )
+    checks = {
+        "nginx": (web, "{path: /z, expect: '204', timeout: 4s}"),
+        "haproxy": (proxy, "{path: /z, expect: '204', timeout: 4s}"),
+        "redis": (caches, "{redis: primary, timeout: 4s}"),
+        "script": (caches, '{tcp: {send: "PING\\r\\n", expect: +PONG}, timeout: 4s}'),
+        "postgres": (databases, "{postgres: {role: primary, user: plain}, timeout: 4s}"),
+        "elsewhere": (web, f"{{path: /, body: plain, port: {plain}, timeout: 4s}}"),
+    }
+    upstreams = "".join(
+        f"  {name}-{header}: {{servers: ['127.0.0.1:{port}'], proxy_protocol: {header}, health: {check}}}\n"
+        for name, (port, check) in checks.items() for header in ("none", "v1", "v2")
+    )
+    folder = tmp_path / "daemon"
+    folder.mkdir()
+    haproxy = Process([needed("haproxy"), "-db", "-f", str(tmp_path / "haproxy.cfg")], tmp_path / "haproxy.log")
+    nginx = Process([needed("nginx"), "-c", str(tmp_path / "nginx.conf"), "-p", str(tmp_path)], tmp_path / "nginx.log")
+    with ending(haproxy, nginx):
+        for port, process in ((proxy, haproxy), (caches, haproxy), (databases, haproxy), (web, nginx), (plain, nginx)):
+            process.ready(partial(listens, port), f"port {port} listens")
+        proxyd = Proxyd(folder, f"listen: '127.0.0.1:{free_port()}'\nto: nginx-v1\nupstreams:\n{upstreams}")
+
+        def results() -> dict[str, str]:
+            """Upstream → why its check fails; "" when it passes, "?" before there is a result."""
+            found = {}
+            for upstream in proxyd.status()["upstreams"]:
+                [[check]] = [server["checks"] for server in upstream["servers"]]
+                found[upstream["name"]] = "?" if check["result"] == "unknown" else check["reason"]
+            return found
+
+        with ending(proxyd):
+            until(lambda: "?" not in results().values(), "each is known")
+            failed = {name: reason for name, reason in results().items() if reason}
+            assert failed.keys() == {f"{name}-none" for name in checks if name != "elsewhere"}, failed
+            assert set((tmp_path / "access.log").read_text().splitlines()) >= {"-|127.0.0.1 GET /z HTTP/1.1 204"}, "no client is named"
+            assert proxyd.end() == 0

@@ -15,6 +15,7 @@ from proxyd.governor.gradient import AdaptivePolicy
 from proxyd.health.check import Check, DnsCheck, HttpCheck, PostgresCheck, RedisCheck, TcpCheck, UdpCheck
 from proxyd.health.expect import Test
 from proxyd.health.outliers import Latency, OutlierPolicy, SuccessRate
+from proxyd.health.preface import own_header
 from proxyd.health.script import Expect, Pattern, Send
 from proxyd.snapshot.explain import compile_unbound
 from proxyd.upkeep import build_checks, cache_wanted, governor_policy, hedge_percentiles, outlier_policy
@@ -23,18 +24,18 @@ from tests.support.config import config_of, upstream_of
 
 
 def test_checks_by_default() -> None:
-    assert build_checks(upstream_of("health: none").health.active) == ()
-    assert build_checks(upstream_of("health: /healthz").health.active) == (HttpCheck("/healthz"),)
-    assert build_checks(upstream_of("health: tcp").health.active) == (TcpCheck(),)
+    assert build_checks(upstream_of("health: none")) == ()
+    assert build_checks(upstream_of("health: /healthz")) == (HttpCheck("/healthz"),)
+    assert build_checks(upstream_of("health: tcp")) == (TcpCheck(),)
 
 
 def test_every_option_of_a_check() -> None:
-    health = upstream_of(
+    upstream = upstream_of(
         "health: {active: [{path: /z, method: POST, host: a.example, headers: {X-Key: k}, expect: '200,301-302', body: {regex: '^ok'}, "
         "header: {X-Role: primary, X-Old: {present: false}}, port: 81, interval: 4s, interval_failing: 1s, interval_down: 9s, jitter: 20%, "
         "timeout: 500ms, rise: 4, fall: 5, initial: up}, {tcp: {send: \"PING\\r\\n\", expect: +PONG}}, {path: /b, body: ready}]}"
-    ).health
-    http, tcp, body = build_checks(health.active)
+    )
+    http, tcp, body = build_checks(upstream)
     assert http == HttpCheck(
         "/z", ((200, 200), (301, 302)), "a.example", "POST", (("X-Key", "k"),), Test("regex", "^ok"),
         (("X-Role", Test("exact", "primary")), ("X-Old", Test("present", negate=True))),
@@ -67,11 +68,23 @@ def test_every_option_of_a_check() -> None:
     ],
 )
 def test_kinds_of_checks(text: str, check: Check) -> None:
-    assert build_checks(upstream_of(f"health: {{{text}}}").health.active) == (check,)
+    assert build_checks(upstream_of(f"health: {{{text}}}")) == (check,)
     rhythm = "interval: 4s, interval_failing: 1s, interval_down: 9s, jitter: 20%, timeout: 500ms, rise: 4, fall: 5, initial: up, port: 81"
     timed = dataclasses.replace(
         check, interval=4, interval_failing=1, interval_down=9, jitter=0.2, timeout=0.5, rise=4, fall=5, initial="up", port=81)
-    assert build_checks(upstream_of(f"health: {{active: [{{{text}, {rhythm}}}]}}").health.active) == (timed,)
+    assert build_checks(upstream_of(f"health: {{active: [{{{text}, {rhythm}}}]}}")) == (timed,)
+
+
+def test_checks_of_servers_that_want_a_proxy_header() -> None:
+    """Version 1 is not for datagrams; the options of version 2 are for connections of clients."""
+    kinds = "[/z, tcp, {redis: any}, {postgres: {role: any, user: u}}, {udp: {send: a}}, {dns: a.example}]"
+    local = own_header("v2", datagram=False)
+    for header, streams, datagrams in (
+        ("none", b"", b""), ("v1", b"PROXY UNKNOWN\r\n", b""), ("v2", local, local), ("{crc32c: true, unique_id: true}", local, local)
+    ):
+        checks = build_checks(upstream_of(f"health: {{active: {kinds}}}, proxy_protocol: {header}"))
+        assert [check.preface for check in checks] == [streams] * 4 + [datagrams] * 2
+        assert [check.title for check in checks] == ["GET /z", "tcp", "redis any", "postgres any", "udp", "dns a.example"]
 
 
 @pytest.mark.parametrize(
