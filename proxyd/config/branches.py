@@ -38,7 +38,9 @@ class Pin(Model):
 
 
 class Mirror(Model):
-    to: Name = Field(description="Upstream that gets the copies; nobody waits for its answers.", examples=["next"])
+    to: Name = Field(
+        description="Upstream that gets the copies, one without `proxy_protocol`; nobody waits for its answers.", examples=["next"]
+    )
     sample: Annotated[Share, Within("0.0001%", "100%")] = Field(Share("100%"), description="How many of the requests are copied.")
     max_in_flight: Annotated[Integer, Field(ge=1, le=65_536)] = Field(
         256, description="Copies under way at a time, on each engine; beyond that none is made."

@@ -182,6 +182,10 @@ class _Check:
             self.upstream(name, (*here, "to", name), "the route sends to", key=True)
         if route.mirror is not None:
             self.upstream(route.mirror.to, (*here, "mirror", "to"), "the route copies to")
+            copied = self.config.upstreams.get(route.mirror.to)
+            if copied is not None and copied.proxy_protocol is not None:
+                message = f"the upstream `{route.mirror.to}` wants a PROXY header, which copies of requests do not have"
+                self.tell("PXD-024", message, (*here, "mirror", "to"), "copy to an upstream without `proxy_protocol`")
         if route.failover is None:
             return
         self.upstream(route.failover.to, (*here, "failover", "to"), "the route fails over to")

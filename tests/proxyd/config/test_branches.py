@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from proxyd.config import load_text
 from proxyd.config.model import Route
 from tests.support.config import config_of, first_finding
 
@@ -59,3 +60,11 @@ def test_a_branch_may_step_in_for_another() -> None:
 def test_mistakes(text: str, expected: tuple[str, int]) -> None:
     found = first_finding(f"routes: [{{match: /x,\n{text}}}, {{to: {{app: 1, c: 1}}}}]\nlisten: :1\nupstreams: {{app: 'a:1', c: 'c:1'}}\n")
     assert found == (expected[0], 2, expected[1])
+
+
+def test_copies_have_no_proxy_header() -> None:
+    text = "listen: ':1'\nroutes: [{{to: app, mirror: {}}}]\nupstreams: {{app: {{servers: 'a:1', {}}}, c: {{servers: 'c:1', {}}}}}\n"
+    with_header, without = "proxy_protocol: v2", "proxy_protocol: none"
+    assert first_finding(text.format("c", without, with_header)) == ("PXD-024", 2, 28)
+    assert first_finding(text.format("{to: c, sample: 1%}", without, "proxy_protocol: v1")) == ("PXD-024", 2, 33)
+    assert load_text(text.format("c", with_header, without), env={}).diagnostics == [], "the requests themselves have one"
