@@ -12,7 +12,7 @@ from proxyd_ext.core.ending cimport (
 )
 from proxyd_ext.core.fault cimport (
     FAULT_CLIENT_CLOSED, FAULT_CONNECT_TIMEOUT, FAULT_HELLO, FAULT_MEMORY, FAULT_NAME_UNKNOWN, FAULT_PREFACE_TIMEOUT, FAULT_PROXY_HEADER,
-    FAULT_SERVER_DOWN,
+    FAULT_SERVER_DOWN, FAULT_SOURCE_UPSTREAM, fault_info,
 )
 from proxyd_ext.core.shim cimport INVARIANT, counter_add, store_i64
 from proxyd_ext.core.slab cimport slab_free, slab_new
@@ -319,7 +319,12 @@ cdef void _connect(TcpFlow* flow) noexcept nogil:
     result = stream_connect(&flow.server, &context.poller, <const sockaddr*>flow.choice.server.address, flow.choice.server.address_size,
                             _on_server, flow, NULL, BUFFER_16K)
     if result < 0:
-        _connect_failed(flow, connect_fault(-result))
+        fault = connect_fault(-result)
+        if fault_info(fault).source == FAULT_SOURCE_UPSTREAM:
+            _connect_failed(flow, fault)
+        else:
+            flow.facts.tries = flow.choice.tries
+            _refuse(flow, fault, _alert_of(flow, ALERT_INTERNAL_ERROR))     # ours, not the server's
         return
     flow.counted_server = True
     store_i64(&flow.choice.server.local[context.engine].active_count, flow.choice.server.local[context.engine].active_count + 1)

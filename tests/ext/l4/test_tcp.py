@@ -199,6 +199,20 @@ def test_without_descriptors_a_client_is_closed(rig: Rig) -> None:
     assert peer.read(5) == b"again"
 
 
+def test_without_descriptors_no_server_is_to_blame(rig: Rig) -> None:
+    """The client is accepted, and for the connection to the server there is none left."""
+    origin = rig.origin()
+    serve_flows(rig, origin, upstream={"passive_failures": 1})
+    sock, last = socket.socket(), socket.socket()
+    with no_more_descriptors():
+        last.close()
+        assert rig.connect(sock=sock).ended()
+        await_end(rig, "refused")
+    assert rig.of(origin)["errors"] == {}
+    assert rig.of(origin)["ejections"] == rig.of(origin)["in_flight"] == 0
+    pair(rig, origin)
+
+
 def test_what_the_client_says_while_it_is_connected(rig: Rig) -> None:
     """It waits in the kernel, and a FIN behind it is passed on."""
     origin = rig.origin()
