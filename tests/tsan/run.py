@@ -21,6 +21,7 @@ STRESS = {
     "access log": ["tests/tsan/access_log.py"],
     "places": ["tests/tsan/gate.py"],
     "filters": ["-c", "from proxyd_stress.filters import run; print(run(150_000))"],
+    "flows": ["tests/tsan/flows.py"],
     "hand-over": ["tests/tsan/handover.py"],
 }
 
