@@ -4,6 +4,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from proxyd_ext.balance.ewma cimport ewma_estimate
+from proxyd_ext.core.events cimport EVENT_EJECTED
 from proxyd_ext.core.fault cimport fault_info
 from proxyd_ext.core.live cimport LIVE_SERVER, live_born, live_died
 from proxyd_ext.core.shim cimport (
@@ -23,6 +24,8 @@ cdef ServerLocal* server_join(ServerData* server, int engine) noexcept nogil:
     if local == NULL:
         local = <ServerLocal*>calloc(1, sizeof(ServerLocal))
         if local != NULL:
+            local.ejected.kind = EVENT_EJECTED    # here, because nobody may write to a node that is queued
+            local.ejected.subject = server
             store_release_ptr(<void**>&server.local[engine], local)
     return local
 

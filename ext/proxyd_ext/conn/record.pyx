@@ -9,7 +9,7 @@ from proxyd_ext.balance.server cimport ServerLocal, server_drop, server_hold
 from proxyd_ext.conn.filtered cimport NOTES_ROOM, filtered_notes
 from proxyd_ext.conn.model cimport ClientConn, EX_OWN_ANSWER, EX_PROBE, USE_SERVE
 from proxyd_ext.core.ending cimport END_NONE
-from proxyd_ext.core.events cimport EVENT_EJECTED, event_push
+from proxyd_ext.core.events cimport event_push
 from proxyd_ext.core.shim cimport PXD_UNLIKELY, counter_add
 from proxyd_ext.core.slice cimport slice_empty, slice_of
 from proxyd_ext.core.stats cimport count_add, histogram_add
@@ -128,7 +128,5 @@ cdef void record_failure(Context* context, const PoolData* pool, ServerData* ser
     if not note_failure(pool, server, context.clock.now_ms):
         return
     server_hold(server)       # the node is part of the server: until the control plane has read it
-    local.ejected.kind = EVENT_EJECTED
-    local.ejected.subject = server
     if not event_push(context.events, &local.ejected):
         server_drop(server)
