@@ -43,7 +43,7 @@ from proxyd_ext.http1.head cimport (
 )
 from proxyd_ext.io.poller cimport (
     STREAM_BROKEN, STREAM_BYTES, STREAM_CONNECTED, STREAM_DRAINED, STREAM_ENDED, STREAM_ENDING, STREAM_EOF, STREAM_ERRORED, STREAM_FAILED,
-    STREAM_SENT,
+    STREAM_HUNG, STREAM_SENT,
 )
 from proxyd_ext.io.stream cimport poller_flush, stream_consume, stream_salvage, stream_send_stable, stream_unsent
 from proxyd_ext.snapshot.compile cimport CompiledMirror, SnapshotData
@@ -352,7 +352,7 @@ cdef void _on_stream(void* owner, int what) noexcept nogil:
         copy.request = NULL
     elif what == STREAM_EOF:
         _ended(copy)
-    else:
+    elif what != STREAM_HUNG:              # a reset behind what it had to say
         INVARIANT(what == STREAM_FAILED)   # it is never paused nor spliced
         _broken(copy)
 

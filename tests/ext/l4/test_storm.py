@@ -152,7 +152,7 @@ class Storm:
         self.served: dict[Peer, Side] = {}
         self.numbers: dict[int, Side] = {}
         self.askers: dict[int, Asker] = {}
-        self.all_askers = 0
+        self.ports: dict[int, set[int]] = {}  # the askers that had a port one after another: an answer may come late
         self.specs: list[UpstreamSpec] = []
         self.ended: Counter[str] = Counter()
         self.reload()
@@ -345,15 +345,20 @@ class Storm:
             if side.open:
                 side.peer.take(side.slow)
 
+    def asker(self, listener: str) -> tuple[int, Asker]:
+        asker = self.datagrams.client(listener=listener)
+        number = sum(len(numbers) for numbers in self.ports.values()) + 1
+        self.ports.setdefault(asker.address[1], set()).add(number)
+        return number, asker
+
     def ask(self) -> None:
         draw = self.draw
         if "udp" not in self.listening:
             return
         name = self.listening["udp"]
         if len(self.askers) < ASKERS and draw.random() < 0.3:
-            asker = self.datagrams.client(listener=name)
-            self.all_askers += 1
-            self.askers[self.all_askers] = asker
+            number, asker = self.asker(name)
+            self.askers[number] = asker
         for number, asker in draw.sample(sorted(self.askers.items()), min(len(self.askers), 3)):
             if draw.random() < 0.03:
                 asker.close()
@@ -376,10 +381,10 @@ class Storm:
                 for _ in range(draw.choice([0, 1, 1, 1, 2, 12]) if whole else 0):
                     with contextlib.suppress(BlockingIOError, ConnectionRefusedError):
                         server.send(data, asked.peer)
-        for number, asker in self.askers.items():
+        for asker in self.askers.values():
             while (told := asker.maybe_receive()) is not None:
                 assert told.peer == asker.to
-                assert told.data[:4] == number.to_bytes(4, "big")
+                assert int.from_bytes(told.data[:4], "big") in self.ports[asker.address[1]]
                 assert UP.startswith(told.data[4:])
                 self.ended["answers"] += 1
 
@@ -417,13 +422,13 @@ class Storm:
     def run_out(self) -> None:
         """No descriptor is to be had for a while: accepts, connects, sockets of flows and pipes fail."""
         spare = [socket.socket() for _ in range(4)]
-        asker = self.datagrams.client(listener=self.listening["udp"]) if "udp" in self.listening else None
+        number, asker = self.asker(self.listening["udp"]) if "udp" in self.listening else (0, None)
         with no_more_descriptors():
             for sock in spare:
                 self.arrive(sock)
                 self.talk()
                 if asker is not None:
-                    asker.ask(b"....")
+                    asker.ask(number.to_bytes(4, "big"))
                 for _ in range(3):
                     self.rig.turn()
         for sock in spare:
