@@ -22,7 +22,7 @@ from proxyd_ext.core.timer cimport timer_after, timer_init, timer_off, timer_rem
 from proxyd_ext.io.listener cimport REJECT_HELLO, REJECT_MEMORY, REJECT_NAME, REJECT_PROXY, ListenerLocal
 from proxyd_ext.io.peer cimport local_address, peer_address
 from proxyd_ext.io.poller cimport (
-    STREAM_BROKEN, STREAM_BYTES, STREAM_CONNECTED, STREAM_DRAINED, STREAM_ENDED, STREAM_EOF, STREAM_FAILED, STREAM_HUNG, STREAM_PAUSED,
+    STREAM_BROKEN, STREAM_BYTES, STREAM_CONNECTED, STREAM_DRAINED, STREAM_ENDED, STREAM_EOF, STREAM_ERRORED, STREAM_FAILED, STREAM_HUNG, STREAM_PAUSED,
     STREAM_READABLE, STREAM_SPLICED,
 )
 from proxyd_ext.io.stream cimport (
@@ -508,13 +508,13 @@ cdef void _server_reset(TcpFlow* flow) noexcept nogil:
     kernel holds."""
     cdef Context* context = flow.l4.context
     cdef int queued = 0
-    flow.broken = True
+    flow.broken = not flow.down.ended             # behind its FIN nothing is cut off
     _count_spliced(flow, &flow.down)
     if flow.client.fd >= 0 and stream_unsent(&flow.client) == 0:
         ioctl(flow.client.fd, SIOCOUTQ, &queued)
     if flow.first == 0:
         flow.first = END_SERVER_RESET
-    if stream_unsent(&flow.client) == 0 and queued == 0:
+    if flow.client.flags & STREAM_ERRORED or (stream_unsent(&flow.client) == 0 and queued == 0):
         _end(flow, flow.first)
         return
     flow.choice.server = flow.facts.server

@@ -167,6 +167,37 @@ def test_a_reset_of_the_client_behind_a_half_close_of_the_server(rig: Rig) -> No
     await_end(rig, "server")
 
 
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_a_reset_behind_the_same_sides_half_close(threaded: Rig, who: str) -> None:
+    """It is noticed though nobody says anything any more."""
+    rig = threaded
+    origin = rig.origin()
+    serve_flows(rig, origin)
+    client, peer = pair(rig, origin)
+    one, other = (client, peer) if who == "client" else (peer, client)
+    one.half_close()
+    assert other.ended()
+    one.reset()
+    await_end(rig, who)
+
+
+def test_a_reset_behind_a_whole_answer(threaded: Rig) -> None:
+    """A slow client gets all of it, and an orderly end."""
+    rig = threaded
+    origin = rig.origin()
+    serve_flows(rig, origin)
+    client, peer = pair(rig, origin, receive_bytes=4096)
+    peer.send(noise(200_000))
+    rig.until(lambda: peer.unsent == 0, "all is sent")
+    rig.at_rest(lambda: stats(rig)["bytes_out"])
+    peer.half_close()
+    rig.at_rest(lambda: stats(rig)["bytes_out"])
+    peer.reset()
+    assert client.read(200_000) == noise(200_000)
+    assert client.ended()
+    await_end(rig, "server")
+
+
 def test_a_reset_whose_error_a_send_has_taken(clocked: Rig) -> None:
     """So much is said in one turn that it leaves early, to a client that is not there any more; what is read from it then is no end."""
     origin = clocked.origin()
