@@ -14,7 +14,7 @@ def main() -> None:
     from tests.ext.l4.test_storm import one_storm
 
     told = sum((one_storm("threads", seed) for seed in range(1, STORMS + 1)), start=Counter[str]())
-    print(f"{STORMS} storms, {told['bytes up'] + told['bytes down']} bytes, {told['answers']} datagrams, {told['orderly ends']} orderly ends")
+    print(f"{STORMS} storms, {told['bytes up'] + told['bytes down']} bytes, {told['answers']} datagrams")
 
 
 if __name__ == "__main__":

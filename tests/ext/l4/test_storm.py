@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
 
 import pytest
@@ -316,6 +317,7 @@ class Storm:
             wrapping += draw.choice(HELLOS[:2] * 4 + HELLOS)
         if draw.random() < 0.05:
             client.wrap(wrapping[: draw.randrange(len(wrapping) + 1)])
+            client.gone = "nowhere"
             return  # and never the rest
         client.wrap(wrapping)
         client.speak(draw.choice([0, 10, 10, 5_000, 300_000]))
@@ -487,8 +489,32 @@ class Storm:
                 self.rig.event("drained")
         else:
             self.until_quiet()
+            self.count_anew()
         self.look()
         self.check()
+
+    def count_anew(self) -> None:
+        """Where nobody is any more there is room for one."""
+        routes = [FlowRoute("all", [TargetSpec(0)])]
+        listeners = [
+            ListenerSpec(self.rig.listeners[name], name, flow=FlowSpec(kind, routes, idle_ms=20), connections=1)
+            for kind, name in self.listening.items()
+        ]
+        state = self.rig.states["asked"]
+        asked = UpstreamSpec("asked", state, [MemberSpec(self.datagrams.handle(self.servers[0], "asked"))])
+        self.rig.publish_spec(SnapshotSpec(0, "test", listeners, [], [self.rig.upstream(*self.origins), asked]))
+        for kind, name in self.listening.items():
+            before = self.rig.listeners[name].stats()
+            if kind == "udp":
+                self.asker(name)[1].ask(b"one")
+            else:
+                self.numbers[len(self.numbers) + 1] = Side(self.rig.connect(name), UP)
+            self.rig.until(partial(self.accepted, name, before["accepted"] + 1), f"one comes in at {name}")
+            assert self.rig.listeners[name].stats()["rejected"].get("connections", 0) == before["rejected"].get("connections", 0), name
+        self.until_quiet()
+
+    def accepted(self, name: str, count: int) -> bool:
+        return self.rig.listeners[name].stats()["accepted"] >= count
 
     def until_quiet(self) -> None:
         self.rig.until(self.quiet, f"all flows are over: {[engine.stats() for engine in self.rig.engines]}", seconds=20)
