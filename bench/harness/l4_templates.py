@@ -6,7 +6,7 @@ from harness.model import Workload
 from harness.templates import Site, connection_limit, fill
 
 # A copy buffer in each direction.
-_NGINX_BUFFERS = {"": "16k", "64k": "64k", "256k": "256k"}
+_NGINX_BUFFERS = {"": "16k", "64k": "64k", "256k": "256k", "half": "16k"}
 
 # 2.6's splice-auto waits for a stream that it deems fast. smart: ACKs that data would carry anyway are not sent on their own.
 _HAPROXY_OPTIONS = {
@@ -31,6 +31,8 @@ def nginx(template: str, site: Site, workload: Workload, variant: str, module: s
             "CONNECTIONS": str(2 * connection_limit(site, workload)),  # it counts both sides of a flow
             "LISTEN": " udp reuseport" if workload.l4.protocol == "udp" else " backlog=4096",
             "BUFFER": _NGINX_BUFFERS[variant],
+            # half: an end is passed on and the other waited for, as HAProxy and proxyd always do
+            "OPTIONS": "        proxy_half_close on;" if variant == "half" else "",
             "SERVERS": "\n".join(f"        server 127.0.0.1:{p};" for p in site.origin_ports),
         },
     )

@@ -57,7 +57,7 @@ WORKLOADS: tuple[Workload, ...] = (
     # eight servers, for with one the ports in TIME_WAIT are what is measured
     Workload(
         "l4-connect", "TCP: connect, 64 bytes and back, close; 64 at a time", servers=8, l4=L4(fresh=True, unit="connection"),
-        variants={"haproxy": ("", "smart")},
+        variants={"haproxy": ("", "smart"), "nginx": ("", "half")},
     ),
     # 128 at a time, for a socket's default buffer holds 277 such datagrams: more would measure how many are lost
     Workload(

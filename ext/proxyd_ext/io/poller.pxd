@@ -64,6 +64,8 @@ cdef enum:
     STREAM_HELD = 1 << 9      # its in-buffer has bytes that its owner wants to look at again (ready list)
     STREAM_SENT = 1 << 11     # the kernel took at least one byte since its owner cleared this
     STREAM_LOST = 1 << 12     # a splice met the source's failure (`error`), which is told behind what the pipe still holds
+    STREAM_NAGLE = 1 << 13    # TCP_NODELAY is not set yet: one small send goes out at once without it
+    STREAM_SPOKE = 1 << 14    # STREAM_NAGLE: that send is over
     STREAM_ERRORED = 1 << 10  # the kernel announced an error: the next read behind the last bytes will tell it
 
 

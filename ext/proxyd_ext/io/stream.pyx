@@ -11,9 +11,9 @@ from proxyd_ext.core.buffer cimport BUFFER_CLASSES, Buffer, buffer_class, buffer
 from proxyd_ext.core.shim cimport INVARIANT, PXD_LIKELY, PXD_UNLIKELY
 from proxyd_ext.io.poller cimport (
     ARENA_BYTES, STREAM_BLOCKED, STREAM_BROKEN, STREAM_BYTES, STREAM_CONNECTED, STREAM_CONNECTING, STREAM_DRAINED, STREAM_ENDED,
-    STREAM_ENDING, STREAM_EOF, STREAM_ERRORED, STREAM_FAILED, STREAM_HELD, STREAM_HUNG, STREAM_LOST, STREAM_QUEUED_FLUSH,
-    STREAM_QUEUED_READY, STREAM_READABLE, STREAM_SENT, STREAM_SPLICED, Flusher, Pollable, poller_add, poller_bury, poller_give_pipe,
-    poller_take_pipe,
+    STREAM_ENDING, STREAM_EOF, STREAM_ERRORED, STREAM_FAILED, STREAM_HELD, STREAM_HUNG, STREAM_LOST, STREAM_NAGLE,
+    STREAM_QUEUED_FLUSH, STREAM_QUEUED_READY, STREAM_READABLE, STREAM_SENT, STREAM_SPLICED, STREAM_SPOKE, Flusher, Pollable, poller_add,
+    poller_bury, poller_give_pipe, poller_take_pipe,
 )
 from proxyd_ext.io.sys cimport (
     EAGAIN, EINPROGRESS, EINTR, ENOMEM, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, IPPROTO_TCP, MSG_NOSIGNAL, SHUT_WR,
@@ -23,6 +23,7 @@ from proxyd_ext.io.sys cimport (
 
 cdef enum:
     SPLICE_ROUNDS = 16        # fills and drains of a pipe before other streams get their turn
+    SMALL_BYTES = 512         # less than a segment of any path
     DIRECT_BYTES = 16384      # longer sends go straight to the kernel instead of through the arena
 
 
@@ -47,14 +48,11 @@ cdef int stream_open(Stream* stream, Poller* poller, int fd, StreamHandler handl
 cdef int stream_connect(Stream* stream, Poller* poller, const sockaddr* address, socklen_t size, StreamHandler handler, void* owner,
                         void (*reap)(void*) noexcept nogil, int receive_class) noexcept nogil:
     cdef int fd = socket(address.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
-    cdef int on = 1
     cdef int result
     _setup(stream, poller, fd, handler, owner, reap, receive_class)
     if fd < 0:
         return -errno
-    if address.sa_family != AF_UNIX:
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on))
-    stream.flags = STREAM_CONNECTING
+    stream.flags = STREAM_CONNECTING | STREAM_NAGLE if address.sa_family != AF_UNIX else STREAM_CONNECTING
     if connect(fd, address, size) < 0 and errno != EINPROGRESS:
         # A unix socket with a full queue says EAGAIN: for us that server refuses.
         result = -errno
@@ -319,12 +317,25 @@ cdef void _keep(Stream* stream, const uint8_t* data, uint32_t size) noexcept nog
         stream.backlog_bytes += part
 
 
+cdef void _speak(Stream* stream, uint32_t size) noexcept nogil:
+    """STREAM_NAGLE, and something is about to be sent. Nagle's algorithm holds back what is small only while something else is under way
+    (RFC 9293 §3.7.4), so one small send needs no option, and a connection that carries one request is spared the call."""
+    cdef int on = 1
+    if size <= SMALL_BYTES and not stream.flags & STREAM_SPOKE:
+        stream.flags |= STREAM_SPOKE
+        return
+    stream.flags &= ~<uint32_t>STREAM_NAGLE
+    setsockopt(stream.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on))
+
+
 cdef void _write(Stream* stream, const uint8_t* data, uint32_t size) noexcept nogil:
     """Give bytes to the kernel now; what it does not take is kept."""
     cdef ssize_t n
     if stream.backlog != NULL or stream.flags & (STREAM_BLOCKED | STREAM_CONNECTING):
         _keep(stream, data, size)
         return
+    if PXD_UNLIKELY(stream.flags & STREAM_NAGLE):
+        _speak(stream, size)
     n = send(stream.fd, data, size, MSG_NOSIGNAL)
     if PXD_LIKELY(n == <ssize_t>size):
         stream.flags |= STREAM_SENT
@@ -349,6 +360,8 @@ cdef void _write_backlog(Stream* stream) noexcept nogil:
     cdef Buffer* buffer
     cdef ssize_t n
     stream.flags &= ~<uint32_t>STREAM_BLOCKED
+    if stream.flags & STREAM_NAGLE:
+        _speak(stream, stream.backlog_bytes)
     while stream.backlog != NULL:
         buffer = stream.backlog
         n = send(stream.fd, buffer.data + buffer.start, buffer.end - buffer.start, MSG_NOSIGNAL)
@@ -443,6 +456,8 @@ cdef bint _goes_straight(Stream* stream) noexcept nogil:
     if _takes_nothing(stream):
         return False
     _flush_run(stream)
+    if stream.flags & STREAM_NAGLE:
+        _speak(stream, SMALL_BYTES + 1)
     return stream.backlog == NULL and not stream.flags & (STREAM_BLOCKED | STREAM_CONNECTING | STREAM_BROKEN)
 
 
@@ -634,6 +649,8 @@ cdef void _splice_step(Splice* job) noexcept nogil:
             _splice_without(job)
             return
         job.has_pipe = True
+    if sink.flags & STREAM_NAGLE:
+        _speak(sink, SMALL_BYTES + 1)
     room = job.limit if job.limit < job.pipe.cap else job.pipe.cap
     while moved:
         if rounds == SPLICE_ROUNDS:
