@@ -886,9 +886,11 @@ def test_a_head_that_the_cache_asks_as_get() -> None:
     app, shadow = rig.origin().serve(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCache-Control: max-age=60\r\n\r\nok"), rig.origin()
     action = ProxyAction([TargetSpec(0)], mirror=MirrorSpec(1), cache=CacheSpec("app"))
     route = RouteSpec("all", action)
+    listener = rig.listener_spec([route])
     rig.publish_spec(
-        SnapshotSpec(0, "test", [rig.listener_spec([route])], [[route]], [rig.upstream(app), rig.upstream(shadow, name="shadow")], cache=store)
+        SnapshotSpec(0, "test", [listener], [[route]], [rig.upstream(app), rig.upstream(shadow, name="shadow")], cache=store)
     )
+    del listener
     client = rig.connect()
     client.send(get("/head", method="HEAD"))
     assert client.response("HEAD").status == 200
