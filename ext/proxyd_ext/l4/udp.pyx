@@ -9,9 +9,11 @@ A socket that is left stays open for the flows that answer through it, and as lo
 clients without a flow there is handed to a socket of this engine on the same address, if there is one, and dropped otherwise
 (REJECT_DRAINING).
 """
-from libc.stdint cimport uint32_t
+from libc.limits cimport INT_MAX
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp
+from posix.resource cimport RLIMIT_NOFILE, getrlimit, rlimit
 from proxyd_ext.core.address cimport Address, address_equals, network_contains
 from proxyd_ext.core.ending cimport END_SHUTDOWN
 from proxyd_ext.core.shim cimport PXD_UNLIKELY
@@ -41,6 +43,8 @@ cdef extern from "<sys/socket.h>" nogil:
 cdef enum:
     RECEIVE_BYTES = 4 << 20   # that the kernel may keep for us, if it lets us: its default holds 277 small datagrams
     BULK_BYTES = 512          # mean size of a full batch from which on datagrams are worth joining
+    LEFT_PART = 8             # a part of all descriptors is left to others, who cannot take any from flows of unknown senders ...
+    LEFT_MOST = 1024          # ... at most so many
     LAST_BATCHES = 64         # taken from a socket that is left
 
 
@@ -188,6 +192,15 @@ cdef void _on_flush(Flusher* flusher) noexcept nogil:
     socket_flush(<UdpSocket*>(<char*>flusher - <size_t>&(<UdpSocket*>NULL).queue.flusher))
 
 
+cdef int _last_descriptor() noexcept nogil:
+    cdef rlimit bound
+    cdef uint64_t left
+    if getrlimit(RLIMIT_NOFILE, &bound) != 0 or bound.rlim_cur > INT_MAX:
+        return INT_MAX
+    left = bound.rlim_cur // LEFT_PART
+    return <int>(bound.rlim_cur - (left if left < LEFT_MOST else LEFT_MOST))
+
+
 cdef UdpEngine* _share(const L4* l4) noexcept nogil:
     """What the sockets of the engine have in common."""
     cdef UdpEngine* shared
@@ -197,6 +210,8 @@ cdef UdpEngine* _share(const L4* l4) noexcept nogil:
     if shared != NULL and datagram_batch_init(&shared.batch) < 0:
         free(shared)
         return NULL
+    if shared != NULL:
+        shared.last_fd = _last_descriptor()
     return shared
 
 

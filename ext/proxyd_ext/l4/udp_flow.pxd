@@ -41,6 +41,7 @@ cdef struct UdpKeys:          # a client, as the table of flows knows it
 cdef struct UdpEngine:        # what the sockets of one engine share
     DatagramBatch batch
     int64_t sockets           # that share it
+    int last_fd               # above it descriptors are short: each new flow makes an old one go, so that others find some
     uint64_t kept_end         # bytes ever put into `kept`
     uint8_t[KEPT_BYTES] kept  # a ring
 

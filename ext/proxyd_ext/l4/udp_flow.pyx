@@ -196,6 +196,10 @@ cdef int _open(UdpFlow* flow) noexcept nogil:
     if address.sa_family != AF_INET and address.sa_family != AF_INET6:
         return FAULT_CONNECT_FAILED
     fd = new_socket(address.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    if fd > flow.socket.shared.last_fd and table_victim(flow.socket) != flow:
+        _make_room(flow.socket)
+        close(fd)
+        fd = new_socket(address.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)     # the one that has become free
     if fd < 0:
         return connect_fault(errno)
     if connect(fd, address, flow.choice.server.address_size) < 0:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -232,6 +234,31 @@ def drip(server: Party, client: Client, peer: tuple[str, int], size: int, most: 
         while client.maybe_receive() is not None:
             arrived += 1
     return arrived
+
+
+def test_descriptors_are_left_for_others(world: Datagrams) -> None:
+    """Whoever invents senders does not take the last ones of the process."""
+    rig = world.rig
+    accepted: list[int] = []
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as highest:
+        most = highest.fileno() + 100
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    try:
+        server = world.server()
+        world.serve(server)
+        for _ in range(300):
+            accepted.append(world.stats()["accepted"])
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.sendto(b"hello", ("127.0.0.1", rig.ports["dns"]))
+            rig.until(lambda: world.stats()["accepted"] > accepted[-1], "a flow")
+        assert world.stats()["rejected"] == {}
+        assert world.flows() > 40
+        left = [socket.socket() for _ in range(most // 8 - 2)]
+        for sock in left:
+            sock.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_little_is_sent_to_who_may_not_have_asked(world: Datagrams) -> None:
