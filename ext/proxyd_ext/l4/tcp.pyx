@@ -167,8 +167,9 @@ cdef void _end(TcpFlow* flow, int end) noexcept nogil:
         facts_end(&flow.facts, end, slice_of(flow.hello.route, flow.hello.route_size), upstream,
                   slice_of(flow.hello.name, flow.hello.name_size), slice_of(flow.hello.alpn, flow.hello.alpn_size))
         slab_free(&flow.l4.hellos, flow.hello)
-    else:
-        facts_end(&flow.facts, end, flow.facts.listener.name, upstream, slice_empty(), slice_empty())   # its one route has that name
+    else:                         # the only route of a listener without hellos is named after it
+        facts_end(&flow.facts, end, flow.facts.listener.name if flow.facts.kind == RECORD_TCP else slice_empty(), upstream, slice_empty(),
+                  slice_empty())
     choice_end(&flow.choice)      # behind the record, which names its upstream
     stream_bury(&flow.client)
 
