@@ -50,7 +50,7 @@ class UdpFlow(Flow):
         10,
         description=(
             "Bytes that are sent to a source that has not spoken again, for each byte that it has sent; 4 KiB always are. A source may be "
-            "forged: what is more is dropped. `none`: no bound."
+            "forged: what is more is dropped. (Who forges an address and asks twice is taken for one who has spoken.) `none`: no bound."
         ),
     )
 

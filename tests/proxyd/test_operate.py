@@ -268,7 +268,7 @@ async def test_a_server_is_drained_replaced_and_readied_under_requests(threads: 
             late = await run("upstream", "drain", name, "--wait=50ms")
             assert late.exit_code == 1
             assert f"{name} is not idle" in late.stderr
-            assert f"{one.address} (drain, draining): 2 requests in flight on 2 connections after " in late.stderr
+            assert f"{one.address} (drain, draining): 2 in flight on 2 connections after " in late.stderr
             waiting = asyncio.create_task(run("upstream", "drain", name, "--wait"))
             before = len(answers)
             await until(lambda: len(answers) > before + 20, "the others serve on")

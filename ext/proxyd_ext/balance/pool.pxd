@@ -96,6 +96,7 @@ ctypedef struct UpstreamData:
     int circuit               # CIRCUIT_*
     int lock                  # of the heap and of the queue
     int ordered               # the heap is in use
+    int on_down_close         # flows (l4) on a server that is taken out end at once
     Heap heap
     WaiterList[CLASSES] waiters
     int64_t waiting

@@ -504,6 +504,10 @@ cdef class UpstreamState:
                     level_strip(&pool.data.levels[i])
         self._retired = kept
 
+    def set_on_down(self, bint close) -> None:
+        """Whether flows on a server that checks or operators take out end at once."""
+        store_int(&self.data.on_down_close, close)
+
     def set_max_requests(self, long long most) -> None:
         """Exchanges at a time on the whole upstream, as the config has it; 0: no limit."""
         self._most = most

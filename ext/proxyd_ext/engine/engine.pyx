@@ -599,6 +599,7 @@ cdef class Engine:
             for pool in snapshot.pools:
                 pool.spec.state.use(pool)
                 pool.spec.state.set_max_requests(pool.spec.max_requests)
+                pool.spec.state.set_on_down(pool.spec.on_down_close)
         return 0
 
     def drain(self) -> None:

@@ -141,7 +141,10 @@ cdef void choice_made(Choice* choice, Facts* facts, int64_t connect_us) noexcept
         note_success(choice.server)
     if choice.flags & CHOICE_PROBE:
         choice.flags &= ~<uint32_t>CHOICE_PROBE
-        circuit_told(choice.upstream.state, False)
+        if connect_us < 0:
+            circuit_give(choice.upstream.state)   # silence is no success
+        else:
+            circuit_told(choice.upstream.state, False)
     if choice.pool.balance == BALANCE_EWMA and connect_us >= 0:
         ewma_note(&choice.server.ewma, connect_us, context.clock.now_ms)
     choice.flags &= ~<uint32_t>CHOICE_COUNTED     # now the flow's
@@ -152,7 +155,6 @@ cdef void choice_made(Choice* choice, Facts* facts, int64_t connect_us) noexcept
     upstream_hold(facts.upstream)
     facts.tries = choice.tries
     facts.connect_us = <uint32_t>connect_us if connect_us >= 0 else T_NONE
-    facts.close_when_down = choice.upstream.on_down_close
 
 
 cdef void choice_end(Choice* choice) noexcept nogil:

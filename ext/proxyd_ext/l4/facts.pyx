@@ -172,10 +172,12 @@ cdef int facts_review(Facts* facts) noexcept nogil:
     if facts.server != NULL:
         down = load_int(&facts.server.down)
         # A client that goes on sending datagrams would stay with a dead server for ever, and nothing would tell it.
-        if (facts.close_when_down or facts.kind == RECORD_UDP) and down & (DOWN_HEALTH | DOWN_MAINT):
+        if (load_int(&facts.upstream.on_down_close) or facts.kind == RECORD_UDP) and down & (DOWN_HEALTH | DOWN_MAINT):
             return END_DOWN
         left = (left or down & DOWN_DRAIN != 0
                 or context.snapshot != NULL and facts.server.local[context.engine].mark != context.snapshot.generation)
+    if not facts.local.leaving:
+        facts.drain_ms = (<CompiledListener*>facts.local.settings).flow.drain_ms
     if not left:
         facts.leave_ms = 0
     elif facts.leave_ms == 0 and facts.drain_ms > 0:

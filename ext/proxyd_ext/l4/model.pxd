@@ -56,7 +56,6 @@ cdef struct Facts:            # what counters and the record need of a flow (l4/
     uint8_t kind              # RECORD_*
     uint8_t tries
     bint in_flight            # counted on server and upstream
-    bint close_when_down      # on_down: close
     int64_t drain_ms          # of the listener
     int64_t leave_ms          # when it must have ended, because its listener or server is left; 0: it may go on
 

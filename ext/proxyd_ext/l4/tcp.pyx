@@ -22,8 +22,8 @@ from proxyd_ext.core.timer cimport timer_after, timer_init, timer_off, timer_rem
 from proxyd_ext.io.listener cimport REJECT_HELLO, REJECT_MEMORY, REJECT_NAME, REJECT_PROXY, ListenerLocal
 from proxyd_ext.io.peer cimport local_address, peer_address
 from proxyd_ext.io.poller cimport (
-    STREAM_BROKEN, STREAM_BYTES, STREAM_CONNECTED, STREAM_DRAINED, STREAM_ENDED, STREAM_EOF, STREAM_ERRORED, STREAM_FAILED, STREAM_HUNG, STREAM_PAUSED,
-    STREAM_READABLE, STREAM_SPLICED,
+    STREAM_BROKEN, STREAM_BYTES, STREAM_CONNECTED, STREAM_DRAINED, STREAM_ENDED, STREAM_EOF, STREAM_ERRORED, STREAM_FAILED,
+    STREAM_HUNG, STREAM_PAUSED, STREAM_READABLE, STREAM_SPLICED,
 )
 from proxyd_ext.io.stream cimport (
     splice_flow, splice_stop, stream_again, stream_bury, stream_close, stream_commit, stream_connect, stream_consume, stream_finish,
@@ -142,7 +142,7 @@ cdef void _leave_server(TcpFlow* flow, bint reset) noexcept nogil:
 
 
 cdef void _end(TcpFlow* flow, int end) noexcept nogil:
-    cdef bint cut = flow.broken or end == END_DOWN or end == END_DRAIN or end == END_SHUTDOWN
+    cdef bint cut = flow.broken or end == END_AGE or end == END_DOWN or end == END_DRAIN or end == END_SHUTDOWN
     cdef Context* context = flow.l4.context
     cdef Slice upstream = slice_empty()
     _count_spliced(flow, &flow.up)
@@ -668,8 +668,11 @@ cdef void tcp_review(Context* context) noexcept nogil:
         if end != 0:
             flow.facts.fault = FAULT_SERVER_DOWN
             _end(flow, end)
-        elif flow.state == FLOW_OPEN:
-            _watch(flow)
+        else:
+            if not flow.facts.local.leaving:
+                flow.idle_ms = (<CompiledListener*>flow.facts.local.settings).flow.idle_ms
+            if flow.state == FLOW_OPEN:
+                _watch(flow)
         flow = following
 
 

@@ -94,7 +94,6 @@ ctypedef struct CompiledUpstream:
     int proxy                 # version of the PROXY header that servers are sent; 0: none
     bint proxy_crc
     bint proxy_unique_id
-    bint on_down_close        # flows on a server that is taken out end
 
 
 ctypedef struct CompiledRetry:

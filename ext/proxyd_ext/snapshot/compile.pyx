@@ -156,7 +156,6 @@ cdef class Snapshot:
             out.proxy = spec.proxy
             out.proxy_crc = spec.proxy_crc
             out.proxy_unique_id = spec.proxy_unique_id
-            out.on_down_close = spec.on_down_close
 
     def _compile_tables(self, tables) -> None:
         cdef CompiledTable* out

@@ -400,6 +400,22 @@ def review(rig: Rig) -> None:
     rig.until(lambda: all(engine.stats()["turns"] > was for engine, was in zip(rig.engines, before, strict=True)), "engines have looked")
 
 
+def test_a_reload_reaches_flows_that_run(clocked: Rig) -> None:
+    rig = clocked
+    origin = rig.origin()
+    serve_flows(rig, origin, flow={"idle_ms": 60_000})
+    (first, _here), (second, _there) = pair(rig, origin), pair(rig, origin)
+    serve_flows(rig, origin, flow={"idle_ms": 10_000}, upstream={"on_down_close": True})
+    rig.advance(8_000)
+    first.send(b"x")
+    rig.advance(2_000)
+    assert second.ended()
+    await_end(rig, "idle")
+    rig.server("app", origin).set_down("maint", True)
+    review(rig)
+    await_end(rig, "down")
+
+
 def test_a_drained_server_is_left_at_the_deadline(clocked: Rig) -> None:
     rig = clocked
     origin = rig.origin()
