@@ -118,7 +118,7 @@ class Active(Model):
         "down",
         description=(
             "What a new server counts as before its first result: `down` gets no requests. At start all are asked at once, and while none "
-            "has passed yet, requests go to all."
+            "has passed yet, requests go to all (not where a check asks for a role)."
         ),
     )
 

@@ -5,7 +5,7 @@ not asked in the same millisecond for ever. A server that is still checked after
 
 A server is good when every check of it passes. One whose first results are still out is *pending* (gets no traffic) as soon as another
 server of its upstream is known to be good; while none is, it is used: at start, traffic must not wait for the checks, and later, an unknown
-server is better than a dead one.
+server is better than a dead one. Where a check asks for a role (primary or replica) it is pending all the same: the wrong one is worse.
 
 A server that returns, or that joined an upstream which was already served and has passed, starts slowly (`ramp`). Servers without a check
 are known here too, so that they do the same when they join.
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from proxyd.clock import Clock
-from proxyd.health.check import Address, Check, Probe, run_check
+from proxyd.health.check import Address, Check, PostgresCheck, Probe, RedisCheck, run_check
 from proxyd.health.probe import probe
 from proxyd.health.state import CheckState, Outcome, Verdict
 from proxyd.state import CheckView
@@ -72,6 +72,11 @@ class _Server:
     ejected: bool = False                  # by the engines; passed checks may end it
     pending: bool = False
     downed: bool = False
+
+    @property
+    def wants_role(self) -> bool:
+        """A check asks for a role. Then to guess is wrong: a session for a replica would meet the primary, or one that writes a replica."""
+        return any(isinstance(each.check, RedisCheck | PostgresCheck) and each.check.role != "any" for each in self.watches)
 
     @property
     def verdict(self) -> Verdict:
@@ -179,7 +184,7 @@ class HealthMonitor:
         one_is_good = any(server.verdict == "up" for server in servers)
         for server in servers:
             target, verdict = server.wanted.target, server.verdict
-            downed, pending = verdict == "down", verdict == "unknown" and one_is_good
+            downed, pending = verdict == "down", verdict == "unknown" and (one_is_good or server.wants_role)
             ramps = verdict == "up" and (server.joined or server.downed)
             told |= ramps or downed != server.downed or pending != server.pending
             if ramps:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 
-from proxyd.health.check import Address, Check, CheckFailed, HttpCheck, TcpCheck
+from proxyd.health.check import Address, Check, CheckFailed, HttpCheck, PostgresCheck, RedisCheck, TcpCheck
 from proxyd.health.monitor import HealthMonitor, Wanted
 from proxyd.tasks import Tasks
 from tests.support.clock import FakeClock, settle
@@ -84,6 +85,24 @@ async def test_before_the_first_result_all_are_used_and_with_one_good_the_others
     world.answers = {"b": ""}
     await world.apply("b", check=TcpCheck(interval=7), keep_others=True)   # a new check of b is run at once
     assert world.down() == {"a": {"pending"}}
+
+
+@pytest.mark.parametrize("kind", [partial(RedisCheck, "replica"), partial(PostgresCheck, "primary", "me")])
+async def test_a_role_is_not_guessed(world: World, kind: Callable[..., Check]) -> None:
+    check = kind(interval=5, timeout=60, rise=1)
+    await world.apply("a", "b", check=check)
+    assert world.down() == {"a": {"pending"}, "b": {"pending"}}
+    world.answers = {"c": "it is a primary, a replica is wanted"}
+    await world.apply("a", "c", check=check)
+    assert world.down() == {"a": {"pending"}, "c": {"health"}}, "not even when no other is left"
+    world.answers["d"] = ""
+    await world.apply("d", check=check)
+    assert world.down() == {}
+
+
+async def test_any_role_may_be_guessed(world: World) -> None:
+    await world.apply("a", check=(RedisCheck("any"), PostgresCheck("any", "me")))
+    assert world.down() == {}
 
 
 async def test_a_failed_sibling_does_not_hold_back_the_unknown(world: World) -> None:
