@@ -295,7 +295,8 @@ cdef CompiledFlowRoute* _route_of(const CompiledFlow* rules, const ClientHello* 
         for i in range(route.alpn_count):
             if hello_offers(hello.alpn, route.alpn[i]):
                 return route if route.target_count > 0 else NULL
-        alert[0] = ALERT_NO_APPLICATION_PROTOCOL
+        if hello.alpn.size > 0:      # who offers none is not told that none of them fits (RFC 7301 §3.2)
+            alert[0] = ALERT_NO_APPLICATION_PROTOCOL
         number = name_next(&search)
     return NULL
 
