@@ -198,6 +198,24 @@ def test_a_reset_behind_a_whole_answer(threaded: Rig) -> None:
     await_end(rig, "server")
 
 
+def test_what_a_server_says_before_it_resets_under_an_upload(clocked: Rig) -> None:
+    """Our send fails before its words are read, in the same turn."""
+    rig = clocked
+    origin = rig.origin()
+    serve_flows(rig, origin)
+    client, peer = pair(rig, origin)
+    client.send(noise(200_000))
+    assert peer.read(200_000) == noise(200_000)
+    rig.settle()
+    client.send(b"more")
+    peer.send(b"too much")
+    peer.reset()
+    assert client.read(8) == b"too much"
+    rig.advance(100)
+    assert client.was_reset()
+    await_end(rig, "server_reset")
+
+
 def test_a_reset_whose_error_a_send_has_taken(clocked: Rig) -> None:
     """So much is said in one turn that it leaves early, to a client that is not there any more; what is read from it then is no end."""
     origin = clocked.origin()
