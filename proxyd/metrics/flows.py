@@ -16,7 +16,7 @@ FLOW_COUNTERS = frozenset({"accepted", "bytes_in", "bytes_out", "packets_in", "p
 def flow_families(listeners: Iterable[ListenerEntry], retained: Retained[Labels]) -> Iterable[Metric]:
     """`retained`: keeps FLOW_COUNTERS by (listener, kind), so that one that changes its mode does not take its old counts along."""
     connections = counter("tcp_connections_total", "Client connections that were to be passed on, refused ones too.", ("listener",))
-    flows = counter("udp_flows_total", "Flows of datagrams that clients began, refused ones too.", ("listener",))
+    flows = counter("udp_flows_total", "Flows of datagrams that clients began.", ("listener",))
     moved = counter("l4_bytes_total", "Bytes of flows from clients (in) and to them (out).", ("listener", "direction"))
     datagrams = counter("udp_datagrams_total", "Datagrams from clients (in) and to them (out).", ("listener", "direction"))
     ends = counter("l4_flow_ends_total", "Flows that ended, by reason.", ("listener", "reason"))
