@@ -1,5 +1,9 @@
 # cython: cdivision=True
-"""TCP flows (see tcp.pxd)."""
+"""TCP flows (see tcp.pxd).
+
+One file, because the order of a flow's states, and which of them each event of a stream or of the timer may meet, would stand nowhere if it
+were cut in two; what it uses (looking for a server, counting, parsing, streams) stands elsewhere.
+"""
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy
 from proxyd_ext.conn.attempt cimport retry_backoff_ms

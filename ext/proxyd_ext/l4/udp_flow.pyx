@@ -144,7 +144,6 @@ cdef UdpFlow* flow_new(UdpSocket* socket, const UdpKeys* key, const DatagramPath
     if reason == 0 and settings.connections == 0 and socket.count >= FLOWS_MOST:
         _make_room(socket)
     if reason == REJECT_CONNECTIONS:              # all are other engines'
-        counter_add(&socket.local.accepted, 1)
         count_add(&socket.local.rejected, reason, 1)
     if reason != 0:
         slab_free(&l4.datagrams, flow)
@@ -158,9 +157,7 @@ cdef UdpFlow* flow_new(UdpSocket* socket, const UdpKeys* key, const DatagramPath
     flow.asked = socket.bound
     if datagram_local(path, &flow.asked):
         flow.asked.port = socket.bound.port
-    flow.idle_ms = rules.idle_ms
-    flow.amplification = rules.amplification
-    flow.responses = rules.responses
+    _take_rules(flow, rules)
     flow.age_ms = context.clock.now_ms + rules.max_age_ms if rules.max_age_ms > 0 else TIMER_OFF_MS
     flow.until_ms = flow.age_ms
     flow.settle_ms = context.clock.now_ms + SETTLE_MS
@@ -331,6 +328,12 @@ cdef void _on_timer(void* owner) noexcept nogil:
         _watch(flow)
 
 
+cdef void _take_rules(UdpFlow* flow, const CompiledFlow* rules) noexcept nogil:
+    flow.idle_ms = rules.idle_ms
+    flow.amplification = rules.amplification
+    flow.responses = rules.responses
+
+
 cdef void flow_review(UdpFlow* flow) noexcept nogil:
     cdef int end
     if flow.flags & FLOW_CHOOSING:
@@ -340,6 +343,8 @@ cdef void flow_review(UdpFlow* flow) noexcept nogil:
         flow.facts.fault = FAULT_SERVER_DOWN
         flow_end(flow, end)
         return
+    if not flow.facts.local.leaving:
+        _take_rules(flow, (<CompiledListener*>flow.facts.local.settings).flow)
     flow.until_ms = flow.age_ms
     if 0 < flow.facts.leave_ms < flow.until_ms:
         flow.until_ms = flow.facts.leave_ms

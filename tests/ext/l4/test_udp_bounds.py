@@ -57,6 +57,17 @@ def test_silence_ends_a_flow(world: Datagrams) -> None:
     assert server.take().peer != peer
 
 
+def test_a_reload_reaches_flows_that_run(world: Datagrams) -> None:
+    server = world.server()
+    world.serve(server, flow={"idle_ms": 60_000})
+    start(world, server)
+    world.serve(server, flow={"idle_ms": 10_000})
+    world.rig.advance(9_999)
+    assert world.flows() == 1
+    world.rig.advance(1)
+    world.ended("idle")
+
+
 def test_age_ends_a_flow(world: Datagrams) -> None:
     server = world.server()
     world.serve(server, flow={"idle_ms": 10_000, "max_age_ms": 25_000})
