@@ -519,6 +519,10 @@ def one_storm(mode: Mode, seed: int) -> Counter[str]:
     return done
 
 
+MUST = ("answers", "allowed", "changed request", "hooks timeout", "ratelimit refused", "inflight passed", "lane admitted")
+PATIENCE = 20.0     # seconds
+
+
 @pytest.mark.parametrize("mode", ["inline", "threads"])
 def test_nothing_is_left_of_a_storm_among_filters(mode: Mode) -> None:
     end, seed, done = time.monotonic() + SECONDS, SEED, Counter[str]()
@@ -529,9 +533,10 @@ def test_nothing_is_left_of_a_storm_among_filters(mode: Mode) -> None:
             error.add_note(f"again with PROXYD_STORM_SEED={seed}")
             raise
         seed += 1
-        if time.monotonic() >= end:
+        over = time.monotonic() - end
+        if over >= 0 and (over >= PATIENCE or all(done[word] > 0 for word in MUST)):    # on a busy machine a short one may miss something
             break
-    for word in ("answers", "allowed", "changed request", "hooks timeout", "ratelimit refused", "inflight passed", "lane admitted"):
+    for word in MUST:
         assert done[word] > 0, f"it did something: {done}"
     if "PROXYD_STORM_SECONDS" in os.environ:
         print(seed - SEED, "storms:", dict(done))
