@@ -576,6 +576,10 @@ def one_storm(mode: Mode, seed: int) -> Counter[str]:
     return ended
 
 
+MUST = ("answers", "bytes up", "bytes down", "orderly ends", "end refused")
+PATIENCE = 20.0     # seconds
+
+
 @pytest.mark.parametrize("mode", ["inline", "threads"])
 def test_nothing_is_left_of_a_storm_of_flows(mode: Mode) -> None:
     until, seed, ended = time.monotonic() + SECONDS, SEED, Counter[str]()
@@ -586,9 +590,10 @@ def test_nothing_is_left_of_a_storm_of_flows(mode: Mode) -> None:
             error.add_note(f"again with PROXYD_STORM_SEED={seed}")
             raise
         seed += 1
-        if time.monotonic() >= until:
+        over = time.monotonic() - until
+        if over >= 0 and (over >= PATIENCE or all(ended[word] > 0 for word in MUST)):   # on a busy machine a short one may miss something
             break
-    for word in ("answers", "bytes up", "bytes down", "orderly ends", "end refused"):
+    for word in MUST:
         assert ended[word] > 0, f"it did something: {ended}"
     if "PROXYD_STORM_SECONDS" in os.environ:
         print(seed - SEED, "storms:", dict(ended))
