@@ -491,7 +491,8 @@ cdef void _sink_drained(TcpFlow* flow, Way* way, Stream* source, Stream* sink) n
 
 cdef inline void _client_reset(TcpFlow* flow) noexcept nogil:
     flow.broken = True
-    _end(flow, flow.first if flow.first else END_CLIENT_RESET)
+    # Who has closed and is then reset, by what still comes for it, has closed. Behind the other side's FIN a reset is one, and is told.
+    _end(flow, END_CLIENT if flow.first == END_CLIENT else END_CLIENT_RESET)
 
 
 cdef bint _unheard(TcpFlow* flow, Way* way, Stream* source, Stream* sink) noexcept nogil:
@@ -518,7 +519,7 @@ cdef void _server_reset(TcpFlow* flow) noexcept nogil:
     _count_spliced(flow, &flow.down)
     if flow.client.fd >= 0 and stream_unsent(&flow.client) == 0:
         ioctl(flow.client.fd, SIOCOUTQ, &queued)
-    if flow.first == 0:
+    if flow.first != END_SERVER:                  # as in _client_reset
         flow.first = END_SERVER_RESET
     if flow.client.flags & STREAM_ERRORED or (stream_unsent(&flow.client) == 0 and queued == 0):
         _end(flow, flow.first)

@@ -371,6 +371,8 @@ cdef class Snapshot:
         out.amplification = flow.amplification
         if flow.kind != "tls" and len(flow.routes) != 1:
             raise ValueError(f"listener {spec.name}: flows of {flow.kind} have one route")
+        if flow.kind != "tls" and not flow.routes[0].targets:
+            raise ValueError(f"listener {spec.name}: its flows go nowhere")
         out.routes = <CompiledFlowRoute*>_zeroed(len(flow.routes), sizeof(CompiledFlowRoute))
         out.names = server_names_new()
         if out.names == NULL:

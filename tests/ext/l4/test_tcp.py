@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import socket
 
 import pytest
@@ -112,6 +114,32 @@ def test_a_slow_reader_holds_the_other_side_back(rig: Rig, size: int) -> None:
     peer.close()
 
 
+def to_origin(port: int) -> socket.socket:
+    """The engine's own socket to a server, which lives in this process; a duplicate."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):      # no socket, or not connected
+            sock = socket.socket(fileno=int(name))
+            try:
+                if sock.family == socket.AF_INET and sock.getpeername()[1] == port:
+                    return sock.dup()
+            finally:
+                sock.detach()
+    raise AssertionError("there is no connection")
+
+
+@pytest.mark.parametrize(("sizes", "set_by_then"), [([512], 0), ([513], 1), ([5, 5], 1)])
+def test_nagle_never_holds_anything_back(clocked: Rig, sizes: list[int], set_by_then: int) -> None:
+    """The option is spared where one small send is all there is."""
+    origin = clocked.origin()
+    serve_flows(clocked, origin)
+    client, peer = pair(clocked, origin)
+    for size in sizes:
+        client.send(noise(size))
+        assert peer.read(size) == noise(size)
+    with to_origin(int(origin.label.rpartition(":")[2])) as sock:
+        assert bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)) == bool(set_by_then)
+
+
 def test_a_reset_of_the_client_is_passed_on(rig: Rig) -> None:
     origin = rig.origin()
     serve_flows(rig, origin)
@@ -140,31 +168,20 @@ def test_a_reset_of_the_server_is_passed_on_behind_its_bytes(threaded: Rig) -> N
     await_end(rig, "server_reset")
 
 
-def test_a_reset_of_the_server_behind_a_half_close_of_the_client(rig: Rig) -> None:
-    """Half an answer must not look like a whole one."""
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_a_reset_behind_the_other_sides_half_close(rig: Rig, who: str) -> None:
+    """Half of what it had to say must not look like all of it: neither to the other side, nor in the record."""
     origin = rig.origin()
     serve_flows(rig, origin)
     client, peer = pair(rig, origin)
-    client.half_close()
-    assert peer.ended()
-    peer.send(b"half")
-    assert client.read(4) == b"half"
-    peer.reset()
-    assert client.was_reset()
-    await_end(rig, "client")
-
-
-def test_a_reset_of_the_client_behind_a_half_close_of_the_server(rig: Rig) -> None:
-    origin = rig.origin()
-    serve_flows(rig, origin)
-    client, peer = pair(rig, origin)
-    peer.half_close()
-    assert client.ended()
-    client.send(b"half")
-    assert peer.read(4) == b"half"
-    client.reset()
-    assert peer.was_reset()
-    await_end(rig, "server")
+    one, other = (client, peer) if who == "client" else (peer, client)
+    other.half_close()
+    assert one.ended()
+    one.send(b"half")
+    assert other.read(4) == b"half"
+    one.reset()
+    assert other.was_reset()
+    await_end(rig, f"{who}_reset")
 
 
 @pytest.mark.parametrize("who", ["client", "server"])
@@ -343,6 +360,7 @@ def test_max_age(clocked: Rig) -> None:
         client.send(b"x")
         assert peer.read(1) == b"x"
     rig.advance(1_000)
+    assert client.was_reset()      # what is cut must not look whole
     await_end(rig, "age")
 
 
@@ -482,6 +500,11 @@ def test_an_upstream_that_left(rig: Rig) -> None:
     assert peer.read(1) == b"x"
     client.reset()
     await_end(rig, "client_reset")
+
+
+def test_flows_that_go_nowhere_are_refused_when_they_are_compiled(clocked: Rig) -> None:
+    with pytest.raises(ValueError, match="go nowhere"):
+        serve_flows(clocked, clocked.origin(), routes=[FlowRoute("web", [])])
 
 
 def test_weights_split_flows(clocked: Rig) -> None:

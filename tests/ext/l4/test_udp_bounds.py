@@ -80,6 +80,21 @@ def test_age_ends_a_flow(world: Datagrams) -> None:
     world.ended("age")
 
 
+def test_silence_tells_a_circuit_nothing(world: Datagrams) -> None:
+    """A probe without an answer is given back; one that is answered counts."""
+    server = world.server()
+    world.serve(server)
+    state = world.rig.states["app"]
+    state.set_circuit("half_open", 1)
+    start(world, server)
+    world.rig.advance(1_000)
+    assert state.stats()["probes"] == {"ok": 0, "failed": 0}
+    client, peer = start(world, server)
+    server.send(b"answer", peer)
+    assert client.receive() == b"answer"
+    assert state.stats()["probes"] == {"ok": 1, "failed": 0}
+
+
 def test_a_server_that_is_drained(world: Datagrams) -> None:
     server, other = world.server(), world.server()
     world.serve(server, flow={"idle_ms": 10_000, "drain_ms": 15_000})
