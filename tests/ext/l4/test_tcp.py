@@ -13,6 +13,7 @@ from proxyd_ext.snapshot.spec import AccessFilter, FlowRoute, RetrySpec, TargetS
 from tests.ext.io.test_acceptor import no_more_descriptors
 from tests.support.engine import Rig
 from tests.support.flows import await_end, pair, serve_flows, stats
+from tests.support.wire import Origin
 
 MIB = 1 << 20
 
@@ -114,8 +115,8 @@ def test_a_slow_reader_holds_the_other_side_back(rig: Rig, size: int) -> None:
     peer.close()
 
 
-def to_origin(port: int) -> socket.socket:
-    """The engine's own socket to a server, which lives in this process; a duplicate."""
+def connected_to(port: int) -> socket.socket:
+    """The engine's own socket to a client or server at this port, which lives in this process; a duplicate."""
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):      # no socket, or not connected
             sock = socket.socket(fileno=int(name))
@@ -127,6 +128,21 @@ def to_origin(port: int) -> socket.socket:
     raise AssertionError("there is no connection")
 
 
+def port_of(origin: Origin) -> int:
+    return int(origin.label.rpartition(":")[2])
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_keepalive_of_both_sides(clocked: Rig, wanted: bool) -> None:
+    origin = clocked.origin()
+    serve_flows(clocked, origin, flow={"keepalive": wanted})
+    client, _peer = pair(clocked, origin)
+    clocked.settle()
+    for port in (client.sock.getsockname()[1], port_of(origin)):
+        with connected_to(port) as sock:
+            assert bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)) == wanted
+
+
 @pytest.mark.parametrize(("sizes", "set_by_then"), [([512], 0), ([513], 1), ([5, 5], 1)])
 def test_nagle_never_holds_anything_back(clocked: Rig, sizes: list[int], set_by_then: int) -> None:
     """The option is spared where one small send is all there is."""
@@ -136,7 +152,7 @@ def test_nagle_never_holds_anything_back(clocked: Rig, sizes: list[int], set_by_
     for size in sizes:
         client.send(noise(size))
         assert peer.read(size) == noise(size)
-    with to_origin(int(origin.label.rpartition(":")[2])) as sock:
+    with connected_to(port_of(origin)) as sock:
         assert bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)) == bool(set_by_then)
 
 

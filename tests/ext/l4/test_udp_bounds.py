@@ -205,6 +205,7 @@ def test_who_is_not_let_in_makes_nobody_go(world: Datagrams) -> None:
     stranger = world.client("127.0.0.8")
     stranger.ask(b"me")
     world.rejected("denied")
+    assert world.stats()["accepted"] == 1      # of the other, no flow was
     client.ask(b"on")
     assert server.take().peer == peer
     assert world.stats()["ended"] == {}
