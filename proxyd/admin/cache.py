@@ -27,7 +27,8 @@ class CacheViews:
             View("GET", "/cache", self.stats, "the cache: results of routes, what the store holds, tiers, the miss-ratio curve"),
             View("GET", "/cache/objects", self.objects, "what is stored under url=URL"),
             View("GET", "/cache/why", self.why, "what is stored under url=URL, or why nothing is; header=NAME:VALUE, client=, listener="),
-            View("POST", "/cache/purge", self.purge, "purge: {url, prefix, tag or host: TEXT or [TEXT], or all: true; soft: true}"),
+            View("POST", "/cache/purge", self.purge, "purge: {url, prefix, tag or host: TEXT or [TEXT], or all: true; soft: true}",
+                 action="cache.purge"),
         )
 
     async def stats(self, request: web.Request) -> web.Response:

@@ -23,7 +23,7 @@ class LimitViews:
         self.table: tuple[View, ...] = (
             View("GET", "/limits", self.every, "limits with their busiest keys, places of routes, the shared store"),
             View("GET", "/limits/{policy}", self.one, "one limit; key=TEXT (once for each part): what it says to that key"),
-            View("POST", "/limits/{policy}/reset", self.reset, "forget: {key: TEXT or [TEXT]}, or all keys"),
+            View("POST", "/limits/{policy}/reset", self.reset, "forget: {key: TEXT or [TEXT]}, or all keys", action="limit.reset"),
         )
 
     async def every(self, request: web.Request) -> web.Response:

@@ -13,6 +13,8 @@ from proxyd.admin import problem
 from proxyd.admin.guard import Handler, peer_of
 from proxyd.admin.problem import Problem
 
+Role = Literal["viewer", "operator", "admin"]
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -23,6 +25,12 @@ class View:
     handler: Handler
     summary: str
     at_root: bool = False      # also without /api/v1, where scrapers and probes look
+    role: Role | None = None   # that it takes at least; None: viewer to read, operator to change
+    action: str = ""           # what is changed, as the audit trail calls it: `server.change`; "": nothing
+
+    @property
+    def needs(self) -> Role:
+        return self.role or ("viewer" if self.method == "GET" else "operator")
 
 
 def asker(request: web.Request) -> str:

@@ -27,9 +27,10 @@ class UpstreamViews:
         self.table: tuple[View, ...] = (
             View("GET", "/upstreams", self.every, "the upstreams with the state of every server"),
             View("GET", "/upstreams/{upstream}", self.one, "one upstream"),
-            View("POST", "/upstreams/{upstream}/servers", self.add, "add a server: {address, weight, backup}, as in the config"),
-            View("PATCH", SERVER, self.change, "change a server: {state: ready, drain or maint; weight}; force=1"),
-            View("DELETE", SERVER, self.remove, "remove a server; force=1"),
+            View("POST", "/upstreams/{upstream}/servers", self.add, "add a server: {address, weight, backup}, as in the config",
+                 action="server.add"),
+            View("PATCH", SERVER, self.change, "change a server: {state: ready, drain or maint; weight}; force=1", action="server.change"),
+            View("DELETE", SERVER, self.remove, "remove a server; force=1", action="server.remove"),
         )
 
     async def every(self, request: web.Request) -> web.Response:
