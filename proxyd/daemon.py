@@ -40,6 +40,7 @@ from proxyd.operate import Operator
 from proxyd.passed import PassedFds
 from proxyd.policing import Policing
 from proxyd.pools import Pools
+from proxyd.records.tap import Tap
 from proxyd.serving import Serving
 from proxyd.since import Since
 from proxyd.snapshot.explain import Question, explain
@@ -103,6 +104,7 @@ class Daemon:
         self._notifier = Notifier()
         self._phase: Phase = "starting"
         self._lock = asyncio.Lock()              # one reload or republish at a time
+        self.records = Tap()
         self._moved = asyncio.Event()            # addresses of some name changed
         self._stop, self._stop_now = asyncio.Event(), asyncio.Event()
         self._exit_code = 0
@@ -152,6 +154,7 @@ class Daemon:
             caching=self._caching,
             policing=self._policing,
             store=store,
+            tap=self.records,
         )
         self._engines.start()
         try:
@@ -546,7 +549,7 @@ class Daemon:
         return self._policing.limits.entries()
 
     def log_entries(self) -> tuple[LogEntry, ...]:
-        return (self._serving.sink.entry(),) if self._serving.sink is not None else ()
+        return self._serving.sink.entries() if self._serving.sink is not None else ()
 
     @property
     def reloads(self) -> dict[str, int]:

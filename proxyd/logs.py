@@ -44,13 +44,15 @@ class AccessSink:
     """A native writer of access records, as `log.access` wants it. When that changes, another takes its place."""
 
     log: AccessLog
-    config: AccessConfig
+    config: AccessConfig | None    # None: no access log is wanted, and the records are for the tap alone
 
     @classmethod
-    def open(cls, config: AccessConfig | None, engines: int) -> AccessSink | None:
-        """Start the writer; None when the config wants no access log. DaemonError when the file cannot be opened."""
+    def open(cls, config: AccessConfig | None, engines: int) -> AccessSink:
+        """Start the writer. DaemonError when the file cannot be opened."""
         if config is None:
-            return None
+            log = AccessLog(-1, "json", engines)
+            log.start()
+            return cls(log, None)
         fd = open_target(config.to)
         try:
             terminal = os.isatty(fd)
@@ -63,6 +65,8 @@ class AccessSink:
 
     def reopen(self) -> None:
         """Open the target by its name again (after a rotation). DaemonError leaves the old file in use."""
+        if self.config is None:
+            return
         fd = open_target(self.config.to)
         try:
             self.log.reopen(fd)
@@ -73,8 +77,8 @@ class AccessSink:
         """Write what was submitted, and end; a sink that takes nothing is waited for two seconds."""
         self.log.stop()
 
-    def entry(self) -> LogEntry:
-        return LogEntry("access", self.log.written, self.log.dropped)
+    def entries(self) -> tuple[LogEntry, ...]:
+        return (LogEntry("access", self.log.written, self.log.dropped),) if self.config is not None else ()
 
 
 def open_target(to: str) -> int:

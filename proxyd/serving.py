@@ -32,6 +32,7 @@ from proxyd.overrides import Overrides
 from proxyd.passed import PassedFds
 from proxyd.policing import Policing
 from proxyd.pools import Pools
+from proxyd.records.tap import Tap
 from proxyd.since import Since
 from proxyd.snapshot.build import build_spec
 from proxyd.snapshot.compiled import Compiled
@@ -72,6 +73,7 @@ class Serving:
     caching: Caching
     policing: Policing
     store: Store
+    tap: Tap
     current: Compiled | None = None
     sink: AccessSink | None = None
     overrides: Overrides = field(default_factory=Overrides)
@@ -83,6 +85,11 @@ class Serving:
         if self.current is None:
             raise RuntimeError("nothing serves yet")
         return self.current
+
+    def _sink(self) -> AccessSink:
+        if self.sink is None:
+            raise RuntimeError("nothing serves yet")
+        return self.sink
 
     @property
     def views(self) -> Views:
@@ -111,7 +118,7 @@ class Serving:
         members = self.overrides.members(before.config, self.names.addresses())
         if members == before.members:
             return False
-        await self._hand_over(self._compile(before.config, members, before.config_hash), self.sink)
+        await self._hand_over(self._compile(before.config, members, before.config_hash), self._sink())
         return True
 
     async def refresh(self, upstream: str) -> None:
@@ -167,6 +174,7 @@ class Serving:
         self.store.remove_files()
         if self.sink is not None:
             self.sink.close()
+            self.tap.finish(self.sink.log)
 
     # ------------------------------------------------------------------ the steps
     async def _prepare(self, config: Config, config_hash: str) -> Compiled:
@@ -210,7 +218,7 @@ class Serving:
         self._candidate = Compiled(config, members, spec, Snapshot(spec))
         return self._candidate
 
-    async def _follow(self, config: Config) -> AccessSink | None:
+    async def _follow(self, config: Config) -> AccessSink:
         """The access log of the new config, which may be the one that is written now."""
         followed: list[Service] = []
         try:
@@ -221,7 +229,7 @@ class Serving:
             try:
                 self.store.place_files()
             except OSError:
-                if sink is not None and sink is not self.sink:
+                if sink is not self.sink:
                     sink.close()
                 raise
             return sink
@@ -232,15 +240,17 @@ class Serving:
                 raise
             raise _failed(codes.SERVICE_FAILED, str(error)) from error
 
-    def _open_log(self, config: Config) -> AccessSink | None:
+    def _open_log(self, config: Config) -> AccessSink:
         if self.sink is not None and self.sink.config == config.log.access:
             return self.sink
         try:
-            return AccessSink.open(config.log.access, len(self.engines.engines))
+            sink = AccessSink.open(config.log.access, len(self.engines.engines))
+            self.tap.prepare(sink.log)
+            return sink
         except DaemonError as error:
             raise _failed(codes.LOG_FAILED, str(error), "log.access.to") from error
 
-    async def _hand_over(self, candidate: Compiled, sink: AccessSink | None) -> None:
+    async def _hand_over(self, candidate: Compiled, sink: AccessSink) -> None:
         for dropped in self.overrides.keep_only(candidate.config):
             log.info("override dropped, the config no longer has its server: %s/%s %s", dropped.upstream, dropped.server, dropped.text)
         for upstream in candidate.members:
@@ -249,14 +259,16 @@ class Serving:
         await self.health.apply(wanted, keep_others=True)
         await self.caching.follow(cache_wanted(candidate.config, candidate.spec))
         await self.policing.follow(candidate.config, candidate.spec)
-        await self.engines.publish(candidate.spec, candidate.native, sink.log if sink is not None else None)
+        await self.engines.publish(candidate.spec, candidate.native, sink.log)
         self.current, self._candidate = candidate, None
         self._flows |= any(listener.flow is not None for listener in candidate.spec.listeners)
         self.store.resize_cache(candidate.config)
         await self.policing.taken(candidate.config)
         before, self.sink = self.sink, sink
+        self.tap.follow(sink.log)
         if before is not None and before is not sink:
             await asyncio.to_thread(before.close)
+            self.tap.finish(before.log)
         for upstream in candidate.members:
             self.on_state(upstream)      # states may have changed since the snapshot was compiled
         self.store.depart_others(dict(_binds(candidate.config)).keys())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import re
@@ -24,8 +25,15 @@ def test_a_line_of_the_own_log(clock: bool, shape: str) -> None:
     assert re.search(shape, stream.getvalue().rstrip("\n"))
 
 
-def test_no_access_log_is_no_sink() -> None:
-    assert AccessSink.open(None, 1) is None
+def test_without_an_access_log_records_are_for_the_tap() -> None:
+    sink = AccessSink.open(None, 1)
+    sink.log.submit(0, {"path": b"/ok"})
+    sink.log.submit(0, {"path": b"/bad", "status": 502})
+    sink.log.flush()
+    assert [json.loads(line)["path"] for line in sink.log.take().splitlines()] == ["/bad"]
+    sink.reopen()
+    sink.close()
+    assert sink.entries() == ()
 
 
 def test_a_file_is_appended_to_and_not_for_everybody(tmp_path: Path) -> None:
@@ -56,11 +64,10 @@ def test_a_target_that_cannot_be_opened_anew_leaves_the_old_one(tmp_path: Path) 
     folder = tmp_path / "logs"
     folder.mkdir()
     sink = AccessSink.open(AccessConfig(to=str(folder / "a.log"), format="json"), 1)
-    assert sink is not None
     folder.rename(tmp_path / "moved")
     with pytest.raises(DaemonError):
         sink.reopen()
     sink.log.submit(0, {"path": b"/x"})
     sink.close()
-    assert (sink.entry().written, sink.entry().dropped) == (1, 0)
+    assert [(entry.written, entry.dropped) for entry in sink.entries()] == [(1, 0)]
     assert "/x" in (tmp_path / "moved" / "a.log").read_text()

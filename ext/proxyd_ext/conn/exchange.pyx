@@ -54,7 +54,8 @@ from proxyd_ext.conn.mirror cimport mirror_take
 from proxyd_ext.conn.guard cimport drop_disguised, max_forwards_used_up
 from proxyd_ext.conn.model cimport (
     CLIENT_BUSY, CLIENT_HEAD, CLIENT_IDLE, CLIENT_TUNNEL, CacheUse, ClientConn, Context, EX_BEHIND, EX_CLIENT_CLOSE, EX_FAILED_OVER,
-    EX_FRESH, EX_HEDGE, EX_IDEMPOTENT, EX_IN_FLIGHT, EX_LAST_REQUEST, EX_OF_TRY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_OWN_ANSWER, EX_PERSONAL,
+    EX_FRESH, EX_HEDGE, EX_IDEMPOTENT, EX_IN_FLIGHT, EX_LAST_REQUEST, EX_NEW_TRACE, EX_OF_TRY, EX_ORIGIN_KEEP, EX_OUT_CHUNKED, EX_OWN_ANSWER,
+    EX_PERSONAL,
     EX_PLACED, EX_PROBE, EX_QUIET, EX_REPLAYABLE, EX_REQUEST_DONE, EX_RESPONSE_BEGUN, EX_REUSED, EX_SET_PIN, EX_SHOWN, EX_STICKY_KEY,
     EX_TRUSTED, EX_UPGRADE, Exchange, LINES_ROOM, ORIGIN_BODY, ORIGIN_TUNNEL, ORIGIN_WAITING, OriginConn, PATH_SCRATCH, PAUSE_ASK,
     PAUSE_BACKOFF, PAUSE_BUDGET, PAUSE_DELAY, PAUSE_FETCH, PAUSE_HEDGE, PAUSE_NONE, PAUSE_PLACE, PAUSE_QUEUE, PAUSE_TIER, Try, USE_SERVE,
@@ -67,8 +68,9 @@ from proxyd_ext.conn.phases cimport (
 )
 from proxyd_ext.conn.pin cimport snapshot_hold, snapshot_release
 from proxyd_ext.conn.origin cimport origin_close, origin_connect, origin_park, origin_reuse
-from proxyd_ext.conn.record cimport record_exchange, record_failure, record_try
+from proxyd_ext.conn.record cimport record_exchange, record_failure, record_try, record_unwanted
 from proxyd_ext.conn.relay cimport RELAY_BLOCKED, RELAY_DONE, RELAY_MORE, RELAY_SPLICED, finish_until_close, relay_request, relay_response
+from proxyd_ext.conn.trace cimport TRACE_KEPT, TRACEPARENT_SIZE, trace_take, trace_write
 from proxyd_ext.conn.tunnel cimport tunnel_from_client, tunnel_from_origin
 from proxyd_ext.core.address cimport Address, network_contains
 from proxyd_ext.core.buffer cimport buffer_class, buffer_free, buffer_new
@@ -109,7 +111,7 @@ from proxyd_ext.limit.gate cimport (
     lane_count, lane_queue_ms,
 )
 from proxyd_ext.limit.overload cimport OverloadData
-from proxyd_ext.log.record cimport CACHE_NONE, T_NONE
+from proxyd_ext.log.record cimport CACHE_NONE, T_NONE, TRACE_NONE
 from proxyd_ext.route.condition cimport RouteInput
 from proxyd_ext.route.table cimport route_match
 from proxyd_ext.snapshot.compile cimport (
@@ -211,6 +213,9 @@ cdef Exchange* _new(ClientConn* client, CompiledListener* settings) noexcept nog
     exchange.user_agent = slice_empty()
     exchange.referer = slice_empty()
     exchange.trace_id = slice_empty()
+    exchange.parent_id = slice_empty()
+    exchange.traced = TRACE_NONE
+    exchange.try_count = 0
     exchange.request_lines = slice_empty()
     exchange.request_drop = slice_empty()
     exchange.sent_path = slice_empty()
@@ -316,10 +321,9 @@ cdef int _keep_request(Exchange* exchange, Head* head, uint32_t size) noexcept n
     cdef Slice agent = head_field(head, FIELD_USER_AGENT)
     cdef Slice referer = head_field(head, FIELD_REFERER)
     cdef Slice id = head_field(head, FIELD_X_REQUEST_ID)
-    cdef Slice trace = head_field(head, FIELD_TRACEPARENT)
     # Path and query stand in it twice: for the log, and in the head, where the path may be longer than it came.
     cdef size_t need = (size + 2 * exchange.path.size + 2 * exchange.query.size + exchange.host.size + 2 * LOG_TEXT_MAX + REQUEST_EXTRA
-                        + 256)
+                        + TRACE_KEPT + 256)
     if exchange.route != NULL and exchange.route.step_count:
         need += exchange.response_lines.size + exchange.request_lines.size
     if exchange.filtered != NULL or exchange.flags & EX_BEHIND:
@@ -346,8 +350,8 @@ cdef int _keep_request(Exchange* exchange, Head* head, uint32_t size) noexcept n
     if context.log != NULL:
         exchange.user_agent = _keep(exchange, agent, LOG_TEXT_MAX)
         exchange.referer = _keep(exchange, referer, LOG_TEXT_MAX)
-        if trace.size >= 35:      # W3C: version "-" trace-id "-" parent-id "-" flags
-            exchange.trace_id = _keep(exchange, slice_of(trace.data + 3, 32), 32)
+    if exchange.snapshot.traces or head.first[FIELD_TRACEPARENT]:
+        exchange.request.end += trace_take(exchange, head_field(head, FIELD_TRACEPARENT), exchange.request.data + exchange.request.end)
     if exchange.sent_path.size:
         exchange.sent_path = _keep(exchange, exchange.sent_path, exchange.sent_path.size)
     exchange.request_start = exchange.request.end
@@ -539,7 +543,7 @@ cdef void _forget_kept(Exchange* exchange) noexcept nogil:
     exchange.client_ip = slice_of(exchange.client.ip, exchange.client.ip_size)
     exchange.client_address = exchange.client.address
     exchange.method_text = exchange.user_agent = exchange.referer = slice_empty()
-    exchange.trace_id = exchange.request_id = exchange.sent_path = slice_empty()
+    exchange.trace_id = exchange.parent_id = exchange.request_id = exchange.sent_path = slice_empty()
     exchange.request_start = 0
 
 
@@ -875,6 +879,7 @@ cdef int _compose(Exchange* exchange, Head* head) noexcept nogil:
     cdef RequestEdits edits
     cdef uint8_t[CACHED_LINES] added
     cdef uint8_t[16] id_text
+    cdef uint8_t[TRACEPARENT_SIZE] trace_text
     cdef uint64_t draw
     cdef int written, i
     exchange.target = affinity_branch(exchange, head) if route.target_count > 1 or route.split != SPLIT_NONE else &route.targets[0]
@@ -895,6 +900,11 @@ cdef int _compose(Exchange* exchange, Head* head) noexcept nogil:
         id_text[15 - i] = b"0123456789abcdef"[draw & 15]
         draw >>= 4
     edits.request_id = slice_of(id_text, 16)
+    edits.trace = slice_of(NULL, 0)
+    if exchange.traced != TRACE_NONE:
+        trace_write(exchange, trace_text)
+        edits.trace = slice_of(trace_text, TRACEPARENT_SIZE)
+        edits.trace_new = (exchange.flags & EX_NEW_TRACE) != 0
     edits.via = slice_of(context.via, context.via_size)
     edits.host = slice_empty()
     if route.rewrite != NULL and route.rewrite.host.size:
@@ -1819,6 +1829,7 @@ cdef bint _repeat_instead(Exchange* exchange, Head* head, int size) noexcept nog
     exchange.status = head.status
     exchange.first_byte_us = <uint32_t>(context.clock.now_us - exchange.sent_us)
     _try_answered(exchange)
+    record_unwanted(exchange)
     _discard_answer(exchange, head, size)
     exchange.first_byte_us = T_NONE
     exchange.status = 0

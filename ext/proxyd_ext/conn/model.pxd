@@ -27,6 +27,7 @@ from proxyd_ext.http1.head cimport Head
 from proxyd_ext.io.listener cimport ListenerData, ListenerLocal
 from proxyd_ext.io.poller cimport Poller, Splice, Stream, StreamHandler
 from proxyd_ext.limit.gate cimport GateWaiter
+from proxyd_ext.log.record cimport TRIES_KEPT, TryNote
 from proxyd_ext.log.ring cimport LogRing
 from proxyd_ext.snapshot.compile cimport (
     CompiledCache, CompiledListener, CompiledMirror, CompiledRoute, CompiledUpstream, SnapshotData, Target,
@@ -79,6 +80,7 @@ cdef enum:
     EX_PLACED = 1 << 23       # holds a place of its route's lane
     EX_SHOWN = 1 << 24        # the server's answer has been shown to a user's filter
     EX_PERSONAL = 1 << 25     # the server is told who asks, by a verdict or by a user's filter: its answer may be for that one alone
+    EX_NEW_TRACE = 1 << 26    # `trace_high`, `trace_low` are drawn: the client told no trace
     EX_OF_TRY = EX_ORIGIN_KEEP | EX_REUSED | EX_FRESH | EX_IN_FLIGHT | EX_PROBE | EX_HEDGE    # belong to a try, not to the exchange
 
     PAUSE_NONE = 0            # what Exchange.pause watches
@@ -218,6 +220,12 @@ cdef struct Exchange:
     Slice user_agent
     Slice referer
     Slice trace_id
+    Slice parent_id           # of the client's span
+    uint64_t trace_high       # of a trace that begins here
+    uint64_t trace_low
+    uint8_t traced            # TRACE_*
+    uint8_t try_count         # of `tries`
+    TryNote[TRIES_KEPT] tries    # those that failed, the first ones
     Slice response_lines      # field lines to add to the answer
     Slice response_drop
     uint64_t request_left     # body bytes still to come (BODY_LENGTH)

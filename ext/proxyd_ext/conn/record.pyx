@@ -1,6 +1,7 @@
 # cython: cdivision=True
 """Counting and logging an exchange (see record.pxd)."""
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint8_t
+from libc.string cimport memcpy
 from proxyd_ext.balance.circuit cimport circuit_told
 from proxyd_ext.balance.ewma cimport ewma_note
 from proxyd_ext.balance.passive cimport note_failure
@@ -11,13 +12,14 @@ from proxyd_ext.conn.model cimport ClientConn, EX_OWN_ANSWER, EX_PROBE, USE_SERV
 from proxyd_ext.core.ending cimport END_NONE
 from proxyd_ext.core.events cimport event_push
 from proxyd_ext.core.shim cimport PXD_UNLIKELY, counter_add
-from proxyd_ext.core.slice cimport slice_empty, slice_of
+from proxyd_ext.core.slice cimport Slice, slice_empty, slice_of
 from proxyd_ext.core.stats cimport count_add, histogram_add
 from proxyd_ext.filter.chain cimport filter_user
 from proxyd_ext.log.record cimport (
     AccessRecord, CACHE_EXPIRED, CACHE_MISS, CACHE_NONE, RECORD_HTTP, STATUS_BY_CACHE, STATUS_BY_PROXYD, STATUS_BY_UPSTREAM, T_NONE,
+    TRIES_KEPT, TRY_LABEL, TryNote,
 )
-from proxyd_ext.log.ring cimport log_submit
+from proxyd_ext.log.ring cimport log_submit, log_wanted
 from proxyd_ext.route.stats cimport RouteLocal, route_stats_join
 
 
@@ -68,6 +70,9 @@ cdef void _submit(Exchange* exchange, int64_t total_us) noexcept nogil:
     record.user_agent = exchange.user_agent
     record.referer = exchange.referer
     record.trace_id = exchange.trace_id
+    record.traced = exchange.traced
+    record.parent_id = exchange.parent_id
+    record.tries = slice_of(<const uint8_t*>&exchange.tries[0], exchange.try_count * sizeof(TryNote))
     record.packets_in = record.packets_out = 0
     record.user = record.policies = record.tls_name = record.tls_alpn = slice_empty()
     if exchange.filtered != NULL:
@@ -93,8 +98,25 @@ cdef void record_exchange(Exchange* exchange) noexcept nogil:
                 counter_add(&local.cache_bytes, exchange.bytes_out - exchange.head_out)
         counter_add(&local.bytes_in, exchange.bytes_in)
         counter_add(&local.bytes_out, exchange.bytes_out)
-    if context.log != NULL:
+    if context.log != NULL and log_wanted(context.log, <uint16_t>exchange.fault, exchange.status, total_us, exchange.id, exchange.traced):
         _submit(exchange, total_us)
+
+
+cdef void _note_try(Exchange* exchange, int fault) noexcept nogil:
+    cdef TryNote* note = &exchange.tries[exchange.try_count]
+    cdef Slice label = exchange.server.label
+    if exchange.try_count == TRIES_KEPT:
+        return
+    exchange.try_count += 1
+    note.us = <uint32_t>(exchange.context.clock.now_us - exchange.try_us)
+    note.fault = <uint16_t>fault
+    note.status = exchange.status if fault == 0 else 0
+    note.size = <uint8_t>(label.size if label.size < TRY_LABEL else TRY_LABEL)
+    memcpy(note.label, label.data, note.size)
+
+
+cdef void record_unwanted(Exchange* exchange) noexcept nogil:
+    _note_try(exchange, 0)
 
 
 cdef void record_try(Exchange* exchange, int fault) noexcept nogil:
@@ -110,6 +132,7 @@ cdef void record_try(Exchange* exchange, int fault) noexcept nogil:
         exchange.flags &= ~<uint32_t>EX_PROBE
         circuit_told(exchange.upstream.state, failed)
     if fault != 0:
+        _note_try(exchange, fault)
         count_add(&server.errors, fault, 1)
         if exchange.pool.balance == BALANCE_EWMA and exchange.sent_us > 0:
             # It took at least so long: a server that answers nobody must not look fast.

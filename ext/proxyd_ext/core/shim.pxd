@@ -21,6 +21,8 @@ cdef extern from "proxyd_ext/core/shim.h" nogil:
     uint64_t load_acquire_u64 "pxd_load_acquire"(const uint64_t* p)
     void store_release_u64 "pxd_store_release"(uint64_t* p, uint64_t value)
     void store_release_i64 "pxd_store_release"(int64_t* p, int64_t value)
+    uint32_t load_u32 "pxd_load_relaxed"(const uint32_t* p)
+    void store_u32 "pxd_store_relaxed"(uint32_t* p, uint32_t value)
     uint32_t load_acquire_u32 "pxd_load_acquire"(const uint32_t* p)
     void store_release_u32 "pxd_store_release"(uint32_t* p, uint32_t value)
     int fetch_or_int "pxd_fetch_or"(int* p, int bits)

@@ -87,7 +87,8 @@ cdef enum:
     FIELD_CACHE_TAG = 53
     FIELD_CACHE_STATUS = 54
     FIELD_WARNING = 55
-    FIELD_COUNT = 56      # at most 64: sets of them are words (field_bit)
+    FIELD_TRACESTATE = 56
+    FIELD_COUNT = 57      # at most 64: sets of them are words (field_bit)
 
     HEAD_KEEP_ALIVE = 1 << 0         # the sender will keep the connection (version and Connection taken together)
     HEAD_CONNECTION_CLOSE = 1 << 1   # Connection: close was said

@@ -13,6 +13,8 @@ ctypedef struct RequestEdits:
     Slice client_ip       # text for X-Forwarded-For; an IPv6 address without brackets
     Slice proto           # "http" or "https"
     Slice request_id      # value for X-Request-ID
+    Slice trace           # value for traceparent; data NULL: the client's stays
+    bint trace_new        # it is not the client's trace: what its tracestate says belongs to another
     Slice via             # pseudonym for Via, e.g. "proxyd"
     Slice host            # replaces Host when data is not NULL
     Slice extra           # whole field lines to add (each with CRLF); may be empty

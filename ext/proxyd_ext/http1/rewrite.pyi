@@ -3,7 +3,8 @@
 def rewrite_request(
     data: bytes, *, path: bytes | None = None, query: bytes | None = None, client_ip: bytes = b"192.0.2.1", proto: bytes = b"http",
     request_id: bytes = b"0123456789abcdef", via: bytes = b"proxyd", host: bytes | None = None, extra: bytes = b"", trusted: bool = False,
-    upgrade: bool = False, body: int | None = None, content_length: int | None = None, cap: int = 65536
+    upgrade: bool = False, body: int | None = None, trace: bytes | None = None, trace_new: bool = False,
+    content_length: int | None = None, cap: int = 65536
 ) -> bytes | int:
     """Parse a request head and write it as forwarded with these RequestEdits, into a block of exactly `cap` bytes.
 

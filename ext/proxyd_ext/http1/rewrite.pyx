@@ -11,7 +11,8 @@ from proxyd_ext.core.fault cimport FAULT_HEAD_REWRITE_TOO_LARGE, FAULT_UPSTREAM_
 from proxyd_ext.core.shim cimport PXD_UNLIKELY
 from proxyd_ext.core.slice cimport Slice, slice_empty, slice_of
 from proxyd_ext.http1.head cimport (
-    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, FIELD_CONTENT_LENGTH, FIELD_DATE, FIELD_FORWARDED, FIELD_HOST, FIELD_VIA,
+    BODY_CHUNKED, BODY_CLOSE, BODY_LENGTH, BODY_NONE, FIELD_CONTENT_LENGTH, FIELD_DATE, FIELD_FORWARDED, FIELD_HOST, FIELD_TRACEPARENT,
+    FIELD_TRACESTATE, FIELD_VIA,
     FIELD_X_FORWARDED_FOR, FIELD_X_FORWARDED_HOST, FIELD_X_FORWARDED_PROTO, FIELD_X_REAL_IP, FIELD_X_REQUEST_ID, MAX_FIELDS, Field,
     HeadLimits, parse_request_head, parse_response_head,
 )
@@ -92,7 +93,7 @@ cdef void _put_joined(Writer* w, const Head* head, int id) noexcept nogil:
 
 
 cdef inline void _put_forwarded(Writer* w, const Head* head, const RequestEdits* edits, Slice host, uint64_t drop) noexcept nogil:
-    """X-Forwarded-For, -Proto, -Host and X-Request-ID, where they are not kept from a trusted peer (then they are not in `drop`)."""
+    """X-Forwarded-For, -Proto, -Host, X-Request-ID and traceparent, where they are not kept as they came (then they are not in `drop`)."""
     cdef bint joined = edits.trusted and head.first[FIELD_X_FORWARDED_FOR] != 0
     if edits.replaced >> FIELD_X_FORWARDED_FOR & 1:
         pass
@@ -116,6 +117,10 @@ cdef inline void _put_forwarded(Writer* w, const Head* head, const RequestEdits*
     if drop & field_bit(FIELD_X_REQUEST_ID):
         _put(w, <const char*>b"X-Request-ID: ", 14)
         _put_slice(w, edits.request_id)
+        _put(w, <const char*>b"\r\n", 2)
+    if drop & field_bit(FIELD_TRACEPARENT):
+        _put(w, <const char*>b"traceparent: ", 13)
+        _put_slice(w, edits.trace)
         _put(w, <const char*>b"\r\n", 2)
 
 
@@ -151,6 +156,10 @@ cdef inline uint64_t _request_drop(const Head* head, bint trusted) noexcept nogi
 cdef int write_request_head(const Head* head, const RequestEdits* edits, uint8_t* out, size_t cap) noexcept nogil:
     cdef Writer w
     cdef uint64_t drop = _request_drop(head, edits.trusted)
+    if edits.trace.data != NULL:
+        drop |= field_bit(FIELD_TRACEPARENT)
+        if edits.trace_new:
+            drop |= field_bit(FIELD_TRACESTATE)
     w.at = out
     w.end = out + cap
     w.full = False
@@ -397,6 +406,7 @@ cdef Slice _slice(bytes value):
 def rewrite_request(data: bytes, *, path: bytes | None = None, query: bytes | None = None, client_ip: bytes = b"192.0.2.1",
                     proto: bytes = b"http", request_id: bytes = b"0123456789abcdef", via: bytes = b"proxyd", host: bytes | None = None,
                     extra: bytes = b"", trusted: bool = False, upgrade: bool = False, body: int | None = None,
+                    trace: bytes | None = None, trace_new: bool = False,
                     content_length: int | None = None, cap: int = 65536) -> bytes | int:
     """Parse a request head and write it as forwarded, into a block of exactly `cap` bytes: the new head, 0 or -FAULT_*.
 
@@ -418,7 +428,7 @@ def rewrite_request(data: bytes, *, path: bytes | None = None, query: bytes | No
         edits.path = head.path if path is None else _slice(path)
         edits.query = head.query if path is None else _slice(query)
         edits.client_ip, edits.proto, edits.request_id = _slice(client_ip), _slice(proto), _slice(request_id)
-        edits.replaced = 0
+        edits.replaced, edits.trace, edits.trace_new = 0, _slice(trace), trace_new
         edits.via, edits.host, edits.extra = _slice(via), _slice(host), _slice(extra)
         edits.trusted, edits.upgrade = trusted, upgrade
         edits.body = head.body if body is None else body

@@ -18,8 +18,8 @@ from proxyd_ext.filter.chain cimport access_admits
 from proxyd_ext.io.listener cimport (
     REJECT_CLIENT_LIMIT, REJECT_CONNECTIONS, REJECT_DENIED, REJECT_PROXY, listener_drop, listener_hold,
 )
-from proxyd_ext.log.record cimport CACHE_NONE, RECORD_UDP, STATUS_BY_PROXYD, STATUS_BY_UPSTREAM, T_NONE, AccessRecord
-from proxyd_ext.log.ring cimport log_submit
+from proxyd_ext.log.record cimport CACHE_NONE, RECORD_UDP, STATUS_BY_PROXYD, STATUS_BY_UPSTREAM, T_NONE, TRACE_NONE, AccessRecord
+from proxyd_ext.log.ring cimport log_submit, log_wanted
 from proxyd_ext.snapshot.compile cimport CompiledListener
 
 
@@ -146,7 +146,7 @@ cdef void facts_end(Facts* facts, int end, Slice route, Slice upstream, Slice na
     cdef ListenerLocal* local = facts.local
     facts_leave(facts)
     count_add(&local.ended, end, 1)
-    if context.log != NULL:
+    if context.log != NULL and log_wanted(context.log, facts.fault, 0, 0, facts.id, TRACE_NONE):
         _record(facts, end, route, upstream, name, alpn)
     if facts.server != NULL:
         server_drop(facts.server)

@@ -32,6 +32,7 @@ cdef class RecordFields:
         r.status_by = rest.pop("status_by", 0)
         r.minor = rest.pop("minor", 1)
         r.tls = rest.pop("tls", 0)
+        r.traced = rest.pop("traced", 0)
         r.cache = rest.pop("cache", 0)
         r.cache_age = _time(rest.pop("cache_age", None))
         r.request_id = self._text(rest, "request_id")
@@ -53,6 +54,8 @@ cdef class RecordFields:
         r.tls_name = self._text(rest, "tls_name")
         r.tls_alpn = self._text(rest, "tls_alpn")
         r.policies = self._text(rest, "policies")
+        r.parent_id = self._text(rest, "parent_id")
+        r.tries = self._text(rest, "tries")
         if rest:
             raise TypeError(f"no such field of an access record: {', '.join(sorted(rest))}")
 
@@ -91,4 +94,5 @@ cdef dict record_to_dict(const AccessRecord* r):
         "user_agent": _bytes(r.user_agent), "referer": _bytes(r.referer), "trace_id": _bytes(r.trace_id),
         "user": _bytes(r.user), "packets_in": r.packets_in, "packets_out": r.packets_out, "tls_name": _bytes(r.tls_name),
         "tls_alpn": _bytes(r.tls_alpn), "policies": _bytes(r.policies),
+        "traced": r.traced, "parent_id": _bytes(r.parent_id), "tries": _bytes(r.tries),
     }

@@ -22,11 +22,27 @@ cdef enum:
     CACHE_UNCACHEABLE = 8     # known not to be stored: went to the server on its own
     CACHE_COUNT = 9
 
+    # What is known of the request's trace (W3C Trace Context).
+    TRACE_NONE = 0            # no more than `trace_id`, if the client told one: it is passed on untouched
+    TRACE_UNSAMPLED = 1       # it is ours to name, and nobody wants to see it
+    TRACE_SAMPLED = 2         # it is exported
+
+    TRIES_KEPT = 4            # failed tries of a request that its record tells; further ones are only counted
+    TRY_LABEL = 48            # bytes kept of a server's address
+
     # What the record speaks of.
     RECORD_HTTP = 0           # an exchange
     RECORD_TCP = 1            # a flow of bytes ...
     RECORD_TLS = 2            # ... that began with a ClientHello
     RECORD_UDP = 3            # a flow of datagrams
+
+
+ctypedef struct TryNote:      # a try that failed
+    uint32_t us               # how long it took
+    uint16_t fault            # FAULT_*; 0: the answer's status was a reason to try again
+    uint16_t status
+    uint8_t size              # of `label`
+    uint8_t[TRY_LABEL] label  # the server's address
 
 
 ctypedef struct AccessRecord:
@@ -51,6 +67,7 @@ ctypedef struct AccessRecord:
     uint8_t minor             # HTTP/1.minor of the request
     uint8_t tls               # 1: https
     uint8_t cache             # CACHE_*
+    uint8_t traced            # TRACE_*
     uint32_t cache_age        # seconds: age of the stored answer when it was sent; T_NONE: none was
     Slice request_id          # X-Request-ID kept from a trusted peer; empty: `id` counts
     Slice client_ip           # text
@@ -70,4 +87,6 @@ ctypedef struct AccessRecord:
     uint64_t packets_out      # ... and to it
     Slice tls_name            # RECORD_TLS: server name; empty: none
     Slice tls_alpn            # RECORD_TLS: the ProtocolNameList of the ClientHello
+    Slice parent_id           # of the client's span; empty: none
+    Slice tries               # TryNotes, one behind the other, aligned to nothing
     Slice policies            # "name:decision,...": what filters had to say beyond letting pass

@@ -12,7 +12,7 @@ cdef enum:
     LOG_COMBINED = 1
     LOG_PRETTY = 2
 
-    LOG_FIXED_MAX = 2048                           # names, numbers and quotes of a line, the fault's sentence included
+    LOG_FIXED_MAX = 2560                           # names, numbers and quotes of a line, the fault's sentence included
     LOG_LINE_MAX = LOG_FIXED_MAX + 6 * KEEP_ALL    # a byte becomes at most six ("\u001b")
 
 

@@ -8,6 +8,7 @@
 """
 from libc.stdint cimport uint8_t, uint16_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
 from proxyd_ext.core.fault cimport fault_info
 from proxyd_ext.core.shim cimport INVARIANT
 from proxyd_ext.core.slice cimport Slice, slice_of
@@ -16,8 +17,10 @@ from proxyd_ext.log.flow cimport flow_combined, flow_json, flow_pretty
 from proxyd_ext.log.forms cimport (
     apache_or_dash, apache_string, apache_time, end_line, json_begin, json_duration, json_end, json_fault, json_number, json_seconds,
     json_string, json_text, pretty_begin, pretty_duration, pretty_end, pretty_string)
-from proxyd_ext.log.record cimport CACHE_NONE, RECORD_HTTP, STATUS_BY_CACHE, STATUS_BY_PROXYD, STATUS_BY_UPSTREAM, T_NONE, AccessRecord
-from proxyd_ext.log.text cimport Out, out_of, put_byte, put_padded, put_text, put_uint
+from proxyd_ext.log.record cimport (
+    CACHE_NONE, RECORD_HTTP, STATUS_BY_CACHE, STATUS_BY_PROXYD, STATUS_BY_UPSTREAM, T_NONE, TRACE_NONE, TRACE_SAMPLED, AccessRecord,
+    TryNote)
+from proxyd_ext.log.text cimport Out, out_of, put_byte, put_hex, put_padded, put_text, put_uint
 from proxyd_ext.log.words cimport cache_word
 
 
@@ -41,11 +44,41 @@ cdef inline void _json_cache(Out* o, const AccessRecord* r) noexcept nogil:
             json_number(o, b',"cache_age":', r.cache_age)
 
 
+cdef inline void _json_trace(Out* o, const AccessRecord* r) noexcept nogil:
+    """Our span has the id of the request."""
+    json_text(o, b',"trace_id":', r.trace_id)
+    if r.traced != TRACE_NONE:
+        put_text(o, b',"span_id":"')
+        put_hex(o, r.id, 16)
+        put_byte(o, c'"')
+        json_text(o, b',"parent_id":', r.parent_id)
+        put_text(o, b',"sampled":true' if r.traced == TRACE_SAMPLED else b',"sampled":false')
+
+
+cdef void _json_tries(Out* o, const AccessRecord* r) noexcept nogil:
+    cdef TryNote note
+    cdef size_t i, count = r.tries.size // sizeof(TryNote)
+    for i in range(count):
+        memcpy(&note, r.tries.data + i * sizeof(TryNote), sizeof(TryNote))
+        put_text(o, b',{"server":' if i else b',"tries":[{"server":')
+        json_string(o, slice_of(note.label, note.size))
+        if note.fault:
+            put_text(o, b',"error":"')
+            put_text(o, fault_info(note.fault).proxy_error)
+            put_byte(o, c'"')
+        else:
+            json_number(o, b',"status":', note.status)
+        json_duration(o, b',"t":', note.us)
+        put_byte(o, c'}')
+    if count:
+        put_byte(o, c']')
+
+
 cdef size_t render_json(const AccessRecord* r, uint8_t* out, size_t cap) noexcept nogil:
     cdef Out line = out_of(out, cap)
     cdef Out* o = &line
     json_begin(o, r)
-    json_text(o, b',"trace_id":', r.trace_id)
+    _json_trace(o, r)
     json_text(o, b',"listener":', r.listener)
     json_text(o, b',"route":', r.route)
     json_text(o, b',"client.address":', r.client_ip)
@@ -73,6 +106,7 @@ cdef size_t render_json(const AccessRecord* r, uint8_t* out, size_t cap) noexcep
     json_text(o, b',"server":', r.server)
     if r.attempts:
         json_number(o, b',"attempts":', r.attempts)
+    _json_tries(o, r)
     _json_cache(o, r)
     json_text(o, b',"policies":', r.policies)
     json_text(o, b',"user":', r.user)

@@ -2,8 +2,8 @@
 
 A record that does not fit is dropped and counted: logging never slows an engine.
 """
-from libc.stdint cimport uint64_t, uint8_t
-from proxyd_ext.log.record cimport AccessRecord
+from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
+from proxyd_ext.log.record cimport AccessRecord, TRIES_KEPT, TryNote
 
 
 cdef enum:
@@ -15,7 +15,8 @@ cdef enum:
     KEEP_POLICIES = 512
     KEEP_HOST = 255            # and of a TLS server name
     KEEP_NAME = 128            # every other string
-    KEEP_ALL = KEEP_PATH + KEEP_QUERY + KEEP_USER_AGENT + KEEP_REFERER + KEEP_POLICIES + 2 * KEEP_HOST + 10 * KEEP_NAME
+    KEEP_TRIES = TRIES_KEPT * sizeof(TryNote)
+    KEEP_ALL = KEEP_PATH + KEEP_QUERY + KEEP_USER_AGENT + KEEP_REFERER + KEEP_POLICIES + KEEP_TRIES + 2 * KEEP_HOST + 11 * KEEP_NAME
 
 
 cdef struct LogRing
@@ -27,6 +28,13 @@ ctypedef struct LogWaker:
     int event_fd
 
 
+# Which records are read at all.  The control plane writes it, engines look before they make a record; shared by all rings of one reader.
+ctypedef struct LogWants:
+    int everything             # whatever happened
+    uint32_t slow_us           # else what took at least so long ...
+    uint64_t few               # ... or whose id lies below: a sample.  Faults, 5xx and sampled traces always are
+
+
 cdef LogRing* log_ring_new(size_t bytes) noexcept nogil          # NULL: no memory.  bytes is rounded up to a power of two.
 cdef void log_ring_free(LogRing* ring) noexcept nogil
 
@@ -36,8 +44,14 @@ cdef void log_submit(LogRing* ring, const AccessRecord* record) noexcept nogil
 
 cdef uint64_t log_dropped(const LogRing* ring) noexcept nogil    # records refused so far
 
+# Whether somebody reads a record of these facts.  total_us: 0 where a long time means nothing.
+cdef bint log_wanted(const LogRing* ring, uint16_t fault, uint16_t status, uint64_t total_us, uint64_t id, uint8_t traced) noexcept nogil
+cdef bint log_is_telling(const LogWants* wants, uint16_t fault, uint16_t status, uint64_t total_us, uint64_t id,
+                         uint8_t traced) noexcept nogil    # the same, leaving `everything` aside
+
 # The reader's side.
-cdef void log_ring_attach(LogRing* ring, LogWaker* waker) noexcept nogil    # before the first submit; waker outlives the ring
+# Before the first submit; both outlive the ring.  wants NULL: everything.
+cdef void log_ring_attach(LogRing* ring, LogWaker* waker, const LogWants* wants) noexcept nogil
 cdef const AccessRecord* log_ring_peek(LogRing* ring) noexcept nogil        # the oldest record, valid until popped; NULL: none
 cdef void log_ring_pop(LogRing* ring) noexcept nogil                        # let go of the record that peek showed
 # Position behind the newest record, read in one order with `sleeping` (head of ring.pyx).

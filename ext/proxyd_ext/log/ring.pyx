@@ -12,14 +12,15 @@ Sleeping reader: the engine publishes `head`, then reads `sleeping`; the reader 
 sequentially consistent, so at least one side sees the other (Dekker); a wake-up is never lost and the engine writes to the eventfd at
 most once a sleep.
 """
-from libc.stdint cimport uint64_t, uint8_t
+from libc.stdint cimport uint16_t, uint64_t, uint8_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
-from proxyd_ext.core.shim cimport INVARIANT, PXD_UNLIKELY, counter_add, load_acquire_u64, load_u64, store_release_u64
+from proxyd_ext.core.shim cimport (
+    INVARIANT, PXD_UNLIKELY, counter_add, load_acquire_u64, load_int, load_u32, load_u64, store_release_u64)
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.log.fields cimport RecordFields, record_to_dict
 from proxyd_ext.log.posix cimport eventfd_write
-from proxyd_ext.log.record cimport AccessRecord
+from proxyd_ext.log.record cimport AccessRecord, TRACE_SAMPLED
 
 
 cdef extern from *:
@@ -43,7 +44,7 @@ cdef extern from "<stdlib.h>" nogil:
 
 cdef enum:
     FRAME_HEAD = 8
-    LEAST_BYTES = 16_384       # holds the largest frame beside the longest rest that is skipped
+    LEAST_BYTES = 32_768       # holds the largest frame beside the longest rest that is skipped
     SKIP = 1 << 30             # with the size of a frame: nothing in it
     LINE = 64                  # bytes of a cache line
 
@@ -52,7 +53,8 @@ cdef struct LogRing:
     uint8_t* bytes
     uint64_t capacity          # a power of two
     LogWaker* waker            # NULL: the reader never sleeps
-    uint8_t[LINE - 24] _gap_shared
+    const LogWants* wants      # NULL: everything
+    uint8_t[LINE - 32] _gap_shared
     # The engine's line.
     uint64_t head              # bytes ever written
     uint64_t tail_seen         # `tail` when the engine last looked
@@ -87,8 +89,21 @@ cdef void log_ring_free(LogRing* ring) noexcept nogil:
         free(ring)
 
 
-cdef void log_ring_attach(LogRing* ring, LogWaker* waker) noexcept nogil:
+cdef void log_ring_attach(LogRing* ring, LogWaker* waker, const LogWants* wants) noexcept nogil:
     ring.waker = waker
+    ring.wants = wants
+
+
+cdef bint log_is_telling(const LogWants* wants, uint16_t fault, uint16_t status, uint64_t total_us, uint64_t id,
+                         uint8_t traced) noexcept nogil:
+    return (fault != 0 or status >= 500 or total_us >= load_u32(&wants.slow_us) or id < load_u64(&wants.few)
+            or traced == TRACE_SAMPLED)
+
+
+cdef bint log_wanted(const LogRing* ring, uint16_t fault, uint16_t status, uint64_t total_us, uint64_t id, uint8_t traced) noexcept nogil:
+    if ring.wants == NULL or load_int(&ring.wants.everything):
+        return True
+    return log_is_telling(ring.wants, fault, status, total_us, id, traced)
 
 
 cdef inline size_t _cut(Slice* s, size_t most) noexcept nogil:
@@ -119,6 +134,7 @@ cdef void log_submit(LogRing* ring, const AccessRecord* record) noexcept nogil:
     size += _cut(&r.host, KEEP_HOST) + _cut(&r.path, KEEP_PATH) + _cut(&r.query, KEEP_QUERY)
     size += _cut(&r.user_agent, KEEP_USER_AGENT) + _cut(&r.referer, KEEP_REFERER)
     size += _cut(&r.user, KEEP_NAME) + _cut(&r.tls_name, KEEP_HOST) + _cut(&r.tls_alpn, KEEP_NAME) + _cut(&r.policies, KEEP_POLICIES)
+    size += _cut(&r.parent_id, KEEP_NAME) + _cut(&r.tries, KEEP_TRIES)
     size &= ~<uint64_t>7
     rest = ring.capacity - (head & (ring.capacity - 1))
     skip = rest if size > rest else 0
@@ -150,6 +166,8 @@ cdef void log_submit(LogRing* ring, const AccessRecord* record) noexcept nogil:
     at = _move(&r.tls_name, at)
     at = _move(&r.tls_alpn, at)
     at = _move(&r.policies, at)
+    at = _move(&r.parent_id, at)
+    at = _move(&r.tries, at)
     memcpy(frame + FRAME_HEAD, &r, sizeof(AccessRecord))
     publish(&ring.head, head + skip + size)
     if ring.waker != NULL and claim_wake(&ring.waker.sleeping):

@@ -9,6 +9,9 @@ A sink that takes nothing is waited for with poll(); meanwhile the rings fill an
 (reader gone, disk full) costs the records of that batch, counted as dropped too, and is tried again with the next batch.  A line that
 such a failure tore is ended with a newline first, so that one record is lost to a reader and not two.
 
+The *tap* takes what readers within proxyd want, as lines of JSON, whatever becomes of the sink: faults, what was slow, a sample, or all
+while somebody follows.  Without a sink, and nobody following, engines make no other records.
+
 Every call that could wait has a bound: stop() and flush() come back whatever the sink does.  A thread that is stuck inside a
 write() all the same (a dead network file system) is left behind with its memory by stop(), since it may wake later.
 
@@ -16,24 +19,25 @@ Order of use: what the Python side wants (stop, another sink, a flush) it writes
 at the top of each round, 50 times a second at most, so nothing finer than a mutex is needed.
 """
 from libc.errno cimport ENOMEM
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memchr
 from posix.signal cimport sigfillset, sigset_t
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, clockid_t, timespec
 from posix.unistd cimport close
-from proxyd_ext.core.shim cimport INVARIANT, counter_add, load_int, load_u64
+from proxyd_ext.core.shim cimport INVARIANT, counter_add, load_int, load_u64, store_int, store_u32, store_u64
 from proxyd_ext.log.posix cimport (
     EFD_CLOEXEC, EFD_NONBLOCK, POLLIN, POLLOUT, SIG_SETMASK, eventfd, eventfd_read, eventfd_write, poll, pollfd, pthread_cond_broadcast,
     pthread_cond_destroy, pthread_cond_init, pthread_cond_t, pthread_cond_timedwait, pthread_condattr_destroy, pthread_condattr_init,
     pthread_condattr_setclock, pthread_condattr_t, pthread_create, pthread_detach, pthread_mutex_destroy, pthread_mutex_init,
     pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock, pthread_setname_np, pthread_sigmask, pthread_t, pthread_timedjoin_np)
-from proxyd_ext.log.record cimport AccessRecord
-from proxyd_ext.log.render cimport LOG_LINE_MAX, render
+from proxyd_ext.log.record cimport AccessRecord, RECORD_HTTP
+from proxyd_ext.log.render cimport LOG_JSON, LOG_LINE_MAX, render
 from proxyd_ext.log.ring cimport (
-    LogRing, LogWaker, log_dropped, log_ring_at, log_ring_attach, log_ring_bytes, log_ring_end, log_ring_free, log_ring_new, log_ring_peek,
-    log_ring_pop, log_waker_sleep)
+    LogRing, LogWaker, LogWants, log_dropped, log_is_telling, log_ring_at, log_ring_attach, log_ring_bytes, log_ring_end, log_ring_free,
+    log_ring_new, log_ring_peek, log_ring_pop, log_waker_sleep)
 from proxyd_ext.log.sink cimport Sink, sink_close, sink_open, sink_write
+from proxyd_ext.log.tap cimport LogTap, tap_free, tap_init, tap_put, tap_take
 
 
 cdef enum:
@@ -49,6 +53,11 @@ cdef enum:
 
 cdef struct LogWriter:
     LogWaker waker             # event_fd also carries orders
+    LogWants wants             # what engines are to make records of
+    bint sinks                 # there is a sink
+    int following              # the tap takes everything
+    LogTap tap
+    uint8_t* line              # LOG_LINE_MAX: for the tap
     LogRing** rings            # one per engine
     int engines
     int format                 # LOG_*
@@ -63,7 +72,7 @@ cdef struct LogWriter:
     uint64_t flushes_asked
     uint64_t flushes_done
     # The thread's own.
-    Sink sink
+    Sink sink                  # closed where there is none
     uint8_t* buffer            # whole lines
     size_t filled              # bytes of lines in it
     size_t sent                # of these, taken by the sink
@@ -153,12 +162,33 @@ cdef bint _send(LogWriter* w, bint* moved) noexcept nogil:
     return True
 
 
+cdef inline bint _tap_takes(const LogWriter* w, const AccessRecord* r) noexcept nogil:
+    return load_int(&w.following) or log_is_telling(
+        &w.wants, r.fault, r.status, r.t_total_us if r.kind == RECORD_HTTP else 0, r.id, r.traced)
+
+
+cdef void _take(LogWriter* w, const AccessRecord* r) noexcept nogil:
+    """Give a record to the sink and to the tap, as far as they want it."""
+    cdef uint8_t* at = w.buffer + w.filled
+    cdef bint tapped = _tap_takes(w, r), written = w.sinks
+    cdef size_t size = 0
+    if written:
+        size = render(w.format, r, at, BUFFER_BYTES - w.filled, w.color)
+        INVARIANT(size > 0)
+        w.filled += size
+    if tapped and written and w.format == LOG_JSON:
+        tap_put(&w.tap, at, size)
+    elif tapped:
+        size = render(LOG_JSON, r, w.line, LOG_LINE_MAX, False)
+        INVARIANT(size > 0)
+        tap_put(&w.tap, w.line, size)
+
+
 cdef bint _round(LogWriter* w, bint* moved, int* tick_ms) noexcept nogil:
     """Render and write what the rings hold now.  True: all of it is out; False: the sink takes nothing now.  moved: there was progress."""
     cdef const AccessRecord* record
     cdef LogRing* ring
     cdef uint64_t end
-    cdef size_t size
     cdef int k, engine
     tick_ms[0] = TICK_MS
     for k in range(w.engines):
@@ -173,10 +203,8 @@ cdef bint _round(LogWriter* w, bint* moved, int* tick_ms) noexcept nogil:
                 return False
             record = log_ring_peek(ring)
             INVARIANT(record != NULL)
-            size = render(w.format, record, w.buffer + w.filled, BUFFER_BYTES - w.filled, w.color)
-            INVARIANT(size > 0)
+            _take(w, record)
             log_ring_pop(ring)
-            w.filled += size
             moved[0] = True
     return _send(w, moved)
 
@@ -290,8 +318,10 @@ cdef void log_writer_free(LogWriter* w) noexcept nogil:
         close(w.waker.event_fd)
     pthread_cond_destroy(&w.flushed)
     pthread_mutex_destroy(&w.lock)
+    tap_free(&w.tap)
     free(w.rings)
     free(w.buffer)
+    free(w.line)
     free(w)
 
 
@@ -308,6 +338,7 @@ cdef LogWriter* _writer_new(int engines, int format, bint color) noexcept nogil:
     w.color = color
     w.sink.fd = -1
     w.next_sink.fd = -1
+    w.wants.slow_us = <uint32_t>-1
     pthread_mutex_init(&w.lock, NULL)
     pthread_condattr_init(&how)
     pthread_condattr_setclock(&how, CLOCK_MONOTONIC)
@@ -315,14 +346,15 @@ cdef LogWriter* _writer_new(int engines, int format, bint color) noexcept nogil:
     pthread_condattr_destroy(&how)
     w.waker.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
     w.buffer = <uint8_t*>malloc(BUFFER_BYTES)
+    w.line = <uint8_t*>malloc(LOG_LINE_MAX)
     w.rings = <LogRing**>calloc(engines, sizeof(LogRing*))
-    whole = w.waker.event_fd >= 0 and w.buffer != NULL and w.rings != NULL
+    whole = tap_init(&w.tap) == 0 and w.waker.event_fd >= 0 and w.buffer != NULL and w.line != NULL and w.rings != NULL
     for engine in range(engines if whole else 0):
         w.rings[engine] = log_ring_new(RING_BYTES)
         if w.rings[engine] == NULL:
             whole = False
             break
-        log_ring_attach(w.rings[engine], &w.waker)
+        log_ring_attach(w.rings[engine], &w.waker, &w.wants)
     if not whole:
         log_writer_free(w)
         return NULL
@@ -334,7 +366,8 @@ cdef int log_writer_new(LogWriter** out, int fd, int engines, int format, bint c
     cdef int failed
     if w == NULL:
         return ENOMEM
-    failed = sink_open(&w.sink, fd)
+    w.sinks = w.wants.everything = fd >= 0
+    failed = sink_open(&w.sink, fd) if fd >= 0 else 0
     if failed:
         log_writer_free(w)
         return -failed
@@ -394,6 +427,30 @@ cdef void log_writer_flush(LogWriter* w) noexcept nogil:
         if pthread_cond_timedwait(&w.flushed, &w.lock, &until) != 0:
             break
     pthread_mutex_unlock(&w.lock)
+
+
+# ---------------------------------------------------------------- the tap
+
+cdef void log_writer_follow(LogWriter* w, bint everything) noexcept nogil:
+    store_int(&w.following, everything)
+    store_int(&w.wants.everything, everything or w.sinks)
+
+
+cdef void log_writer_want(LogWriter* w, uint32_t slow_us, uint64_t few) noexcept nogil:
+    store_u32(&w.wants.slow_us, slow_us)
+    store_u64(&w.wants.few, few)
+
+
+cdef int log_writer_tap_fd(const LogWriter* w) noexcept nogil:
+    return w.tap.event_fd
+
+
+cdef size_t log_writer_tap(LogWriter* w, const uint8_t** out) noexcept nogil:
+    return tap_take(&w.tap, out)
+
+
+cdef uint64_t log_writer_tap_dropped(const LogWriter* w) noexcept nogil:
+    return load_u64(&w.tap.dropped)
 
 
 # ---------------------------------------------------------------- what others read

@@ -1,10 +1,12 @@
 """`AccessLog`, the Python face of the log thread; how that works stands in thread.pyx."""
+from libc.stdint cimport uint8_t
 from proxyd_ext.log.fields cimport RecordFields
 from proxyd_ext.log.render cimport format_of
 from proxyd_ext.log.ring cimport LogRing, log_submit
 from proxyd_ext.log.thread cimport (
-    log_writer_dropped, log_writer_flush, log_writer_free, log_writer_new, log_writer_reopen, log_writer_ring, log_writer_sleeps,
-    log_writer_start, log_writer_stop, log_writer_written)
+    log_writer_dropped, log_writer_flush, log_writer_follow, log_writer_free, log_writer_new, log_writer_reopen, log_writer_ring,
+    log_writer_sleeps, log_writer_start, log_writer_stop, log_writer_tap, log_writer_tap_dropped, log_writer_tap_fd, log_writer_want,
+    log_writer_written)
 
 import os
 
@@ -24,6 +26,8 @@ cdef int _raise_for(int error) except -1:
 
 cdef class AccessLog:
     """Access records of `engines` engines, written to a duplicate of `fd` as lines of `format` (json, combined, pretty).
+
+    fd -1: there is no sink, and the records are for the tap.
 
     color: for pretty, whether status codes are coloured.  OSError: fd cannot be duplicated.  ValueError: no such format, no engines.
     """
@@ -82,6 +86,29 @@ cdef class AccessLog:
         if ring == NULL:
             raise ValueError(f"no engine {engine}")
         log_submit(ring, &fields.record)
+
+    def want(self, unsigned int slow_us, unsigned long long one_in):
+        """What the tap takes beside faults, 5xx and sampled traces: what took at least `slow_us`, and one record in `one_in` (0: none)."""
+        log_writer_want(self._writer, slow_us, 0 if one_in == 0 else 0xFFFFFFFFFFFFFFFF // one_in)
+
+    def follow(self, bint everything):
+        """Whether the tap takes every record."""
+        log_writer_follow(self._writer, everything)
+
+    def tap_fileno(self):
+        """A descriptor that is readable while `take` has something to give; it is ours."""
+        return log_writer_tap_fd(self._writer)
+
+    def take(self):
+        """The lines that the tap holds, as JSON whatever the format is.  For one thread."""
+        cdef const uint8_t* lines
+        cdef size_t size = log_writer_tap(self._writer, &lines)
+        return (<const char*>lines)[:size]
+
+    @property
+    def tap_dropped(self):
+        """Records that the tap had no room for."""
+        return log_writer_tap_dropped(self._writer)
 
     @property
     def dropped(self):

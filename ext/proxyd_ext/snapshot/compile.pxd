@@ -290,6 +290,8 @@ cdef struct SnapshotData:
     Network* purge_allow      # whose PURGE requests are obeyed
     int purge_allow_count
     OverloadData* overload    # NULL: nothing is shed
+    bint traces               # requests belong to traces, ...
+    uint64_t trace_below      # ... and of those that begin here, ids whose first half lies below are exported
     SnapshotLocal[ENGINES_MAX] local
 
 

@@ -72,6 +72,9 @@ cdef class Snapshot:
         if spec.overload is not None:
             self._keep.append(spec.overload)
             self.data.overload = &(<Overload?>spec.overload).data
+        if spec.trace_share is not None:
+            self.data.traces = True
+            self.data.trace_below = min(int(spec.trace_share * 2**64), 2**64 - 1)
         self.data.purge_allow = networks_compile(spec.purge_allow, (), &self.data.purge_allow_count)
         self._compile_upstreams(spec.upstreams)
         self._compile_tables(spec.tables)

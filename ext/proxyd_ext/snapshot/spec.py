@@ -545,4 +545,5 @@ class SnapshotSpec:
     cache: Cache | None = None         # where routes with `cache` store; None: there are none
     purge_allow: Sequence[str] = ()    # networks whose PURGE requests are obeyed
     overload: Overload | None = None   # None: nothing is shed
+    trace_share: float | None = None   # of requests without a trace, 0.0 to 1.0: how many are exported; None: traces are passed on only
     handles: Sequence[object] = ()     # what the control plane keeps alive with it; the engines do not look

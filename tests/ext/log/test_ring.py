@@ -38,6 +38,7 @@ def test_every_field_comes_through() -> None:
         "upstream": b"u", "server": b"s", "method": b"GET", "host": b"h", "path": b"/", "query": b"q", "user_agent": b"ua",
         "referer": b"ref", "trace_id": b"t", "user": b"ann", "packets_in": 2**60,
         "packets_out": 2**61, "tls_name": b"a.example", "tls_alpn": b"\x02h2", "policies": b"p:refused",
+        "traced": 2, "parent_id": b"0011223344556677", "tries": b"\x01" * 60,
     }
     ring = RingProbe(1)
     ring.submit(record)
@@ -77,7 +78,7 @@ def test_a_record_of_full_strings_fits_at_every_position() -> None:
     assert ring.dropped == 0
 
 
-@pytest.mark.parametrize(("asked", "given_bytes"), [(0, 16_384), (16_384, 16_384), (16_385, 32_768), (100_000, 131_072)])
+@pytest.mark.parametrize(("asked", "given_bytes"), [(0, 32_768), (32_768, 32_768), (32_769, 65_536), (100_000, 131_072)])
 def test_size_is_rounded_up_to_a_power_of_two(asked: int, given_bytes: int) -> None:
     assert RingProbe(asked).capacity == given_bytes
 

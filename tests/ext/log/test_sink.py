@@ -27,8 +27,8 @@ def deadly_sigpipe() -> object:
 
 
 def guarded_log(fd: int) -> AccessLog:
-    """A log that cannot open its pipe anew, because after its eventfd and its duplicate there are no descriptors left."""
-    spare = [os.dup(fd), os.dup(fd)]
+    """A log that cannot open its pipe anew, because after its eventfds and its duplicate there are no descriptors left."""
+    spare = [os.dup(fd), os.dup(fd), os.dup(fd)]
     for one in spare:
         os.close(one)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

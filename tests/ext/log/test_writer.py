@@ -85,7 +85,7 @@ def test_nonsense_is_refused() -> None:
     with pytest.raises(ValueError, match="engine"):
         AccessLog(1, "json", 0)
     with pytest.raises(OSError, match="Bad file"):
-        AccessLog(-1, "json", 1)
+        AccessLog(1_000_000, "json", 1)
     log = AccessLog(1, "json", 2)
     with pytest.raises(OSError, match="Bad file"):
         log.reopen(-1)
