@@ -18,6 +18,7 @@ from proxyd_ext.snapshot.spec import (
     LimitKeyPart,
     ProxyAction,
     RateLimitFilter,
+    RetrySpec,
     RewriteSpec,
     RouteSpec,
     TargetSpec,
@@ -158,6 +159,38 @@ def test_every_end_is_recorded_once(logged: Any) -> None:
     statuses = sorted(status for (_, status), count in counted.items() for _ in range(count))
     assert statuses == [200, 400, 400, 499]
     assert any("connect_refused" in json.dumps(record) or '"attempts": 2' in json.dumps(record) for record in written)
+
+
+def test_the_record_tells_failed_tries(logged: Any) -> None:
+    """Each with its server and what was wrong: no connection, or an answer whose status is a reason to try again."""
+    rig, records = logged
+    dead, busy, good = rig.origin(), rig.origin().serve(b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n"), rig.origin().serve()
+    dead.refuse()
+    retry = RetrySpec(attempts=3, statuses=[(503, 503)])
+    rig.serve(dead, busy, good, upstream={"balance": "first", "passive_failures": 0}, target={"retry": retry})
+    client = rig.connect()
+    client.send(get("/"))
+    assert client.response().status == 200
+    [record] = records(1)
+    tries = [(entry["server"], entry.get("error", entry.get("status"))) for entry in record["tries"]]
+    assert tries == [(dead.label, "connection_refused"), (busy.label, 503)]
+    assert (record["server"], record["attempts"], record["status"]) == (good.label, 3, 200)
+    assert all(0 <= entry["t"] <= record["t_total"] for entry in record["tries"])
+
+
+def test_the_record_tells_four_failed_tries_and_counts_the_rest(logged: Any) -> None:
+    rig, records = logged
+    dead = [rig.origin() for _ in range(6)]
+    for origin in dead:
+        origin.refuse()
+    retry = RetrySpec(attempts=5, budget_min=9)
+    rig.serve(*dead, upstream={"balance": "first", "passive_failures": 0}, target={"retry": retry})
+    client = rig.connect()
+    client.send(get("/"))
+    assert client.response().status == 502
+    [record] = records(1)
+    assert [entry["server"] for entry in record["tries"]] == [origin.label for origin in dead[:4]]
+    assert (record["attempts"], record["error"]) == (6, "connection_refused")
 
 
 TOKEN = "Authorization: Bearer t"
