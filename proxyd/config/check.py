@@ -199,8 +199,11 @@ class _Check:
 
     def fields(self, here: tuple[Step, ...], route: Route) -> None:
         """What policies and the route itself write into heads has a bound in the engine."""
-        changes = [policy.headers for name, policy in self.config.policies.items() if name in (*self.config.defaults.use, *route.use)]
+        used = dict.fromkeys((*self.config.defaults.use, *route.use))
+        changes = [self.config.policies[name].headers for name in used if name in self.config.policies]
         changes += [route.rewrite.headers] if route.rewrite is not None else []
+        if not any(changes):
+            return
         for side in ("request", "response"):
             texts = [getattr(headers, side) for headers in changes if headers is not None]
             size = sum(len(f"{name}: {value}\r\n".encode()) for one in texts for name, value in (*one.set.items(), *one.add.items()))

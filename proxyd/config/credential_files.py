@@ -83,7 +83,7 @@ def _parse_keys(source: Source, found: list[Diagnostic]) -> Map | None:
     """`NAME: KEY`, or `NAME: {key | sha256, plan, …}`."""
     hidden = _hidden(source)
     root, problems = compose(source)
-    found += [replace(item, span=replace(item.span, source=hidden) if item.span else None) for item in problems]
+    found += [replace(item, span=item.span._replace(source=hidden) if item.span else None) for item in problems]
     if problems:
         return None
     start = Span(hidden, 0, 0, 0, 0)
@@ -100,7 +100,7 @@ def _parse_keys(source: Source, found: list[Diagnostic]) -> Map | None:
 
 def _hide(node: Node, source: Source, *, inside: bool = False, secret: bool = False) -> None:
     """Point into `source` instead; keys and their digests are secrets. (What stands behind a name may be its key.)"""
-    node.span = replace(node.span, source=source)
+    node.span = node.span._replace(source=source)
     match node:
         case ScalarNode():
             node.secret |= secret
@@ -109,7 +109,7 @@ def _hide(node: Node, source: Source, *, inside: bool = False, secret: bool = Fa
                 _hide(item, source, inside=True)
         case MappingNode():
             for name, (key, value) in node.entries.items():
-                key.span = replace(key.span, source=source)
+                key.span = key.span._replace(source=source)
                 _hide(value, source, inside=True, secret=not inside or name in ("key", "sha256"))
 
 

@@ -36,6 +36,8 @@ class Interpolator:
 
     def replace(self, node: Node) -> None:
         """Replace every reference below `node`; a node that aliases repeat is done once."""
+        if isinstance(node, ScalarNode) and "${" not in node.text:
+            return
         if id(node) in self.done:
             return
         self.done.add(id(node))
@@ -50,7 +52,7 @@ class Interpolator:
                     self.replace(value)
 
     def scalar(self, node: ScalarNode) -> None:
-        if "${" not in node.text or node.broken:
+        if node.broken:
             return
 
         def put(reference: re.Match[str]) -> str:

@@ -23,6 +23,8 @@ _ALONE = {
 def policy_mistakes(config: Config, route: Route, here: tuple[Step, ...]) -> Iterator[Doubt]:
     names = dict.fromkeys((*config.defaults.use, *route.use))
     found = [(name, policy) for name in names if (policy := config.policies.get(name) or BUILT_IN.get(name)) is not None]
+    if len(found) < 2:
+        return      # of one policy there is enough room for everything
     for kind, help in _ALONE.items():
         same = [name for name, policy in found if getattr(policy, kind) is not None]
         if len(same) > 1:

@@ -11,58 +11,66 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import chain, combinations, islice
 
 from proxyd.config.match import Match
 from proxyd.config.matchers import Demand
 
 _EVERY = "*"  # stands for all methods, also those without a name here
+_LOOKUPS = 4096  # among the patterns of one host and path that differ in their demands; beyond it a shadow may go unseen
 Demands = frozenset[Demand]
+Takers = dict[str, int]  # method → the first route that takes it
 
 
 @dataclass(slots=True)
-class _Pattern:
-    """What the earlier routes of one host and path pattern, with the same demands, take together."""
+class _Host:
+    """What the earlier routes of one host pattern take."""
 
-    methods: set[str] = field(default_factory=set)
-    routes: list[int] = field(default_factory=list)
+    paths: dict[str, dict[Demands, Takers]] = field(default_factory=dict)
+    lengths: set[int] = field(default_factory=set)  # of the prefixes among the paths
 
 
 def shadowed(matches: Sequence[Match]) -> dict[int, list[int]]:
     """Route number → the earlier routes that together leave nothing to it."""
-    table: dict[tuple[str, str], dict[Demands, _Pattern]] = {}
-    lengths: set[int] = set()
+    hosts: dict[str, _Host] = {}
     found: dict[int, list[int]] = {}
     for number, match in enumerate(matches):
-        wanted, demands = _methods(match), frozenset(match.demands)
-        covered: set[str] = set()
-        by: list[int] = []
-        for host in _hosts_above(match.host_text):
-            for path in _paths_above(match, lengths):
-                for pattern in _undemanding(table.get((host, path), {}), demands):
-                    if not covered >= wanted:
-                        covered |= pattern.methods
-                        by += pattern.routes
-        if _EVERY in covered or covered >= wanted:
-            found[number] = sorted(set(by))
-        own = table.setdefault((match.host_text, _path(match)), {}).setdefault(demands, _Pattern())
-        own.methods |= wanted
-        own.routes.append(number)
-        if _path(match).endswith("*"):
-            lengths.add(len(match.path_text))
+        path, wanted, demands = _path(match), _methods(match), frozenset(match.demands)
+        takers: Takers = {}
+        for above in _hosts_above(match.host_text):
+            known = hosts.get(above)
+            for pattern in _patterns_above(known, path, demands) if known is not None else ():
+                takers = pattern | takers
+        if _EVERY in takers:
+            found[number] = [takers[_EVERY]]
+        elif takers.keys() >= wanted:
+            found[number] = sorted({takers[method] for method in wanted})
+        own = hosts.setdefault(match.host_text, _Host())
+        first = own.paths.setdefault(path, {}).setdefault(demands, {})
+        for method in wanted:
+            first.setdefault(method, number)
+        if path.endswith("*"):
+            own.lengths.add(len(path) - 1)
     return found
 
 
-def _undemanding(patterns: Mapping[Demands, _Pattern], demands: Demands) -> Iterator[_Pattern]:
+def _patterns_above(host: _Host, path: str, demands: Demands) -> Iterator[Takers]:
+    for above in _paths_above(path, host.lengths):
+        patterns = host.paths.get(above)
+        if patterns is not None:
+            yield from _undemanding(patterns, demands)
+
+
+def _undemanding(patterns: Mapping[Demands, Takers], demands: Demands) -> Iterator[Takers]:
     """Those that demand no more. Looked up by subset where that is less work than going through them all."""
-    if len(patterns) < 1 << len(demands):
-        yield from (pattern for known, pattern in patterns.items() if known <= demands)
+    if len(patterns) < 1 << len(demands) and len(patterns) <= _LOOKUPS:
+        yield from (takers for known, takers in patterns.items() if known <= demands)
         return
-    for size in range(len(demands) + 1):
-        for subset in combinations(demands, size):
-            pattern = patterns.get(frozenset(subset))
-            if pattern is not None:
-                yield pattern
+    subsets = chain.from_iterable(combinations(demands, size) for size in range(len(demands) + 1))
+    for subset in islice(subsets, _LOOKUPS):
+        takers = patterns.get(frozenset(subset))
+        if takers is not None:
+            yield takers
 
 
 def _path(match: Match) -> str:
@@ -87,12 +95,12 @@ def _hosts_above(host: str) -> Iterator[str]:
         yield "*." + ".".join(labels[cut:])
 
 
-def _paths_above(match: Match, lengths: set[int]) -> Iterator[str]:
+def _paths_above(path: str, lengths: set[int]) -> Iterator[str]:
     yield ""
-    if not _path(match):
+    if not path:
         return
-    yield _path(match)
-    text = match.path_text
+    yield path
+    text = path.removesuffix("*")
     for length in lengths:
-        if length < len(text) or (length == len(text) and match.path_exact):
+        if length < len(text) or (length == len(text) and not path.endswith("*")):
             yield text[:length] + "*"

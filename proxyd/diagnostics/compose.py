@@ -12,6 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import yaml
+from yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    DocumentStartEvent,
+    Event,
+    MappingStartEvent,
+    ScalarEvent,
+)
 
 from proxyd.diagnostics.diagnostic import Diagnostic, Source, Span
 from proxyd.diagnostics.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -99,35 +108,35 @@ class _Composer:
         self.root: Node | None = None
         self.nodes = 0
 
-    def run(self, events: Iterator[yaml.Event]) -> Node | None:
+    def run(self, events: Iterator[Event]) -> Node | None:
         documents = 0
         for event in events:
-            if isinstance(event, yaml.DocumentStartEvent):
-                documents += 1
-                if documents > 1:
-                    self.stop("PXD-005", "a second document begins here", event, "one file is one document: remove `---`, or use `include`")
-            elif isinstance(event, yaml.ScalarEvent):
+            if isinstance(event, ScalarEvent):
                 self.check_tag(event)
-                node = ScalarNode(self.span(event), event.value, plain=not event.style)  # None or '', as the loader is Python's or C's
+                node = ScalarNode(self.span(event), event.value, not event.style)  # None or '', as the loader is Python's or C's
                 self.add(node, event, 1, 0, event.anchor)
-            elif isinstance(event, yaml.SequenceStartEvent | yaml.MappingStartEvent):
+            elif isinstance(event, CollectionStartEvent):
                 self.check_tag(event)
                 self.open(event)
-            elif isinstance(event, yaml.SequenceEndEvent | yaml.MappingEndEvent):
+            elif isinstance(event, CollectionEndEvent):
                 done = self.stack.pop()
                 done.node.span = self.closed(done.node.span, self.span(event))
                 self.add(done.node, event, done.size, done.height, done.anchor)
-            elif isinstance(event, yaml.AliasEvent):
+            elif isinstance(event, AliasEvent):
                 self.alias(event)
+            elif isinstance(event, DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    self.stop("PXD-005", "a second document begins here", event, "one file is one document: remove `---`, or use `include`")
         return self.root
 
-    def open(self, event: yaml.SequenceStartEvent | yaml.MappingStartEvent) -> None:
+    def open(self, event: CollectionStartEvent) -> None:
         span = self.span(event)
         if len(self.stack) >= MAX_DEPTH:
             self.stop("PXD-004", f"nested more than {MAX_DEPTH} levels deep", event)
         if self.stack and isinstance(self.stack[-1].node, MappingNode) and self.stack[-1].key is None:
             self.found.append(Diagnostic("PXD-003", "a key must be text, not a list or a mapping", span, _flow_hint(self.source, span)))
-        node = MappingNode(span) if isinstance(event, yaml.MappingStartEvent) else SequenceNode(span)
+        node = MappingNode(span) if isinstance(event, MappingStartEvent) else SequenceNode(span)
         if event.anchor:
             self.anchors[event.anchor] = _Known(None, 0, 0)
         self.stack.append(_Open(node, event.anchor))
@@ -144,7 +153,7 @@ class _Composer:
             self.stop("PXD-004", f"nested more than {MAX_DEPTH} levels deep through the alias `*{name}`", event)
         self.add(known.node, event, known.size, known.height, None)
 
-    def add(self, node: Node, event: yaml.Event, size: int, height: int, anchor: str | None) -> None:
+    def add(self, node: Node, event: Event, size: int, height: int, anchor: str | None) -> None:
         """A finished node takes its place: as the root, an item, a key or a value."""
         if anchor:
             self.anchors[anchor] = _Known(node, size, height)
@@ -153,12 +162,13 @@ class _Composer:
             return
         top = self.stack[-1]
         top.size += size
-        top.height = max(top.height, height + 1)
+        if height >= top.height:
+            top.height = height + 1
         # each open collection holds at least what its innermost one does, so looking at the innermost and the running count is enough
-        self.nodes += size if isinstance(event, yaml.AliasEvent) else 1
-        if max(top.size, self.nodes) > MAX_NODES:
+        self.nodes += size if isinstance(event, AliasEvent) else 1
+        if self.nodes > MAX_NODES or top.size > MAX_NODES:
             self.stop(
-                "PXD-004", f"more than {MAX_NODES} values" + (", repeated by aliases" if isinstance(event, yaml.AliasEvent) else ""), event
+                "PXD-004", f"more than {MAX_NODES} values" + (", repeated by aliases" if isinstance(event, AliasEvent) else ""), event
             )
         if isinstance(top.node, SequenceNode):
             top.node.items.append(node)
@@ -180,13 +190,13 @@ class _Composer:
             help = f"first defined on line {first[0].span.line + 1}; plain YAML would silently keep only the last one"
             self.found.append(Diagnostic("PXD-023", f"duplicate key `{node.text[:60]}`", node.span, help))
 
-    def check_tag(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
+    def check_tag(self, event: ScalarEvent | CollectionStartEvent) -> None:
         if event.tag is not None:
             span = self.span(event)
             help = "remove it; quotes make text of anything"
             self.found.append(Diagnostic("PXD-005", f"the tag `{event.tag[:60]}`: tags are not part of this format", span, help))
 
-    def span(self, event: yaml.Event) -> Span:
+    def span(self, event: Event) -> Span:
         """The event's own text."""
         start, end = event.start_mark, event.end_mark
         assert start is not None
@@ -198,7 +208,7 @@ class _Composer:
         bracketed = (end.line, end.column) != (end.end_line, end.end_column)
         return Span(self.source, start.line, start.column, end.end_line, end.end_column) if bracketed else start
 
-    def stop(self, code: str, message: str, event: yaml.Event, help: str = "") -> None:
+    def stop(self, code: str, message: str, event: Event, help: str = "") -> None:
         self.found.append(Diagnostic(code, message, self.span(event), help))
         raise _Stop
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 _LINE_END = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 Severity = Literal["error", "warning"]
@@ -26,9 +26,8 @@ class Source:
         return _LINE_END.split(self.text)
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A range of a source; lines and columns count from 0, the end is exclusive."""
+class Span(NamedTuple):
+    """A range of a source; lines and columns count from 0, the end is exclusive. A tuple: every key and value has one."""
 
     source: Source
     line: int

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from proxyd.diagnostics.diagnostic import Diagnostic, Span
 from proxyd.diagnostics.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -16,9 +16,8 @@ from proxyd.diagnostics.nodes import MappingNode, Node, ScalarNode, SequenceNode
 Step = str | int
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """Where an entry stands: its key (for an item of a list: the item) and its value."""
+class Spot(NamedTuple):
+    """Where an entry stands: its key (for an item of a list: the item) and its value. A tuple: every key and item has one."""
 
     key: Span
     value: Span
@@ -63,37 +62,45 @@ class Seq(list[object]):
 
 
 def mark(node: Node, found: list[Diagnostic], name: str = "the file") -> object:
-    """The marked value of a tree. What has no value is left out, with a finding: a key with nothing behind it is never meant."""
-    match node:
-        case ScalarNode():
-            return node.value
-        case SequenceNode():
-            items = Seq(node.span)
-            for item in node.items:
-                if _empty(item, name, item.span, found):
-                    items.tainted = True
-                else:
-                    items.add(mark(item, found, name), Spot(item.span, item.span))
-            items.tainted |= any(isinstance(item, Seq) and item.tainted for item in items)
-            return items
-        case MappingNode():
-            entries = Map(node.span)
-            for key, (key_node, value) in node.entries.items():
-                if _empty(value, key, key_node.span, found):
-                    entries.lost.add(key)
-                else:
-                    entries.put(key, mark(value, found, key), Spot(key_node.span, value.span))
-            entries.tainted = bool(entries.lost) or any(isinstance(value, Seq) and value.tainted for value in entries.values())
-            return entries
+    """The marked value of a tree; None of a scalar without a value. In lists and mappings those are left out, with a finding: a key with
+    nothing behind it is never meant."""
+    if isinstance(node, ScalarNode):
+        return node.value
+    return _items(node, found, name) if isinstance(node, SequenceNode) else _entries(node, found)
 
 
-def _empty(node: Node, name: str, span: Span, found: list[Diagnostic]) -> bool:
-    if not isinstance(node, ScalarNode) or not (node.broken or node.value is None):
-        return False
-    if not node.broken:
+def _items(node: SequenceNode, found: list[Diagnostic], name: str) -> Seq:
+    items = Seq(node.span)
+    for item in node.items:
+        value = mark(item, found, name)
+        if value is None:
+            items.tainted = True
+            _miss(item, name, item.span, found)
+        else:
+            items.tainted |= isinstance(value, Seq) and value.tainted
+            items.add(value, Spot(item.span, item.span))
+    return items
+
+
+def _entries(node: MappingNode, found: list[Diagnostic]) -> Map:
+    entries = Map(node.span)
+    for key, (key_node, item) in node.entries.items():
+        value = mark(item, found, key)
+        if value is None:
+            entries.tainted = True
+            entries.lost.add(key)
+            _miss(item, key, key_node.span, found)
+        else:
+            entries.tainted |= isinstance(value, Seq) and value.tainted
+            entries.put(key, value, Spot(key_node.span, item.span))
+    return entries
+
+
+def _miss(node: Node, name: str, span: Span, found: list[Diagnostic]) -> None:
+    """Tell of a scalar without a value, unless what is wrong with it is told already."""
+    if isinstance(node, ScalarNode) and not node.broken:
         said = f"`{node.text}` is no value" if node.text else "nothing is written"
         found.append(Diagnostic("PXD-022", f"{said} for `{name[:60]}`", span, "write a value, or remove the line"))
-    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ class ScalarNode:
 
     @property
     def value(self) -> Scalar:
+        if self.broken:
+            return None
         if self.secret:
             return SecretText(self.text)
         return resolve(self.text) if self.plain else self.text

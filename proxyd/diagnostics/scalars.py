@@ -51,8 +51,13 @@ class PlainFloat(float):
         return number
 
 
+_BEGINNINGS = frozenset("+-.0123456789~nNtTfF")
+
+
 def resolve(text: str) -> Scalar:
     """The value of an unquoted scalar."""
+    if text and text[0] not in _BEGINNINGS:
+        return text  # most are names and paths
     if text in _WORDS:
         word = _WORDS[text]
         return PlainFloat.of(word, text) if isinstance(word, float) else word

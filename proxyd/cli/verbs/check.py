@@ -1,18 +1,15 @@
 """`proxyd check`: every error of a config in one run."""
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import click
 
 from proxyd.cli.errors import Exit
-from proxyd.cli.online import Transport, check_online, transport
 from proxyd.cli.output import colored, paint, plural
 from proxyd.cli.settings import Settings, common, pass_settings
 from proxyd.config import Config, load
-from proxyd.diagnostics import by_position, render_all, render_json
-from proxyd.sockets import socket_kind
+from proxyd.diagnostics import Diagnostic, by_position, render_all, render_json
 
 
 @click.command("check", short_help="find every error in the config, without serving it")
@@ -32,7 +29,7 @@ def command(settings: Settings, file: Path | None, online: bool, strict: bool, f
     result = load(path)
     diagnostics = list(result.diagnostics)
     if online and result.config is not None:
-        diagnostics = by_position([*diagnostics, *result.places.put(asyncio.run(check_online(result.config, listening(settings))))])
+        diagnostics = by_position([*diagnostics, *result.places.put(try_out(result.config, settings))])
     if settings.json or format_ == "json":
         print(render_json(diagnostics), end="")
     else:
@@ -57,12 +54,17 @@ def contents(config: Config) -> str:
     return ", ".join(parts)
 
 
-def listening(settings: Settings) -> frozenset[tuple[str, Transport]]:
-    """The addresses that a running daemon listens on: that they are taken is right."""
+def try_out(config: Config, settings: Settings) -> list[Diagnostic]:
+    """What `--online` finds. (Imported here: most runs of `check` need no network.)"""
+    import asyncio
+
     from proxyd.admin.client import AdminError
+    from proxyd.cli.online import check_online, transport
+    from proxyd.sockets import socket_kind
 
     try:
-        found = settings.client(timeout_s=2.0).get("/listeners")
-        return frozenset((str(listener["address"]), transport(socket_kind(listener["mode"]))) for listener in found)
+        listeners = settings.client(timeout_s=2.0).get("/listeners")
+        served = frozenset((str(listener["address"]), transport(socket_kind(listener["mode"]))) for listener in listeners)
     except AdminError:
-        return frozenset()
+        served = frozenset()    # no daemon runs: who listens there is somebody else
+    return asyncio.run(check_online(config, served))
