@@ -67,6 +67,7 @@ from proxyd.state import (
     UpstreamEntry,
     UpstreamView,
 )
+from proxyd.stats.history import History
 from proxyd.tasks import Tasks
 from proxyd.watch import fingerprint, watch
 from proxyd.words import not_live, one_line, own_version, summary
@@ -112,6 +113,7 @@ class Daemon:
         self._last: LastReload | None = None
         self._reloads = {"ok": 0, "unchanged": 0, "failed": 0}
         self._warnings: tuple[Diagnostic, ...] = ()
+        self.history = History(self, self._clock)
 
     # ------------------------------------------------------------------ life
     async def start(self) -> None:
@@ -169,6 +171,7 @@ class Daemon:
         self._born = config            # what the engines were made from
         self._phase = "serving"
         self._tasks.keep("republish", self._republish)
+        self._tasks.keep("stats", self.history.run)
         if self._watch and self._path is not None:
             self._tasks.keep("watch", self._watch_files)
         if self._notifier.watchdog_seconds:
@@ -274,6 +277,7 @@ class Daemon:
                 await self._serving.try_out(loaded.config, loaded.hash)
             elif changed:
                 await self._serving.take(loaded.config, loaded.hash)
+                self.history.look()      # so that a point begins with the new config
                 self._accept(loaded)
             warnings += self._serving.unresolved(loaded.config)
         except DaemonError as error:

@@ -81,3 +81,5 @@ class UpstreamState:
     def shedding(self) -> tuple[int, int]:
         """(target_us, interval_us)"""
     def stats(self) -> UpstreamStats: ...
+    def times(self) -> tuple[int, ...]:
+        """Of answers, to their head: (sum in us, a count per bucket), for a reader that comes every second."""

@@ -1,7 +1,7 @@
 # cython: cdivision=True
 """Building pools and keeping upstreams (see pool.pxd)."""
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memset
 from proxyd_ext.balance.heap cimport Tried, heap_add, heap_clear, heap_destroy, heap_reserve, heap_settle
 from proxyd_ext.balance.ewma cimport ewma_note
 from proxyd_ext.balance.pick cimport PickInput, pick, pick_leave
@@ -16,7 +16,7 @@ from proxyd_ext.core.live cimport LIVE_UPSTREAM, live_born, live_died
 from proxyd_ext.core.lock cimport lock_give, lock_take
 from proxyd_ext.core.shim cimport INVARIANT, exchange_ptr, fetch_add_i64, load_acquire_i64, load_u64, store_int, store_release_ptr
 from proxyd_ext.core.slice cimport slice_of
-from proxyd_ext.core.stats cimport count_collect, histogram_dict, histogram_sum
+from proxyd_ext.core.stats cimport BUCKETS, Histogram, count_collect, histogram_dict, histogram_sum
 
 import time
 
@@ -585,6 +585,17 @@ cdef class UpstreamState:
             "probes": {"ok": load_i64(&self.data.probes_ok), "failed": load_i64(&self.data.probes_failed)},
             "mirror": mirror, "copies_in_flight": copies,
         }
+
+    def times(self) -> tuple:
+        cdef UpstreamLocal* local
+        cdef Histogram found
+        cdef int i
+        memset(&found, 0, sizeof(found))
+        for i in range(ENGINES_MAX):
+            local = <UpstreamLocal*>load_acquire_ptr(<void**>&self.data.local[i])
+            if local != NULL:
+                histogram_sum(&local.response, &found)
+        return (found.sum_us, *[found.count[i] for i in range(BUCKETS + 1)])
 
 
 cdef _add_mirror(const MirrorCounts* counts, dict into):

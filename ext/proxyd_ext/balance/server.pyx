@@ -1,9 +1,10 @@
 # cython: cdivision=True
 """Servers and upstream state (see server.pxd): birth, death, and what Python sees of them."""
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from proxyd_ext.balance.ewma cimport ewma_estimate
+from proxyd_ext.core.classes cimport CLASSES, count_classes, count_sum
 from proxyd_ext.core.events cimport EVENT_EJECTED
 from proxyd_ext.core.fault cimport fault_info
 from proxyd_ext.core.live cimport LIVE_SERVER, live_born, live_died
@@ -182,6 +183,23 @@ cdef class Server:
             "ejections": load_u64(&self.data.ejections), "latency_count": answers, "latency_sum_seconds": answers_us / 1e6,
             "flows": flows, "ewma_seconds": ewma_estimate(&self.data.ewma, server_clock_ms()) / 1e6,
         }
+
+    def figures(self) -> tuple:
+        cdef ServerLocal* local
+        cdef uint64_t[CLASSES] classes
+        cdef uint64_t failures = 0, bytes_in = 0, bytes_out = 0, answers_us = 0
+        cdef int i
+        memset(classes, 0, sizeof(classes))
+        for i in range(ENGINES_MAX):
+            local = <ServerLocal*>load_acquire_ptr(<void**>&self.data.local[i])
+            if local == NULL:
+                continue
+            count_classes(&local.responses, classes)
+            failures += count_sum(&local.errors)
+            bytes_in += load_u64(&local.bytes_in)
+            bytes_out += load_u64(&local.bytes_out)
+            answers_us += load_u64(&local.answers_us)
+        return (classes[0], classes[1], classes[2], classes[3], classes[4], classes[5], failures, bytes_in, bytes_out, answers_us)
 
 
 def _by_word(counts) -> dict:

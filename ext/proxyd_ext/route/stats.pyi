@@ -17,6 +17,9 @@ class RouteStats:
     route: str
     def __init__(self, listener: str, route: str) -> None: ...
     def stats(self) -> RouteCounters: ...
+    def figures(self) -> tuple[int, ...]:
+        """The same in short, for a reader that comes every second: (answers 1xx, 2xx, 3xx, 4xx, 5xx, other, failures, bytes in, bytes out,
+        looked up in the cache, answered by it, sum of durations in us, a count per bucket of durations)."""
 
 def count_cache(stats: RouteStats, engine: int, result: int, body_bytes: int = 0) -> None:
     """Count a request as an engine does, for tests; ValueError where CACHE_* has no such number."""

@@ -1,11 +1,13 @@
+# cython: cdivision=True
 """Counters of one (listener, route) pair (see stats.pxd)."""
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
+from proxyd_ext.core.classes cimport CLASSES, count_classes, count_sum
 from proxyd_ext.core.fault cimport fault_info
 from proxyd_ext.core.shim cimport counter_add, load_acquire_ptr, load_u64, store_release_ptr
-from proxyd_ext.core.stats cimport count_collect, histogram_dict, histogram_sum
+from proxyd_ext.core.stats cimport BUCKETS, Histogram, count_collect, histogram_dict, histogram_sum
 from proxyd_ext.http1.head cimport method_name
-from proxyd_ext.log.record cimport CACHE_COUNT, CACHE_NONE
+from proxyd_ext.log.record cimport CACHE_BYPASS, CACHE_COALESCED, CACHE_COUNT, CACHE_HIT, CACHE_NONE, CACHE_STALE
 from proxyd_ext.log.words cimport cache_word
 
 
@@ -61,6 +63,35 @@ cdef class RouteStats:
             "duration_seconds": histogram_dict(&duration), "ttfb_seconds": histogram_dict(&ttfb),
             "bytes_in": bytes_in, "bytes_out": bytes_out, "cache": _by_word(cache), "cache_bytes": cache_bytes,
         }
+
+    def figures(self) -> tuple:
+        cdef RouteLocal* local
+        cdef uint64_t[CLASSES] classes
+        cdef uint64_t[CACHE_COUNT] cache
+        cdef uint64_t failures = 0, bytes_in = 0, bytes_out = 0, asked = 0
+        cdef Histogram duration
+        cdef int i, result
+        memset(classes, 0, sizeof(classes))
+        memset(cache, 0, sizeof(cache))
+        memset(&duration, 0, sizeof(duration))
+        for i in range(ENGINES_MAX):
+            local = <RouteLocal*>load_acquire_ptr(<void**>&self.data.local[i])
+            if local == NULL:
+                continue
+            count_classes(&local.requests, classes)
+            failures += count_sum(&local.errors)
+            bytes_in += load_u64(&local.bytes_in)
+            bytes_out += load_u64(&local.bytes_out)
+            for result in range(CACHE_NONE + 1, CACHE_COUNT):
+                cache[result] += load_u64(&local.cache[result])
+            histogram_sum(&local.duration, &duration)
+        for result in range(CACHE_NONE + 1, CACHE_COUNT):
+            asked += cache[result]
+        return (
+            classes[0], classes[1], classes[2], classes[3], classes[4], classes[5], failures, bytes_in, bytes_out,
+            asked - cache[CACHE_BYPASS], cache[CACHE_HIT] + cache[CACHE_STALE] + cache[CACHE_COALESCED],
+            duration.sum_us, *[duration.count[i] for i in range(BUCKETS + 1)],
+        )
 
 
 cdef dict _by_word(const uint64_t* counts):

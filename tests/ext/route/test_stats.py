@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import pytest
 
+from proxyd_ext.core.stats import BUCKETS_SECONDS
 from proxyd_ext.route.stats import RouteStats, count_cache
 
 WORDS = ("hit", "miss", "stale", "expired", "revalidated", "bypass", "coalesced", "uncacheable")
@@ -34,3 +35,14 @@ def test_the_first_result_shows_every_word() -> None:
 def test_no_such_counter(engine: int, result: int) -> None:
     with pytest.raises(ValueError, match=f"engine {engine}"):
         count_cache(RouteStats("web", "api"), engine, result)
+
+
+# ---------------------------------------------------------------------- figures
+def test_figures_are_the_same_in_short() -> None:
+    route = RouteStats("web", "api")
+    for engine in (0, 3):
+        for result in range(1, 9):
+            count_cache(route, engine, result)
+    figures = route.figures()
+    assert len(figures) == 12 + len(BUCKETS_SECONDS) + 1
+    assert figures[9:11] == (2 * 7, 2 * 3), "looked up: all but bypass; answered: hit, stale, coalesced"

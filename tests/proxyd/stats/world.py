@@ -1,0 +1,90 @@
+"""A daemon's counters that a test sets, and the history over them."""
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from proxyd.stats.figures import NOTHING, Figures
+from proxyd.stats.history import History
+from proxyd.stats.sums import Sums
+from proxyd_ext.core.stats import BUCKETS_SECONDS
+from tests.support.clock import FakeClock
+
+EMPTY = [0] * (len(BUCKETS_SECONDS) + 1)
+
+
+class Route:
+    """A `RouteStats`: answers by class, each of which took as long as its bucket says."""
+
+    def __init__(self, listener: str = "web", route: str = "api") -> None:
+        self.listener, self.route, self.stats = listener, route, self
+        self.row = list(NOTHING)
+
+    def answer(self, status: int = 200, times: int = 1, *, bucket: int = 3, fault: bool = False) -> None:
+        self.row[status // 100 - 1] += times
+        self.row[6] += times if fault else 0
+        self.row[12 + bucket] += times
+
+    def figures(self) -> Figures:
+        return tuple(self.row)
+
+
+class Server:
+    def __init__(self, upstream: str, label: str) -> None:
+        self.upstream, self.label, self.server = upstream, label, self
+        self.requests: dict[int, int] = {}
+        self.errors: dict[str, int] = {}
+
+    def figures(self) -> Figures:
+        classes = [sum(times for code, times in self.requests.items() if code // 100 == hundreds) for hundreds in range(1, 6)]
+        return (*classes, 0, sum(self.errors.values()), 0, 0, 0)
+
+
+class Upstream:
+    def __init__(self, name: str, *servers: Server) -> None:
+        self.name, self.servers, self.state = name, servers, self
+        self.buckets = list(EMPTY)
+
+    def times(self) -> tuple[int, ...]:
+        return (0, *self.buckets)
+
+
+class World:
+    """A `Source`. Its clock stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.generation = 1
+        self.routes: list[Route] = []
+        self.upstreams: list[Upstream] = []
+        self.listener = {"accepted": 0, "open": 0, "in_flight": 0}
+        self.engine = {"cpu_seconds": 0.0, "loop_lag_seconds": 0.0}
+        self.dropped = 0
+        self.clock = FakeClock()
+        self.history = History(self._as_source(), self.clock, routes=_figures())
+
+    def _as_source(self) -> Any:
+        return self
+
+    def route_entries(self) -> tuple[Any, ...]:
+        return tuple(self.routes)
+
+    def upstream_entries(self) -> tuple[Any, ...]:
+        return tuple(self.upstreams)
+
+    def listener_entries(self) -> tuple[Any, ...]:
+        return (SimpleNamespace(listener=SimpleNamespace(stats=lambda: self.listener)),)
+
+    def engine_entries(self) -> tuple[Any, ...]:
+        return (SimpleNamespace(engine=SimpleNamespace(stats=lambda: self.engine)),)
+
+    def log_entries(self) -> tuple[Any, ...]:
+        return (SimpleNamespace(dropped=self.dropped),)
+
+    def second(self) -> None:
+        """A second passes, and is looked at."""
+        self.clock.pass_time(1.0)
+        self.history.look()
+
+
+def _figures() -> Any:
+    return Sums(Route.figures)
