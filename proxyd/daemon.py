@@ -29,6 +29,8 @@ from proxyd.diagnostics import Diagnostic
 from proxyd.discovery.names import Names
 from proxyd.discovery.resolver import AresResolver, Resolver
 from proxyd.engines import Answer, Callbacks, EngineSet
+from proxyd.events.ring import Events
+from proxyd.events.watch import Notes, Watch
 from proxyd.files import allow_many_files
 from proxyd.governor.governor import Governors
 from proxyd.health.ejections import Ejections
@@ -114,6 +116,8 @@ class Daemon:
         self._reloads = {"ok": 0, "unchanged": 0, "failed": 0}
         self._warnings: tuple[Diagnostic, ...] = ()
         self.history = History(self, self._clock)
+        self.events = Events(self._clock)
+        self._notes = Notes(self.events, lambda: self._serving.views)
 
     # ------------------------------------------------------------------ life
     async def start(self) -> None:
@@ -131,6 +135,7 @@ class Daemon:
         self._tasks = Tasks(self._clock)
         threads = min(len(os.sched_getaffinity(0)), THREADS_MAX) if config.runtime.threads == "auto" else config.runtime.threads
         self._threads = threads
+        self.history.on_point = Watch(self.events, threads=threads > 0).on_point
         self._resolver = self._make_resolver()
         store = Store()
         self._caching = Caching(self._tasks, self._clock)
@@ -148,9 +153,9 @@ class Daemon:
             health=HealthMonitor(self._tasks, self._clock, on_change=self._on_change, on_readmitted=ejections.on_readmitted),
             ejections=ejections,
             outliers=Outliers(self._tasks, self._clock, ejections),
-            governors=Governors(self._tasks, self._clock),
+            governors=Governors(self._tasks, self._clock, self._notes.on_circuit),
             pools=Pools(self._tasks, self._clock, lambda upstream: self._serving.upstream_spec(upstream), len(self._engines.engines)),
-            since=Since(self._clock),
+            since=Since(self._clock, self._notes.on_state),
             services=[factory(self) for factory in self._factories],
             passed=PassedFds(),
             caching=self._caching,
@@ -310,6 +315,7 @@ class Daemon:
         """Count a reload and write its line in the log."""
         self._reloads["failed" if not result.ok else "ok" if result.changed else "unchanged"] += 1
         self._last = LastReload(result.ok, self._clock.wall(), summary(result))
+        self._notes.on_reload(result, self._last.summary)
         if not result.ok:
             log.error("reload refused, the old config serves on: %s", self._last.summary)
         elif result.changed:
@@ -351,14 +357,18 @@ class Daemon:
     async def _operate(self, by: str, order: Callable[[Operator], Coroutine[Any, Any, ServerChange]]) -> ServerChange:
         async def in_turn() -> ServerChange:
             async with self._lock:
-                return await order(Operator(self._serving, self._clock, by))
+                change = await order(Operator(self._serving, self._clock, by))
+                self._notes.on_server_change(change, by)
+                return change
 
         # Like a reload: a caller that goes away must not leave it half done.
         return await self._tasks.shielded("change of a server", in_turn())
 
     async def purge(self, orders: Sequence[Purge]) -> Purged:
         """Purge the cache, on every engine when it returns; a caller that goes away does not stop it half-way."""
-        return await self._tasks.shielded("purge", self._caching.purge(orders))
+        purged = await self._tasks.shielded("purge", self._caching.purge(orders))
+        self._notes.on_purge(orders, purged)
+        return purged
 
     async def _watch_files(self) -> None:
         async for _ in watch(lambda: self._loaded.files, self._seen):
@@ -531,7 +541,9 @@ class Daemon:
 
     async def reset_limit(self, policy: str, key: Sequence[str]) -> ResetView:
         """Forget a key of a limit, or all. LimitError."""
-        return await self._tasks.shielded("reset", self._policing.limits.reset(policy, key))
+        reset = await self._tasks.shielded("reset", self._policing.limits.reset(policy, key))
+        self._notes.on_reset(reset)
+        return reset
 
     # ------------------------------------------------------------------ native handles, for the metrics collector
     def listener_entries(self) -> tuple[ListenerEntry, ...]:

@@ -6,7 +6,7 @@ time that is known before.
 """
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from proxyd.clock import Clock
@@ -24,6 +24,7 @@ class _Known:
 @dataclass(slots=True)
 class Since:
     clock: Clock
+    on_change: Callable[[ServerKey, ServerState, ServerState], None] = lambda _server, _was, _state: None
     _known: dict[ServerKey, _Known] = field(default_factory=dict)
 
     def note(self, server: ServerKey, state: ServerState, ejected_for_ms: int = 0) -> float:
@@ -37,9 +38,15 @@ class Since:
         elif known.state != state or (state == "ejected" and known.ends < now):
             over_before = known.state == "ejected" and known.ends < now and state != "ejected"
             known.at = known.ends if over_before else now
-            known.state = state
+            was, known.state, known.ends = known.state, state, ends
+            self.on_change(server, was, state)
         known.ends = ends
         return known.at
+
+    def up(self, upstream: str) -> tuple[int, int]:
+        """How many of the upstream's servers are up, and how many it has."""
+        states = [known.state for (name, _), known in self._known.items() if name == upstream]
+        return states.count("up"), len(states)
 
     def forget_others(self, servers: Collection[ServerKey]) -> None:
         """Keep only these."""

@@ -92,6 +92,10 @@ class Views:
     def servers(self, upstream: str) -> tuple[ServerView, ...]:
         return tuple(self._server(upstream, member) for member in self.compiled.members[upstream])
 
+    def server(self, upstream: str, label: str) -> ServerView | None:
+        members = self.compiled.members.get(upstream, ())
+        return next((self._server(upstream, member) for member in members if member.label == label), None)
+
     def balancer(self, upstream: str) -> tuple[BalancerView, Mapping[str, float]] | None:
         """What the upstream's balancer draws from, and with which weights."""
         state = self.store.upstream(upstream)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
@@ -75,6 +75,7 @@ class _Circuit:
     breaker: Breaker
     since: float                   # wall time of the last change
     last: Counts
+    on_change: Callable[[str, CircuitView], None]
 
     @property
     def period(self) -> float:
@@ -92,6 +93,7 @@ class _Circuit:
         if order.state != before:
             self.since = self.clock.wall()
             self._tell()
+            self.on_change(self.upstream, self.view())
 
     def _tell(self) -> None:
         breaker = self.breaker
@@ -171,6 +173,7 @@ class _Governor:
 class Governors:
     tasks: Tasks
     clock: Clock
+    on_circuit: Callable[[str, CircuitView], None] = lambda _upstream, _circuit: None
     _governors: dict[str, _Governor] = field(default_factory=dict)
 
     async def apply(self, wanted: Iterable[Governed]) -> None:
@@ -214,7 +217,9 @@ class Governors:
                 part.release()
         stats = handle.stats()
         if policy.breaker is not None and governor.circuit is None:
-            governor.circuit = _Circuit(item.upstream, handle, self.clock, Breaker(policy.breaker), self.clock.wall(), counts_of(stats))
+            governor.circuit = _Circuit(
+                item.upstream, handle, self.clock, Breaker(policy.breaker), self.clock.wall(), counts_of(stats), self.on_circuit,
+            )
         if policy.adaptive is not None and governor.limit is None:
             gradient, times = Gradient(policy.adaptive), stats["response_seconds"]
             governor.limit = _Limit(item.upstream, handle, gradient, (times["sum"], times["count"]))

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Protocol
 
 from proxyd.clock import Clock
+from proxyd.feed import Feed
 from proxyd.state import EngineEntry, ListenerEntry, LogEntry, RouteEntry, UpstreamEntry
 from proxyd.stats.figures import NOTHING, Figures, Totals, of_server, of_upstream, plus, total, totals_of, without_times
 from proxyd.stats.sums import Sums
@@ -69,6 +70,7 @@ class Gauges:
     cpu_seconds: float = 0.0       # of all engines since the last point
     lag_seconds: float = 0.0       # of the engine that is furthest behind
     dropped: int = 0               # log records since the last point
+    heartbeats: tuple[int, ...] = ()           # of the engines
 
 
 @dataclass(slots=True)
@@ -85,6 +87,7 @@ class Point:
 class History:
     source: Source
     clock: Clock
+    feed: Feed[Point] = field(default_factory=Feed)
     on_point: Callable[[Point], None] = lambda _point: None
     routes: Sums[Route, RouteStats] = field(default_factory=lambda: Sums(RouteStats.figures))
     servers: Sums[ServerKey, Server] = field(default_factory=lambda: Sums(of_server))
@@ -114,6 +117,7 @@ class History:
         self._points.append(point)
         self._let_go()
         self.on_point(point)
+        self.feed.tell(point)
         return point
 
     # ------------------------------------------------------------------ questions
@@ -161,6 +165,7 @@ class History:
         return Gauges(
             sum(stats["open"] for stats in listeners), sum(stats["in_flight"] for stats in listeners), int(accepted), cpu,
             max((stats["loop_lag_seconds"] for stats in engines), default=0.0), int(dropped),
+            tuple(int(stats["heartbeat"]) for stats in engines),
         )
 
     def _let_go(self) -> None:

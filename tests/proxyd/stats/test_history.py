@@ -116,9 +116,9 @@ def test_parts_of_old_points_are_let_go_first(monkeypatch: pytest.MonkeyPatch) -
 def test_gauges() -> None:
     world, _ = busy()
     world.listener = {"accepted": 7, "open": 3, "in_flight": 2}
-    world.engine, world.dropped = {"cpu_seconds": 0.25, "loop_lag_seconds": 0.004}, 5
+    world.engine, world.dropped = {"cpu_seconds": 0.25, "loop_lag_seconds": 0.004, "heartbeat": 9}, 5
     world.second()
-    assert world.history.points(1)[0].gauges == history.Gauges(3, 2, 7, 0.25, 0.004, 5)
+    assert world.history.points(1)[0].gauges == history.Gauges(3, 2, 7, 0.25, 0.004, 5, (9,))
     world.listener["accepted"], world.dropped = 5, 0                      # a listener left, and another sink is written
     world.second()
     gauges = world.history.points(1)[0].gauges

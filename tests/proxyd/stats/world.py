@@ -57,7 +57,7 @@ class World:
         self.routes: list[Route] = []
         self.upstreams: list[Upstream] = []
         self.listener = {"accepted": 0, "open": 0, "in_flight": 0}
-        self.engine = {"cpu_seconds": 0.0, "loop_lag_seconds": 0.0}
+        self.engine = {"cpu_seconds": 0.0, "loop_lag_seconds": 0.0, "heartbeat": 0}
         self.dropped = 0
         self.clock = FakeClock()
         self.history = History(self._as_source(), self.clock, routes=_figures())
