@@ -200,6 +200,7 @@ class ListenerView:
     rejected: Mapping[str, int]
     mode: str = "http"
     flow: FlowView | None = None   # of the modes that pass on what comes
+    leaving: bool = False          # not in the config any more: what it accepted is served out. Its mode is then the kind of its socket
 
 
 @dataclass(frozen=True, slots=True)

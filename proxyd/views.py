@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from proxyd.discovery.names import Names
@@ -35,6 +35,7 @@ from proxyd.state import (
 )
 
 if TYPE_CHECKING:
+    from proxyd_ext.io.listener import Listener
     from proxyd_ext.snapshot.spec import ListenerSpec
 
 
@@ -53,19 +54,14 @@ class Views:
 
     # ------------------------------------------------------------------ views
     def listeners(self) -> tuple[ListenerView, ...]:
-        return tuple(self._listener(item) for item in self.compiled.spec.listeners)
+        present = tuple(self._listener(item) for item in self.compiled.spec.listeners)
+        return (*present, *(replace(listener_view(held.listener, held.bound.kind), leaving=True) for held in self.store.leaving()))
 
     def _listener(self, item: ListenerSpec) -> ListenerView:
-        stats, mode, flow = item.listener.stats(), self.compiled.config.listeners[item.name].mode, None
-        if item.flow is not None:
-            routes = tuple(
-                (route.name, flow_match_text(route), flow_action_text(route, self.compiled.spec.upstreams)) for route in item.flow.routes
-            )
-            flow = FlowView(
-                stats["open"], stats["bytes_in"], stats["bytes_out"], stats["packets_in"], stats["packets_out"], stats["ended"], routes,
-            )
-        figures = (stats["accepted"], stats["open"], stats["in_flight"], stats["rejected"])
-        return ListenerView(item.name, item.listener.address, *figures, mode, flow)
+        mode = self.compiled.config.listeners[item.name].mode
+        routes = item.flow.routes if item.flow is not None else ()
+        texts = ((route.name, flow_match_text(route), flow_action_text(route, self.compiled.spec.upstreams)) for route in routes)
+        return listener_view(item.listener, mode, tuple(texts))
 
     def routes(self) -> tuple[RouteView, ...]:
         return tuple(self._routes())
@@ -176,9 +172,9 @@ class Views:
     # ------------------------------------------------------------------ entries
     def listener_entries(self) -> tuple[ListenerEntry, ...]:
         modes = {name: listener.mode for name, listener in self.compiled.config.listeners.items()}
-        return tuple(
-            ListenerEntry(item.name, item.listener.address, item.listener, modes[item.name]) for item in self.compiled.spec.listeners
-        )
+        found = [(item.listener, modes[item.name]) for item in self.compiled.spec.listeners]
+        found += [(held.listener, held.bound.kind) for held in self.store.leaving()]
+        return tuple(ListenerEntry(listener.name, listener.address, listener, mode) for listener, mode in found)
 
     def route_entries(self) -> tuple[RouteEntry, ...]:
         seen = {(stats.listener, stats.route): stats for item in self.compiled.spec.listeners for stats in item.stats}
@@ -198,6 +194,17 @@ class Views:
         )
         departed = self.store.departed_opened(name, (entry.server for entry in servers))
         return UpstreamEntry(name, self.store.upstream(name), servers, departed)
+
+
+def listener_view(listener: Listener, mode: str, routes: Sequence[tuple[str, str, str]] = ()) -> ListenerView:
+    """`routes`: texts of those that take flows."""
+    stats, flow = listener.stats(), None
+    if socket_kind(mode) != "http":
+        figures = (stats["open"], stats["bytes_in"], stats["bytes_out"], stats["packets_in"], stats["packets_out"])
+        flow = FlowView(*figures, stats["ended"], tuple(routes))
+    return ListenerView(
+        listener.name, listener.address, stats["accepted"], stats["open"], stats["in_flight"], stats["rejected"], mode, flow,
+    )
 
 
 def server_state(state: Mapping[str, Any]) -> ServerState:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from proxyd.caching.report import CacheView, ObjectView, WhyView
     from proxyd.config.model import Config
     from proxyd.limits.views import KeyView, LimitsView, LimitView, ResetView
+    from proxyd.metrics.exposition import Exposition
     from proxyd.snapshot.explain import Question
     from proxyd.snapshot.explain_flow import FlowQuestion
 
@@ -29,6 +30,9 @@ class Control(MetricsSource, Protocol):
 
     @property
     def generation(self) -> int: ...
+
+    @property
+    def metrics(self) -> Exposition: ...
 
     def status(self) -> StatusView: ...
 

@@ -21,7 +21,6 @@ from proxyd.admin.request import View, asker, body_text, flag, json_object, text
 from proxyd.admin.target import client_part, field_part, flow_parts, port_part, protocol_part, query_part, request_parts
 from proxyd.admin.upstreams import UpstreamViews
 from proxyd.diagnostics import Diagnostic, render
-from proxyd.metrics.exposition import Exposition
 from proxyd.snapshot.explain import Question
 from proxyd.snapshot.explain_flow import FlowQuestion
 from proxyd.state import ReloadResult
@@ -36,7 +35,6 @@ _log = logging.getLogger("proxyd.admin")
 class Views:
     def __init__(self, control: Control) -> None:
         self._control = control
-        self._exposition: Exposition | None = None
         self.table: tuple[View, ...] = (
             View("GET", "", self.index, "this list"),
             View("GET", "/status", self.status, "the daemon, its listeners, upstreams and engines"),
@@ -90,9 +88,7 @@ class Views:
         return json_answer([asdict(view) for view in self._control.routes()])
 
     async def metrics(self, request: web.Request) -> web.Response:
-        if self._exposition is None:
-            self._exposition = Exposition(self._control, self._control.status().version)
-        body, content_type = await self._exposition.render(request.headers.get("Accept", ""))
+        body, content_type = await self._control.metrics.render(request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
     async def schema(self, request: web.Request) -> web.Response:

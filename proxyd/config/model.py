@@ -46,6 +46,7 @@ from proxyd.config.headers import HeaderChanges, Headers
 from proxyd.config.health import Health, Latency, Passive, SuccessRate
 from proxyd.config.listeners import AnyListener, ClientIp, HttpListener, Limits
 from proxyd.config.match import Match
+from proxyd.config.metrics import Metrics
 from proxyd.config.overload import OverloadField
 from proxyd.config.plans import UsageField, UsagePlan
 from proxyd.config.policies import Defaults, Policy
@@ -61,6 +62,7 @@ from proxyd.config.statuses import StatusSet
 from proxyd.config.sticky import Sticky, StickyCookie
 from proxyd.config.text import Name, Text, as_integer
 from proxyd.config.tiers import Shared, TierCircuit
+from proxyd.config.tracing import Tracing, TracingField
 from proxyd.config.units import Duration, Lifetime, Percent, Rate, Size, Within
 from proxyd.config.upstreams import Pool, ProxyHeader, Server, Upstream, UpstreamTimeout, expand_upstream
 from proxyd.diagnostics.fail import fail, shown
@@ -109,6 +111,7 @@ __all__ = [
     "Log",
     "Match",
     "Memory",
+    "Metrics",
     "Mirror",
     "Negative",
     "Passive",
@@ -147,6 +150,7 @@ __all__ = [
     "TcpListener",
     "TierCircuit",
     "TlsListener",
+    "Tracing",
     "Ttl",
     "Udp",
     "UdpFlow",
@@ -252,7 +256,7 @@ class Log(Model):
 
 
 class Config(Model):
-    later: ClassVar[frozenset[str]] = frozenset({"tls", "tests", "metrics", "providers", "autoscaling"})
+    later: ClassVar[frozenset[str]] = frozenset({"tls", "tests", "providers", "autoscaling"})
 
     version: Annotated[Literal[1], BeforeValidator(as_integer)] = Field(1, description="Version of this format.")
     include: Annotated[tuple[Text, ...], ONE_OR_MORE] | None = Field(
@@ -302,6 +306,10 @@ class Config(Model):
     cache: Cache = Field(Cache(), description="The store behind all routes that cache.")
     admin: Admin = Field(Admin(), description="The admin API, which the command line and Prometheus use.")
     log: Log = Field(Log(), description="What is written down.")
+    metrics: Metrics = Field(Metrics(), description="The Prometheus metrics, at `/metrics` of the admin API.")
+    tracing: TracingField | None = Field(
+        None, description="Where spans of traced requests go; unset: none are made. In short the URL.", examples=["http://127.0.0.1:4318"]
+    )
 
     def routes_of(self, listener: Listener) -> tuple[Route, ...]:
         """The routes that hold on a listener: its own, or the top-level ones; always the same tuple for those that share them. Where flows

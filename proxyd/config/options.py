@@ -47,6 +47,7 @@ from proxyd.config.rewrite import check_template
 from proxyd.config.script import check_dns_name, check_expected, check_hex
 from proxyd.config.statuses import FailureStatuses, StatusSet
 from proxyd.config.text import as_flag, check_name, count_or_none
+from proxyd.config.tracing import check_collector
 from proxyd.config.units import Quantity, RequestRate, Within
 from proxyd.diagnostics.shape import Choice, Shape, field_shape, shape_of
 
@@ -100,6 +101,7 @@ _WORDS: dict[Callable[..., object], str] = {
     check_request_field: "field name",
     check_realm: "text",
     check_url: "URL",
+    check_collector: "URL",
     check_digest: "SHA-256 in hexadecimal digits",
     check_hash: "hash of a password",
 }

@@ -5,11 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from prometheus_client.core import Metric
-
 from proxyd.caching.outlook import points
 from proxyd.caching.report import compress_results
-from proxyd.metrics.families import Labels, counter, gauge
+from proxyd.metrics.families import Family, Labels, counter, gauge
 from proxyd.metrics.retained import Ratchet, Stats
 
 if TYPE_CHECKING:
@@ -20,20 +18,20 @@ REFUSALS = ("too_large", "no_room")
 PURGES = ("url", "prefix", "host", "tag", "all")
 
 
-def route_families(totals: Mapping[Labels, Stats]) -> Iterable[Metric]:
+def route_families(totals: Mapping[Labels, Stats]) -> Iterable[Family]:
     """`totals`: of routes, by (listener, route)."""
     labels = ("listener", "route")
     requests = counter("cache_requests_total", "Requests of routes that have a cache, by what it did.", (*labels, "result"))
     served = counter("cache_served_bytes_total", "Bytes of bodies that were sent from the cache.", labels)
     for names, total in totals.items():
         for result, count in total["cache"].items():
-            requests.add_metric((*names, result), count)
+            requests.add((*names, result), count)
         if total["cache"]:
-            served.add_metric(names, total["cache_bytes"])
+            served.add(names, total["cache_bytes"])
     return requests, served
 
 
-def store_families(entry: CacheEntry | None, numbers: Ratchet) -> Iterable[Metric]:
+def store_families(entry: CacheEntry | None, numbers: Ratchet) -> Iterable[Family]:
     """Without a cache they stand there empty. `numbers` keeps the counters growing when the store is another."""
     objects = gauge("cache_objects", "Stored answers, compressed forms of them, and values.")
     markers = gauge("cache_markers", "Notes of answers that cannot be stored, so that requests for them do not wait for one another.")
@@ -58,19 +56,19 @@ def store_families(entry: CacheEntry | None, numbers: Ratchet) -> Iterable[Metri
         return numbers.total(("cache", name), stats[name])
 
     for family, name in ((objects, "objects"), (markers, "markers"), (live, "bytes"), (held, "held_bytes"), (limit, "limit_bytes")):
-        family.add_metric((), stats[name])
+        family.add((), stats[name])
     plain = ((inserted, "inserted"), (purged, "purged_objects"), (collapsed, "collapsed"), (handed, "handed_over"), (late, "late_fills"))
     for counted, name in plain:
-        counted.add_metric((), total(name))
+        counted.add((), total(name))
     for counted, prefix, words in ((evicted, "evictions", EVICTIONS), (refused, "refused", REFUSALS), (purges, "purges", PURGES)):
         for word in words:
-            counted.add_metric((word,), total(f"{prefix}_{word}"))
+            counted.add((word,), total(f"{prefix}_{word}"))
     for point in points(entry.store.curve(), stats["limit_bytes"]):
-        ratio.add_metric((f"{point.scale:g}",), point.hit_ratio)
+        ratio.add((f"{point.scale:g}",), point.hit_ratio)
     return found
 
 
-def tier_families(entry: CacheEntry | None, numbers: Ratchet) -> Iterable[Metric]:
+def tier_families(entry: CacheEntry | None, numbers: Ratchet) -> Iterable[Family]:
     lookups = counter("cache_tier_lookups_total", "Look-ups in the shared tier, by result.", ("tier", "result"))
     stores = counter("cache_tier_stores_total", "Answers that were to be stored in the shared tier, by result.", ("tier", "result"))
     purges = counter("cache_tier_purges_total", "Purges that went to other nodes, or came from them.", ("tier", "direction"))
@@ -88,28 +86,28 @@ def tier_families(entry: CacheEntry | None, numbers: Ratchet) -> Iterable[Metric
     for family, prefix in ((lookups, "lookup_"), (stores, "store_")):
         for name, count in counts.items():
             if name.startswith(prefix):
-                family.add_metric((tier, name.removeprefix(prefix)), count)
+                family.add((tier, name.removeprefix(prefix)), count)
     for direction in ("sent", "received"):
-        purges.add_metric((tier, direction), counts[f"purges_{direction}"])
+        purges.add((tier, direction), counts[f"purges_{direction}"])
     for direction in ("read", "written"):
-        moved.add_metric((tier, direction), counts[f"bytes_{direction}"])
+        moved.add((tier, direction), counts[f"bytes_{direction}"])
     plain = ((lost, "history_lost"), (operations, "operations"), (failures, "failures"), (opened, "circuit_opened"))
     for counted, name in plain:
-        counted.add_metric((tier,), counts[name])
-    circuit.add_metric((tier,), float(entry.tier.circuit_open))
+        counted.add((tier,), counts[name])
+    circuit.add((tier,), float(entry.tier.circuit_open))
     return found
 
 
-def compress_families(entry: CacheEntry | None, numbers: Ratchet) -> Iterable[Metric]:
+def compress_families(entry: CacheEntry | None, numbers: Ratchet) -> Iterable[Family]:
     results = counter("cache_compressions_total", "Stored answers that were to be compressed, by what became of them.", ("result",))
     forms = counter("cache_compressed_forms_total", "Compressed forms that were stored.", ("encoding",))
     sizes = counter("cache_compress_bytes_total", "Bytes of bodies before compression, and of the forms after it.", ("encoding", "side"))
     if entry is None or entry.compress is None:
         return results, forms, sizes
     for result, count in compress_results(entry.compress).items():
-        results.add_metric((result,), numbers.total(("compress", result), count))
+        results.add((result,), numbers.total(("compress", result), count))
     for encoding, count in entry.compress.made.items():
-        forms.add_metric((encoding,), numbers.total(("made", encoding), count))
+        forms.add((encoding,), numbers.total(("made", encoding), count))
         for side, counts in (("before", entry.compress.bytes_in), ("after", entry.compress.bytes_out)):
-            sizes.add_metric((encoding, side), numbers.total(("compress bytes", encoding, side), counts[encoding]))
+            sizes.add((encoding, side), numbers.total(("compress bytes", encoding, side), counts[encoding]))
     return results, forms, sizes

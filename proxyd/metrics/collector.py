@@ -10,10 +10,8 @@ import platform
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from prometheus_client.core import HistogramMetricFamily, Metric
-
 from proxyd.metrics.cache import compress_families, route_families, store_families, tier_families
-from proxyd.metrics.families import Labels, counter, gauge, histogram
+from proxyd.metrics.families import Family, Labels, counter, gauge, histogram
 from proxyd.metrics.flows import FLOW_COUNTERS, flow_families
 from proxyd.metrics.limits import limit_families
 from proxyd.metrics.retained import Ratchet, Retained, Stats
@@ -21,23 +19,10 @@ from proxyd.metrics.source import Capture
 from proxyd.sockets import socket_kind
 from proxyd.state import ServerEntry, ServerState
 from proxyd_ext.core.fault import faults
-from proxyd_ext.core.stats import BUCKETS_SECONDS
 
 SERVER_STATES: tuple[ServerState, ...] = ("up", "down", "pending", "ejected", "maint", "drain", "unresolved")
-BOUNDS = (*(str(float(bound)) for bound in BUCKETS_SECONDS), "+Inf")
 ERROR_WORDS: Mapping[str, str] = {word: str(facts["proxy_error"]) or word for word, facts in faults().items()}
 """Fault word → the error type of RFC 9209 §2.3 that stands in `Proxy-Status`."""
-
-
-def put(family: HistogramMetricFamily, labels: Labels, value: Mapping[str, Any]) -> None:
-    """Add a native histogram, whose buckets are counted singly, in the exposition's cumulative form; nothing if it is empty."""
-    if not value["count"]:
-        return
-    running, buckets = 0, []
-    for bound, count in zip(BOUNDS, value["buckets"], strict=True):
-        running += count
-        buckets.append((bound, float(running)))
-    family.add_metric(labels, buckets, sum_value=value["sum"])
 
 
 class Collector:
@@ -45,7 +30,8 @@ class Collector:
 
     def __init__(self, version: str) -> None:
         self._version = version
-        self._listeners: Retained[str] = Retained(frozenset({"accepted", "rejected"}), keep=False)
+        self._accepted: Retained[str] = Retained(frozenset({"accepted"}), keep=False)
+        self._rejected: Retained[str] = Retained(frozenset({"rejected"}), keep=False)
         self._flows: Retained[Labels] = Retained(FLOW_COUNTERS, keep=False)
         self._routes: Retained[Labels] = Retained(
             frozenset({"requests", "errors", "duration_seconds", "ttfb_seconds", "bytes_in", "bytes_out", "cache", "cache_bytes"}))
@@ -54,7 +40,7 @@ class Collector:
         self._servers: Retained[Labels] = Retained(frozenset({"requests", "errors", "flows"}))
         self._numbers = Ratchet()
 
-    def collect(self, now: Capture) -> Iterator[Metric]:
+    def collect(self, now: Capture) -> Iterator[Family]:
         yield from self._collect_listeners(now)
         yield from flow_families(now.listeners, self._flows)
         yield from self._collect_routes(now)
@@ -67,32 +53,28 @@ class Collector:
         yield from self._collect_config(now)
         yield from self._collect_engines(now)
 
-    def _collect_listeners(self, now: Capture) -> Iterable[Metric]:
+    def _collect_listeners(self, now: Capture) -> Iterable[Family]:
         accepted = counter("connections_accepted_total", "Client connections accepted.", ("listener",))
         rejected = counter(
             "connections_rejected_total", "Client connections (of UDP listeners: datagrams) that were not served, by reason.",
             ("listener", "reason"))
         is_open = gauge("connections_open", "Client connections open now.", ("listener",))
         in_flight = gauge("http_requests_in_flight", "Requests that are being served now.", ("listener",))
-        kinds = {entry.name: socket_kind(entry.mode) for entry in now.listeners}
-        for name, total in self._listeners.totals((entry.name, entry.listener) for entry in now.listeners).items():
-            if kinds[name] != "udp":
-                accepted.add_metric((name,), total["accepted"])
+        entries = [(entry, socket_kind(entry.mode)) for entry in now.listeners]
+        for name, total in self._accepted.totals((entry.name, entry.listener) for entry, kind in entries if kind != "udp").items():
+            accepted.add((name,), total["accepted"])
+        for name, total in self._rejected.totals((entry.name, entry.listener) for entry, _ in entries).items():
             for reason, count in total["rejected"].items():
-                rejected.add_metric((name, reason), count)
-        gauges: dict[str, list[int]] = {}
-        for entry in now.listeners:
-            stats, sums = entry.listener.stats(), gauges.setdefault(entry.name, [0, 0])
-            sums[0] += stats["open"]
-            sums[1] += stats["in_flight"]
-        for name, (opened, flying) in gauges.items():
-            if kinds[name] != "udp":
-                is_open.add_metric((name,), opened)
-            if kinds[name] == "http":
-                in_flight.add_metric((name,), flying)
+                rejected.add((name, reason), count)
+        for entry, kind in entries:
+            stats = entry.listener.stats()
+            if kind != "udp":
+                is_open.more((entry.name,), stats["open"])
+            if kind == "http":
+                in_flight.more((entry.name,), stats["in_flight"])
         return accepted, rejected, is_open, in_flight
 
-    def _collect_routes(self, now: Capture) -> Iterable[Metric]:
+    def _collect_routes(self, now: Capture) -> Iterable[Family]:
         labels = ("listener", "route")
         requests = counter("http_requests_total", "Requests answered, by route, method and status code.", (*labels, "method", "code"))
         errors = counter("http_errors_total", "Answers that proxyd made of a failure, by error type (RFC 9209).", (*labels, "error"))
@@ -103,16 +85,16 @@ class Collector:
         totals = self._routes.totals(((entry.listener, entry.route), entry.stats) for entry in now.routes)
         for names, total in totals.items():
             for (method, code), count in total["requests"].items():
-                requests.add_metric((*names, method, code_label(code)), count)
+                requests.add((*names, method, code_label(code)), count)
             for error, count in by_error_type(total["errors"]).items():
-                errors.add_metric((*names, error), count)
-            put(duration, names, total["duration_seconds"])
-            put(ttfb, names, total["ttfb_seconds"])
-            bytes_in.add_metric(names, total["bytes_in"])
-            bytes_out.add_metric(names, total["bytes_out"])
+                errors.add((*names, error), count)
+            duration.add(names, total["duration_seconds"])
+            ttfb.add(names, total["ttfb_seconds"])
+            bytes_in.add(names, total["bytes_in"])
+            bytes_out.add(names, total["bytes_out"])
         return requests, errors, duration, ttfb, bytes_in, bytes_out, *route_families(totals)
 
-    def _collect_upstreams(self, now: Capture) -> Iterable[Metric]:
+    def _collect_upstreams(self, now: Capture) -> Iterable[Family]:
         retries = counter("http_retries_total", "Requests that were tried again on a server, by reason.", ("upstream", "reason"))
         refused = counter(
             "upstream_refused_total", "Requests and retries that a limit of the upstream did not admit, by reason.", ("upstream", "reason"))
@@ -125,25 +107,25 @@ class Collector:
         opened = counter("upstream_connections_opened_total", "Connections opened to servers.", ("upstream",))
         for name, total in self._upstreams.totals((entry.name, entry.state) for entry in now.upstreams).items():
             for reason, count in total["retries"].items():
-                retries.add_metric((name, reason), count)
+                retries.add((name, reason), count)
             for reason, count in total["refused"].items():
-                refused.add_metric((name, reason), count)
+                refused.add((name, reason), count)
             if total["hedges"]["begun"]:
-                hedges.add_metric((name, "won"), total["hedges"]["won"])
-                hedges.add_metric((name, "lost"), total["hedges"]["begun"] - total["hedges"]["won"])
+                hedges.add((name, "won"), total["hedges"]["won"])
+                hedges.add((name, "lost"), total["hedges"]["begun"] - total["hedges"]["won"])
             for result, count in copy_results(total["mirror"]).items():
-                copies.add_metric((name, result), count)
-            put(response, (name,), total["response_seconds"])
-            put(connect, (name,), total["connect_seconds"])
+                copies.add((name, result), count)
+            response.add((name,), total["response_seconds"])
+            connect.add((name,), total["connect_seconds"])
         for entry in now.upstreams:
             count = entry.departed_opened + sum(member.server.stats()["opened"] for member in entry.servers)
-            opened.add_metric((entry.name,), self._numbers.total(("opened", entry.name), count))
+            opened.add((entry.name,), self._numbers.total(("opened", entry.name), count))
         for view in now.upstream_views:
-            connections.add_metric((view.name, "active"), sum(server.connections_active for server in view.servers))
-            connections.add_metric((view.name, "idle"), sum(server.connections_idle for server in view.servers))
+            connections.add((view.name, "active"), sum(server.connections_active for server in view.servers))
+            connections.add((view.name, "idle"), sum(server.connections_idle for server in view.servers))
         return retries, refused, hedges, copies, response, connect, connections, opened, *queue_gauges(now), *governor_gauges(now)
 
-    def _collect_servers(self, now: Capture) -> Iterable[Metric]:
+    def _collect_servers(self, now: Capture) -> Iterable[Family]:
         labels = ("upstream", "server")
         requests = counter("upstream_requests_total", "Answers of servers, by status code.", (*labels, "code"))
         errors = counter("upstream_errors_total", "Failures of servers, by proxyd's word for them.", (*labels, "error"))
@@ -153,48 +135,50 @@ class Collector:
         entries = [entry for upstream in now.upstreams for entry in upstream.servers]
         for names, total in self._servers.totals(((entry.upstream, entry.label), entry.server) for entry in entries).items():
             for code, count in total["requests"].items():
-                requests.add_metric((*names, code_label(code)), count)
+                requests.add((*names, code_label(code)), count)
             for error, count in total["errors"].items():
-                errors.add_metric((*names, error), count)
+                errors.add((*names, error), count)
             if total["flows"]:
-                flows.add_metric(names, total["flows"])
+                flows.add(names, total["flows"])
         for entry in entries:
             for kind, count in entry.ejections.items():
-                ejections.add_metric((*names_of(entry), kind), self._numbers.total(("ejected", *names_of(entry), kind), count))
+                ejections.add((*names_of(entry), kind), self._numbers.total(("ejected", *names_of(entry), kind), count))
             for result, count in entry.check_results.items():
                 key = (*names_of(entry), result)
-                checks.add_metric(key, self._numbers.total(("check", *key), count))
+                checks.add(key, self._numbers.total(("check", *key), count))
         return requests, errors, flows, ejections, checks, *server_gauges(now)
 
-    def _collect_config(self, now: Capture) -> Iterable[Metric]:
+    def _collect_config(self, now: Capture) -> Iterable[Family]:
         success = gauge("config_last_reload_successful", "Whether the last reload was taken (1) or refused (0).")
-        success.add_metric((), float(now.last_reload_ok))
+        success.add((), float(now.last_reload_ok))
         at = gauge("config_last_reload_success_timestamp_seconds", "When the config that serves was taken (epoch).")
-        at.add_metric((), now.last_reload_at)
+        at.add((), now.last_reload_at)
         reloads = counter("config_reloads_total", "Reloads, by result.", ("result",))
         for result, count in now.reloads.items():
-            reloads.add_metric((result,), count)
+            reloads.add((result,), count)
         info = gauge("config_info", "The config that serves; always 1.", ("hash",))
-        info.add_metric((now.config_hash,), 1)
+        info.add((now.config_hash,), 1)
+        ready = gauge("ready", "Whether every upstream in use has a usable server (1), as `/ready` tells, else 0.")
+        ready.add((), float(now.ready))
         build = gauge("build_info", "The program; always 1.", ("version", "python", "implementation"))
-        build.add_metric((self._version, platform.python_version(), platform.python_implementation()), 1)
-        return success, at, reloads, info, build
+        build.add((self._version, platform.python_version(), platform.python_implementation()), 1)
+        return success, at, reloads, info, ready, build
 
-    def _collect_engines(self, now: Capture) -> Iterable[Metric]:
+    def _collect_engines(self, now: Capture) -> Iterable[Family]:
         cpu = counter("engine_cpu_seconds_total", "CPU time of the engine's thread.", ("engine",))
         lag = gauge("engine_loop_lag_seconds", "How long the engine's last turn kept events waiting.", ("engine",))
         refused = counter("engine_door_refused_total", "What a full door of the engine refused.", ("engine", "door"))
         late = counter("engine_consults_late_total", "Answers that came after their request had been decided.", ("engine",))
         for entry in now.engines:
             stats, index = entry.engine.stats(), (str(entry.index),)
-            cpu.add_metric(index, stats["cpu_seconds"])
-            lag.add_metric(index, stats["loop_lag_seconds"])
-            refused.add_metric((*index, "commands"), stats["commands_refused"])
-            refused.add_metric((*index, "consults"), stats["consults_refused"])
-            late.add_metric(index, stats["consults_late"])
+            cpu.add(index, stats["cpu_seconds"])
+            lag.add(index, stats["loop_lag_seconds"])
+            refused.add((*index, "commands"), stats["commands_refused"])
+            refused.add((*index, "consults"), stats["consults_refused"])
+            late.add(index, stats["consults_late"])
         dropped = counter("log_dropped_total", "Records that a slow sink made proxyd drop.", ("sink",))
         for log in now.logs:
-            dropped.add_metric((log.sink,), self._numbers.total(("dropped", log.sink), log.dropped))
+            dropped.add((log.sink,), self._numbers.total(("dropped", log.sink), log.dropped))
         return cpu, lag, refused, late, dropped
 
 
@@ -222,19 +206,19 @@ def copy_results(mirror: Mapping[str, Any]) -> dict[str, int]:
     return {word: count for word, count in {"answered": mirror["answered"], "failed": mirror["failed"], **skipped}.items() if count}
 
 
-def queue_gauges(now: Capture) -> Iterable[Metric]:
+def queue_gauges(now: Capture) -> Iterable[Family]:
     in_flight = gauge("upstream_requests_in_flight", "Tries and flows that are on the upstream's servers now.", ("upstream",))
     waiting = gauge("upstream_queue_length", "Requests that wait for a server with room.", ("upstream",))
     retrying = gauge("upstream_retries_in_flight", "Requests that are being tried again, or wait for it.", ("upstream",))
     for entry in now.upstreams:
         stats = entry.state.stats()
-        in_flight.add_metric((entry.name,), stats["in_flight"])
-        waiting.add_metric((entry.name,), stats["pending"])
-        retrying.add_metric((entry.name,), stats["retries_in_flight"])
+        in_flight.add((entry.name,), stats["in_flight"])
+        waiting.add((entry.name,), stats["pending"])
+        retrying.add((entry.name,), stats["retries_in_flight"])
     return in_flight, waiting, retrying
 
 
-def governor_gauges(now: Capture) -> Iterable[Metric]:
+def governor_gauges(now: Capture) -> Iterable[Family]:
     """Only of upstreams that have such a part."""
     circuit = gauge("upstream_circuit_open", "Whether the breaker refuses requests: 1 open, 0.5 half open, 0 closed.", ("upstream",))
     limit = gauge("upstream_concurrency_limit", "Requests at a time, as the adaptive limit has found.", ("upstream",))
@@ -242,15 +226,15 @@ def governor_gauges(now: Capture) -> Iterable[Metric]:
     for view in now.upstream_views:
         governor = view.governor
         if governor.circuit is not None:
-            circuit.add_metric((view.name,), {"closed": 0.0, "half_open": 0.5, "open": 1.0}[governor.circuit.state])
+            circuit.add((view.name,), {"closed": 0.0, "half_open": 0.5, "open": 1.0}[governor.circuit.state])
         if governor.limit:
-            limit.add_metric((view.name,), governor.limit)
+            limit.add((view.name,), governor.limit)
         if governor.hedge_ms:
-            hedge.add_metric((view.name,), governor.hedge_ms / 1000)
+            hedge.add((view.name,), governor.hedge_ms / 1000)
     return circuit, limit, hedge
 
 
-def server_gauges(now: Capture) -> Iterable[Metric]:
+def server_gauges(now: Capture) -> Iterable[Family]:
     labels = ("upstream", "server")
     up = gauge("upstream_server_up", "Whether the balancer may choose the server.", labels)
     weight = gauge("upstream_server_weight", "The server's share.", labels)
@@ -259,9 +243,9 @@ def server_gauges(now: Capture) -> Iterable[Metric]:
     for view in now.upstream_views:
         for server in view.servers:
             names = (view.name, server.label)
-            up.add_metric(names, float(server.usable))
-            weight.add_metric(names, server.weight)
-            in_flight.add_metric(names, server.in_flight)
+            up.add(names, float(server.usable))
+            weight.add(names, server.weight)
+            in_flight.add(names, server.in_flight)
             for word in SERVER_STATES:
-                state.add_metric((*names, word), float(server.state == word))
+                state.add((*names, word), float(server.state == word))
     return up, weight, in_flight, state

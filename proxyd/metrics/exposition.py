@@ -2,29 +2,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client import registry as prometheus_registry
-from prometheus_client.core import Metric
+from prometheus_client import ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
 from proxyd.metrics.collector import Collector
+from proxyd.metrics.families import Family, Numbers, gauge
+from proxyd.metrics.folding import OTHER, Fold
 from proxyd.metrics.source import Capture, MetricsSource, capture
+from proxyd.metrics.text import Encoder
 
-Encode = Callable[[prometheus_registry.Collector], bytes]
+SPELL_SECONDS = 0.0005
+REST_SECONDS = 0.00005
 
-
-@dataclass(frozen=True, slots=True, eq=False)   # eq=False: the registry keeps it as a key
-class _Scrape(prometheus_registry.Collector):
-    """What prometheus-client asks for metrics, for one page. It goes with the page, and with it the references to native handles."""
-
-    collector: Collector
-    captured: Capture
-
-    def collect(self) -> Iterator[Metric]:
-        return self.collector.collect(self.captured)
+T = TypeVar("T")
 
 
 class Exposition:
@@ -32,17 +26,60 @@ class Exposition:
         self._source = source
         self._collector = Collector(version)
         self._process = ProcessCollector(registry=None)
+        self._fold, self._encoder = Fold(), Encoder()
         self._turn = asyncio.Lock()
 
     async def render(self, accept: str) -> tuple[bytes, str]:
         """The page in the format that the Accept field asks for, and its media type."""
-        encode, content_type = choose_encoder(accept)
+        _, content_type = choose_encoder(accept)
+        openmetrics = content_type.startswith("application/openmetrics-text")
         async with self._turn:
-            return await asyncio.to_thread(self._page, encode, [capture(self._source)]), content_type
+            return await asyncio.to_thread(self._page, [capture(self._source)], openmetrics), content_type
 
-    def _page(self, encode: Encode, captured: list[Capture]) -> bytes:
+    def warnings(self) -> tuple[str, ...]:
+        """For status: a sentence when the last page was folded."""
+        if not self._fold.folded:
+            return ()
+        return (f"metrics.max_series ({self._source.max_series}) is reached: {self._fold.folded} series are summed under `{OTHER}`",)
+
+    def _page(self, captured: list[Capture], openmetrics: bool) -> bytes:
         """`captured` is emptied: the thread that runs this holds its arguments for a moment longer than we wait for it."""
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Scrape(self._collector, captured.pop()))
-        registry.register(self._process)
-        return encode(registry)
+        now = captured.pop()
+        families = list(unhurried(self._collector.collect(now)))
+        families += process_families(self._process)
+        limit, over = bound_families()
+        families += (limit, over)
+        limit.add((), now.max_series)
+        over.add((), 0)
+        self._fold.apply(families, now.max_series)
+        over.add((), self._fold.folded)
+        return "".join(unhurried(self._encoder.encode(families, openmetrics=openmetrics))).encode()
+
+
+def bound_families() -> list[Numbers]:
+    """About the page itself."""
+    return [
+        gauge("metrics_series_limit", "Series that this page may have (metrics.max_series)."),
+        gauge("metrics_series_folded", f"Series that are summed under `{OTHER}`, for want of room on this page."),
+    ]
+
+
+def process_families(process: ProcessCollector) -> Iterator[Family]:
+    """The `process_` metrics that all exporters have."""
+    for metric in process.collect():
+        name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+        family = Numbers(name, "counter" if metric.type == "counter" else "gauge", metric.documentation, ())
+        for sample in metric.samples:
+            family.add((), sample.value)
+        yield family
+
+
+def unhurried(items: Iterable[T]) -> Iterator[T]:
+    """The items, with a rest after each half millisecond of work on them. The interpreter takes the GIL from a thread only after five, so
+    the event loop would wait as long whenever it wakes up; it gets its turn while this thread sleeps."""
+    began = time.perf_counter()
+    for item in items:
+        yield item
+        if time.perf_counter() - began > SPELL_SECONDS:
+            time.sleep(REST_SECONDS)
+            began = time.perf_counter()

@@ -3,9 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from prometheus_client.core import Metric
-
-from proxyd.metrics.families import Labels, counter, gauge
+from proxyd.metrics.families import Family, Labels, counter, gauge
 from proxyd.metrics.retained import Retained
 from proxyd.sockets import socket_kind
 from proxyd.state import ListenerEntry
@@ -13,7 +11,7 @@ from proxyd.state import ListenerEntry
 FLOW_COUNTERS = frozenset({"accepted", "bytes_in", "bytes_out", "packets_in", "packets_out", "ended"})
 
 
-def flow_families(listeners: Iterable[ListenerEntry], retained: Retained[Labels]) -> Iterable[Metric]:
+def flow_families(listeners: Iterable[ListenerEntry], retained: Retained[Labels]) -> Iterable[Family]:
     """`retained`: keeps FLOW_COUNTERS by (listener, kind), so that one that changes its mode does not take its old counts along."""
     connections = counter("tcp_connections_total", "Client connections that were to be passed on, refused ones too.", ("listener",))
     flows = counter("udp_flows_total", "Flows of datagrams that clients began.", ("listener",))
@@ -23,16 +21,13 @@ def flow_families(listeners: Iterable[ListenerEntry], retained: Retained[Labels]
     is_open = gauge("l4_flows", "Flows open now.", ("listener",))
     entries = [(entry, socket_kind(entry.mode)) for entry in listeners if socket_kind(entry.mode) != "http"]
     for (name, kind), total in retained.totals(((entry.name, kind), entry.listener) for entry, kind in entries).items():
-        (flows if kind == "udp" else connections).add_metric((name,), total["accepted"])
+        (flows if kind == "udp" else connections).add((name,), total["accepted"])
         for direction in ("in", "out"):
-            moved.add_metric((name, direction), total[f"bytes_{direction}"])
+            moved.add((name, direction), total[f"bytes_{direction}"])
             if kind == "udp":
-                datagrams.add_metric((name, direction), total[f"packets_{direction}"])
+                datagrams.add((name, direction), total[f"packets_{direction}"])
         for reason, count in total["ended"].items():
-            ends.add_metric((name, reason), count)
-    now: dict[str, int] = {}
+            ends.add((name, reason), count)
     for entry, _ in entries:
-        now[entry.name] = now.get(entry.name, 0) + entry.listener.stats()["open"]
-    for name, count in now.items():
-        is_open.add_metric((name,), count)
+        is_open.more((entry.name,), entry.listener.stats()["open"])
     return connections, flows, moved, datagrams, ends, is_open

@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client.core import CounterMetricFamily, Metric
-
 from proxyd.limits.views import INFLIGHT_DECISIONS, LANE_RESULTS, RATE_DECISIONS
-from proxyd.metrics.families import counter, gauge
+from proxyd.metrics.families import Family, Numbers, counter, gauge
 from proxyd.metrics.retained import Ratchet
 
 if TYPE_CHECKING:
@@ -28,16 +26,16 @@ class _Counts:
     def __init__(self, numbers: Ratchet) -> None:
         self._numbers = numbers
 
-    def put(self, family: CounterMetricFamily, handle: object, name: str, stats: Mapping[str, Any], words: Iterable[str]) -> None:
+    def put(self, family: Numbers, handle: object, name: str, stats: Mapping[str, Any], words: Iterable[str]) -> None:
         """A series for each of the words, which is a counter of `stats` and a label value."""
         for word in words:
-            family.add_metric((name, word), self._numbers.total((family.name, name, word), stats[word], id(handle)))
+            family.add((name, word), self._numbers.total((family.name, name, word), stats[word], id(handle)))
 
-    def put_one(self, family: CounterMetricFamily, handle: object, name: str, value: float) -> None:
-        family.add_metric((name,), self._numbers.total((family.name, name), value, id(handle)))
+    def put_one(self, family: Numbers, handle: object, name: str, value: float) -> None:
+        family.add((name,), self._numbers.total((family.name, name), value, id(handle)))
 
 
-def limit_families(entries: LimitEntries, numbers: Ratchet) -> Iterable[Metric]:
+def limit_families(entries: LimitEntries, numbers: Ratchet) -> Iterable[Family]:
     """Where nothing limits they stand there empty."""
     counts = _Counts(numbers)
     yield from _rates(entries, counts)
@@ -49,7 +47,7 @@ def limit_families(entries: LimitEntries, numbers: Ratchet) -> Iterable[Metric]:
     yield from _filters(entries, counts)
 
 
-def _rates(entries: LimitEntries, counts: _Counts) -> Iterable[Metric]:
+def _rates(entries: LimitEntries, counts: _Counts) -> Iterable[Family]:
     requests = counter("ratelimit_requests_total", "Requests that a rate limit counted, by what it decided.", ("policy", "decision"))
     keys = gauge("ratelimit_keys", "Keys that a rate limit remembers.", ("policy",))
     most = gauge("ratelimit_keys_limit", "Keys that it has room for.", ("policy",))
@@ -62,11 +60,11 @@ def _rates(entries: LimitEntries, counts: _Counts) -> Iterable[Metric]:
         counts.put_one(evictions, limit, name, stats["evictions"])
         counts.put_one(lost, limit, name, stats["lease_wants_lost"])
         for family, word in ((keys, "keys"), (most, "capacity"), (held, "memory_bytes")):
-            family.add_metric((name,), stats[word])
+            family.add((name,), stats[word])
     return requests, keys, most, held, evictions, lost
 
 
-def _shared(entry: ShareEntry | None, numbers: Ratchet) -> Iterable[Metric]:
+def _shared(entry: ShareEntry | None, numbers: Ratchet) -> Iterable[Family]:
     nodes = gauge("ratelimit_shared_nodes", "Proxies that share limits, as the store has told.")
     local = gauge("ratelimit_shared_local", "Whether the store is away and the local share counts (1), else 0.")
     waiting = gauge("ratelimit_shared_waiting", "Keys that wait for the store.")
@@ -78,20 +76,20 @@ def _shared(entry: ShareEntry | None, numbers: Ratchet) -> Iterable[Metric]:
     if entry is None:
         return found
     did = entry.counters
-    nodes.add_metric((), entry.nodes)
-    local.add_metric((), float(entry.local))
-    waiting.add_metric((), entry.waiting)
-    series: tuple[tuple[CounterMetricFamily, tuple[str, ...], int], ...] = (
+    nodes.add((), entry.nodes)
+    local.add((), float(entry.local))
+    waiting.add((), entry.waiting)
+    series: tuple[tuple[Numbers, tuple[str, ...], int], ...] = (
         (exchanges, ("done",), did.exchanges - did.failures), (exchanges, ("failed",), did.failures), (tokens, ("used",), did.tokens_used),
         (tokens, ("asked",), did.tokens_asked), (tokens, ("given",), did.tokens_given), (dropped, (), did.wants_dropped),
         (times, (), did.times_local),
     )
     for family, labels, count in series:
-        family.add_metric(labels, numbers.total((family.name, *labels), count))
+        family.add(labels, numbers.total((family.name, *labels), count))
     return found
 
 
-def _inflight(entries: LimitEntries, counts: _Counts) -> Iterable[Metric]:
+def _inflight(entries: LimitEntries, counts: _Counts) -> Iterable[Family]:
     requests = counter("inflight_requests_total", "Requests that a limit by key of those in flight counted, by what it decided.",
                        ("policy", "decision"))
     flying = gauge("inflight_current", "Requests in flight that it counts now.", ("policy",))
@@ -99,25 +97,25 @@ def _inflight(entries: LimitEntries, counts: _Counts) -> Iterable[Metric]:
     for name, table in entries.inflight.items():
         stats = table.stats()
         counts.put(requests, table, name, stats, INFLIGHT_DECISIONS)
-        flying.add_metric((name,), stats["in_flight"])
-        keys.add_metric((name,), stats["keys"])
+        flying.add((name,), stats["in_flight"])
+        keys.add((name,), stats["keys"])
     return requests, flying, keys
 
 
-def _bans(entries: LimitEntries, counts: _Counts) -> Iterable[Metric]:
+def _bans(entries: LimitEntries, counts: _Counts) -> Iterable[Family]:
     active = gauge("bans_active", "Clients that are banned now.", ("policy",))
     begun = counter("bans_total", "Bans so far.", ("policy",))
     refused = counter("bans_refused_total", "Requests of banned clients.", ("policy",))
     evictions = counter("bans_evictions_total", "Clients that were forgotten for room.", ("policy",))
     for name, bans in entries.bans.items():
         stats = bans.stats(entries.now_us)
-        active.add_metric((name,), stats["banned"])
+        active.add((name,), stats["banned"])
         for family, word in ((begun, "bans"), (refused, "refused"), (evictions, "evictions")):
             counts.put_one(family, bans, name, stats[word])
     return active, begun, refused, evictions
 
 
-def _places(entries: LimitEntries, counts: _Counts) -> Iterable[Metric]:
+def _places(entries: LimitEntries, counts: _Counts) -> Iterable[Family]:
     requests = counter("concurrency_requests_total", "Requests of routes that have places, by what became of them there.",
                        ("route", "result"))
     flying = gauge("concurrency_in_flight", "Places that the route's requests have now.", ("route",))
@@ -128,21 +126,21 @@ def _places(entries: LimitEntries, counts: _Counts) -> Iterable[Metric]:
     for name, lane in entries.lanes.items():
         stats = lane.stats()
         counts.put(requests, lane, name, stats, LANE_RESULTS)
-        flying.add_metric((name,), stats["in_use"])
-        waiting.add_metric((name,), stats["waiting"])
+        flying.add((name,), stats["in_use"])
+        waiting.add((name,), stats["waiting"])
         for kind in ("reserved", "max"):
-            limit.add_metric((name, kind), stats[kind])
+            limit.add((name, kind), stats[kind])
     if entries.gate is not None:
         stats = entries.gate.stats()
-        total.add_metric((), stats["total"])
-        standing.add_metric((), stats["standing"])
+        total.add((), stats["total"])
+        standing.add((), stats["standing"])
     below = gauge("overload_shed_below", "Requests of classes below it are shed: 0 none, 1 low, 2 low and normal, 3 all but critical.")
     if entries.overload is not None:
-        below.add_metric((), entries.overload.shed_below)
+        below.add((), entries.overload.shed_below)
     return requests, flying, limit, waiting, total, standing, below
 
 
-def _auth(entries: LimitEntries, counts: _Counts) -> Iterable[Metric]:
+def _auth(entries: LimitEntries, counts: _Counts) -> Iterable[Family]:
     requests = counter("auth_requests_total", "Requests that had to say who they are, by result.", ("policy", "result"))
     asked = counter("auth_asked_total", "Of those, how many had no remembered verdict.", ("policy",))
     held = gauge("auth_verdicts", "Verdicts that are remembered.", ("policy",))
@@ -152,11 +150,11 @@ def _auth(entries: LimitEntries, counts: _Counts) -> Iterable[Metric]:
         counts.put(requests, verdicts, name, stats, AUTH_RESULTS)
         counts.put_one(asked, verdicts, name, stats["asked"])
         counts.put_one(evictions, verdicts, name, stats["evictions"])
-        held.add_metric((name,), stats["entries"])
+        held.add((name,), stats["entries"])
     return requests, asked, held, evictions
 
 
-def _filters(entries: LimitEntries, counts: _Counts) -> Iterable[Metric]:
+def _filters(entries: LimitEntries, counts: _Counts) -> Iterable[Family]:
     asked = counter("filter_asked_total", "Requests and answers that a filter was asked about.", ("policy", "hook"))
     results = counter("filter_results_total", "What filters did, if anything, and how they failed.", ("policy", "result"))
     failing = gauge("filter_failing", "Whether a filter is out of order (1), else 0.", ("policy",))
@@ -164,5 +162,5 @@ def _filters(entries: LimitEntries, counts: _Counts) -> Iterable[Metric]:
         stats = hooks.stats()
         counts.put(results, hooks, name, stats, FILTER_RESULTS)
         counts.put(asked, hooks, name, {hook: stats[f"asked_{hook}"] for hook in HOOKS}, HOOKS)
-        failing.add_metric((name,), float(hooks.failing))
+        failing.add((name,), float(hooks.failing))
     return asked, results, failing

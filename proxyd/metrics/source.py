@@ -29,6 +29,11 @@ class MetricsSource(Protocol):
     @property
     def last_reload_ok(self) -> bool: ...
 
+    @property
+    def max_series(self) -> int: ...
+
+    def not_ready(self) -> tuple[str, ...]: ...
+
     def upstreams(self) -> tuple[UpstreamView, ...]: ...
 
     def listener_entries(self) -> tuple[ListenerEntry, ...]: ...
@@ -54,6 +59,8 @@ class Capture:
     reloads: Mapping[str, int]
     last_reload_at: float
     last_reload_ok: bool
+    max_series: int
+    ready: bool
     upstream_views: tuple[UpstreamView, ...]
     listeners: tuple[ListenerEntry, ...]
     routes: tuple[RouteEntry, ...]
@@ -70,6 +77,8 @@ def capture(source: MetricsSource) -> Capture:
         reloads=dict(source.reloads),
         last_reload_at=source.last_reload_at,
         last_reload_ok=source.last_reload_ok,
+        max_series=source.max_series,
+        ready=not source.not_ready(),
         upstream_views=source.upstreams(),
         listeners=source.listener_entries(),
         routes=source.route_entries(),

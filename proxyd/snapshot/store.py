@@ -10,7 +10,7 @@ snapshot that still serves somewhere.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
@@ -107,6 +107,10 @@ class Store:
         """Only these listeners serve from now on. One that left never returns: its engines close its sockets."""
         for key in self.listeners.keys() - set(kept):
             self._departing.append(self.listeners.pop(key))
+
+    def leaving(self) -> Iterator[HeldListener]:
+        """Those that are not in the config any more, and serve connections or flows out."""
+        return (held for held in self._departing if held.listener.stats()["open"])
 
     def is_leaving(self, bind: BindAddress, kept: Collection[ListenerKey], kind: Kind = "http") -> bool:
         """Whether `bind` is still held by a listener of ours that is not among `kept`, of a kind whose ports are those of `kind`."""

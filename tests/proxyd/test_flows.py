@@ -162,7 +162,7 @@ async def test_a_listener_that_changes_its_mode_is_another_one() -> None:
         result = await daemon.reload(whole_config(config(one, bind=f"127.0.0.1:{port}", mode="http")))
         assert result.ok, result.diagnostics
         assert (await get(port)).status == 200
-        view, = daemon.status().listeners
+        view, = (view for view in daemon.status().listeners if not view.leaving)
         assert (view.mode, view.flow) == ("http", None)
         assert daemon.routes()[0].requests == 1, "requests are counted, where flows were before"
         assert (await client.get()).status == 200, "flows outlive the listener that they came through"
@@ -181,3 +181,18 @@ async def test_a_server_that_takes_no_connections_is_ejected() -> None:
         good, bad = daemon.upstreams()[0].servers
         assert (good.state, bad.state) == ("up", "ejected")
         assert bad.reason.startswith("error rate 100 % of ")
+
+
+async def test_flows_of_a_listener_that_left_are_told_until_they_end() -> None:
+    async with Origin("one") as one, running(config(one)) as daemon, connect(port_of(daemon, "pg")) as client:
+        assert (await client.get()).body == b"one"
+        assert (await daemon.reload(whole_config('listen: "127.0.0.1:0"\nroutes: [{respond: 200}]\n'))).ok
+        left = next(view for view in daemon.status().listeners if view.leaving)
+        assert (left.name, left.mode, left.open) == ("pg", "tcp", 1)
+        assert (await client.get()).body == b"one", "its flow is served out"
+        page = await page_of(daemon)
+        assert (page["proxyd_l4_flows", "pg"], page["proxyd_tcp_connections_total", "pg"]) == (1, 1)
+        assert page["proxyd_l4_bytes_total", "out", "pg"] > 0
+        client.writer.close()
+        await until(lambda: not any(view.leaving for view in daemon.status().listeners), "the flow ends, and the listener goes")
+        assert ("proxyd_l4_flows", "pg") not in await page_of(daemon)

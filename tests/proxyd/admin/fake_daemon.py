@@ -5,6 +5,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from proxyd.diagnostics import Diagnostic, Source, Span
 from proxyd.limits.service import LimitError
 from proxyd.limits.sharing import LeaseView
 from proxyd.limits.views import KeyView, LaneView, LimitsView, LimitView, PlacesView, ResetView, StoreView, TopKey
+from proxyd.metrics.exposition import Exposition
 from proxyd.overrides import OverrideError
 from proxyd.snapshot.explain import Question
 from proxyd.snapshot.explain_flow import FlowQuestion
@@ -108,7 +110,12 @@ class FakeDaemon:
     reloads: dict[str, int] = field(default_factory=lambda: {"ok": 1, "unchanged": 0, "failed": 2})
     last_reload_at: float = 1_000.0
     last_reload_ok: bool = True
+    max_series: int = 20_000
     config: Config = field(default_factory=lambda: loaded("listen: :8080\nto: [127.0.0.1:9001]\n"))
+
+    @cached_property
+    def metrics(self) -> Exposition:
+        return Exposition(self, "0.1.0")
 
     def status(self) -> StatusView:
         return StatusView(

@@ -84,7 +84,7 @@ class Source:
     """A `MetricsSource` whose capture a test sets."""
 
     def __init__(self) -> None:
-        self.now = Capture("abc", {"ok": 1, "failed": 0}, 1_000.0, True, (), (), (), (), (), ())
+        self.now = Capture("abc", {"ok": 1, "failed": 0}, 1_000.0, True, 20_000, True, (), (), (), (), (), ())
 
     def set(self, **changes: Any) -> None:
         self.now = replace(self.now, **changes)
@@ -104,6 +104,13 @@ class Source:
     @property
     def last_reload_ok(self) -> bool:
         return self.now.last_reload_ok
+
+    @property
+    def max_series(self) -> int:
+        return self.now.max_series
+
+    def not_ready(self) -> tuple[str, ...]:
+        return () if self.now.ready else ("upstream app has no usable server",)
 
     def upstreams(self) -> tuple[UpstreamView, ...]:
         return self.now.upstream_views

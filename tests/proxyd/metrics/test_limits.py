@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from proxyd.limits.sharing import ShareCounters
+from proxyd.metrics.families import Numbers
 from proxyd.metrics.limits import limit_families
 from proxyd.metrics.retained import Ratchet
 from proxyd.state import LimitEntries, ShareEntry
@@ -21,18 +22,19 @@ def handle(stats: dict[str, int], **more: Any) -> Any:
 def samples(entries: LimitEntries, numbers: Ratchet) -> dict[str, float]:
     """`name{value,value}` of the labels in their order -> value."""
     return {
-        f"{sample.name.removeprefix('proxyd_')}{{{','.join(sample.labels.values())}}}": sample.value
+        f"{family.name.removeprefix('proxyd_')}{{{','.join(labels)}}}": value
         for family in limit_families(entries, numbers)
-        for sample in family.samples
+        if isinstance(family, Numbers)
+        for labels, value in family.series.items()
     }
 
 
 def test_nothing_is_limited() -> None:
     families = list(limit_families(LimitEntries(), Ratchet()))
-    assert sum(len(family.samples) for family in families) == 0
+    assert sum(len(family.series) for family in families) == 0
     names = {family.name for family in families}
     assert len(names) == len(families)
-    assert {"proxyd_ratelimit_requests", "proxyd_concurrency_requests", "proxyd_auth_requests", "proxyd_overload_shed_below"} <= names
+    assert {f"proxyd_{name}_requests_total" for name in ("ratelimit", "concurrency", "auth")} | {"proxyd_overload_shed_below"} <= names
 
 
 def test_rates() -> None:
