@@ -1,4 +1,4 @@
-"""Where the admin API is reached: `unix:PATH`, `HOST:PORT`, `http://HOST:PORT`; and where it is when nobody said.
+"""Where the admin API is reached: `unix:PATH`, `HOST:PORT`, `http://[USER[:PASSWORD]@]HOST:PORT`; and where it is when nobody said.
 
 The default socket is the first of these whose folder can be used:
 
@@ -17,8 +17,9 @@ import os
 import stat
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import unquote
 
 SOCKET_NAME = "admin.sock"
 
@@ -39,8 +40,11 @@ class UnixAddress:
 class TcpAddress:
     host: str
     port: int
+    user: str = ""         # "": nobody was named
+    password: str = field(default="", repr=False)
 
     def __str__(self) -> str:
+        """Never with the user and the password: messages and logs show it."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
@@ -65,9 +69,10 @@ def is_loopback_host(host: str) -> bool:
 
 
 def parse_address(text: str) -> AdminAddress:
-    """`unix:/run/x.sock`, `/run/x.sock`, `127.0.0.1:2080`, `[::1]:2080`, `:2080` (loopback), `http://localhost:2080`.
+    """`unix:/run/x.sock`, `/run/x.sock`, `127.0.0.1:2080`, `[::1]:2080`, `:2080` (loopback), `http://localhost:2080`, `http://ops:PASSWORD@…`
+    (percent-encoded where it must be, as in every URL).
 
-    Raises AddressError.
+    Raises AddressError, whose message never holds a password.
     """
     spelling = "write unix:/path/to.sock or 127.0.0.1:2080"
     if text.startswith("unix:"):
@@ -77,10 +82,23 @@ def parse_address(text: str) -> AdminAddress:
         return UnixAddress(path)
     if text.startswith(("/", "./", "../")):
         return UnixAddress(text)
-    if text.startswith("https://"):
-        raise AddressError(f"the admin API does not speak TLS, so `{text}` cannot be reached; {spelling}")
-    rest = text.removeprefix("http://").rstrip("/")
-    host, colon, port_text = rest.rpartition(":")
+    scheme, _, rest = text.rpartition("://")
+    credentials, at, shown = rest.rpartition("@")
+    if scheme == "https":
+        raise AddressError(f"the admin API does not speak TLS, so `https://{shown}` cannot be reached; {spelling}")
+    if scheme not in {"", "http"} or "/" in credentials:
+        raise AddressError(f"`{shown}` is not an admin address; {spelling}")
+    host, port = _host_and_port(shown, spelling)
+    if not at:
+        return TcpAddress(host, port)
+    user, _, password = credentials.partition(":")
+    if not user:
+        raise AddressError(f"the admin address `{shown}` has a password, but no user; write http://USER:PASSWORD@HOST:PORT")
+    return TcpAddress(host, port, unquote(user), unquote(password))
+
+
+def _host_and_port(text: str, spelling: str) -> tuple[str, int]:
+    host, colon, port_text = text.rstrip("/").rpartition(":")
     if not colon or not port_text.isascii() or not port_text.isdigit():
         raise AddressError(f"the admin address `{text}` has no port; {spelling}")
     if host.startswith("[") and host.endswith("]"):
@@ -90,9 +108,17 @@ def parse_address(text: str) -> AdminAddress:
     port = int(port_text)
     if port > 65535:
         raise AddressError(f"{port} is not a port (0 to 65535) in the admin address `{text}`")
-    if "/" in host or "@" in host:
+    if "/" in host:
         raise AddressError(f"`{text}` is not an admin address; {spelling}")
-    return TcpAddress(host or "127.0.0.1", port)
+    return host or "127.0.0.1", port
+
+
+def with_credentials(address: AdminAddress, environ: Mapping[str, str] = os.environ) -> AdminAddress:
+    """A TCP address with the user and the password of the environment where it has none; a command line can be seen by all users."""
+    if isinstance(address, UnixAddress):
+        return address
+    user, password = address.user or environ.get("PROXYD_ADMIN_USER", ""), address.password or environ.get("PROXYD_ADMIN_PASSWORD", "")
+    return replace(address, user=user, password=password)
 
 
 def socket_folders(environ: Mapping[str, str] = os.environ, uid: int | None = None) -> list[Path]:

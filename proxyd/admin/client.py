@@ -1,6 +1,7 @@
 """A small client of the admin API for the command line: standard library only, because a command should start in milliseconds."""
 from __future__ import annotations
 
+import base64
 import errno
 import http.client
 import json
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from proxyd.admin.address import AdminAddress, UnixAddress, others_beside
+from proxyd.admin.address import AdminAddress, TcpAddress, UnixAddress, others_beside
 
 PREFIX = "/api/v1"
 
@@ -107,7 +108,7 @@ class Client:
     ) -> Answer:
         """Raises TimedOut, NotReachable, NotPermitted, Refused (any status of 400 and more that is not in `accept`) or AdminError."""
         target = PREFIX + path + (f"?{urlencode(query)}" if query else "")
-        headers = {"X-Proxyd-Request": "1", "Connection": "close"} | ({"Content-Type": content_type} if content_type else {})
+        headers = self._headers() | {"Connection": "close"} | ({"Content-Type": content_type} if content_type else {})
         connection = self._connection()
         try:
             connection.request(method, target, body=body or None, headers=headers)
@@ -127,6 +128,14 @@ class Client:
         if answer.status >= 400 and answer.status not in accept:
             raise self._refusal(answer)
         return answer
+
+    def _headers(self) -> dict[str, str]:
+        """Fields that every request has: that no page of the web sends it, and who sends it."""
+        found = {"X-Proxyd-Request": "1"}
+        if isinstance(self.address, TcpAddress) and self.address.user:
+            credential = f"{self.address.user}:{self.address.password}".encode()
+            found["Authorization"] = f"Basic {base64.b64encode(credential).decode()}"
+        return found
 
     def _connection(self) -> http.client.HTTPConnection:
         if isinstance(self.address, UnixAddress):

@@ -1,20 +1,25 @@
 """Who may ask, and how a refusal looks: the two middlewares in front of every view.
 
 - A unix socket answers the user that runs proxyd, and root (SO_PEERCRED). Its mode says the same; this holds when the mode was changed.
-- TCP answers only when the Host field names this machine, or a page of the web whose name was pointed at 127.0.0.1 could read and steer
-  proxyd (DNS rebinding).
+- TCP answers only when the Host field names this machine, or a page of the web whose name was pointed at it could read and steer proxyd
+  (DNS rebinding). Names that mean it are loopback ones, the address that was connected to, and those of `admin.hosts`.
 - Over TCP a request that changes something must carry what a page of another site cannot send without a CORS preflight, which is never
-  granted here (CSRF).
+  granted here (CSRF). And where a browser says which page it comes from, that must be ours: another port of this machine is another
+  origin, but the same site, so that it would be sent our cookie.
+
+Who of those may do what is decided behind it, in access.py.
 """
 from __future__ import annotations
 
+import ipaddress
 import json
 import logging
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -28,6 +33,8 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SIMPLE_TYPES = frozenset({"", "application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
 """Media types that a form of any page may post (Fetch, "CORS-safelisted request-header")."""
 REQUEST_FIELD = "X-Proxyd-Request"
+HOSTS: web.AppKey[set[str]] = web.AppKey("hosts", set)
+"""Names under which the application is reached over TCP, beside loopback ones."""
 _UCRED = struct.Struct("3i")
 
 _log = logging.getLogger("proxyd.admin")
@@ -39,7 +46,15 @@ def json_answer(value: object, status: int = 200, content_type: str = "applicati
 
 
 def problem_answer(found: Problem, instance: str) -> web.Response:
-    return json_answer(found.body(instance), found.kind.status, problem.CONTENT_TYPE)
+    answer = json_answer(found.body(instance), found.kind.status, problem.CONTENT_TYPE)
+    answer.headers.update(found.fields)
+    return answer
+
+
+async def harden(request: web.Request, response: web.StreamResponse) -> None:
+    """Of every answer: no guessing of media types, no use by pages of others (a signal `on_response_prepare`)."""
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
 
 
 @web.middleware
@@ -72,9 +87,11 @@ async def refuse_strangers(request: web.Request, handler: Handler) -> web.Stream
     if sock is not None and sock.family == socket.AF_UNIX:
         check_uid(peer_of(sock)[1])
     else:
-        check_host(request.headers.get("Host", ""))
+        host, hosts = request.headers.get("Host", ""), request.app[HOSTS]
+        check_host(host, {*hosts, address_of(sock)})
         if request.method not in SAFE_METHODS:
             check_not_cross_site(request.headers.get("Content-Type", ""), request.headers.get(REQUEST_FIELD))
+            check_origin(request.headers.get("Origin", ""), request.headers.get("Sec-Fetch-Site", ""), host, hosts)
     return await handler(request)
 
 
@@ -89,14 +106,34 @@ def check_uid(uid: int) -> None:
         raise Problem(problem.PEER_REFUSED, f"user id {uid} may not use this socket; it answers user id {os.geteuid()} and root")
 
 
-def check_host(field: str) -> None:
-    host = field.strip()
+def address_of(sock: Any) -> str:
+    """The address of ours that the client has connected to, as a Host field spells it without brackets."""
+    address = ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]) if sock is not None else None
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def host_of(field: str) -> str:
+    """A Host field without its port and brackets, in lower case."""
+    host = field.strip().lower()
     if host.startswith("["):
-        host = host[1:].partition("]")[0]
-    elif host.count(":") == 1:
-        host = host.partition(":")[0]
-    if not is_loopback_host(host):
-        raise Problem(problem.HOST_REFUSED, f"the Host field says `{field}`, which is not this machine's loopback")
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0] if host.count(":") == 1 else host
+
+
+def check_host(field: str, hosts: Collection[str] = ()) -> None:
+    """`hosts`: names and addresses beside loopback ones; IPv6 with or without brackets."""
+    host = host_of(field)
+    if not is_loopback_host(host) and host not in hosts and f"[{host}]" not in hosts:
+        raise Problem(problem.HOST_REFUSED, f"the Host field says `{field}`, which is not an address or a name of the admin API")
+
+
+def check_origin(origin: str, site: str, host: str, hosts: Collection[str]) -> None:
+    """What a browser says of the page that asks: `Origin` (RFC 6454) and `Sec-Fetch-Site`; "" where it says nothing. `hosts`: where a proxy
+    that speaks TLS is in front, and gives us another Host than the page has."""
+    said = urlsplit(origin)
+    ours = not origin or said.netloc.lower() == host.strip().lower() or (said.hostname or "") in hosts
+    if not ours or site not in {"", "same-origin", "none"}:
+        raise Problem(problem.CROSS_SITE, f"the request was made by a page of {origin or 'another site'}, not by the dashboard")
 
 
 def check_not_cross_site(content_type: str, field: str | None) -> None:

@@ -21,11 +21,13 @@ class Kind:
 
 
 HOST_REFUSED = Kind("PXD-240", 403, "The Host field does not name this machine", (
-    "Over TCP the admin API answers only requests whose Host is localhost or a loopback address, so that a web page whose name was "
-    "pointed at 127.0.0.1 (DNS rebinding) cannot drive proxyd. Use http://127.0.0.1:PORT or http://localhost:PORT."))
+    "Over TCP the admin API answers only requests whose Host is localhost, a loopback address, the address that was connected to, or a "
+    "name of `admin.hosts`, so that a web page whose name was pointed at this machine (DNS rebinding) cannot drive proxyd. Use "
+    "http://127.0.0.1:PORT or http://localhost:PORT, or add the name: `admin: {hosts: [NAME]}`."))
 CROSS_SITE = Kind("PXD-241", 403, "The request could come from a web page", (
     "A request that changes something must show that no web page made it: send `Content-Type: application/json` (or `application/yaml` "
-    "with a config as the body) or the field `X-Proxyd-Request: 1`. A page of another site cannot send these without being asked first."))
+    "with a config as the body) or the field `X-Proxyd-Request: 1`. A page of another site cannot send these without being asked first. "
+    "What a browser says of the page (`Origin`, `Sec-Fetch-Site`) must be this address, or a name of `admin.hosts`."))
 NOT_FOUND = Kind("PXD-242", 404, "There is nothing at this path", "The paths of the admin API are listed at /api/v1.")
 METHOD_NOT_ALLOWED = Kind("PXD-243", 405, "The method is not allowed here", "The Allow field of the answer lists the methods of this path.")
 PARAMETER_INVALID = Kind("PXD-244", 400, "A parameter is missing or wrong", "The detail says which parameter, and what it may be.")
@@ -35,15 +37,28 @@ PEER_REFUSED = Kind("PXD-246", 403, "This user may not use the admin socket", (
 CONFIG_REFUSED = Kind("PXD-247", 422, "The config was refused; nothing was changed", "Each entry of `diagnostics` is one error or warning.")
 INTERNAL = Kind("PXD-248", 500, "proxyd met an error of its own", "The log of the daemon has the details. Please report it.")
 BIND_UNSAFE = Kind("PXD-071", 0, "The admin API would be open to others", (
-    "The admin API can stop and reconfigure proxyd and has no users yet, so it listens on unix sockets and loopback addresses only. "
-    "Bind 127.0.0.1:PORT, [::1]:PORT or unix:PATH, and reach it from elsewhere through ssh."))
+    "The admin API can stop and reconfigure proxyd. Without `admin.users` it asks nobody who he is, so it listens on unix sockets and "
+    "loopback addresses only. Add users, or bind 127.0.0.1:PORT, [::1]:PORT or unix:PATH and reach it from elsewhere through ssh."))
 NOT_REACHABLE = Kind("PXD-249", 0, "The daemon is not reachable", (
     "No proxyd answers at the admin address: it does not run, or listens elsewhere. Name the address with `--admin unix:PATH` or "
     "`--admin HOST:PORT`, or in $PROXYD_ADMIN."))
+LOGIN_NEEDED = Kind("PXD-270", 401, "The admin API asks who you are", (
+    "It has users (`admin.users`). Programs send HTTP Basic credentials; for commands write `--admin http://USER@HOST:PORT` and set "
+    "$PROXYD_ADMIN_PASSWORD. Browsers log in at the dashboard. The unix socket asks for nothing."))
+LOGIN_REFUSED = Kind("PXD-271", 401, "The user or the password is wrong", (
+    "Users and their passwords stand in the config, under `admin.users`. Which of the two was wrong is not told."))
+ROLE_TOO_LOW = Kind("PXD-272", 403, "The user may not do this", (
+    "A viewer looks; an operator also drains servers, purges the cache and resets limits; an admin also changes the config and stops "
+    "proxyd. The role stands in the config, under `admin.users`; the unix socket is always admin."))
+TOO_MANY_ATTEMPTS = Kind("PXD-273", 429, "Too many wrong passwords came from this address", (
+    "Ten wrong passwords may come from one address (IPv6: one /64), then one in six seconds. Retry-After says when the next may. Who is "
+    "logged in stays so, and the unix socket asks for no password."))
+LOGIN_BUSY = Kind("PXD-274", 503, "Passwords cannot be checked now", (
+    "Checking a hash takes time and memory, so only a few are checked at once. Try again in a moment."))
 
 KINDS: dict[str, Kind] = {kind.code: kind for kind in (
     HOST_REFUSED, CROSS_SITE, NOT_FOUND, METHOD_NOT_ALLOWED, PARAMETER_INVALID, BODY_TOO_LARGE, PEER_REFUSED, CONFIG_REFUSED, INTERNAL,
-    BIND_UNSAFE, NOT_REACHABLE,
+    BIND_UNSAFE, NOT_REACHABLE, LOGIN_NEEDED, LOGIN_REFUSED, ROLE_TOO_LOW, TOO_MANY_ATTEMPTS, LOGIN_BUSY,
 )}
 """What `proxyd explain PXD-2xx` knows of the admin API."""
 
@@ -66,6 +81,7 @@ class Problem(Exception):
         self.detail = detail
         self.diagnostics = tuple(diagnostics)
         self.members = members
+        self.fields: dict[str, str] = {}       # of the answer's head
 
     def body(self, instance: str) -> dict[str, Any]:
         """The JSON object of RFC 9457 §3; `code`, `help`, `diagnostics` and `members` are extension members."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 import json
 import pwd
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from proxyd.admin.problem import Problem
 
 Role = Literal["viewer", "operator", "admin"]
 
+JSON, YAML, EVENTS = "application/json", "application/yaml", "text/event-stream"
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -27,17 +29,48 @@ class View:
     at_root: bool = False      # also without /api/v1, where scrapers and probes look
     role: Role | None = None   # that it takes at least; None: viewer to read, operator to change
     action: str = ""           # what is changed, as the audit trail calls it: `server.change`; "": nothing
+    public: bool = False       # also for those who have not said who they are: the log-in itself
+    query: Mapping[str, str] = field(default_factory=dict)      # parameters, each with what it says
+    takes: str = ""            # media type of the body; "": it takes none
+    answers: str = JSON        # media type; EVENTS: a stream, which ends when its asker may no longer see it
 
     @property
     def needs(self) -> Role:
         return self.role or ("viewer" if self.method == "GET" else "operator")
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who asks, as far as it matters for what they may do."""
+
+    role: Role
+    name: str = ""             # of a user of the config; "": nobody was asked for one
+
+
+_IDENTITY: web.RequestKey[Identity] = web.RequestKey("identity", Identity)
+
+
+def identify(request: web.Request, identity: Identity) -> None:
+    request[_IDENTITY] = identity
+
+
+def maybe_identity(request: web.Request) -> Identity | None:
+    """None: it has not been said, and the view is for everybody."""
+    return request.get(_IDENTITY)
+
+
+def role_of(request: web.Request) -> Role:
+    """Of one who was let in."""
+    identity = maybe_identity(request)
+    return identity.role if identity is not None else "viewer"
+
+
 def asker(request: web.Request) -> str:
-    """Who asks: `user id 0 (pid 4242)` at the unix socket, `127.0.0.1` over TCP."""
+    """Who asks: `user id 0 (pid 4242)` at the unix socket, `ops at 10.0.0.9` or `127.0.0.1` over TCP."""
     sock = request.get_extra_info("socket")
     if sock is None or sock.family != socket.AF_UNIX:
-        return str(request.remote)
+        identity = maybe_identity(request)
+        return f"{identity.name} at {request.remote}" if identity is not None and identity.name else str(request.remote)
     pid, uid = peer_of(sock)
     return f"user id {uid} (pid {pid})"
 
@@ -46,7 +79,8 @@ def user(request: web.Request) -> str:
     """The same, short, as changes are signed: `ops`, `127.0.0.1`."""
     sock = request.get_extra_info("socket")
     if sock is None or sock.family != socket.AF_UNIX:
-        return str(request.remote)
+        identity = maybe_identity(request)
+        return (identity.name if identity is not None else "") or str(request.remote)
     uid = peer_of(sock)[1]
     try:
         return pwd.getpwuid(uid).pw_name

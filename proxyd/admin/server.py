@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Literal
 from aiohttp import web
 
 from proxyd.admin import problem
+from proxyd.admin.access import VIEWS, Access
 from proxyd.admin.address import AddressError, default_bind
 from proxyd.admin.control import Control
-from proxyd.admin.guard import refuse_strangers, render_problems
+from proxyd.admin.guard import HOSTS, harden, refuse_strangers, render_problems
 from proxyd.admin.views import BODY_LIMIT_BYTES, Views
+from proxyd.clock import Clock, SystemClock
 from proxyd.codes import BIND_FAILED
 from proxyd.config.address import BindAddress
 from proxyd.diagnostics import Diagnostic
@@ -41,10 +43,12 @@ class _Open:
 class AdminServer:
     """A `Service` of the daemon. Requests that are under way finish when their address goes."""
 
-    def __init__(self, control: Control, binds: Sequence[AdminBind] | None = None) -> None:
+    def __init__(self, control: Control, binds: Sequence[AdminBind] | None = None, clock: Clock | None = None) -> None:
         """Nothing is opened before the first `apply`. `binds` stand for those of the config (`--admin` of a command that serves)."""
         self._control = control
         self._binds = binds
+        self._access = Access(clock or SystemClock())
+        self._hosts: set[str] = set()
         self._runner: web.AppRunner | None = None
         self._open: dict[AdminBind, _Open] = {}      # by the address as the config spells it
 
@@ -57,7 +61,7 @@ class AdminServer:
         """Listen where `config` says. Raises DaemonError, and then listens where it did before."""
         wanted = config.admin.bind if self._binds is None else self._binds
         for bind in wanted:
-            refuse_unsafe(bind)
+            refuse_unsafe(bind, asks=bool(config.admin.users))
         added: dict[AdminBind, Bound] = {}
         errors: list[Diagnostic] = []
         for index, bind in enumerate(wanted):
@@ -70,6 +74,9 @@ class AdminServer:
             close_all(list(added.values()))
             raise DaemonError(errors[0].message, errors)
         runner = await self._running()
+        self._access.use(config.admin)
+        self._hosts.clear()
+        self._hosts.update(config.admin.hosts)
         for bind, bound in added.items():
             self._open[bind] = await _serve(runner, bound)
         await self._leave(set(self._open) - set(wanted))
@@ -81,11 +88,15 @@ class AdminServer:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        await self._access.close()
 
     async def _running(self) -> web.AppRunner:
         if self._runner is None:
-            application = web.Application(middlewares=[render_problems, refuse_strangers], client_max_size=BODY_LIMIT_BYTES)
-            Views(self._control).add_to(application)
+            middlewares = [render_problems, refuse_strangers, self._access.admit]
+            application = web.Application(middlewares=middlewares, client_max_size=BODY_LIMIT_BYTES)
+            application[HOSTS], application[VIEWS] = self._hosts, {}
+            application.on_response_prepare.append(harden)
+            Views(self._control, self._access).add_to(application)
             self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0, handle_signals=False)
             await self._runner.setup()
         return self._runner
@@ -97,9 +108,9 @@ class AdminServer:
             entry.bound.remove_file()
 
 
-def refuse_unsafe(bind: AdminBind) -> None:
-    """Raise DaemonError for an address that others could reach: there are no users yet who could prove who they are."""
-    if isinstance(bind, BindAddress) and not bind.is_loopback:
+def refuse_unsafe(bind: AdminBind, *, asks: bool = False) -> None:
+    """Raise DaemonError for an address that others could reach, unless the config has users, so that they are asked who they are."""
+    if isinstance(bind, BindAddress) and not bind.is_loopback and not asks:
         message = f"the admin API would be open to others at {bind}, and it has no users to ask for"
         raise DaemonError(message, [Diagnostic(problem.BIND_UNSAFE.code, message, help=problem.BIND_UNSAFE.help, path="admin.bind")])
 

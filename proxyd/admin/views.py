@@ -11,11 +11,13 @@ from typing import Any
 from aiohttp import web
 
 from proxyd.admin import problem
+from proxyd.admin.access import VIEWS, Access
 from proxyd.admin.cache import CacheViews
 from proxyd.admin.configs import check_text, json_schema, show
 from proxyd.admin.control import Control
 from proxyd.admin.guard import json_answer
 from proxyd.admin.limits import LimitViews
+from proxyd.admin.login import LoginViews
 from proxyd.admin.problem import Problem
 from proxyd.admin.request import View, asker, body_text, flag, json_object, text_member, text_pairs, texts_member
 from proxyd.admin.target import client_part, field_part, flow_parts, port_part, protocol_part, query_part, request_parts
@@ -33,7 +35,7 @@ _log = logging.getLogger("proxyd.admin")
 
 
 class Views:
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, access: Access) -> None:
         self._control = control
         self.table: tuple[View, ...] = (
             View("GET", "", self.index, "this list"),
@@ -50,6 +52,7 @@ class Views:
             *UpstreamViews(control).table,
             *CacheViews(control).table,
             *LimitViews(control).table,
+            *LoginViews(access).table,
             View("POST", "/route/explain", self.explain,
                  "what a request would meet: {url, method, host, headers, client, listener}, or a flow: {url: tcp://:5432, client, alpn}",
                  role="viewer"),
@@ -61,10 +64,8 @@ class Views:
     def add_to(self, application: web.Application) -> None:
         for view in self.table:
             for path in (PREFIX + view.path, view.path) if view.at_root else (PREFIX + view.path,):
-                if view.method == "GET":
-                    application.router.add_get(path, view.handler)          # HEAD, too
-                else:
-                    application.router.add_route(view.method, path, view.handler)
+                for method in ("GET", "HEAD") if view.method == "GET" else (view.method,):
+                    application[VIEWS][application.router.add_route(method, path, view.handler)] = view
 
     # ------------------------------------------------------------------ facts
     async def index(self, request: web.Request) -> web.Response:

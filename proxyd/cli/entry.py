@@ -99,8 +99,10 @@ def explain_failure(error: Exception) -> CliError:
     if isinstance(error, NotPermitted):
         return CliError(str(error), Exit.NOT_PERMITTED, code="PXD-246")
     if isinstance(error, Refused):
-        exit_ = {400: Exit.USAGE, 403: Exit.NOT_PERMITTED, 404: Exit.NOT_FOUND}.get(error.status, Exit.FAILED)
-        return CliError(str(error), exit_, code=error.code, diagnostics=error.diagnostics)
+        permission = Exit.NOT_PERMITTED
+        exit_ = {400: Exit.USAGE, 401: permission, 403: permission, 404: Exit.NOT_FOUND, 429: permission}.get(error.status, Exit.FAILED)
+        hint = "name a user: --admin http://USER@HOST:PORT, with the password in $PROXYD_ADMIN_PASSWORD" if error.status == 401 else ""
+        return CliError(str(error), exit_, code=error.code, hint=hint, diagnostics=error.diagnostics)
     if isinstance(error, AdminError):
         return CliError(str(error))
     if os.environ.get("PROXYD_TRACEBACK"):

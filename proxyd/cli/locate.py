@@ -26,7 +26,13 @@ def maybe_admin_address(path: Path) -> str:
     binds = _maybe_of_model(path) if "include" in text or "${" in text else None
     if binds is None:
         binds = _of_text(text)
-    return "" if "auto" in binds else next(iter(binds), "")
+    return "" if "auto" in binds else _from_here(next(iter(binds), ""))
+
+
+def _from_here(bind: str) -> str:
+    """Where an address that is listened on is reached from this machine: one that stands for all of them is reached by the loopback."""
+    host, _, port = bind.rpartition(":")
+    return {"0.0.0.0": f"127.0.0.1:{port}", "[::]": f"[::1]:{port}"}.get(host, bind)
 
 
 def _maybe_of_model(path: Path) -> list[str] | None:

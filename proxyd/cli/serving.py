@@ -64,6 +64,8 @@ def admin_bind(settings: Settings) -> tuple[BindAddress, ...] | None:
         raise CliError(str(error), Exit.USAGE) from error
     if isinstance(address, UnixAddress):
         return (BindAddress(path=str(Path(address.path).resolve())),)
+    if address.user:
+        raise CliError("--admin says where to listen, which takes no user; users stand in the config, under `admin.users`", Exit.USAGE)
     return (BindAddress(host="127.0.0.1" if address.host == "localhost" else address.host, port=address.port),)
 
 
@@ -72,7 +74,7 @@ def banner(daemon: Daemon, admin: Sequence[str], to_try: Sequence[tuple[str, str
     engines = f"{status.threads} engine threads" if status.threads > 1 else "1 engine thread" if status.threads else "an inline engine"
     lines = [f"proxyd {status.version} serves {status.config_path or 'without a config file'} with {engines}, pid {status.pid}"]
     lines += [f"  {paint(url_of(listener.address, listener.mode), 'good', sys.stderr)}  {listener.name}" for listener in status.listeners]
-    lines += [f"  admin: {address}" if address.startswith("unix:") else f"  admin: http://{address}/api/v1, /metrics" for address in admin]
+    lines += [f"  admin: {url_of(address)}" + ("" if address.startswith("unix:") else "/  dashboard, and /metrics") for address in admin]
     lines += [paint(f"  warning: {text}", "warning", sys.stderr) for text in status.warnings]
     served = [listener for listener in status.listeners if listener.flow is None and not listener.address.startswith("unix:")]
     url = url_of(served[0].address) if served else ""

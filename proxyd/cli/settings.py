@@ -47,15 +47,19 @@ class Settings:
         return path
 
     def client(self, timeout_s: float = 10.0) -> Client:
-        """A client of the daemon that is meant: --admin, $PROXYD_ADMIN, `admin.bind` of the config, the default socket."""
-        from proxyd.admin.address import AddressError, default_target, parse_address
+        """A client of the daemon that is meant: --admin, $PROXYD_ADMIN, `admin.bind` of the config, the default socket.
+
+        Over TCP it is the user of that address, else $PROXYD_ADMIN_USER; a password that is not in it is $PROXYD_ADMIN_PASSWORD.
+        """
+        from proxyd.admin.address import AddressError, default_target, parse_address, with_credentials
         from proxyd.admin.client import Client
 
         named = self.admin or os.environ.get("PROXYD_ADMIN", "") or self._maybe_admin_of_config()
         try:
-            return Client(parse_address(named) if named else default_target(), timeout_s)
+            address = parse_address(named) if named else default_target()
         except AddressError as error:
             raise CliError(str(error), Exit.USAGE) from error
+        return Client(with_credentials(address), timeout_s)
 
     def _maybe_admin_of_config(self) -> str:
         path = self.maybe_config_path()
@@ -80,7 +84,7 @@ def common(function: Function) -> Function:
     options = (
         click.option("-c", "--config", metavar="FILE", expose_value=False, callback=_keep,
                      help="The config. [default: $PROXYD_CONFIG, ./proxyd.yaml, /etc/proxyd/proxyd.yaml]"),
-        click.option("--admin", metavar="unix:PATH|HOST:PORT", expose_value=False, callback=_keep,
+        click.option("--admin", metavar="unix:PATH|[USER@]HOST:PORT", expose_value=False, callback=_keep,
                      help="The daemon's admin address. [default: $PROXYD_ADMIN, the config's, the default socket]"),
         click.option("--json", is_flag=True, expose_value=False, callback=_keep, help="Answer in JSON."),
         click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_keep, help="Say only what is wrong."),

@@ -205,8 +205,8 @@ CODES: dict[str, Code] = {
     ),
     "PXD-071": Code(
         "an admin API that the network can reach",
-        "The admin API can stop and change proxyd. In this version it has no authentication, so it listens on loopback addresses and "
-        "unix sockets only.",
+        "The admin API can stop and change proxyd. Without `users` it asks nobody who he is, so it listens on loopback addresses and unix "
+        "sockets only.",
         wrong="admin: {bind: :2080}",
         right="admin: {bind: 127.0.0.1:2080}",
     ),
@@ -395,5 +395,12 @@ CODES: dict[str, Code] = {
         "none of these: every request, and every flow, would be refused.",
         wrong="runtime: {zone: a}\nupstreams: {db: {servers: [{address: 10.0.0.1:5432, zone: b}], zones: {cross: false}}}",
         right="runtime: {zone: a}\nupstreams: {db: {servers: [{address: 10.0.0.1:5432, zone: b}]}}",
+    ),
+    "PXD-140": Code(
+        "an admin API that is not encrypted",
+        "The admin API speaks plain HTTP. Beyond this machine, whoever sees the traffic reads the passwords in it. Reach it through ssh "
+        "(`ssh -L 2080:127.0.0.1:2080 HOST`) or through a proxy that speaks TLS, or keep it to a network that nobody else is on.",
+        wrong="admin: {bind: 10.0.0.1:2080, users: {ops: {role: operator, password: '${file:/run/secrets/ops}'}}}",
+        right="admin: {bind: 127.0.0.1:2080, users: {ops: {role: operator, password: '${file:/run/secrets/ops}'}}}",
     ),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from proxyd.config.access_lint import access_doubts
+from proxyd.config.admin_lint import admin_doubts
 from proxyd.config.auth_lint import auth_doubts
 from proxyd.config.cache_lint import cache_doubts
 from proxyd.config.doubt import Doubt
@@ -36,6 +37,7 @@ def lint(config: Config) -> Iterator[Doubt]:
     yield from access_doubts(config)
     yield from jwt_doubts(config)
     yield from flow_doubts(config)
+    yield from admin_doubts(config)
 
 
 def _route(route: Route, here: tuple[Step, ...]) -> Iterator[Doubt]:

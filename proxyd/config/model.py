@@ -11,12 +11,13 @@ import re
 from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from proxyd.config.accept import ConnectionLimits, Listener, PeerTrust
 from proxyd.config.access import Access
 from proxyd.config.active import Active
 from proxyd.config.address import Address, BindAddress
+from proxyd.config.admin import Admin, AdminUser
 from proxyd.config.balance import Balance, Zones
 from proxyd.config.base import NONE, ONE_OR_MORE, SHORT_FORM, STRING, Described, Model, Short
 from proxyd.config.branches import Failover, Mirror, Pin
@@ -74,6 +75,7 @@ __all__ = [
     "Adaptive",
     "Address",
     "Admin",
+    "AdminUser",
     "Aside",
     "Backoff",
     "Balance",
@@ -202,37 +204,6 @@ class Runtime(Model):
     )
 
 
-def check_admin_bind(value: BindAddress | Literal["auto"]) -> BindAddress | Literal["auto"]:
-    if isinstance(value, BindAddress) and not value.is_loopback:
-        raise fail(
-            "PXD-071",
-            f"the admin API has no authentication in this version, so it cannot listen on `{value}`",
-            f"write `127.0.0.1:{value.port}` or `unix:/path`",
-        )
-    return value
-
-
-AdminBind = Annotated[
-    Annotated[Literal["auto"] | BindAddress, BeforeValidator(lambda value: value if value == "auto" else BindAddress.parse(value))],
-    AfterValidator(check_admin_bind),
-    WithJsonSchema(STRING),
-]
-
-
-class Admin(Model):
-    later: ClassVar[frozenset[str]] = frozenset({"users"})
-
-    bind: Annotated[tuple[AdminBind, ...], ONE_OR_MORE] = Field(
-        ("auto",),
-        min_length=1,
-        examples=[["auto", "127.0.0.1:2080"]],
-        description=(
-            "Where the admin API listens: loopback and unix sockets only. `auto` is the unix socket that the command line looks for "
-            "(/run/proxyd/admin.sock for root, else $XDG_RUNTIME_DIR/proxyd/admin.sock)."
-        ),
-    )
-
-
 def expand_access(value: object) -> object:
     if value == "none":
         return None
@@ -304,7 +275,7 @@ class Config(Model):
         examples=["/usr/share/GeoIP/GeoLite2-Country.mmdb"],
     )
     cache: Cache = Field(Cache(), description="The store behind all routes that cache.")
-    admin: Admin = Field(Admin(), description="The admin API, which the command line and Prometheus use.")
+    admin: Admin = Field(Admin(), description="The admin API, which the command line, the dashboard and Prometheus use.")
     log: Log = Field(Log(), description="What is written down.")
     metrics: Metrics = Field(Metrics(), description="The Prometheus metrics, at `/metrics` of the admin API.")
     tracing: TracingField | None = Field(

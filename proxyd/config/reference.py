@@ -109,6 +109,7 @@ SAMPLES: dict[str, tuple[Entry, ...]] = {
     ),
     "policies.NAME.auth.api_key.keys": (Entry("shop"),),
     "plans": (Entry("gold"),),
+    "admin.users": (Entry("ops"),),
     "defaults.error_pages": (Entry("502-504", without=("file",)),),
     "upstreams": (
         Entry("app"),
@@ -155,7 +156,7 @@ LIVE = re.compile(
 )
 
 # Sections that stand there commented as a whole: they name files that are not there.
-ASIDE = frozenset({"geoip"})
+ASIDE = frozenset({"geoip", "admin.users"})
 
 
 def reference() -> str:
@@ -194,8 +195,8 @@ class _Writer:
         elif option.is_short_form or name in entry.without:
             yield f"{pad}# {name}: {flow(example)}"
         elif option.path in SAMPLES:
-            yield f"{pad}{name}:"
-            yield from self.samples(option.path, shape, depth + 1)
+            lines = [f"{pad}{name}:", *self.samples(option.path, shape, depth + 1)]
+            yield from _aside(lines, pad) if option.path in ASIDE else lines
         elif shape.model is not None and option.path in ASIDE:
             yield f"{pad}# {name}:"
             yield from _aside(self.model(shape.model, f"{option.path}.", depth + 1, Entry()), pad)

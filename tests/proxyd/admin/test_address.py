@@ -18,6 +18,7 @@ from proxyd.admin.address import (
     others_beside,
     parse_address,
     socket_folders,
+    with_credentials,
 )
 
 
@@ -30,6 +31,8 @@ from proxyd.admin.address import (
     (":2080", TcpAddress("127.0.0.1", 2080)),
     ("[::1]:2080", TcpAddress("::1", 2080)),
     ("http://localhost:2080/", TcpAddress("localhost", 2080)),
+    ("http://ops@localhost:2080", TcpAddress("localhost", 2080, "ops")),
+    ("ops:a%40b:c@[::1]:2080", TcpAddress("::1", 2080, "ops", "a@b:c")),
 ])
 def test_spellings(text: str, expected: object) -> None:
     assert parse_address(text) == expected
@@ -43,11 +46,30 @@ def test_spellings(text: str, expected: object) -> None:
     ("127.0.0.1:70000", "not a port"),
     ("::1:2080", "[::1]:2080"),
     ("https://127.0.0.1:2080", "TLS"),
-    ("http://user@127.0.0.1:1", "not an admin address"),
+    ("http://:secret@127.0.0.1:1", "no user"),
+    ("https://ops:secret@127.0.0.1:1", "TLS"),
+    ("http://ops:secret@127.0.0.1", "has no port"),
+    ("ftp://ops:secret@127.0.0.1:1", "not an admin address"),
+    ("http://a/b:secret@127.0.0.1:1", "not an admin address"),
 ])
 def test_a_wrong_spelling_says_the_right_one(text: str, words: str) -> None:
-    with pytest.raises(AddressError, match=words.replace("[", r"\[")):
+    with pytest.raises(AddressError, match=words.replace("[", r"\[")) as found:
         parse_address(text)
+    assert "secret" not in str(found.value)
+
+
+def test_a_password_is_never_shown() -> None:
+    address = parse_address("http://ops:secret@127.0.0.1:2080")
+    assert str(address) == "http://127.0.0.1:2080"
+    assert "secret" not in repr(address)
+
+
+def test_the_environment_has_what_the_address_lacks() -> None:
+    environ = {"PROXYD_ADMIN_USER": "ops", "PROXYD_ADMIN_PASSWORD": "secret"}
+    assert with_credentials(TcpAddress("::1", 1), environ) == TcpAddress("::1", 1, "ops", "secret")
+    assert with_credentials(TcpAddress("::1", 1, "ann"), environ) == TcpAddress("::1", 1, "ann", "secret")
+    assert with_credentials(TcpAddress("::1", 1, "ann", "other"), environ) == TcpAddress("::1", 1, "ann", "other")
+    assert with_credentials(UnixAddress("/x"), environ) == UnixAddress("/x")
 
 
 @pytest.mark.parametrize(("host", "expected"), [

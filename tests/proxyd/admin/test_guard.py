@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from proxyd.admin.guard import check_host, check_not_cross_site, check_uid, peer_of
+from proxyd.admin.guard import address_of, check_host, check_not_cross_site, check_origin, check_uid, peer_of
 from proxyd.admin.problem import Problem
 from proxyd.admin.server import AdminServer
 
@@ -20,7 +20,8 @@ async def tcp(server: AdminServer) -> Callable[..., Any]:
 
     async def send(method: str, path: str, **words: Any) -> tuple[int, Any, Any]:
         async with aiohttp.ClientSession(f"http://{server.addresses[1]}") as session, session.request(method, path, **words) as answer:
-            return answer.status, answer.headers, await answer.json(content_type=None)
+            text = answer.content_type != "text/plain"
+            return answer.status, answer.headers, await answer.json(content_type=None) if text else await answer.text()
 
     return send
 
@@ -39,6 +40,41 @@ async def test_another_host_is_refused(host: str, tcp: Callable[..., Any]) -> No
     status, fields, body = await tcp("GET", "/metrics", headers={"Host": host})
     assert (status, body["code"]) == (403, "PXD-240")
     assert fields["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("host", ["proxy.internal", "Proxy.Internal:2080", "10.0.0.1:2080", "[fd00::1]:2080"])
+def test_hosts_that_the_config_names(host: str) -> None:
+    check_host(host, {"proxy.internal", "10.0.0.1", "[fd00::1]"})
+    with pytest.raises(Problem):
+        check_host(host, {"other.internal", "10.0.0.2", "fd00::2"})
+
+
+def test_the_address_that_was_connected_to() -> None:
+    with (
+        socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener,
+        socket.create_connection(("127.0.0.1", listener.getsockname()[1])),
+        listener.accept()[0] as connection,
+    ):
+        assert address_of(connection) == "127.0.0.1"
+
+
+@pytest.mark.parametrize(("origin", "site", "ours"), [
+    ("", "", True), ("http://proxy:2080", "same-origin", True), ("", "none", True), ("https://tls.example", "", True),
+    ("http://proxy:2081", "", False), ("null", "", False), ("http://evil.example", "", False), ("", "same-site", False),
+    ("http://proxy:2080", "cross-site", False),
+])
+def test_the_page_that_asks(origin: str, site: str, ours: bool) -> None:
+    if ours:
+        check_origin(origin, site, "Proxy:2080", {"tls.example"})
+    else:
+        with pytest.raises(Problem):
+            check_origin(origin, site, "Proxy:2080", {"tls.example"})
+
+
+async def test_every_answer_is_for_our_own_pages(tcp: Callable[..., Any]) -> None:
+    for path in ("/api/v1/status", "/nothing", "/metrics"):
+        _, fields, _ = await tcp("GET", path)
+        assert (fields["X-Content-Type-Options"], fields["Cross-Origin-Resource-Policy"]) == ("nosniff", "same-origin")
 
 
 @pytest.mark.parametrize(

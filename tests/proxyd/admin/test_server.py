@@ -102,6 +102,7 @@ def test_it_never_listens_for_others(host: str) -> None:
     with pytest.raises(DaemonError) as failure:
         refuse_unsafe(BindAddress(host=host, port=2080))
     assert failure.value.diagnostics[0].code == "PXD-071"
+    refuse_unsafe(BindAddress(host=host, port=2080), asks=True)
 
 
 async def test_addresses_given_to_it_stand_for_those_of_the_config(daemon: Any, socket_path: str, config_of: Configs) -> None:

@@ -24,7 +24,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """`run("check", "-c", "x.yaml")` in an empty folder, where no daemon runs by default."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("proxyd.admin.address.socket_folders", lambda environ=None, uid=None: [tmp_path / "run"])
-    for name in ("PROXYD_CONFIG", "PROXYD_ADMIN", "NO_COLOR", "PROXYD_TRACEBACK"):
+    for name in ("PROXYD_CONFIG", "PROXYD_ADMIN", "PROXYD_ADMIN_USER", "PROXYD_ADMIN_PASSWORD", "NO_COLOR", "PROXYD_TRACEBACK"):
         monkeypatch.delenv(name, raising=False)
     runner = CliRunner()
 

@@ -12,8 +12,11 @@ import click
 import pytest
 from click.testing import Result
 
+from proxyd.admin.address import TcpAddress
+from proxyd.admin.client import Refused
 from proxyd.cli.entry import VERBS, explain_failure, root
 from proxyd.cli.errors import Exit
+from proxyd.cli.settings import Settings
 from tests.proxyd.cli.program import environment, proxyd
 
 Run = Callable[..., Result]
@@ -165,3 +168,25 @@ def test_version(run: Run) -> None:
 
 def test_the_group_is_what_the_entry_point_runs() -> None:
     assert isinstance(root, click.Group)
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, "PXD-270"), (401, "PXD-271"), (403, "PXD-272"), (429, "PXD-273")])
+def test_who_may_not_leaves_with_8(status: int, code: str) -> None:
+    found = explain_failure(Refused(status, {"detail": "this address asks for a user", "code": code}))
+    assert (found.exit, found.code) == (Exit.NOT_PERMITTED, code)
+    assert ("$PROXYD_ADMIN_PASSWORD" in found.hint) is (status == 401)
+
+
+def test_the_user_comes_from_the_address_or_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROXYD_ADMIN_USER", "ops")
+    monkeypatch.setenv("PROXYD_ADMIN_PASSWORD", "secret")
+    assert Settings(admin="127.0.0.1:2080").client().address == TcpAddress("127.0.0.1", 2080, "ops", "secret")
+    assert Settings(admin="ann:other@127.0.0.1:2080").client().address == TcpAddress("127.0.0.1", 2080, "ann", "other")
+
+
+def test_who_serves_has_no_user(run: Run, write: Callable[[str, str], str]) -> None:
+    write("proxyd.yaml", "listen: :8080\nto: [127.0.0.1:9001]\n")
+    result = run("run", "--admin", "ops:secret@127.0.0.1:2080")
+    assert result.exit_code == Exit.USAGE
+    assert "admin.users" in result.stderr
+    assert "secret" not in result.output
