@@ -9,9 +9,12 @@ import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal, get_args
 
 from proxyd_ext.log import AccessLog
 
+Format = Literal["json", "combined", "pretty", "haproxy", "logfmt"]
+FORMATS: tuple[Format, ...] = get_args(Format)
 THREAD = "proxyd-log"
 
 

@@ -15,29 +15,13 @@ from proxyd_ext.core.fault cimport FaultInfo, fault_info
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.log.record cimport T_NONE, AccessRecord
 from proxyd_ext.log.text cimport (
-    Moment, Out, moment_of, out_of, put_byte, put_bytes, put_hex, put_padded, put_text, put_uint, utf8_step)
-
-
-cdef extern from "<time.h>" nogil:
-    ctypedef long time_t
-    struct tm:
-        int tm_hour
-        int tm_min
-        int tm_sec
-    tm* localtime_r(const time_t* seconds, tm* out)
+    Moment, Out, local_moment_of, moment_of, out_of, put_byte, put_bytes, put_clock, put_hex, put_month, put_padded, put_rfc3339, put_text,
+    put_uint, utf8_step)
 
 
 cdef inline size_t end_line(Out* o, const uint8_t* begin) noexcept nogil:
     put_byte(o, c'\n')
     return 0 if o.full else o.at - begin
-
-
-cdef inline void put_clock(Out* o, int hour, int minute, int second) noexcept nogil:
-    put_padded(o, hour, 2)
-    put_byte(o, c':')
-    put_padded(o, minute, 2)
-    put_byte(o, c':')
-    put_padded(o, second, 2)
 
 
 cdef inline bint _plain_word(uint64_t w) noexcept nogil:
@@ -138,20 +122,12 @@ cdef inline void json_fault(Out* o, const AccessRecord* r) noexcept nogil:
 cdef inline void json_begin(Out* o, const AccessRecord* r) noexcept nogil:
     cdef Moment m = moment_of(r.time_us)
     put_text(o, b'{"time":"')
-    put_padded(o, m.year, 4)
-    put_byte(o, c'-')
-    put_padded(o, m.month, 2)
-    put_byte(o, c'-')
-    put_padded(o, m.mday, 2)
-    put_byte(o, c'T')
-    put_clock(o, m.hour, m.minute, m.second)
-    put_byte(o, c'.')
-    put_padded(o, m.us, 6)
+    put_rfc3339(o, &m)
     if r.request_id.size:
-        put_text(o, b'Z","id":')
+        put_text(o, b'","id":')
         json_string(o, r.request_id)
     else:
-        put_text(o, b'Z","id":"')
+        put_text(o, b'","id":"')
         put_hex(o, r.id, 16)
         put_byte(o, c'"')
 
@@ -195,11 +171,11 @@ cdef inline void apache_time(Out* o, const AccessRecord* r) noexcept nogil:
     put_text(o, b" [")
     put_padded(o, m.mday, 2)
     put_byte(o, c'/')
-    put_bytes(o, <const uint8_t*>b"JanFebMarAprMayJunJulAugSepOctNovDec" + 3 * (m.month - 1), 3)
+    put_month(o, &m)
     put_byte(o, c'/')
     put_padded(o, m.year, 4)
     put_byte(o, c':')
-    put_clock(o, m.hour, m.minute, m.second)
+    put_clock(o, &m)
     put_text(o, b" +0000] ")
 
 
@@ -281,17 +257,10 @@ cdef inline void pretty_bytes(Out* o, uint64_t count) noexcept nogil:
 
 cdef inline void pretty_begin(Out* o, const AccessRecord* r, bint color) noexcept nogil:
     """The clock of this machine's place."""
-    cdef time_t seconds = <time_t>(r.time_us // 1_000_000)
-    cdef Moment m
-    cdef tm local
-    if localtime_r(&seconds, &local) == NULL:    # a year that does not fit an int
-        m = moment_of(r.time_us)
-        local.tm_hour = m.hour
-        local.tm_min = m.minute
-        local.tm_sec = m.second
+    cdef Moment m = local_moment_of(r.time_us)
     if color:
         put_text(o, b"\x1b[2m")
-    put_clock(o, local.tm_hour, local.tm_min, local.tm_sec)
+    put_clock(o, &m)
     if color:
         put_text(o, b"\x1b[0m")
     put_byte(o, c' ')

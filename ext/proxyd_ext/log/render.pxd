@@ -11,6 +11,8 @@ cdef enum:
     LOG_JSON = 0
     LOG_COMBINED = 1
     LOG_PRETTY = 2
+    LOG_HAPROXY = 3
+    LOG_LOGFMT = 4
 
     LOG_FIXED_MAX = 2560                           # names, numbers and quotes of a line, the fault's sentence included
     LOG_LINE_MAX = LOG_FIXED_MAX + 6 * KEEP_ALL    # a byte becomes at most six ("\u001b")
@@ -19,5 +21,5 @@ cdef enum:
 # By LOG_*; `color` counts for LOG_PRETTY only.
 cdef size_t render(int format, const AccessRecord* record, uint8_t* out, size_t cap, bint color) noexcept nogil
 
-# LOG_* of "json", "combined" or "pretty"; ValueError for another word.
+# LOG_* of "json", "combined", "pretty", "haproxy" or "logfmt"; ValueError for another word.
 cdef int format_of(str word) except -1

@@ -1,10 +1,11 @@
 # cython: cdivision=True
-"""The three forms of an access record; those of flows are in flow.pyx, what both share in forms.pxd.
+"""The forms of an access record; those of flows are in flow.pyx, what both share in forms.pxd.
 
 - `json`: one object a line. What does not apply is left out, so that `has("error")` is a question that can be asked.
 - `combined`: Apache's combined log format, so that goaccess, awstats and their like read it.  Time is UTC.  What the record makes
   different: the path is in normal form, and the size counts the head, too (Apache's %O).
 - `pretty`: for a person at a terminal: local time, a line that fits, words in place of numbers.
+- `haproxy` and `logfmt` have files of their own, for exchanges and flows alike.
 """
 from libc.stdint cimport uint8_t, uint16_t
 from libc.stdlib cimport free, malloc
@@ -17,6 +18,8 @@ from proxyd_ext.log.flow cimport flow_combined, flow_json, flow_pretty
 from proxyd_ext.log.forms cimport (
     apache_or_dash, apache_string, apache_time, end_line, json_begin, json_duration, json_end, json_fault, json_number, json_seconds,
     json_string, json_text, pretty_begin, pretty_duration, pretty_end, pretty_string)
+from proxyd_ext.log.haproxy cimport flow_haproxy, render_haproxy
+from proxyd_ext.log.logfmt cimport logfmt_of
 from proxyd_ext.log.record cimport (
     CACHE_NONE, RECORD_HTTP, STATUS_BY_CACHE, STATUS_BY_PROXYD, STATUS_BY_UPSTREAM, T_NONE, TRACE_NONE, TRACE_SAMPLED, AccessRecord,
     TryNote)
@@ -243,17 +246,27 @@ cdef size_t render_pretty(const AccessRecord* r, uint8_t* out, size_t cap, bint 
 
 # ---------------------------------------------------------------- by format
 
+cdef size_t _render_logfmt(const AccessRecord* record, uint8_t* out, size_t cap) noexcept nogil:
+    cdef uint8_t[LOG_LINE_MAX] json
+    cdef size_t size = render(LOG_JSON, record, &json[0], LOG_LINE_MAX, False)
+    return logfmt_of(&json[0], size, out, cap) if size else 0
+
+
 cdef size_t render(int format, const AccessRecord* record, uint8_t* out, size_t cap, bint color) noexcept nogil:
     if format == LOG_JSON:
         return render_json(record, out, cap) if record.kind == RECORD_HTTP else flow_json(record, out, cap)
     if format == LOG_COMBINED:
         return render_combined(record, out, cap) if record.kind == RECORD_HTTP else flow_combined(record, out, cap)
+    if format == LOG_HAPROXY:
+        return render_haproxy(record, out, cap) if record.kind == RECORD_HTTP else flow_haproxy(record, out, cap)
+    if format == LOG_LOGFMT:
+        return _render_logfmt(record, out, cap)
     INVARIANT(format == LOG_PRETTY)
     return render_pretty(record, out, cap, color) if record.kind == RECORD_HTTP else flow_pretty(record, out, cap, color)
 
 
 cdef int format_of(str word) except -1:
-    formats = {"json": LOG_JSON, "combined": LOG_COMBINED, "pretty": LOG_PRETTY}
+    formats = {"json": LOG_JSON, "combined": LOG_COMBINED, "pretty": LOG_PRETTY, "haproxy": LOG_HAPROXY, "logfmt": LOG_LOGFMT}
     if word not in formats:
         raise ValueError(f"no access log format {word!r}; there are {', '.join(formats)}")
     return formats[word]

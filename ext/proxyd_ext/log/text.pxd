@@ -7,6 +7,18 @@ from libc.string cimport memcpy, strlen
 from proxyd_ext.core.slice cimport Slice
 
 
+cdef extern from "<time.h>" nogil:
+    ctypedef long time_t
+    struct tm:
+        int tm_sec
+        int tm_min
+        int tm_hour
+        int tm_mday
+        int tm_mon       # 0..11
+        int tm_year      # since 1900
+    tm* localtime_r(const time_t* seconds, tm* out)
+
+
 ctypedef struct Out:
     uint8_t* at      # where the next byte goes
     uint8_t* end     # one behind the buffer
@@ -82,16 +94,20 @@ cdef inline void put_hex(Out* o, uint64_t value, int digits) noexcept nogil:
         put_byte(o, (<const char*>b"0123456789abcdef")[(value >> (4 * digits)) & 15])
 
 
+cdef inline int64_t held_time(int64_t time_us) noexcept nogil:
+    """Held to the years 1970..9999 that RFC 3339 can write."""
+    return min(max(time_us, <int64_t>0), <int64_t>253_402_300_799_999_999)    # 9999-12-31T23:59:59.999999Z
+
+
 cdef inline Moment moment_of(int64_t time_us) noexcept nogil:
-    """The UTC calendar of microseconds since the epoch, held to the years 1970..9999 that RFC 3339 can write.
+    """The UTC calendar of microseconds since the epoch (see held_time).
 
     Counts in years that begin on 1 March, so that a leap day is the last of its year: 146097 days in 400 years, and the months
     from March on have 153 days in five.
     """
     cdef Moment m
     cdef int64_t seconds, days, era, day_of_era, year_of_era, day_of_year, month
-    cdef int64_t last = <int64_t>253_402_300_799_999_999    # 9999-12-31T23:59:59.999999Z
-    time_us = min(max(time_us, <int64_t>0), last)
+    time_us = held_time(time_us)
     seconds = time_us // 1_000_000
     m.us = <int>(time_us % 1_000_000)
     m.day = seconds // 86_400
@@ -109,6 +125,47 @@ cdef inline Moment moment_of(int64_t time_us) noexcept nogil:
     m.month = <int>(month + 3 if month < 10 else month - 9)
     m.year = <int>(era * 400 + year_of_era + (1 if m.month <= 2 else 0))
     return m
+
+
+cdef inline Moment local_moment_of(int64_t time_us) noexcept nogil:
+    """The same by the clock of this machine's place."""
+    cdef Moment m = moment_of(time_us)
+    cdef time_t seconds = <time_t>(held_time(time_us) // 1_000_000)
+    cdef tm local
+    if localtime_r(&seconds, &local) != NULL:
+        m.year = local.tm_year + 1900
+        m.month = local.tm_mon + 1
+        m.mday = local.tm_mday
+        m.hour = local.tm_hour
+        m.minute = local.tm_min
+        m.second = local.tm_sec
+    return m
+
+
+cdef inline void put_month(Out* o, const Moment* m) noexcept nogil:
+    put_bytes(o, <const uint8_t*>b"JanFebMarAprMayJunJulAugSepOctNovDec" + 3 * (m.month - 1), 3)
+
+
+cdef inline void put_clock(Out* o, const Moment* m) noexcept nogil:
+    put_padded(o, m.hour, 2)
+    put_byte(o, c':')
+    put_padded(o, m.minute, 2)
+    put_byte(o, c':')
+    put_padded(o, m.second, 2)
+
+
+cdef inline void put_rfc3339(Out* o, const Moment* m) noexcept nogil:
+    """`2026-11-21T14:02:11.000123Z`, of a time in UTC."""
+    put_padded(o, m.year, 4)
+    put_byte(o, c'-')
+    put_padded(o, m.month, 2)
+    put_byte(o, c'-')
+    put_padded(o, m.mday, 2)
+    put_byte(o, c'T')
+    put_clock(o, m)
+    put_byte(o, c'.')
+    put_padded(o, m.us, 6)
+    put_byte(o, c'Z')
 
 
 cdef inline size_t utf8_step(const uint8_t* data, size_t left, bint* valid) noexcept nogil:

@@ -3,12 +3,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
 from proxyd_ext.log import AccessLog
-from tests.support.access_log import flood
+from tests.support.access_log import Format, flood
 
 Open = Callable[..., AccessLog]
 
@@ -18,7 +17,7 @@ def open_log() -> Iterator[Open]:
     """AccessLog, started; stopped at the end whatever happens."""
     logs: list[AccessLog] = []
 
-    def open_one(fd: int, form: Literal["json", "combined", "pretty"] = "json", engines: int = 1, backlog: int = 0) -> AccessLog:
+    def open_one(fd: int, form: Format = "json", engines: int = 1, backlog: int = 0) -> AccessLog:
         log = AccessLog(fd, form, engines)
         logs.append(log)
         flood(log, 0, backlog)    # before the start, so that it comes as one batch

@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -15,9 +14,9 @@ from hypothesis import strategies as st
 from proxyd_ext.core.fault import faults
 from proxyd_ext.log.render import render_record
 from tests.ext.log.test_render import COMBINED, PIECES, is_steering, one_line, readable, unescaped
+from tests.support.access_log import FORMATS, Format
 
 Record = Mapping[str, int | bytes | None]
-FORMATS: tuple[Literal["json", "combined", "pretty"], ...] = ("json", "combined", "pretty")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 KINDS = {1: "tcp", 2: "tls", 3: "udp"}
 ENDS = (
@@ -190,7 +189,7 @@ def test_pretty_never_steers_the_terminal(flow: Record, names: list[bytes]) -> N
 # ---------------------------------------------------------------- all
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_line_that_does_not_fit_is_not_written(form: Literal["json", "combined", "pretty"]) -> None:
+def test_a_line_that_does_not_fit_is_not_written(form: Format) -> None:
     record: Record = {"kind": 2, "end": 11, "fault": NO_SERVER, "listener": b"\xffl", "tls_name": b"a", "tls_alpn": alpn([b"h2"])}
     line = render_record(form, record)
     assert render_record(form, record, cap=len(line)) == line
@@ -199,7 +198,7 @@ def test_a_line_that_does_not_fit_is_not_written(form: Literal["json", "combined
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("byte", [b"\x01", b"\xff", b'"'])
-def test_the_longest_record_of_a_ring_fits_a_line(form: Literal["json", "combined", "pretty"], byte: bytes) -> None:
+def test_the_longest_record_of_a_ring_fits_a_line(form: Format, byte: bytes) -> None:
     longest: dict[str, int | bytes | None] = dict.fromkeys((*TEXTS, "request_id", "tls_alpn"), byte * 128)
     longest["tls_name"] = byte * 255
     counts = dict.fromkeys(("bytes_in", "bytes_out", "packets_in", "packets_out", "t_total_us"), 2**64 - 1)

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Literal, cast
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from proxyd_ext.core.fault import faults
 from proxyd_ext.log.render import render_record
+from tests.support.access_log import FORMATS, Format
 
 Record = Mapping[str, int | bytes | None]
-FORMATS: tuple[Literal["json", "combined", "pretty"], ...] = ("json", "combined", "pretty")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CACHE_WORDS = ("hit", "miss", "stale", "expired", "revalidated", "bypass", "coalesced", "uncacheable")
 REFUSED = faults()["connect_refused"]
@@ -280,7 +280,7 @@ def test_pretty_colours_by_class(status: int, sequence: str) -> None:
 # ---------------------------------------------------------------- all
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_line_that_does_not_fit_is_not_written(form: Literal["json", "combined", "pretty"]) -> None:
+def test_a_line_that_does_not_fit_is_not_written(form: Format) -> None:
     record: Record = {**FAILED, "query": b'\xff"\n', "user_agent": b"curl"}
     line = render_record(form, record)
     assert render_record(form, record, cap=len(line)) == line
@@ -289,7 +289,7 @@ def test_a_line_that_does_not_fit_is_not_written(form: Literal["json", "combined
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("byte", [b"\x01", b"\xff", b'"', b"\xc2\x9b"])
-def test_the_longest_record_of_a_ring_fits_a_line(form: Literal["json", "combined", "pretty"], byte: bytes) -> None:
+def test_the_longest_record_of_a_ring_fits_a_line(form: Format, byte: bytes) -> None:
     kept = {"host": 255, "path": 2048, "query": 2048, "user_agent": 512, "referer": 512, "policies": 512}
     longest: dict[str, int | bytes | None] = {name: (byte * 2048)[: kept.get(name, 128)] for name in TEXTS}
     for about in faults().values():
@@ -317,4 +317,4 @@ def test_the_turn_of_february(year: int, day: int) -> None:
 
 def test_an_unknown_format_is_refused() -> None:
     with pytest.raises(ValueError, match="json, combined, pretty"):
-        render_record(cast(Literal["json"], "xml"), {})
+        render_record(cast(Format, "xml"), {})

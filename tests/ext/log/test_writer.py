@@ -10,12 +10,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import pytest
 
 from proxyd_ext.log import AccessLog
-from tests.support.access_log import drain, flood, ids, is_blocked, stays, thread_status, turns, until, until_written, waiting_bytes
+from tests.support.access_log import Format, drain, flood, ids, is_blocked, stays, thread_status, turns, until, until_written, waiting_bytes
 from tests.support.heap import heap_in_use
 
 Open = Callable[..., AccessLog]
@@ -81,7 +81,7 @@ def test_the_descriptor_is_a_duplicate(open_log: Open, tmp_path: Path) -> None:
 
 def test_nonsense_is_refused() -> None:
     with pytest.raises(ValueError, match="json, combined, pretty"):
-        AccessLog(1, cast(Literal["json"], "xml"), 1)
+        AccessLog(1, cast(Format, "xml"), 1)
     with pytest.raises(ValueError, match="engine"):
         AccessLog(1, "json", 0)
     with pytest.raises(OSError, match="Bad file"):
