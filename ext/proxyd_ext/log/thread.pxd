@@ -1,13 +1,15 @@
 """The native thread that renders access records and writes them, and what the Python side may ask of it."""
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from proxyd_ext.log.ring cimport LogRing
+from proxyd_ext.log.rules cimport LogRules
 
 
 cdef struct LogWriter
 
 
-# A writer with one ring per engine, `format` (LOG_*) and a duplicate of `fd` (-1: no sink, records are for the tap alone).  0, or an errno.
-cdef int log_writer_new(LogWriter** out, int fd, int engines, int format, bint color) noexcept nogil
+# A writer with one ring per engine, `format` (LOG_*) and a duplicate of `fd` (-1: no sink, records are for the tap alone).  `rules` outlive
+# it.  0, or an errno.
+cdef int log_writer_new(LogWriter** out, int fd, int engines, int format, bint color, const LogRules* rules) noexcept nogil
 cdef void log_writer_free(LogWriter* w) noexcept nogil    # its thread must have ended, or never begun
 
 cdef LogRing* log_writer_ring(LogWriter* w, int engine) noexcept nogil    # NULL: there is no such engine
@@ -26,4 +28,5 @@ cdef uint64_t log_writer_tap_dropped(const LogWriter* w) noexcept nogil
 
 cdef uint64_t log_writer_written(const LogWriter* w) noexcept nogil    # records that the sink took
 cdef uint64_t log_writer_dropped(const LogWriter* w) noexcept nogil    # records refused by a full ring or lost by a failing sink
+cdef uint64_t log_writer_sampled_out(const LogWriter* w) noexcept nogil    # records that the rules leave out
 cdef bint log_writer_sleeps(const LogWriter* w) noexcept nogil         # whether it waits for a record without looking by itself

@@ -31,11 +31,15 @@ from proxyd_ext.log.posix cimport (
     pthread_cond_destroy, pthread_cond_init, pthread_cond_t, pthread_cond_timedwait, pthread_condattr_destroy, pthread_condattr_init,
     pthread_condattr_setclock, pthread_condattr_t, pthread_create, pthread_detach, pthread_mutex_destroy, pthread_mutex_init,
     pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock, pthread_setname_np, pthread_sigmask, pthread_t, pthread_timedjoin_np)
+from proxyd_ext.log.frame cimport frame_head
 from proxyd_ext.log.record cimport AccessRecord, RECORD_HTTP
+from proxyd_ext.log.redact cimport Redacted, redact
 from proxyd_ext.log.render cimport LOG_JSON, LOG_LINE_MAX, render
 from proxyd_ext.log.ring cimport (
     LogRing, LogWaker, LogWants, log_dropped, log_is_telling, log_ring_at, log_ring_attach, log_ring_bytes, log_ring_end, log_ring_free,
     log_ring_new, log_ring_peek, log_ring_pop, log_waker_sleep)
+from proxyd_ext.log.rules cimport FRAME_MAX, LogRules
+from proxyd_ext.log.sample cimport sample_keeps
 from proxyd_ext.log.sink cimport Sink, sink_close, sink_open, sink_write
 from proxyd_ext.log.tap cimport LogTap, tap_free, tap_init, tap_put, tap_take
 
@@ -62,6 +66,7 @@ cdef struct LogWriter:
     int engines
     int format                 # LOG_*
     bint color
+    const LogRules* rules
     pthread_t thread
     # Orders, under `lock`.
     pthread_mutex_t lock
@@ -78,8 +83,10 @@ cdef struct LogWriter:
     size_t sent                # of these, taken by the sink
     int first                  # ring that the next round begins with, so that a slow sink starves none
     bint mend                  # the sink ends with a piece of a line
+    Redacted redacted          # the record that is rendered, if it is not as the ring has it
     # The thread writes, anyone reads.
     uint64_t written           # records
+    uint64_t sampled_out       # records that the rules leave out
     uint64_t lost              # records rendered and not written
 
 
@@ -168,14 +175,20 @@ cdef inline bint _tap_takes(const LogWriter* w, const AccessRecord* r) noexcept 
 
 
 cdef void _take(LogWriter* w, const AccessRecord* r) noexcept nogil:
-    """Give a record to the sink and to the tap, as far as they want it."""
+    """Give a record to the sink and to the tap, as far as they want it, without what the rules hide."""
     cdef uint8_t* at = w.buffer + w.filled
-    cdef bint tapped = _tap_takes(w, r), written = w.sinks
+    cdef bint tapped = _tap_takes(w, r), written = w.sinks and sample_keeps(w.rules, r)
     cdef size_t size = 0
+    if w.sinks and not written:
+        counter_add(&w.sampled_out, 1)
+    if not tapped and not written:
+        return
+    r = redact(w.rules, r, &w.redacted)
     if written:
-        size = render(w.format, r, at, BUFFER_BYTES - w.filled, w.color)
+        at += frame_head(w.rules, r, at)
+        size = render(w.format, r, at, w.buffer + BUFFER_BYTES - at, w.color)
         INVARIANT(size > 0)
-        w.filled += size
+        w.filled = at + size - w.buffer
     if tapped and written and w.format == LOG_JSON:
         tap_put(&w.tap, at, size)
     elif tapped:
@@ -198,7 +211,7 @@ cdef bint _round(LogWriter* w, bint* moved, int* tick_ms) noexcept nogil:
         if end - log_ring_at(ring) > log_ring_bytes(ring) // 4:
             tick_ms[0] = FAST_TICK_MS
         while log_ring_at(ring) < end:
-            if BUFFER_BYTES - w.filled < LOG_LINE_MAX and not _send(w, moved):
+            if BUFFER_BYTES - w.filled < FRAME_MAX + LOG_LINE_MAX and not _send(w, moved):
                 w.first = (engine + 1) % w.engines
                 return False
             record = log_ring_peek(ring)
@@ -325,7 +338,7 @@ cdef void log_writer_free(LogWriter* w) noexcept nogil:
     free(w)
 
 
-cdef LogWriter* _writer_new(int engines, int format, bint color) noexcept nogil:
+cdef LogWriter* _writer_new(int engines, int format, bint color, const LogRules* rules) noexcept nogil:
     """A writer without a sink; NULL: no memory or descriptors."""
     cdef LogWriter* w = <LogWriter*>calloc(1, sizeof(LogWriter))
     cdef pthread_condattr_t how
@@ -336,6 +349,7 @@ cdef LogWriter* _writer_new(int engines, int format, bint color) noexcept nogil:
     w.engines = engines
     w.format = format
     w.color = color
+    w.rules = rules
     w.sink.fd = -1
     w.next_sink.fd = -1
     w.wants.slow_us = <uint32_t>-1
@@ -361,8 +375,8 @@ cdef LogWriter* _writer_new(int engines, int format, bint color) noexcept nogil:
     return w
 
 
-cdef int log_writer_new(LogWriter** out, int fd, int engines, int format, bint color) noexcept nogil:
-    cdef LogWriter* w = _writer_new(engines, format, color)
+cdef int log_writer_new(LogWriter** out, int fd, int engines, int format, bint color, const LogRules* rules) noexcept nogil:
+    cdef LogWriter* w = _writer_new(engines, format, color, rules)
     cdef int failed
     if w == NULL:
         return ENOMEM
@@ -461,6 +475,10 @@ cdef LogRing* log_writer_ring(LogWriter* w, int engine) noexcept nogil:
 
 cdef uint64_t log_writer_written(const LogWriter* w) noexcept nogil:
     return load_u64(&w.written)
+
+
+cdef uint64_t log_writer_sampled_out(const LogWriter* w) noexcept nogil:
+    return load_u64(&w.sampled_out)
 
 
 cdef uint64_t log_writer_dropped(const LogWriter* w) noexcept nogil:

@@ -1,10 +1,12 @@
 """`AccessLog`: what the control plane holds, and where an engine finds its ring."""
 from proxyd_ext.log.ring cimport LogRing
+from proxyd_ext.log.rules cimport Rules
 from proxyd_ext.log.thread cimport LogWriter
 
 
 cdef class AccessLog:
     cdef LogWriter* _writer
+    cdef Rules _rules
     cdef int _state              # STATE_* of writer.pyx
     cdef object __weakref__
 

@@ -1,12 +1,14 @@
 """`AccessLog`, the Python face of the log thread; how that works stands in thread.pyx."""
+from cpython.ref cimport Py_INCREF
 from libc.stdint cimport uint8_t
 from proxyd_ext.log.fields cimport RecordFields
 from proxyd_ext.log.render cimport format_of
 from proxyd_ext.log.ring cimport LogRing, log_submit
+from proxyd_ext.log.rules cimport Rules
 from proxyd_ext.log.thread cimport (
     log_writer_dropped, log_writer_flush, log_writer_follow, log_writer_free, log_writer_new, log_writer_reopen, log_writer_ring,
-    log_writer_sleeps, log_writer_start, log_writer_stop, log_writer_tap, log_writer_tap_dropped, log_writer_tap_fd, log_writer_want,
-    log_writer_written)
+    log_writer_sampled_out, log_writer_sleeps, log_writer_start, log_writer_stop, log_writer_tap, log_writer_tap_dropped,
+    log_writer_tap_fd, log_writer_want, log_writer_written)
 
 import os
 
@@ -25,18 +27,19 @@ cdef int _raise_for(int error) except -1:
 
 
 cdef class AccessLog:
-    """Access records of `engines` engines, written to a duplicate of `fd` as lines of `format` (json, combined, pretty).
-
+    """Access records of `engines` engines, written to a duplicate of `fd` as lines of `format` (json, combined, pretty, haproxy, logfmt).
     fd -1: there is no sink, and the records are for the tap.
 
-    color: for pretty, whether status codes are coloured.  OSError: fd cannot be duplicated.  ValueError: no such format, no engines.
+    color: for pretty, whether status codes are coloured.  rules: what is done with records before that; by default, nothing.
+    OSError: fd cannot be duplicated.  ValueError: no such format, no engines.
     """
 
-    def __cinit__(self, int fd, str format not None, int engines, bint color=False):
+    def __cinit__(self, int fd, str format not None, int engines, bint color=False, Rules rules=None):
         self._state = STATE_NEW
         if engines < 1:
             raise ValueError("an access log needs at least one engine")
-        _raise_for(log_writer_new(&self._writer, fd, engines, format_of(format), color))
+        self._rules = Rules() if rules is None else rules
+        _raise_for(log_writer_new(&self._writer, fd, engines, format_of(format), color, &self._rules.rules))
 
     def __dealloc__(self):
         if self._writer == NULL:
@@ -56,6 +59,7 @@ cdef class AccessLog:
             failed = log_writer_stop(self._writer)
         if failed:
             self._state = STATE_ABANDONED
+            Py_INCREF(self._rules)    # the thread may read them yet
 
     def start(self):
         """Start the thread.  RuntimeError: it was started before; OSError: there can be no more threads."""
@@ -119,6 +123,11 @@ cdef class AccessLog:
     def written(self):
         """Records that the sink took."""
         return log_writer_written(self._writer)
+
+    @property
+    def sampled_out(self):
+        """Records that the rules leave out."""
+        return log_writer_sampled_out(self._writer)
 
     @property
     def sleeping(self):
