@@ -58,3 +58,15 @@ cdef extern from "<sys/socket.h>" nogil:
     int MSG_DONTWAIT
     int MSG_NOSIGNAL
     ssize_t send(int fd, const void* data, size_t size, int flags)
+    ctypedef unsigned int socklen_t
+    struct sockaddr:
+        pass
+    struct sockaddr_storage:
+        pass
+    int SOL_SOCKET
+    int SO_TYPE
+    int SO_ERROR
+    int SOCK_DGRAM
+    int connect(int fd, const sockaddr* address, socklen_t size)
+    int getpeername(int fd, sockaddr* address, socklen_t* size)
+    int getsockopt(int fd, int level, int name, void* value, socklen_t* size)

@@ -10,6 +10,7 @@ from libc.stdio cimport snprintf
 from posix.fcntl cimport O_NONBLOCK, O_NOCTTY, O_WRONLY, fcntl, open
 from posix.stat cimport S_ISFIFO, S_ISSOCK, fstat, struct_stat
 from posix.unistd cimport close, isatty, write
+from proxyd_ext.log.datagram cimport datagram_peer, datagram_write
 from proxyd_ext.log.posix cimport MSG_DONTWAIT, MSG_NOSIGNAL, POLLOUT, poll, pollfd, send
 
 
@@ -38,7 +39,7 @@ cdef int sink_open(Sink* sink, int fd) noexcept nogil:
     if own < 0:
         return -errno
     if fstat(own, &about) == 0 and S_ISSOCK(about.st_mode):
-        sink.kind = SINK_SOCKET
+        sink.kind = SINK_DATAGRAM if datagram_peer(own, &sink.peer) else SINK_SOCKET
     elif S_ISFIFO(about.st_mode) or isatty(own):
         sink.kind = SINK_GUARDED
         again = _open_again(own)
@@ -66,6 +67,8 @@ cdef bint _has_room(int fd) noexcept nogil:
 
 cdef ssize_t sink_write(Sink* sink, const uint8_t* data, size_t size) noexcept nogil:
     cdef ssize_t n
+    if sink.kind == SINK_DATAGRAM:
+        return datagram_write(sink.fd, &sink.peer, data, size)
     while True:
         if sink.kind == SINK_SOCKET:
             n = send(sink.fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL)
