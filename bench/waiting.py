@@ -1,5 +1,7 @@
 """How long people wait: for `proxyd --help`, for `proxyd check` of many routes, from `proxyd run` to the first byte
 of an answer. The lowest and the median of some runs, each in a process of its own.
+"""What a user waits for: `python bench/waiting.py`. Milliseconds of `proxyd --help`, of `proxyd check` of configs with many routes, and
+from `proxyd run` to the first byte of an answer; the lowest and the median of some runs, each in a process of its own.
 
 `check` must grow with the file and not with its square: the last column is the time for each thousand routes.
 """
@@ -16,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 PROGRAM = [sys.executable, "-m", "proxyd"]
@@ -36,10 +39,6 @@ def many_routes(count: int) -> str:
         match = f"h{number % 1000}.example.com/api/v{number // 1000}/s{number}/*"
         lines.append(f'  - {{name: r{number}, match: "{match}", use: [limit{number % 20}], to: up{number % upstreams}}}')
     return "\n".join(lines) + "\n"
-
-
-def help_ms() -> float:
-    return timed_ms([*PROGRAM, "--help"])
 
 
 def timed_ms(command: list[str]) -> float:
@@ -80,13 +79,13 @@ def main() -> None:
     runs = parser.parse_args().runs
     with tempfile.TemporaryDirectory() as name:
         os.environ["XDG_RUNTIME_DIR"] = name
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)      # an installed proxyd has its modules compiled
         folder = Path(name)
-        report("proxyd --help", help_ms, runs)
+        report("proxyd --help", partial(timed_ms, [*PROGRAM, "--help"]), runs)
         for count in SIZES:
             config = folder / f"{count}.yaml"
             config.write_text(many_routes(count))
-            command = [*PROGRAM, "check", "-c", str(config)]
-            report(f"proxyd check, {count} routes", lambda command=command: timed_ms(command), runs, thousands=count / 1000)
+            report(f"proxyd check, {count} routes", partial(timed_ms, [*PROGRAM, "check", "-c", str(config)]), runs, thousands=count / 1000)
         report("proxyd run to first byte", lambda: first_byte_ms(folder), runs)
 
 

@@ -14,6 +14,10 @@ class Code:
 BIND_FAILED = Code("PXD-070", "An address cannot be listened on", (
     "Before a config is taken, every new address is bound once exclusively, so that two daemons never share a port by accident. Another "
     "process listens there, the address is not this machine's, or the right to bind it is missing."))
+TEST_FAILED = Code("PXD-055", "A test of the config fails", (
+    "An entry of `tests` says what must become of a request, and the config does something else with it. `proxyd check` and a reload "
+    "refuse such a config; a start does not, since it is better to serve what the file says than nothing. `proxyd route` tells the whole "
+    "story of a request."))
 UNRESOLVED = Code("PXD-090", "A server's name does not resolve", (
     "The name has no address now. Its servers count as down until it has one; it is looked up again by itself, and nothing waits for it."))
 SERVER_DEAD = Code("PXD-091", "A server does not take connections", (
@@ -48,7 +52,7 @@ LIMIT_KEPT = Code("PXD-227", "The limit cannot be reset", "Requests in flight ar
 CODES: dict[str, Code] = {
     code.code: code
     for code in (
-        BIND_FAILED, UNRESOLVED, SERVER_DEAD, NOT_LIVE, COMPILE_FAILED, INTERNAL, LOG_FAILED, ENGINE_DIED, SERVICE_FAILED,
+        TEST_FAILED, BIND_FAILED, UNRESOLVED, SERVER_DEAD, NOT_LIVE, COMPILE_FAILED, INTERNAL, LOG_FAILED, ENGINE_DIED, SERVICE_FAILED,
         NO_UPSTREAM, NO_SERVER, LAST_SERVER, SERVER_EXISTS, CHANGE_INVALID, NO_LIMIT, LIMIT_KEY, LIMIT_KEPT,
     )
 }

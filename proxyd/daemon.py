@@ -50,6 +50,7 @@ from proxyd.since import Since
 from proxyd.snapshot.explain import Question, explain
 from proxyd.snapshot.explain_flow import FlowQuestion, explain_flow
 from proxyd.snapshot.plan import plan
+from proxyd.snapshot.rehearsal import rehearse
 from proxyd.snapshot.store import Store
 from proxyd.state import (
     CacheEntry,
@@ -277,6 +278,9 @@ class Daemon:
         loaded = await asyncio.to_thread(self._load, text, path)
         if loaded.config is None:
             return self._refused(loaded.diagnostics, dry_run)
+        failed = await asyncio.to_thread(rehearse, loaded.config)
+        if failed:
+            return self._refused(loaded.places.put(failed), dry_run)
         try:
             changes = plan(self.config, loaded.config)
             warnings = [*loaded.diagnostics, *not_live(plan(self._born, loaded.config))]

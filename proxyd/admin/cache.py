@@ -11,8 +11,8 @@ from proxyd.admin.control import Control
 from proxyd.admin.guard import json_answer
 from proxyd.admin.problem import Problem
 from proxyd.admin.request import View, asker, json_object
-from proxyd.admin.target import client_part, field_part, port_part, query_part, request_parts
 from proxyd.caching.purge import Purge, parse_order
+from proxyd.config.target import client_part, field_part, port_part, query_part, request_parts
 from proxyd.snapshot.explain import Question
 
 AUDITED_MAX = 5      # purges of one order that its audit line names

@@ -10,13 +10,19 @@ from proxyd.config.base import Model
 from proxyd.config.canonical import canonical, canonical_text, dump
 from proxyd.config.schema import schema
 from proxyd.diagnostics import Diagnostic
+from proxyd.snapshot.rehearsal import rehearse
 
 
 def check_text(text: str | None, path: Path | None) -> list[Diagnostic]:
-    """What is wrong with `text`, whose relative paths start where `path` is; without a text, with the file itself."""
+    """What is wrong with `text`, whose relative paths start where `path` is; without a text, with the file itself. Its tests are run."""
     if text is not None:
-        return load_text(text, folder=str(path.parent if path else ".")).diagnostics
-    return load(path).diagnostics if path is not None else []
+        result = load_text(text, folder=str(path.parent if path else "."))
+    elif path is not None:
+        result = load(path)
+    else:
+        return []
+    failed = result.places.put(rehearse(result.config)) if result.config is not None else ()
+    return [*result.diagnostics, *failed]
 
 
 def show(config: Config, *, full: bool) -> str:

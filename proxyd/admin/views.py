@@ -20,8 +20,8 @@ from proxyd.admin.limits import LimitViews
 from proxyd.admin.login import LoginViews
 from proxyd.admin.problem import Problem
 from proxyd.admin.request import View, asker, body_text, flag, json_object, text_member, text_pairs, texts_member
-from proxyd.admin.target import client_part, field_part, flow_parts, port_part, protocol_part, query_part, request_parts
 from proxyd.admin.upstreams import UpstreamViews
+from proxyd.config.target import client_part, field_part, flow_parts, port_part, protocol_part, query_part, request_parts
 from proxyd.diagnostics import Diagnostic, render
 from proxyd.snapshot.explain import Question
 from proxyd.snapshot.explain_flow import FlowQuestion

@@ -51,11 +51,12 @@ def dump(plain: dict[str, object]) -> str:
 
 
 def config_hash(config: Config) -> str:
-    """The same for configs that mean the same, however they are written; secrets and files count, the order of names does not."""
+    """The same for configs that serve the same, however written: secrets and files count, the order of names and `tests` do not."""
     files = [file.mark for file in (*config.page_files(), *key_files(config))]
     if config.geoip is not None:
         files.append(config.geoip.file.mark)
-    text = json.dumps([canonical(config, secrets=True), files], sort_keys=True, ensure_ascii=True)
+    served = canonical(config.model_copy(update={"tests": ()}), secrets=True)
+    text = json.dumps([served, files], sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from proxyd.config.access_lint import access_faults
 from proxyd.config.auth_check import auth_mistakes
 from proxyd.config.builtin import BUILT_IN
+from proxyd.config.expectation_check import expectation_mistakes
 from proxyd.config.flow_check import flow_faults, flow_shadows, flow_targets
 from proxyd.config.flows import TlsListener
 from proxyd.config.limit_check import limit_mistakes
@@ -70,6 +71,7 @@ class _Check:
         self.limits()
         self.countries()
         self.plans()
+        self.tests()
         self.unused()
         if self.complete:
             for code, message, path, help in lint(self.config):
@@ -252,6 +254,11 @@ class _Check:
         section = self.data.get("plans")
         declared = {*section, *section.lost} if isinstance(section, Map) else set()
         for code, message, path, help in auth_mistakes(self.config, declared):
+            self.tell(code, message, path, help)
+
+    def tests(self) -> None:
+        """What tests speak of may be what was refused, so only a whole config is held against them."""
+        for code, message, path, help in expectation_mistakes(self.config) if self.complete else ():
             self.tell(code, message, path, help)
 
     def servers(self) -> None:

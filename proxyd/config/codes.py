@@ -203,6 +203,13 @@ CODES: dict[str, Code] = {
         wrong="cache: {tiers: [memory, shared]}",
         right="cache: {tiers: [memory, shared], shared: {redis: redis://127.0.0.1:6379/0}}",
     ),
+    "PXD-054": Code(
+        "a test that speaks of what is not there",
+        "`tests` name listeners, routes, upstreams and policies of the same config. A route without a `name` has one that is made from its "
+        "match; `proxyd show config` tells it.",
+        wrong="tests: [{request: /cart, route: shp}]",
+        right="tests: [{request: /cart, route: shop}]",
+    ),
     "PXD-071": Code(
         "an admin API that the network can reach",
         "The admin API can stop and change proxyd. Without `users` it asks nobody who he is, so it listens on loopback addresses and unix "

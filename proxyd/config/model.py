@@ -29,6 +29,7 @@ from proxyd.config.cluster import SharedLimits
 from proxyd.config.compress import Compress
 from proxyd.config.concurrency import Concurrency, effective
 from proxyd.config.error_pages import ErrorPage, PageFile
+from proxyd.config.expectations import Expectation
 from proxyd.config.flow_routes import FlowRoute, HelloMatch
 from proxyd.config.flows import (
     Flow,
@@ -92,6 +93,7 @@ __all__ = [
     "Defaults",
     "Duration",
     "ErrorPage",
+    "Expectation",
     "Failover",
     "Flow",
     "FlowClientIp",
@@ -228,6 +230,7 @@ class Log(Model):
 
 class Config(Model):
     later: ClassVar[frozenset[str]] = frozenset({"tls", "tests", "providers", "autoscaling"})
+    later: ClassVar[frozenset[str]] = frozenset({"tls", "metrics", "providers", "autoscaling"})
 
     version: Annotated[Literal[1], BeforeValidator(as_integer)] = Field(1, description="Version of this format.")
     include: Annotated[tuple[Text, ...], ONE_OR_MORE] | None = Field(
@@ -276,6 +279,12 @@ class Config(Model):
     )
     cache: Cache = Field(Cache(), description="The store behind all routes that cache.")
     admin: Admin = Field(Admin(), description="The admin API, which the command line, the dashboard and Prometheus use.")
+    tests: tuple[Expectation, ...] = Field(
+        (),
+        description="Requests, and what must become of them. `proxyd check` and a reload refuse a config that does otherwise; a start does not.",
+        examples=[[{"request": "GET /api/v1/cart", "route": "shop-api", "upstream": ["api"]}]],
+    )
+    admin: Admin = Field(Admin(), description="The admin API, which the command line and Prometheus use.")
     log: Log = Field(Log(), description="What is written down.")
     metrics: Metrics = Field(Metrics(), description="The Prometheus metrics, at `/metrics` of the admin API.")
     tracing: TracingField | None = Field(

@@ -108,6 +108,13 @@ SAMPLES: dict[str, tuple[Entry, ...]] = {
         Entry("small", only=("compress",)),
     ),
     "policies.NAME.auth.api_key.keys": (Entry("shop"),),
+    "tests": (
+        Entry(
+            without=("alpn", "status", "redirect", "limit"),
+            values={"request": "GET /static/a.css", "route": "static", "upstream": ["app"], "policies": ["small"], "refused": "none"},
+        ),
+        Entry(brief={"request": "tls://b.example:8443", "route": "b.example"}, comment="a flow"),
+    ),
     "plans": (Entry("gold"),),
     "admin.users": (Entry("ops"),),
     "defaults.error_pages": (Entry("502-504", without=("file",)),),

@@ -144,6 +144,19 @@ async def test_a_port_in_use_changes_nothing(tmp_path: Path) -> None:
             assert (await get(port)).body == b"one"
 
 
+async def test_a_reload_whose_tests_fail_is_refused_and_a_start_is_not() -> None:
+    async with Origin("one") as one:
+        failing = config(one) + "tests: [{request: /x, route: default}, {request: /x, status: 404}]\n"
+        async with running(failing) as daemon:
+            assert (await get(port_of(daemon))).body == b"one"
+            for dry_run in (True, False):
+                result = await daemon.reload(whole_config(failing), dry_run=dry_run)
+                assert (result.ok, result.generation) == (False, 1)
+                item, = result.diagnostics
+                assert (item.code, item.path, item.span is not None) == ("PXD-055", "tests[1].status", True)
+            assert (await daemon.reload(whole_config(config(one)))).ok
+
+
 async def test_a_dry_run_tells_and_changes_nothing(tmp_path: Path) -> None:
     async with Origin("one") as one, running(f"listen: 'unix:{tmp_path}/w.sock'\nto: '{one.address}'\n") as daemon:
         # Another name for the same socket path: trying it must not replace the file that serves.

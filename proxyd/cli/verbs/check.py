@@ -28,6 +28,10 @@ def command(settings: Settings, file: Path | None, online: bool, strict: bool, f
     path = file or settings.config_path()
     result = load(path)
     diagnostics = list(result.diagnostics)
+    if result.config is not None and result.config.tests:
+        from proxyd.snapshot.rehearsal import rehearse  # with the native table, which most configs do not need here
+
+        diagnostics = by_position([*diagnostics, *result.places.put(rehearse(result.config))])
     if online and result.config is not None:
         diagnostics = by_position([*diagnostics, *result.places.put(try_out(result.config, settings))])
     if settings.json or format_ == "json":
@@ -51,6 +55,8 @@ def contents(config: Config) -> str:
     parts = [plural(len(config.listeners), "listener"), plural(len(routes) + flows, "route")]
     if config.upstreams:
         parts.append(f"{plural(len(config.upstreams), 'upstream')} with {plural(servers, 'server')}")
+    if config.tests:
+        parts.append(f"{plural(len(config.tests), 'test')} passed")
     return ", ".join(parts)
 
 

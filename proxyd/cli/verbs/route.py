@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from proxyd.admin.client import NotReachable
-from proxyd.admin.target import client_part, field_part, flow_parts, port_part, protocol_part, query_part, request_parts
 from proxyd.cli.decision import flow_lines_of, lines_of
 from proxyd.cli.errors import CliError, Exit
 from proxyd.cli.output import print_json
 from proxyd.cli.settings import Settings, common, pass_settings
+from proxyd.config.target import client_part, field_part, flow_parts, port_part, protocol_part, query_part, request_parts
 
 if TYPE_CHECKING:
     from proxyd.config.model import Config

@@ -53,6 +53,17 @@ def test_a_file_that_is_not_there(run: Run) -> None:
     assert "PXD-001" in result.stdout
 
 
+def test_tests_of_the_config_are_run(run: Run, write: Write) -> None:
+    text = GOOD + "tests:\n  - {request: /x, route: default}\n  - {request: POST /x, status: 404}\n"
+    result = run("check", write("a.yaml", text))
+    assert result.exit_code == Exit.CONFIG_INVALID
+    assert "a.yaml:5:32" in result.stdout
+    assert "expected 404 of proxyd itself" in result.stdout
+    assert result.stdout.endswith("1 error\n")
+    result = run("check", write("b.yaml", text.replace("status: 404", "upstream: default")))
+    assert result.stdout == "b.yaml: ok, 1 listener, 1 route, 1 upstream with 2 servers, 2 tests passed\n"
+
+
 def test_online_tells_what_the_network_says(run: Run, write: Write) -> None:
     with socket.create_server(("127.0.0.1", 0)) as alive, socket.socket() as dead:
         dead.bind(("127.0.0.1", 0))

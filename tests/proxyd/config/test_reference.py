@@ -9,6 +9,7 @@ from proxyd.config.options import options
 from proxyd.config.overload import Overload
 from proxyd.config.reference import reference
 from proxyd.config.upstreams import Upstream
+from proxyd.snapshot.rehearsal import rehearse
 
 # of what is excluded by, or doubtful beside, what stands there
 ALLOWED = {
@@ -19,6 +20,12 @@ FILE = Path(__file__).parents[3] / "config" / "reference.yaml"
 
 def test_the_file_is_fresh() -> None:
     assert FILE.read_text() == reference(), "run: python -m proxyd.config.reference > config/reference.yaml"
+
+
+def test_its_tests_pass() -> None:
+    result = load_text(reference(), env={})
+    assert result.config is not None
+    assert rehearse(result.config) == []
 
 
 def test_every_option_stands_in_it_with_its_documentation() -> None:

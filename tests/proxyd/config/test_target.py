@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxyd.admin.target import client_part, field_part, flow_parts, port_part, protocol_part, query_part, request_parts, without_port
+from proxyd.config.target import client_part, field_part, flow_parts, port_part, protocol_part, query_part, request_parts, without_port
 
 
 @pytest.mark.parametrize(("url", "host", "expected"), [
