@@ -1,7 +1,5 @@
 """How long people wait: for `proxyd --help`, for `proxyd check` of many routes, from `proxyd run` to the first byte
 of an answer. The lowest and the median of some runs, each in a process of its own.
-"""What a user waits for: `python bench/waiting.py`. Milliseconds of `proxyd --help`, of `proxyd check` of configs with many routes, and
-from `proxyd run` to the first byte of an answer; the lowest and the median of some runs, each in a process of its own.
 
 `check` must grow with the file and not with its square: the last column is the time for each thousand routes.
 """

@@ -229,8 +229,7 @@ class Log(Model):
 
 
 class Config(Model):
-    later: ClassVar[frozenset[str]] = frozenset({"tls", "tests", "providers", "autoscaling"})
-    later: ClassVar[frozenset[str]] = frozenset({"tls", "metrics", "providers", "autoscaling"})
+    later: ClassVar[frozenset[str]] = frozenset({"tls", "providers", "autoscaling"})
 
     version: Annotated[Literal[1], BeforeValidator(as_integer)] = Field(1, description="Version of this format.")
     include: Annotated[tuple[Text, ...], ONE_OR_MORE] | None = Field(
@@ -281,10 +280,10 @@ class Config(Model):
     admin: Admin = Field(Admin(), description="The admin API, which the command line, the dashboard and Prometheus use.")
     tests: tuple[Expectation, ...] = Field(
         (),
-        description="Requests, and what must become of them. `proxyd check` and a reload refuse a config that does otherwise; a start does not.",
+        description="Requests, and what must become of them. `proxyd check` and a reload refuse a config that does otherwise; a start does "
+        "not.",
         examples=[[{"request": "GET /api/v1/cart", "route": "shop-api", "upstream": ["api"]}]],
     )
-    admin: Admin = Field(Admin(), description="The admin API, which the command line and Prometheus use.")
     log: Log = Field(Log(), description="What is written down.")
     metrics: Metrics = Field(Metrics(), description="The Prometheus metrics, at `/metrics` of the admin API.")
     tracing: TracingField | None = Field(

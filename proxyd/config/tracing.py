@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from proxyd.config.base import STRING, Model, Short
+from proxyd.config.factor import Share
 from proxyd.config.fetch_url import is_url
 from proxyd.config.headers import HeaderValue, SettableName
 from proxyd.config.text import Integer, Text
-from proxyd.config.units import Duration, Percent, Within
+from proxyd.config.units import Duration, Within
 from proxyd.diagnostics.fail import fail, shown
 
 TRACES_PATH = "/v1/traces"  # opentelemetry.io/docs/specs/otlp/#otlphttp-request
-
-
-class Share(Percent):
-    """Parts in a million, since a percent of much traffic is much."""
-
-    base = "millionths"
-    units: ClassVar[dict[str, int]] = {"%": 10_000}
-
-    @classmethod
-    def example(cls) -> str:
-        return "0.1%"
-
-    def __str__(self) -> str:
-        return f"{int(self) / 10_000:.4f}".rstrip("0").rstrip(".") + "%"
 
 
 def check_collector(url: str) -> str:

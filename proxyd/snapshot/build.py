@@ -71,6 +71,7 @@ def build_spec(
     return SnapshotSpec(
         generation, config_hash, tuple(listeners), tuple(tables), upstreams, cache=cache, purge_allow=config.cache.purge.allow,
         overload=store.overload if config.runtime.overload is not None else None, handles=tuple(handles.keys),
+        trace_share=int(config.tracing.sample) / 1_000_000 if config.tracing is not None else None,
     )
 
 

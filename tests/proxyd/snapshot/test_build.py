@@ -242,3 +242,13 @@ def test_upstreams_in_use_are_those_that_a_request_can_reach() -> None:
           f: {servers: [10.0.0.6:80]}
     """)
     assert used_upstreams(config) == ("a", "c", "d", "e", "f")
+
+
+@pytest.mark.parametrize(("section", "share"), [
+    ("", None),
+    ("tracing: 'http://127.0.0.1:4318'", 0.01),
+    ("tracing: {otlp: 'http://127.0.0.1:4318', sample: 0.5%}", 0.005),
+    ("tracing: {otlp: 'http://127.0.0.1:4318', sample: 100%}", 1.0),
+])
+def test_how_many_requests_are_traced(section: str, share: float | None) -> None:
+    assert build(f"listen: 127.0.0.1:8080\nto: [127.0.0.1:9001]\n{section}\n").trace_share == share
