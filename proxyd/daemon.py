@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from proxyd import codes, logs
+from proxyd import codes, logs, rotation
 from proxyd.caching.purge import Purge, Purged, urls_of
 from proxyd.caching.report import CacheView, ObjectView, WhyView
 from proxyd.caching.service import Caching
@@ -177,6 +177,7 @@ class Daemon:
             await self._close()
             raise
         self._accept(loaded)
+        self._tasks.keep("rotate logs", self._rotate_logs)
         self._born = config            # what the engines were made from
         self._phase = "serving"
         self._tasks.keep("republish", self._republish)
@@ -400,6 +401,13 @@ class Daemon:
                 self._serving.sink.reopen()
             except DaemonError as error:
                 log.error("%s; records go on into the old file", error)
+
+    async def _rotate_logs(self) -> None:
+        while True:
+            await self._clock.sleep(rotation.EVERY)
+            async with self._lock:       # a reload opens log files, too
+                if self._serving.sink is not None:
+                    await self._serving.sink.rotate(self._clock.wall())
 
     # ------------------------------------------------------------------ what engines tell
     def _on_ejected(self, upstream: str, label: str) -> None:

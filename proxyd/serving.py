@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from proxyd import codes
+from proxyd.access_log import AccessSink, LogWanted
 from proxyd.caching.service import Caching
 from proxyd.clock import Clock
 from proxyd.config.address import BindAddress
@@ -27,7 +28,6 @@ from proxyd.health.check import Address
 from proxyd.health.ejections import Ejections
 from proxyd.health.monitor import HealthMonitor, Wanted
 from proxyd.health.passive import Judged, Outliers
-from proxyd.logs import AccessSink
 from proxyd.overrides import Overrides
 from proxyd.passed import PassedFds
 from proxyd.policing import Policing
@@ -241,10 +241,11 @@ class Serving:
             raise _failed(codes.SERVICE_FAILED, str(error)) from error
 
     def _open_log(self, config: Config) -> AccessSink:
-        if self.sink is not None and self.sink.config == config.log.access:
+        wanted = LogWanted.of(config)
+        if self.sink is not None and self.sink.wanted == wanted:
             return self.sink
         try:
-            sink = AccessSink.open(config.log.access, len(self.engines.engines))
+            sink = AccessSink.open(wanted, len(self.engines.engines))
             self.tap.prepare(sink.log)
             return sink
         except DaemonError as error:

@@ -412,6 +412,7 @@ class LogEntry:
     sink: str                      # "access"
     written: int
     dropped: int
+    sampled_out: int = 0           # left out by `log.access.sample`
 
 
 # ------------------------------------------------------------------ parts that the daemon starts but does not know

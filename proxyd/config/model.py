@@ -19,7 +19,7 @@ from proxyd.config.active import Active
 from proxyd.config.address import Address, BindAddress
 from proxyd.config.admin import Admin, AdminUser
 from proxyd.config.balance import Balance, Zones
-from proxyd.config.base import NONE, ONE_OR_MORE, SHORT_FORM, STRING, Described, Model, Short
+from proxyd.config.base import ONE_OR_MORE, SHORT_FORM, STRING, Described, Model, Short
 from proxyd.config.branches import Failover, Mirror, Pin
 from proxyd.config.builtin import BUILT_IN
 from proxyd.config.cache import Aside, Cache, Memory, Purge, SnapshotFile
@@ -47,6 +47,7 @@ from proxyd.config.geoip import GeoIpField
 from proxyd.config.headers import HeaderChanges, Headers
 from proxyd.config.health import Health, Latency, Passive, SuccessRate
 from proxyd.config.listeners import AnyListener, ClientIp, HttpListener, Limits
+from proxyd.config.log import AccessLog, Log
 from proxyd.config.match import Match
 from proxyd.config.metrics import Metrics
 from proxyd.config.overload import OverloadField
@@ -203,28 +204,6 @@ class Runtime(Model):
     shutdown: Shutdown = Field(Shutdown(), description="What TERM does.")
     overload: OverloadField | None = Field(
         None, description="When to shed requests, the lowest class first; unset: never.", examples=[{"memory": "90%"}]
-    )
-
-
-def expand_access(value: object) -> object:
-    if value == "none":
-        return None
-    return {"to": value} if isinstance(value, str) else value
-
-
-class AccessLog(Model):
-    later: ClassVar[frozenset[str]] = frozenset({"sample", "redact"})
-
-    to: Text = Field("stdout", description="`stdout`, `stderr`, or a file, which USR1 opens anew.", examples=["/var/log/proxyd/access.log"])
-    format: Literal["auto", "json", "combined", "pretty"] = Field(
-        "auto", description="`auto` is `pretty` on a terminal and `json` elsewhere."
-    )
-
-
-class Log(Model):
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="What proxyd tells about itself, on stderr.")
-    access: Annotated[AccessLog | None, Short(expand_access, (NONE, STRING))] = Field(
-        AccessLog(), description="One record for each request; or `none`.", examples=[{"to": "stdout", "format": "json"}]
     )
 
 

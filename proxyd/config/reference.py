@@ -162,8 +162,8 @@ LIVE = re.compile(
     r"|.*error_pages\.NAME\.body|routes\[\]\.cache\.(ttl\.max|grace\.\w+)|cache\.(tiers|shared\.redis|purge\.allow)"
 )
 
-# Sections that stand there commented as a whole: they name files that are not there.
-ASIDE = frozenset({"geoip", "admin.users"})
+# Sections that stand there commented as a whole: they name files that are not there, or want one.
+ASIDE = frozenset({"admin.users", "geoip", "log.access.rotate"})
 
 
 def reference() -> str:

@@ -177,9 +177,11 @@ class Collector:
             refused.add((*index, "consults"), stats["consults_refused"])
             late.add(index, stats["consults_late"])
         dropped = counter("log_dropped_total", "Records that a slow sink made proxyd drop.", ("sink",))
+        sampled_out = counter("log_sampled_out_total", "Records that `log.access.sample` left out.", ("sink",))
         for log in now.logs:
             dropped.add((log.sink,), self._numbers.total(("dropped", log.sink), log.dropped))
-        return cpu, lag, refused, late, dropped
+            sampled_out.add((log.sink,), self._numbers.total(("sampled_out", log.sink), log.sampled_out))
+        return cpu, lag, refused, late, dropped, sampled_out
 
 
 def names_of(entry: ServerEntry) -> Labels:

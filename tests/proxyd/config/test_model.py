@@ -144,7 +144,7 @@ def test_header_values_keep_their_spelling() -> None:
         ("admin: {bind: ':2'}", ("PXD-071", 15)),
         ("admin: {bind: []}", ("PXD-022", 9)),
         ("admin: {bind: 10.0.0.1:5}", ("PXD-071", 15)),
-        ("log: {access: {format: logfmt}}", ("PXD-034", 24)),
+        ("log: {access: {format: xml}}", ("PXD-034", 24)),
         ("log: {access: 5}", ("PXD-030", 15)),
         ("log: {level: off}", ("PXD-034", 14)),
         ("policies: {p: {}}", ("PXD-080", 15)),

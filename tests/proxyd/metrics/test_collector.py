@@ -14,7 +14,7 @@ from proxyd.cachetier.counters import TierCounters
 from proxyd.compress.compressor import Counters
 from proxyd.metrics.exposition import Exposition
 from proxyd.metrics.source import Capture
-from proxyd.state import CacheEntry, CircuitView, GovernorView, LimitEntries, ServerView, TierEntry, UpstreamView
+from proxyd.state import CacheEntry, CircuitView, GovernorView, LimitEntries, LogEntry, ServerView, TierEntry, UpstreamView
 from proxyd_ext.core.stats import BUCKETS_SECONDS
 from tests.support.store import FakeStore, as_cache
 
@@ -336,7 +336,7 @@ async def test_counters_never_fall_over_a_reload(source: Source, exposition: Exp
 
 async def test_config_and_engines(source: Source, exposition: Exposition) -> None:
     source.set(
-        last_reload_ok=False, reloads={"ok": 3, "failed": 1}, logs=(SimpleNamespace(sink="access", written=5, dropped=2),),
+        last_reload_ok=False, reloads={"ok": 3, "failed": 1}, logs=(LogEntry("access", 5, 2, 1),),
         engines=(engine(0, cpu_seconds=1.25, loop_lag_seconds=0.003), engine(1, consults_refused=4, commands_refused=1, consults_late=2)),
     )
     page = await scrape(exposition)
@@ -351,6 +351,7 @@ async def test_config_and_engines(source: Source, exposition: Exposition) -> Non
     assert page.value("proxyd_engine_door_refused_total", engine="1", door="commands") == 1
     assert page.value("proxyd_engine_consults_late_total", engine="1") == 2
     assert page.value("proxyd_log_dropped_total", sink="access") == 2
+    assert page.value("proxyd_log_sampled_out_total", sink="access") == 1
 
 
 async def test_openmetrics_for_those_who_ask(source: Source, exposition: Exposition) -> None:
