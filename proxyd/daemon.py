@@ -69,11 +69,13 @@ from proxyd.state import (
     ServerChange,
     Service,
     StatusView,
+    TraceEntry,
     UpstreamEntry,
     UpstreamView,
 )
 from proxyd.stats.history import History
 from proxyd.tasks import Tasks
+from proxyd.tracing.exporter import Exporter
 from proxyd.watch import fingerprint, watch
 from proxyd.words import not_live, one_line, own_version, summary
 
@@ -111,6 +113,7 @@ class Daemon:
         self._phase: Phase = "starting"
         self._lock = asyncio.Lock()              # one reload or republish at a time
         self.records = Tap()
+        self._traces = Exporter(self.records, self._clock)
         self._moved = asyncio.Event()            # addresses of some name changed
         self._stop, self._stop_now = asyncio.Event(), asyncio.Event()
         self._exit_code = 0
@@ -250,6 +253,7 @@ class Daemon:
             except Exception:
                 log.exception("%s did not close", type(service).__name__)
         self._serving.close()
+        await self._traces.close()
         await self._resolver.close()
         self._phase = "stopped"
 
@@ -314,6 +318,7 @@ class Daemon:
     def _accept(self, loaded: Loaded) -> None:
         """The config serves now."""
         self._loaded, self._loaded_at, self._warnings = loaded, self._clock.wall(), loaded.diagnostics
+        self._traces.follow(self.config.tracing)
         logging.getLogger("proxyd").setLevel(self.config.log.level.upper())
 
     def _refused(self, diagnostics: Sequence[Diagnostic], dry_run: bool) -> ReloadResult:
@@ -504,7 +509,7 @@ class Daemon:
             listeners=views.listeners(),
             upstreams=views.upstreams(),
             engines=self._engines.views(),
-            warnings=(*map(one_line, warnings), *self.metrics.warnings()),
+            warnings=(*map(one_line, warnings), *self.metrics.warnings(), *self._traces.warnings()),
         )
 
     def upstreams(self) -> tuple[UpstreamView, ...]:
@@ -582,6 +587,13 @@ class Daemon:
 
     def log_entries(self) -> tuple[LogEntry, ...]:
         return self._serving.sink.entries() if self._serving.sink is not None else ()
+
+    def trace_entry(self) -> TraceEntry | None:
+        return self._traces.entry()
+
+    @property
+    def records_dropped(self) -> int:
+        return self.records.dropped
 
     @property
     def reloads(self) -> dict[str, int]:

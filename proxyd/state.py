@@ -415,6 +415,17 @@ class LogEntry:
     sampled_out: int = 0           # left out by `log.access.sample`
 
 
+@dataclass(frozen=True, slots=True)
+class TraceEntry:
+    """The export of spans."""
+
+    spans: Mapping[str, int]       # "sent", "rejected" (by the collector), "failed", "dropped" (no room to wait) -> count
+    waiting: int                   # traced requests
+    limit: int                     # of those
+    url: str
+    error: str                     # of the last request to the collector; "": it went well
+
+
 # ------------------------------------------------------------------ parts that the daemon starts but does not know
 class Service(Protocol):
     """A part that lives beside the engines and follows the config (the admin API)."""

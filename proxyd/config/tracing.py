@@ -43,6 +43,11 @@ class Tracing(Model):
     )
 
     @property
+    def share(self) -> float:
+        """Of requests, 0.0 to 1.0."""
+        return self.sample / 1_000_000
+
+    @property
     def url(self) -> str:
         """Where spans are posted."""
         return self.otlp if self.otlp.endswith(TRACES_PATH) else self.otlp.rstrip("/") + TRACES_PATH

@@ -52,6 +52,7 @@ class Collector:
         yield from limit_families(now.limits, self._numbers)
         yield from self._collect_config(now)
         yield from self._collect_engines(now)
+        yield from self._collect_records(now)
 
     def _collect_listeners(self, now: Capture) -> Iterable[Family]:
         accepted = counter("connections_accepted_total", "Client connections accepted.", ("listener",))
@@ -176,12 +177,30 @@ class Collector:
             refused.add((*index, "commands"), stats["commands_refused"])
             refused.add((*index, "consults"), stats["consults_refused"])
             late.add(index, stats["consults_late"])
+        return cpu, lag, refused, late
+
+    def _collect_records(self, now: Capture) -> Iterable[Family]:
+        written = counter("log_records_total", "Records of requests and flows that were written.", ("sink",))
         dropped = counter("log_dropped_total", "Records that a slow sink made proxyd drop.", ("sink",))
         sampled_out = counter("log_sampled_out_total", "Records that `log.access.sample` left out.", ("sink",))
+        untapped = counter("tap_dropped_total", "Records that readers within proxyd (why, traces, live requests) were too slow for.")
+        spans = counter("trace_spans_total", "Spans of traced requests, by what became of them.", ("result",))
+        waiting = gauge("trace_queue_length", "Traced requests whose spans wait for the collector.")
+        limit = gauge("trace_queue_limit", "How many may wait (tracing.queue).")
+        failing = gauge("trace_export_failing", "Whether the last request to the collector failed (1), else 0.")
         for log in now.logs:
+            written.add((log.sink,), self._numbers.total(("written", log.sink), log.written))
             dropped.add((log.sink,), self._numbers.total(("dropped", log.sink), log.dropped))
             sampled_out.add((log.sink,), self._numbers.total(("sampled_out", log.sink), log.sampled_out))
         return cpu, lag, refused, late, dropped, sampled_out
+        untapped.add((), now.records_dropped)
+        if now.traces is not None:
+            for result, count in now.traces.spans.items():
+                spans.add((result,), count)
+            waiting.add((), now.traces.waiting)
+            limit.add((), now.traces.limit)
+            failing.add((), float(bool(now.traces.error)))
+        return written, dropped, untapped, spans, waiting, limit, failing
 
 
 def names_of(entry: ServerEntry) -> Labels:

@@ -2,9 +2,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Iterator
 
 from prometheus_client import ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -14,11 +12,7 @@ from proxyd.metrics.families import Family, Numbers, gauge
 from proxyd.metrics.folding import OTHER, Fold
 from proxyd.metrics.source import Capture, MetricsSource, capture
 from proxyd.metrics.text import Encoder
-
-SPELL_SECONDS = 0.0005
-REST_SECONDS = 0.00005
-
-T = TypeVar("T")
+from proxyd.unhurried import unhurried
 
 
 class Exposition:
@@ -72,14 +66,3 @@ def process_families(process: ProcessCollector) -> Iterator[Family]:
         for sample in metric.samples:
             family.add((), sample.value)
         yield family
-
-
-def unhurried(items: Iterable[T]) -> Iterator[T]:
-    """The items, with a rest after each half millisecond of work on them. The interpreter takes the GIL from a thread only after five, so
-    the event loop would wait as long whenever it wakes up; it gets its turn while this thread sleeps."""
-    began = time.perf_counter()
-    for item in items:
-        yield item
-        if time.perf_counter() - began > SPELL_SECONDS:
-            time.sleep(REST_SECONDS)
-            began = time.perf_counter()

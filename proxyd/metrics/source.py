@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from proxyd.state import CacheEntry, EngineEntry, LimitEntries, ListenerEntry, LogEntry, RouteEntry, UpstreamEntry, UpstreamView
+from proxyd.state import CacheEntry, EngineEntry, LimitEntries, ListenerEntry, LogEntry, RouteEntry, TraceEntry, UpstreamEntry, UpstreamView
 
 
 class Handle(Protocol):
@@ -50,6 +50,11 @@ class MetricsSource(Protocol):
 
     def limit_entries(self) -> LimitEntries: ...
 
+    def trace_entry(self) -> TraceEntry | None: ...
+
+    @property
+    def records_dropped(self) -> int: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Capture:
@@ -69,6 +74,8 @@ class Capture:
     logs: tuple[LogEntry, ...]
     cache: CacheEntry | None = None
     limits: LimitEntries = field(default_factory=LimitEntries)
+    traces: TraceEntry | None = None
+    records_dropped: int = 0
 
 
 def capture(source: MetricsSource) -> Capture:
@@ -87,4 +94,6 @@ def capture(source: MetricsSource) -> Capture:
         logs=source.log_entries(),
         cache=source.cache_entry(),
         limits=source.limit_entries(),
+        traces=source.trace_entry(),
+        records_dropped=source.records_dropped,
     )

@@ -60,6 +60,7 @@ from proxyd.state import (
     StatusView,
     TargetView,
     TierEntry,
+    TraceEntry,
     UpstreamEntry,
     UpstreamView,
 )
@@ -111,6 +112,7 @@ class FakeDaemon:
     last_reload_at: float = 1_000.0
     last_reload_ok: bool = True
     max_series: int = 20_000
+    records_dropped: int = 0
     config: Config = field(default_factory=lambda: loaded("listen: :8080\nto: [127.0.0.1:9001]\n"))
 
     @cached_property
@@ -304,6 +306,9 @@ class FakeDaemon:
 
     def log_entries(self) -> tuple[LogEntry, ...]:
         return (LogEntry("access", 10, 0),)
+
+    def trace_entry(self) -> TraceEntry | None:
+        return None
 
 
 def loaded(text: str) -> Config:

@@ -15,6 +15,7 @@ from proxyd.compress.compressor import Counters
 from proxyd.metrics.exposition import Exposition
 from proxyd.metrics.source import Capture
 from proxyd.state import CacheEntry, CircuitView, GovernorView, LimitEntries, LogEntry, ServerView, TierEntry, UpstreamView
+from proxyd.state import CacheEntry, CircuitView, GovernorView, LimitEntries, ServerView, TierEntry, TraceEntry, UpstreamView
 from proxyd_ext.core.stats import BUCKETS_SECONDS
 from tests.support.store import FakeStore, as_cache
 
@@ -135,6 +136,13 @@ class Source:
 
     def log_entries(self) -> Any:
         return self.now.logs
+
+    def trace_entry(self) -> TraceEntry | None:
+        return self.now.traces
+
+    @property
+    def records_dropped(self) -> int:
+        return self.now.records_dropped
 
 
 class Page:
