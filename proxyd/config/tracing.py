@@ -39,13 +39,8 @@ class Tracing(Model):
         Duration("10s"), description="How long the collector may take for an answer. No request ever waits for it."
     )
     queue: Annotated[Integer, Field(ge=512, le=1_000_000)] = Field(
-        8_192, description="Spans that may wait for the collector; what comes beyond is dropped and counted."
+        8_192, description="Traced requests that may wait for the collector; what comes beyond is dropped and counted."
     )
-
-    @property
-    def share(self) -> float:
-        """Of requests, 0.0 to 1.0."""
-        return self.sample / 1_000_000
 
     @property
     def url(self) -> str:

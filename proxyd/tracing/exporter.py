@@ -1,7 +1,7 @@
 """Brings spans of traced requests to a collector, and is never waited for: what it cannot bring in time it drops, and counts.
 
-Records wait in a bounded queue. They leave it in batches of BATCH, or what there is after a second, one batch at a time; a collector that is
-away or asks for patience is tried again, ever more slowly, while the queue fills.
+Records wait in a bounded queue. They leave it in batches of BATCH, or what there is after a second, one batch at a time; a collector that
+is away or asks for patience is tried again, ever more slowly, while the queue fills.
 """
 from __future__ import annotations
 
@@ -104,13 +104,13 @@ class Exporter:
     # ------------------------------------------------------------------ the way out
     async def _run(self) -> None:
         while True:
-            await self._some.wait()
-            await self._gather()
-            await self._send(TRIES)
             if not self._queue:
                 self._some.clear()
+                await self._some.wait()
             if len(self._queue) < BATCH:
                 self._full.clear()
+                await self._gather()
+            await self._send(TRIES)
 
     async def _gather(self) -> None:
         """Until a batch is full, or BATCH_SECONDS."""

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ class Outcome:
 
 
 class Post(Protocol):
-    async def send(self, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Outcome: ...
+    async def send(self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Outcome: ...
 
     async def close(self) -> None: ...
 
@@ -37,18 +38,18 @@ class HttpPost:
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
 
-    async def send(self, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Outcome:
+    async def send(self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Outcome:
         if self._session is None:
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         own = {"Content-Type": "application/json", "Content-Encoding": "gzip", "User-Agent": "proxyd"}
         try:
             async with self._session.post(
-                url, data=body, headers={**own, **headers}, timeout=aiohttp.ClientTimeout(total=timeout), allow_redirects=False
+                url, data=body, headers={**own, **headers}, timeout=aiohttp.ClientTimeout(total=timeout_s), allow_redirects=False
             ) as answer:
                 text = await answer.content.read(ANSWER_BYTES)
                 return outcome(answer.status, answer.headers, text, time.time())
         except TimeoutError:
-            return Outcome(f"no answer within {timeout:g} s", retry=True)
+            return Outcome(f"no answer within {timeout_s:g} s", retry=True)
         except (aiohttp.ClientError, OSError) as error:
             return Outcome(reason(error), retry=True)
 
@@ -85,5 +86,5 @@ def retry_after(value: str, now: float) -> float:
 
 def reason(error: Exception) -> str:
     """`connection refused`, rather than what aiohttp wraps around it."""
-    cause = getattr(error, "os_error", None) or error
-    return (getattr(cause, "strerror", None) or str(cause) or type(cause).__name__).lower()
+    code = getattr(error, "errno", None)
+    return (os.strerror(code) if code else str(error) or type(error).__name__).lower()

@@ -1,12 +1,12 @@
 """From the record of a traced request to its spans, in the JSON encoding of OTLP.
 
-A SERVER span for the request, whose id is the one that the origin was told as its parent (`traceparent`), and below it a CLIENT span for each
-try that failed and one for the server that answered. Records tell how long tries took but not when they began, so they are laid one after
-another behind the time in the queue.
+A SERVER span for the request, whose id is the one that the origin was told as its parent (`traceparent`), and below it a CLIENT span for
+each try that failed and one for the server that answered. Records tell how long tries took but not when they began, so they are laid one
+after another behind the time in the queue.
 
-Sources: opentelemetry.io/docs/specs/otlp (JSON Protobuf Encoding: ids in hex, 64-bit integers as text), the semantic conventions for HTTP spans
-1.27 (opentelemetry.io/docs/specs/semconv/http/http-spans), and W3C Trace Context for the flags. `url.full` of CLIENT spans is left out: the path
-that the server saw may have been rewritten.
+Sources: opentelemetry.io/docs/specs/otlp (JSON Protobuf Encoding: ids in hex, 64-bit integers as text), the semantic conventions for HTTP
+spans 1.27 (opentelemetry.io/docs/specs/semconv/http/http-spans), and W3C Trace Context for the flags. `url.full` of CLIENT spans is left
+out: the path that the server saw may have been rewritten.
 """
 from __future__ import annotations
 
