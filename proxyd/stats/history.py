@@ -16,6 +16,7 @@ from typing import Protocol
 
 from proxyd.clock import Clock
 from proxyd.feed import Feed
+from proxyd.metrics.retained import Retained, Stats
 from proxyd.state import EngineEntry, ListenerEntry, LogEntry, RouteEntry, UpstreamEntry
 from proxyd.stats.figures import NOTHING, Figures, Totals, of_server, of_upstream, plus, total, totals_of, without_times
 from proxyd.stats.sums import Sums
@@ -91,6 +92,7 @@ class History:
     on_point: Callable[[Point], None] = lambda _point: None
     routes: Sums[Route, RouteStats] = field(default_factory=lambda: Sums(RouteStats.figures))
     servers: Sums[ServerKey, Server] = field(default_factory=lambda: Sums(of_server))
+    codes: Retained[Route] = field(default_factory=lambda: Retained(frozenset({"requests", "errors"})))
     times: Sums[str, UpstreamState] = field(default_factory=lambda: Sums(of_upstream))
     _points: deque[Point] = field(default_factory=lambda: deque(maxlen=POINTS))
     _generation: int = -1
@@ -136,10 +138,15 @@ class History:
         """The newest, the oldest of them first."""
         return list(islice(self._points, max(len(self._points) - seconds, 0), None))
 
+    def counted(self) -> dict[Route, Stats]:
+        """Of each route that serves its `requests` by method and code, and `errors` by word, since the start."""
+        return self.codes.totals(((entry.listener, entry.route), entry.stats) for entry in self.source.route_entries())
+
     # ------------------------------------------------------------------ the steps
     def _follow(self) -> None:
         """Another snapshot serves."""
         self._generation = self.source.generation
+        self.counted()           # so that no handle comes and goes without having been seen
         self.routes.serve(((entry.listener, entry.route), entry.stats) for entry in self.source.route_entries())
         upstreams = self.source.upstream_entries()
         self.servers.serve(((server.upstream, server.label), server.server) for entry in upstreams for server in entry.servers)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from proxyd.stats.figures import NOTHING, Figures, minus, plus
+from proxyd.stats.figures import NOTHING, Figures, minus, plus, total
 
 PAST_LIMIT = 2           # handles of a part that left and are looked at on
 GONE_LIMIT = 1_024       # parts without a handle that are remembered; the one that left first is forgotten first
@@ -28,14 +28,14 @@ class Sums(Generic[Key, H]):
     _last: dict[tuple[Key, H], Figures] = field(default_factory=dict)       # what each handle told
     _past: dict[Key, deque[H]] = field(default_factory=dict)                # handles that left; the part that was left first stands first
     _let_go: dict[Key, Figures] = field(default_factory=dict)               # what handles had told that are not looked at any more
-    _serving: frozenset[tuple[Key, H]] = frozenset()
+    _serving: dict[tuple[Key, H], None] = field(default_factory=dict)       # in the order of the config
 
     def serve(self, parts: Iterable[tuple[Key, H]]) -> None:
         """These handles serve from now on."""
-        serving = frozenset(parts)
-        for key, handle in self._serving - serving:
+        serving = dict.fromkeys(parts)
+        for key, handle in self._serving.keys() - serving.keys():
             self._depart(key, handle)
-        for key, handle in serving - self._serving:
+        for key, handle in serving.keys() - self._serving.keys():
             self._last.setdefault((key, handle), NOTHING)
             self._return(key, handle)
         self._serving = serving
@@ -53,14 +53,14 @@ class Sums(Generic[Key, H]):
         return found
 
     def totals(self) -> dict[Key, Figures]:
-        """What each part that serves has counted since the start, as of the last look."""
-        found = dict.fromkeys((key for key, _ in self._serving), NOTHING)
-        for (key, _), figures in self._last.items():
-            if key in found:
-                found[key] = plus(found[key], figures) if found[key] is not NOTHING else figures
-        for key in found.keys() & self._let_go.keys():
-            found[key] = plus(found[key], self._let_go[key])
-        return found
+        """What each part that serves has counted since the start, read now. What it gained will be told by the next look all the same."""
+        rows: dict[Key, list[Figures]] = {key: [] for key, _ in self._serving}
+        for key, handle in self._last:
+            if key in rows:
+                rows[key].append(self.read(handle))
+        for key in rows.keys() & self._let_go.keys():
+            rows[key].append(self._let_go[key])
+        return {key: found[0] if len(found) == 1 else total(found) for key, found in rows.items()}
 
     def _depart(self, key: Key, handle: H) -> None:
         past = self._past.setdefault(key, deque())

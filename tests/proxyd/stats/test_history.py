@@ -23,7 +23,7 @@ def test_totals_of_a_time() -> None:
     world, route = busy()
     for count in (10, 20, 30):
         route.answer(times=count)
-        route.answer(502, fault=True)
+        route.answer(502, fault="connect_refused")
         world.second()
     since = world.clock.monotonic() - 2.0
     found = world.history.totals(since)

@@ -13,20 +13,34 @@ from tests.support.clock import FakeClock
 EMPTY = [0] * (len(BUCKETS_SECONDS) + 1)
 
 
-class Route:
-    """A `RouteStats`: answers by class, each of which took as long as its bucket says."""
+class Counters:
+    """A `RouteStats`."""
 
-    def __init__(self, listener: str = "web", route: str = "api") -> None:
-        self.listener, self.route, self.stats = listener, route, self
+    def __init__(self) -> None:
         self.row = list(NOTHING)
-
-    def answer(self, status: int = 200, times: int = 1, *, bucket: int = 3, fault: bool = False) -> None:
-        self.row[status // 100 - 1] += times
-        self.row[6] += times if fault else 0
-        self.row[12 + bucket] += times
+        self.requests: dict[tuple[str, int], int] = {}
+        self.errors: dict[str, int] = {}
 
     def figures(self) -> Figures:
         return tuple(self.row)
+
+    def stats(self) -> dict[str, Any]:
+        return {"requests": self.requests, "errors": self.errors}
+
+
+class Route:
+    def __init__(self, listener: str = "web", route: str = "api") -> None:
+        self.listener, self.route, self.stats = listener, route, Counters()
+
+    def answer(self, status: int = 200, times: int = 1, *, bucket: int = 3, fault: str = "") -> None:
+        """Answers that took as long as the bucket says."""
+        row, stats = self.stats.row, self.stats
+        row[status // 100 - 1] += times
+        row[12 + bucket] += times
+        stats.requests["GET", status] = stats.requests.get(("GET", status), 0) + times
+        if fault:
+            row[6] += times
+            stats.errors[fault] = stats.errors.get(fault, 0) + times
 
 
 class Server:
@@ -87,4 +101,4 @@ class World:
 
 
 def _figures() -> Any:
-    return Sums(Route.figures)
+    return Sums(Counters.figures)

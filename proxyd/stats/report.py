@@ -1,0 +1,178 @@
+"""What `/stats` and its stream tell: everything since the start, and the last ten seconds beside it.
+
+    {at, since, seconds, recent_seconds, total: ROW, listeners, routes: [ROW], upstreams: [ROW + servers: [ROW]], engines, logs, cache}
+
+A ROW has the sums since the start (`requests`, `errors`, ...) and `recent`, the same of the last seconds; `Totals` says what each member
+means. The sums are those of `/metrics`: `total.requests` is the sum over `proxyd_http_requests_total`.
+"""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from proxyd.metrics.collector import code_label
+from proxyd.state import CacheEntry, StatusView, UpstreamView
+from proxyd.stats.figures import NOTHING, Figures, Totals, plus, total, totals_of, without_times
+from proxyd.stats.history import History, Point, Route, ServerKey, Source
+
+RECENT = 10              # points
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+class Reported(Source, Protocol):
+    """The part of the daemon that is told."""
+
+    @property
+    def history(self) -> History: ...
+
+    def status(self) -> StatusView: ...
+
+    def cache_entry(self) -> CacheEntry | None: ...
+
+
+def whole_report(daemon: Reported) -> dict[str, Any]:
+    """All routes, each with its answers by status code and its failures by error word, and the same of all together."""
+    found, counted = report(daemon), daemon.history.counted()
+    all_codes: Counter[str] = Counter()
+    all_failures: Counter[str] = Counter()
+    for entry in found["routes"]:
+        stats = counted[entry["listener"], entry["route"]]
+        codes: Counter[str] = Counter()
+        for (_, code), count in stats["requests"].items():
+            codes[code_label(code)] += count
+        entry |= {"codes": codes, "failures": stats["errors"]}
+        all_codes.update(codes)
+        all_failures.update(stats["errors"])
+    found["total"] |= {"codes": all_codes, "failures": all_failures}
+    return found
+
+
+def report(daemon: Reported, *, routes: int | None = None) -> dict[str, Any]:
+    """`routes`: of how many routes there is to be a row, the busiest of the last seconds; None: of all."""
+    history, status = daemon.history, daemon.status()
+    points = history.points(RECENT)
+    seconds = sum(point.seconds for point in points)
+    sums = history.routes.totals()
+    rows = [
+        {"listener": listener, "route": name, **row(figures, recent, status.uptime_seconds, seconds)}
+        for (listener, name), figures, recent in busiest(sums, gains(points, "routes"), routes)
+    ]
+    return {
+        "at": status.started_at + status.uptime_seconds,
+        "since": status.started_at,
+        "seconds": status.uptime_seconds,
+        "recent_seconds": seconds,
+        "total": row(total(sums.values()), total(point.all for point in points), status.uptime_seconds, seconds),
+        "listeners": [listener_facts(view) for view in map(asdict, status.listeners)],
+        "routes": rows,
+        "routes_left_out": len(sums) - len(rows),
+        "upstreams": list(upstream_rows(history, points, status)),
+        "engines": [asdict(engine) for engine in status.engines],
+        "logs": [asdict(entry) for entry in daemon.log_entries()],
+        "cache": cache_facts(daemon.cache_entry()),
+    }
+
+
+def row(figures: Figures, recent: Figures, seconds: float, recent_seconds: float, *, tries: bool = False) -> dict[str, Any]:
+    return facts(totals_of(figures, seconds, tries=tries)) | {"recent": facts(totals_of(recent, recent_seconds, tries=tries))}
+
+
+def facts(found: Totals) -> dict[str, Any]:
+    """As JSON tells it."""
+    plain = ("requests", "errors", "proxy_errors", "bytes_in", "bytes_out", "cache_asked", "cache_answered")
+    times = {name: found.quantile(share) for name, share in QUANTILES.items()}
+    return {name: getattr(found, name) for name in plain} | {"classes": found.classes, "mean": found.mean_seconds} | times
+
+
+def gains(points: Sequence[Point], parts: str) -> dict[Any, Figures]:
+    """What each part gained in these points."""
+    found: dict[Any, list[Figures]] = {}
+    for point in points:
+        for key, figures in getattr(point.parts, parts, {}).items():
+            found.setdefault(key, []).append(figures)
+    return {key: total(rows) for key, rows in found.items()}
+
+
+def busiest(
+    sums: Mapping[Route, Figures], recent: Mapping[Route, Figures], most: int | None
+) -> Iterable[tuple[Route, Figures, Figures]]:
+    """In the order of the config; where there are too many, those with the most answers of late, and then since the start."""
+    kept = set(sums)
+    if most is not None and len(sums) > most:
+        kept = set(sorted(sums, key=lambda key: (sum(recent.get(key, NOTHING)[:6]), sum(sums[key][:6])), reverse=True)[:most])
+    return ((key, figures, recent.get(key, NOTHING)) for key, figures in sums.items() if key in kept)
+
+
+def upstream_rows(history: History, points: Sequence[Point], status: StatusView) -> Iterable[dict[str, Any]]:
+    servers, times = history.servers.totals(), history.times.totals()
+    recent_servers: dict[ServerKey, Figures] = gains(points, "servers")
+    recent: dict[str, Figures] = gains(points, "upstreams")
+    seconds = sum(point.seconds for point in points)
+    entries = {entry.name: entry.state.stats() for entry in history.source.upstream_entries()}
+    done: dict[str, Figures] = {}
+    for (name, _), figures in servers.items():
+        done[name] = plus(done.get(name, NOTHING), without_times(figures))
+    for view in status.upstreams:
+        now = entries.get(view.name)
+        figures = plus(done.get(view.name, NOTHING), times.get(view.name, NOTHING))
+        yield {
+            "name": view.name,
+            "balance": view.balance,
+            "usable": view.usable,
+            "warning": view.warning,
+            "circuit": view.governor.circuit.state if view.governor.circuit is not None else None,
+            "in_flight": now["in_flight"] if now is not None else 0,
+            "pending": now["pending"] if now is not None else 0,
+            **row(figures, recent.get(view.name, NOTHING), status.uptime_seconds, seconds, tries=True),
+            "servers": list(server_rows(view, servers, recent_servers, status.uptime_seconds, seconds)),
+        }
+
+
+def server_rows(
+    upstream: UpstreamView, sums: Mapping[ServerKey, Figures], recent: Mapping[ServerKey, Figures], seconds: float, recent_seconds: float
+) -> Iterable[dict[str, Any]]:
+    for view in upstream.servers:
+        key = (upstream.name, view.label)
+        yield {
+            "server": view.label,
+            "state": view.state,
+            "reason": view.reason,
+            "since": view.since,
+            "weight": view.weight,
+            "backup": view.backup,
+            "in_flight": view.in_flight,
+            "connections": view.connections_active + view.connections_idle,
+            "flows": view.flows,
+            **row(sums.get(key, NOTHING), recent.get(key, NOTHING), seconds, recent_seconds, tries=True),
+        }
+
+
+def listener_facts(view: dict[str, Any]) -> dict[str, Any]:
+    """`bytes_in` and `bytes_out` are of flows; None where a listener has none."""
+    flow = view["flow"] or {}
+    found = {name: view[name] for name in ("name", "address", "mode", "accepted", "open", "in_flight", "rejected")}
+    return found | {name: flow.get(name) for name in ("bytes_in", "bytes_out")}
+
+
+def cache_facts(entry: CacheEntry | None) -> dict[str, Any] | None:
+    if entry is None:
+        return None
+    stats = entry.store.stats()
+    return {name: stats[name] for name in ("objects", "bytes", "limit_bytes")}
+
+
+def columns(points: Sequence[Point], rows: Sequence[Figures | None], *, tries: bool = False) -> dict[str, list[Any]]:
+    """Points as the columns of a chart. `rows`: what is asked for of each point; None: no longer known, and so are its columns."""
+    totals = [
+        totals_of(figures, point.seconds, tries=tries) if figures is not None else None
+        for point, figures in zip(points, rows, strict=True)
+    ]
+    found: dict[str, list[Any]] = {"at": [point.wall for point in points], "seconds": [point.seconds for point in points]}
+    for name in ("requests", "errors", "proxy_errors", "bytes_in", "bytes_out", "cache_asked", "cache_answered"):
+        found[name] = [getattr(entry, name) if entry is not None else None for entry in totals]
+    for name, share in QUANTILES.items():
+        found[name] = [entry.quantile(share) if entry is not None else None for entry in totals]
+    for name in ("open", "in_flight", "accepted", "cpu_seconds", "lag_seconds", "dropped"):
+        found[name] = [getattr(point.gauges, name) for point in points]
+    return found
