@@ -48,12 +48,18 @@ NO_LIMIT = Code("PXD-225", "There is no such limit", (
 LIMIT_KEY = Code("PXD-226", "That is not a key of the limit", (
     "A key has one text for each part that the limit counts by, in their order: `proxyd limit show per-ip 192.0.2.1`."))
 LIMIT_KEPT = Code("PXD-227", "The limit cannot be reset", "Requests in flight are counted, not remembered: the count falls as they end.")
+TOO_MANY_STREAMS = Code("PXD-260", "Too many clients listen", (
+    "Each stream (text/event-stream) of the admin API takes a hundred clients at a time. Close some, or ask for the same as JSON."))
+REQUEST_UNKNOWN = Code("PXD-261", "The request is not known", (
+    "The flight recorder keeps all answers that proxyd made of a failure, the slowest requests and a sample, the newest of each. What it "
+    "has let go stands in the access log, where there is one: look for its id there."))
 
 CODES: dict[str, Code] = {
     code.code: code
     for code in (
         TEST_FAILED, BIND_FAILED, UNRESOLVED, SERVER_DEAD, NOT_LIVE, COMPILE_FAILED, INTERNAL, LOG_FAILED, ENGINE_DIED, SERVICE_FAILED,
         NO_UPSTREAM, NO_SERVER, LAST_SERVER, SERVER_EXISTS, CHANGE_INVALID, NO_LIMIT, LIMIT_KEY, LIMIT_KEPT,
+        TOO_MANY_STREAMS, REQUEST_UNKNOWN,
     )
 }
 """What `proxyd explain` knows of them."""

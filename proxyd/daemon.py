@@ -212,6 +212,10 @@ class Daemon:
             self._stop_now.set()
         self._stop.set()
 
+    async def until_leaving(self) -> None:
+        """Returns when it begins to leave."""
+        await self._stop.wait()
+
     def install_signals(self) -> None:
         """TERM drains (a second one, or INT: at once), HUP reloads, USR1 reopens the logs. Main thread only, after the loop runs."""
         loop = asyncio.get_running_loop()

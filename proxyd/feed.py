@@ -38,6 +38,10 @@ class Listening(Generic[T]):
             return False
         return True
 
+    def wake(self) -> None:
+        """End the wait, with nothing to take."""
+        self._news.set()
+
     def take(self) -> list[T]:
         """All that waits, the oldest first."""
         found = list(self._items)

@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from proxyd.caching.purge import Purge, Purged
     from proxyd.caching.report import CacheView, ObjectView, WhyView
     from proxyd.config.model import Config
+    from proxyd.events.ring import Events
     from proxyd.limits.views import KeyView, LimitsView, LimitView, ResetView
     from proxyd.metrics.exposition import Exposition
     from proxyd.snapshot.explain import Question
     from proxyd.snapshot.explain_flow import FlowQuestion
+    from proxyd.stats.history import History
 
 
 class Control(MetricsSource, Protocol):
@@ -33,6 +35,15 @@ class Control(MetricsSource, Protocol):
 
     @property
     def metrics(self) -> Exposition: ...
+
+    @property
+    def history(self) -> History: ...
+
+    @property
+    def events(self) -> Events: ...
+
+    async def until_leaving(self) -> None:
+        """Returns when the daemon begins to leave."""
 
     def status(self) -> StatusView: ...
 

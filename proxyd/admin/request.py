@@ -100,6 +100,17 @@ def flag(request: web.Request, name: str) -> bool:
     raise Problem(problem.PARAMETER_INVALID, f"{name} is `{value}`; it may be 1 or 0")
 
 
+def number(request: web.Request, name: str, default: int, least: int, most: int | None = None) -> int:
+    """A query parameter that is a whole number."""
+    text = request.query.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit()) or int(text) < least or (most is not None and int(text) > most):
+        bounds = f"{least} to {most}" if most is not None else f"{least} or more"
+        raise Problem(problem.PARAMETER_INVALID, f"{name} is `{text}`; it may be {bounds}")
+    return int(text)
+
+
 async def body_text(request: web.Request) -> str | None:
     """The body as UTF-8 text; None when there is none."""
     body = await request.read()

@@ -21,6 +21,7 @@ from proxyd.admin.login import LoginViews
 from proxyd.admin.problem import Problem
 from proxyd.admin.request import View, asker, body_text, flag, json_object, text_member, text_pairs, texts_member
 from proxyd.admin.upstreams import UpstreamViews
+from proxyd.admin.watching import WatchViews
 from proxyd.config.target import client_part, field_part, flow_parts, port_part, protocol_part, query_part, request_parts
 from proxyd.diagnostics import Diagnostic, render
 from proxyd.snapshot.explain import Question
@@ -53,6 +54,7 @@ class Views:
             *CacheViews(control).table,
             *LimitViews(control).table,
             *LoginViews(access).table,
+            *WatchViews(control).table,
             View("POST", "/route/explain", self.explain,
                  "what a request would meet: {url, method, host, headers, client, listener}, or a flow: {url: tcp://:5432, client, alpn}",
                  role="viewer"),

@@ -24,9 +24,11 @@ from proxyd.caching.report import (
     object_view,
     why,
 )
+from proxyd.clock import SystemClock
 from proxyd.compress.compressor import Counters as Compressed
 from proxyd.config import Config, load_text
 from proxyd.diagnostics import Diagnostic, Source, Span
+from proxyd.events.ring import Events
 from proxyd.limits.service import LimitError
 from proxyd.limits.sharing import LeaseView
 from proxyd.limits.views import KeyView, LaneView, LimitsView, LimitView, PlacesView, ResetView, StoreView, TopKey
@@ -64,6 +66,7 @@ from proxyd.state import (
     UpstreamEntry,
     UpstreamView,
 )
+from proxyd.stats.history import History
 from tests.support.store import FakeStore, as_cache, as_object
 
 BROKEN = Source("proxyd.yaml", "listen: :8080\ntoo: x\n")
@@ -114,6 +117,15 @@ class FakeDaemon:
     max_series: int = 20_000
     records_dropped: int = 0
     config: Config = field(default_factory=lambda: loaded("listen: :8080\nto: [127.0.0.1:9001]\n"))
+    history: History = field(init=False)
+    events: Events = field(default_factory=lambda: Events(SystemClock()))
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.history = History(self, SystemClock())
+
+    async def until_leaving(self) -> None:
+        await self.left.wait()
 
     @cached_property
     def metrics(self) -> Exposition:
