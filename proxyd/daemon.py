@@ -44,6 +44,8 @@ from proxyd.operate import Operator
 from proxyd.passed import PassedFds
 from proxyd.policing import Policing
 from proxyd.pools import Pools
+from proxyd.records import flight
+from proxyd.records.flight import Flight
 from proxyd.records.tap import Tap
 from proxyd.serving import Serving
 from proxyd.since import Since
@@ -73,7 +75,7 @@ from proxyd.state import (
     UpstreamEntry,
     UpstreamView,
 )
-from proxyd.stats.history import History
+from proxyd.stats.history import History, Point
 from proxyd.tasks import Tasks
 from proxyd.tracing.exporter import Exporter
 from proxyd.watch import fingerprint, watch
@@ -123,6 +125,7 @@ class Daemon:
         self._warnings: tuple[Diagnostic, ...] = ()
         self.history = History(self, self._clock)
         self.events = Events(self._clock)
+        self.flight = Flight(self.records, self._clock)
         self._notes = Notes(self.events, lambda: self._serving.views)
         self.metrics = Exposition(self, own_version())
 
@@ -142,7 +145,9 @@ class Daemon:
         self._tasks = Tasks(self._clock)
         threads = min(len(os.sched_getaffinity(0)), THREADS_MAX) if config.runtime.threads == "auto" else config.runtime.threads
         self._threads = threads
-        self.history.on_point = Watch(self.events, threads=threads > 0).on_point
+        self._sights = Watch(self.events, threads=threads > 0)
+        self.history.on_point = self._on_point
+        self.records.subscribe(self.flight.on_records)
         self._resolver = self._make_resolver()
         store = Store()
         self._caching = Caching(self._tasks, self._clock)
@@ -437,6 +442,11 @@ class Daemon:
         reasons = list(self.not_ready()) if kind == "ready" else []
         facts = {"status": kind} if not reasons else {"status": "not ready", "reasons": reasons}
         answer(503 if reasons else 200, json.dumps(facts).encode() + b"\n", "application/json")
+
+    def _on_point(self, point: Point) -> None:
+        """A second is over."""
+        self._sights.on_point(point)
+        self.flight.tune(self.history.totals(point.at - flight.WINDOW))
 
     def _on_engine_death(self, index: int, error: BaseException | None) -> None:
         log.critical("engine %d ended unexpectedly; proxyd leaves", index, exc_info=error)

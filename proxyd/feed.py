@@ -64,6 +64,11 @@ class Feed(Generic[T]):
         for listening in self._listening:
             listening.put(item)
 
+    def miss(self, count: int) -> None:
+        """So many items never came here: all who listen missed them."""
+        for listening in self._listening:
+            listening.missed += count
+
     @contextmanager
     def listen(self, room: int = ROOM) -> Iterator[Listening[T]]:
         listening: Listening[T] = Listening(room)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from proxyd.events.ring import Events
     from proxyd.limits.views import KeyView, LimitsView, LimitView, ResetView
     from proxyd.metrics.exposition import Exposition
+    from proxyd.records.flight import Flight
+    from proxyd.records.live import Subscribing
     from proxyd.snapshot.explain import Question
     from proxyd.snapshot.explain_flow import FlowQuestion
     from proxyd.stats.history import History
@@ -41,6 +43,12 @@ class Control(MetricsSource, Protocol):
 
     @property
     def events(self) -> Events: ...
+
+    @property
+    def records(self) -> Subscribing: ...
+
+    @property
+    def flight(self) -> Flight: ...
 
     async def until_leaving(self) -> None:
         """Returns when the daemon begins to leave."""

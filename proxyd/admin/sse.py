@@ -17,7 +17,7 @@ from proxyd import codes
 from proxyd.admin import problem
 from proxyd.admin.control import Control
 from proxyd.admin.problem import Problem
-from proxyd.feed import Feed
+from proxyd.feed import ROOM, Feed
 
 KEEPALIVE = 15.0         # seconds
 STREAMS_MAX = 100        # at a time, of one feed
@@ -38,6 +38,8 @@ async def stream(
     feed: Feed[T],
     render: Callable[[T], bytes],
     past: Callable[[], Iterable[bytes]] = tuple,
+    *,
+    room: int = ROOM,
 ) -> web.StreamResponse:
     """Answer with what `feed` tells from now on. `render`: an item as a frame, b"" to leave it out; `past`: frames to begin with."""
     if len(feed) >= STREAMS_MAX:
@@ -45,7 +47,7 @@ async def stream(
     response = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store", "X-Accel-Buffering": "no"})
     leaving = asyncio.ensure_future(control.until_leaving())
     try:
-        with feed.listen() as listening:
+        with feed.listen(room) as listening:
             begin = b"".join((b": \n\n", *past()))      # in the same turn: nothing comes between the past and what is new
             await response.prepare(request)
             if request.method == "HEAD":

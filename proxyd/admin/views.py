@@ -20,6 +20,7 @@ from proxyd.admin.limits import LimitViews
 from proxyd.admin.login import LoginViews
 from proxyd.admin.problem import Problem
 from proxyd.admin.request import View, asker, body_text, flag, json_object, text_member, text_pairs, texts_member
+from proxyd.admin.requests import RequestViews
 from proxyd.admin.upstreams import UpstreamViews
 from proxyd.admin.watching import WatchViews
 from proxyd.config.target import client_part, field_part, flow_parts, port_part, protocol_part, query_part, request_parts
@@ -55,6 +56,7 @@ class Views:
             *LimitViews(control).table,
             *LoginViews(access).table,
             *WatchViews(control).table,
+            *RequestViews(control).table,
             View("POST", "/route/explain", self.explain,
                  "what a request would meet: {url, method, host, headers, client, listener}, or a flow: {url: tcp://:5432, client, alpn}",
                  role="viewer"),

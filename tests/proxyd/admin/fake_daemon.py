@@ -34,6 +34,8 @@ from proxyd.limits.sharing import LeaseView
 from proxyd.limits.views import KeyView, LaneView, LimitsView, LimitView, PlacesView, ResetView, StoreView, TopKey
 from proxyd.metrics.exposition import Exposition
 from proxyd.overrides import OverrideError
+from proxyd.records.flight import Flight
+from proxyd.records.tap import Tap
 from proxyd.snapshot.explain import Question
 from proxyd.snapshot.explain_flow import FlowQuestion
 from proxyd.state import (
@@ -121,8 +123,12 @@ class FakeDaemon:
     events: Events = field(default_factory=lambda: Events(SystemClock()))
     left: asyncio.Event = field(default_factory=asyncio.Event)
 
+    records: Tap = field(default_factory=Tap)
+    flight: Flight = field(init=False)
+
     def __post_init__(self) -> None:
         self.history = History(self, SystemClock())
+        self.flight = Flight(self.records, SystemClock())
 
     async def until_leaving(self) -> None:
         await self.left.wait()
