@@ -192,7 +192,6 @@ class Collector:
             written.add((log.sink,), self._numbers.total(("written", log.sink), log.written))
             dropped.add((log.sink,), self._numbers.total(("dropped", log.sink), log.dropped))
             sampled_out.add((log.sink,), self._numbers.total(("sampled_out", log.sink), log.sampled_out))
-        return cpu, lag, refused, late, dropped, sampled_out
         untapped.add((), now.records_dropped)
         if now.traces is not None:
             for result, count in now.traces.spans.items():
@@ -200,7 +199,7 @@ class Collector:
             waiting.add((), now.traces.waiting)
             limit.add((), now.traces.limit)
             failing.add((), float(bool(now.traces.error)))
-        return written, dropped, untapped, spans, waiting, limit, failing
+        return written, dropped, sampled_out, untapped, spans, waiting, limit, failing
 
 
 def names_of(entry: ServerEntry) -> Labels:
