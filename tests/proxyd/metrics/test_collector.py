@@ -14,7 +14,7 @@ from proxyd.cachetier.counters import TierCounters
 from proxyd.compress.compressor import Counters
 from proxyd.metrics.exposition import Exposition
 from proxyd.metrics.source import Capture
-from proxyd.state import CacheEntry, CircuitView, GovernorView, LimitEntries, ServerView, TierEntry, TraceEntry, UpstreamView
+from proxyd.state import CacheEntry, CircuitView, GovernorView, LimitEntries, LogEntry, ServerView, TierEntry, TraceEntry, UpstreamView
 from proxyd_ext.core.stats import BUCKETS_SECONDS
 from tests.support.store import FakeStore, as_cache
 
