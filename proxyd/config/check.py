@@ -281,8 +281,8 @@ class _Check:
                 self.tell(code, message, path, help)
 
     def unused(self) -> None:
-        if not self.complete:
-            return  # who knows what the refused parts refer to
+        if not self.complete or any(item.severity == "error" for item in self.found):
+            return  # who knows what the refused parts refer to, or what a misspelt name means
         for section, code, verb in (("upstreams", "PXD-101", "no route sends to it"), ("policies", "PXD-102", "nothing uses it")):
             for name in getattr(self.config, section):
                 if (section, name) not in self.used:

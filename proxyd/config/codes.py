@@ -410,4 +410,35 @@ CODES: dict[str, Code] = {
         wrong="admin: {bind: 10.0.0.1:2080, users: {ops: {role: operator, password: '${file:/run/secrets/ops}'}}}",
         right="admin: {bind: 127.0.0.1:2080, users: {ops: {role: operator, password: '${file:/run/secrets/ops}'}}}",
     ),
+    "PXD-120": Code(
+        "a server that is proxyd itself",
+        "The server's address is one that a listener of this config has, and what comes in there is sent to the same upstream again. Each "
+        "round takes a connection, until there are none left. Two listeners, one behind the other, are fine where nothing leads back.",
+        wrong="{listen: ':8080', to: 127.0.0.1:8080}",
+        right="{listen: ':8080', to: 127.0.0.1:9001}",
+    ),
+    "PXD-121": Code(
+        "a time that never passes",
+        "Another bound ends the request, or the try, before: `total` holds for the whole exchange, tries and waits included.",
+        wrong="timeout: {total: 5s, per_try: 10s}",
+        right="timeout: {total: 5s, per_try: 2s}",
+    ),
+    "PXD-122": Code(
+        "a bound that is never reached",
+        "Another bound, of what this one is a part of or what it is made of, is lower.",
+        wrong="{servers: [{address: 10.0.0.1:80, max_requests: 10}], circuit: {max_requests: 100}}",
+        right="{servers: [{address: 10.0.0.1:80, max_requests: 100}], circuit: {max_requests: 100}}",
+    ),
+    "PXD-123": Code(
+        "routes that no listener uses",
+        "The top-level `routes` are for listeners that have none of their own. Here every listener that takes requests has its own.",
+        wrong="listeners: {web: {bind: ':80', to: app}}\nroutes: [{match: /api/*, to: api}]",
+        right="listeners: {web: {bind: ':80'}}\nroutes: [{match: /api/*, to: api}, {to: app}]",
+    ),
+    "PXD-124": Code(
+        "a redirect that leads to itself",
+        "The place that clients are sent to is taken by the same route, which redirects them again. Browsers give up after some rounds.",
+        wrong='{match: /*, redirect: "/new{path}"}',
+        right='{match: /old/*, redirect: "/new{path}"}',
+    ),
 }

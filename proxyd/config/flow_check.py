@@ -101,7 +101,7 @@ def flow_doubts(config: Config) -> Iterator[Doubt]:
             if bind.is_unix and listener.allow and "unix" not in listener.allow and listener.proxies is None:
                 message = f"`{bind}` lets nobody in: `allow` does not name `unix`"
                 yield Doubt("PXD-106", message, ("listeners", name, "bind", index), "add `unix` to `allow`")
-        for index, network in enumerate(listener.proxies or ()):
+        for index, network in enumerate(listener.client_ip.trust if listener.client_ip is not None else ()):
             if network.endswith("/0"):
                 message = f"`{network}` is everyone: whoever reaches the listener may pretend to be any client"
                 help = "name the networks of the proxies before this one, like `10.0.0.0/8`"

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from proxyd.config.access_lint import access_doubts
 from proxyd.config.admin_lint import admin_doubts
 from proxyd.config.auth_lint import auth_doubts
+from proxyd.config.bound_lint import bound_doubts
 from proxyd.config.cache_lint import cache_doubts
 from proxyd.config.doubt import Doubt
 from proxyd.config.flow_check import flow_doubts, flow_only
 from proxyd.config.health_lint import health_doubts
 from proxyd.config.jwt_lint import jwt_doubts
 from proxyd.config.limit_check import limit_doubts
+from proxyd.config.loop_lint import loop_doubts
 from proxyd.config.model import Config, Retry, Route, Upstream
 from proxyd.diagnostics.marked import Step
 
@@ -38,6 +40,18 @@ def lint(config: Config) -> Iterator[Doubt]:
     yield from jwt_doubts(config)
     yield from flow_doubts(config)
     yield from admin_doubts(config)
+    yield from bound_doubts(config)
+    yield from loop_doubts(config)
+    yield from _tables(config)
+
+
+def _tables(config: Config) -> Iterator[Doubt]:
+    """Of the table that listeners share."""
+    listeners = config.listeners.values()
+    if config.routes and listeners and not any(config.routes_of(listener) is config.routes for listener in listeners):
+        message = "the top-level `routes` are never used: no listener takes requests without routes of its own"
+        help = "add a listener without `to`, `redirect`, `respond` and `routes`, or move them to the listener that they are for"
+        yield Doubt("PXD-123", message, ("routes",), help)
 
 
 def _route(route: Route, here: tuple[Step, ...]) -> Iterator[Doubt]:

@@ -261,6 +261,9 @@ class Config(Model):
         (),
         description="Requests, and what must become of them. `proxyd check` and a reload refuse a config that does otherwise; a start does "
         "not.",
+        description=(
+            "Requests, and what must become of them. `proxyd check` and a reload refuse a config that does otherwise; a start does not."
+        ),
         examples=[[{"request": "GET /api/v1/cart", "route": "shop-api", "upstream": ["api"]}]],
     )
     log: Log = Field(Log(), description="What is written down.")

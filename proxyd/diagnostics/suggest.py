@@ -23,7 +23,7 @@ def distance(left: str, right: str, limit: int) -> int:
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """The nearest of `known`, when it is near enough to be meant; the first one of equals."""
+    """The nearest of `known`, when it is near enough to be meant; of equals the first by the alphabet."""
     if len(word) > 64:
         return None
     folded = word.lower().replace("-", "_")
@@ -32,6 +32,6 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     for candidate in known:
         plain = candidate.lower().replace("-", "_")
         apart = distance(folded, plain, limit)
-        if apart <= limit and apart < len(plain) and (best is None or apart < best[0]):
+        if apart <= limit and apart < len(plain) and (best is None or (apart, candidate) < best):
             best = (apart, candidate)
     return best[1] if best else None

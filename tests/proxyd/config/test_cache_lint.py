@@ -104,7 +104,7 @@ def test_the_section(cache: str, route: str, expected: list[tuple[str, str]]) ->
 
 def test_a_cache_on_a_route_that_no_listener_has_stores_nothing() -> None:
     text = "listeners: {own: {bind: ':2', respond: 404}}\nroutes: [{to: app, cache: on}]\nupstreams: {app: 'a:1'}\ncache: {memory: 1GiB}\n"
-    assert warnings(text) == [("PXD-106", "cache")]
+    assert warnings(text) == [("PXD-123", "routes"), ("PXD-106", "cache")]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from proxyd.config import load_text
 
-APP = "upstreams: {app: 127.0.0.1:1}\n"
+APP = "upstreams: {app: 127.0.0.1:9}\n"
 
 
 def findings(text: str) -> list[tuple[str, int, int]]:
@@ -22,7 +22,7 @@ def findings(text: str) -> list[tuple[str, int, int]]:
         ("listen: :1\n", [("PXD-022", 1, 1)]),
         ("listeners: {a: {bind: ':1'}, b: {bind: ':2', respond: 200}}\n", [("PXD-022", 1, 13)]),
         # references
-        ("listen: :1\nto: ap\n" + APP, [("PXD-050", 2, 5), ("PXD-101", 3, 13)]),
+        ("listen: :1\nto: ap\n" + APP, [("PXD-050", 2, 5)]),
         ("listen: :1\nto: {app: 50, apq: 50}\n" + APP, [("PXD-050", 2, 15)]),
         ("listen: :1\nroutes: [{to: {app: 5, x: 5}}]\n" + APP, [("PXD-050", 2, 24)]),
         ("listeners: {a: {bind: ':1', to: nope}}\n", [("PXD-050", 1, 33)]),
@@ -38,7 +38,7 @@ def findings(text: str) -> list[tuple[str, int, int]]:
         ("listen: ['unix:/a', 'unix:/a']\nroutes: [{respond: 200}]\n", [("PXD-072", 1, 21)]),
         ("listeners: {a: {bind: ':1'}, b: {bind: ':1'}}\nroutes: [{respond: 200}]\n", [("PXD-072", 1, 40)]),
         ("listen: :1\nadmin: {bind: 127.0.0.1:1}\nroutes: [{respond: 200}]\n", [("PXD-072", 2, 15)]),
-        ("listen: :1\nto: [127.0.0.1:1, 127.0.0.1:1]\n", [("PXD-025", 2, 19)]),
+        ("listen: :1\nto: [127.0.0.1:9, 127.0.0.1:9]\n", [("PXD-025", 2, 19)]),
         ("listen: :1\nto: app\nupstreams: {app: {servers: ['a:1', {address: 'A.:1'}]}}\n", [("PXD-025", 3, 46)]),
         ("listen: :1\nroutes: [{use: [p, p], respond: 200}]\npolicies: {p: {access: {deny: all}}}\n", [("PXD-025", 2, 20)]),
         ("listen: :1\nroutes: [{name: a, match: /a, respond: 200}, {name: a, respond: 200}]\n", [("PXD-026", 2, 53)]),
@@ -57,13 +57,13 @@ def test_findings(text: str, expected: list[tuple[str, int, int]]) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "listen: ['127.0.0.1:1', '[::1]:1', '127.0.0.2:1', 'unix:/a', 'unix:/b']\nto: 127.0.0.1:1\n",
-        "listen: [':0', ':0', '127.0.0.1:0']\nto: 127.0.0.1:1\n",
-        "listen: ['0.0.0.0:1', '[::1]:1']\nto: 127.0.0.1:1\n",
-        "listen: :1\nadmin: {bind: [auto, '127.0.0.1:2']}\nto: 127.0.0.1:1\n",
+        "listen: ['127.0.0.1:1', '[::1]:1', '127.0.0.2:1', 'unix:/a', 'unix:/b']\nto: 127.0.0.1:9\n",
+        "listen: [':0', ':0', '127.0.0.1:0']\nto: 127.0.0.1:9\n",
+        "listen: ['0.0.0.0:1', '[::1]:1']\nto: 127.0.0.1:9\n",
+        "listen: :1\nadmin: {bind: [auto, '127.0.0.1:2']}\nto: 127.0.0.1:9\n",
         "listen: :1\nroutes: [{match: /a, respond: 200}]\n",
         "listen: :1\nroutes: [{use: p, respond: 200}]\ndefaults: {use: q}\npolicies: {p: {access: {deny: all}}, q: {headers: {}}}\n",
-        "listen: :1\nto: {app: 1, b: 0}\nupstreams: {app: 127.0.0.1:1, b: 127.0.0.1:1}\n",
+        "listen: :1\nto: {app: 1, b: 0}\nupstreams: {app: 127.0.0.1:9, b: 127.0.0.1:9}\n",
     ],
 )
 def test_what_is_fine(text: str) -> None:

@@ -100,7 +100,7 @@ def test_routes_that_never_match(routes: str, expected: list[tuple[str, str]]) -
         ("mode: tls_passthrough, limits: {header_timeout: 5s}", "", []),
         ("mode: tcp, client_ip: {proxy_protocol: true, trust: 0.0.0.0/0}", "", [("PXD-112", "listeners.a.client_ip.trust[0]")]),
         ("mode: http, client_ip: {proxy_protocol: true, trust: [unix, '::/0']}", "", [("PXD-112", "listeners.a.client_ip.trust[1]")]),
-        ("mode: http, client_ip: {trust: 0.0.0.0/0}", "", []),
+        ("mode: http, client_ip: {trust: 0.0.0.0/0}", "", [("PXD-112", "listeners.a.client_ip.trust[0]")]),
         ("mode: tcp, allow: 10.0.0.0/8", "", [("PXD-106", "listeners.a.bind[1]")]),
         ("mode: tcp, allow: [10.0.0.0/8, unix]", "", []),
         ("mode: tcp, deny: 10.0.0.0/8", "", []),

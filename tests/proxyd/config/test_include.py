@@ -21,7 +21,7 @@ def findings(result: LoadResult) -> list[tuple[str, str, int, int]]:
     ]
 
 
-MAIN = "include: conf.d/*.yaml\nlisten: :1\nvars: {a: x}\nroutes:\n- {match: /b/*, to: b}\n- to: a\nupstreams:\n  a: 127.0.0.1:1\n"
+MAIN = "include: conf.d/*.yaml\nlisten: :1\nvars: {a: x}\nroutes:\n- {match: /b/*, to: b}\n- to: a\nupstreams:\n  a: 127.0.0.1:9\n"
 
 
 def test_files_are_merged_by_key(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_two_lines() -> None:
 
 def test_a_single_address_and_server_mappings() -> None:
     assert servers(config("listen: :1\nto: unix:/run/a.sock\n")) == {"default": ["unix:/run/a.sock"]}
-    loaded = config("listen: :1\nto: [{address: 127.0.0.1:1, weight: 3}, 127.0.0.1:2]\n")
+    loaded = config("listen: :1\nto: [{address: 127.0.0.1:9, weight: 3}, 127.0.0.1:2]\n")
     assert [server.weight for server in loaded.upstreams["default"].servers] == [3, 1]
 
 
@@ -57,7 +57,7 @@ def test_wrong_tiers_are_not_replaced() -> None:
 
 
 def test_listen_beside_routes_and_upstreams() -> None:
-    loaded = config("listen: [':1', ':2']\nupstreams: {app: 127.0.0.1:1}\nroutes: [{match: /a/*, to: app}]\nto: app\n")
+    loaded = config("listen: [':1', ':2']\nupstreams: {app: 127.0.0.1:9}\nroutes: [{match: /a/*, to: app}]\nto: app\n")
     assert [(route.name, route.match.path) for route in loaded.routes] == [("a", "/a/*"), ("default", "")]
     assert len(loaded.listeners["default"].bind) == 2
 
@@ -78,7 +78,7 @@ def test_a_listeners_own_action() -> None:
 
 
 def test_routes_of_a_listener() -> None:
-    loaded = config("listeners: {a: {bind: ':1'}, b: {bind: ':2', respond: 404}}\nto: 127.0.0.1:1\n")
+    loaded = config("listeners: {a: {bind: ':1'}, b: {bind: ':2', respond: 404}}\nto: 127.0.0.1:9\n")
     assert loaded.routes_of(loaded.listeners["a"]) == loaded.routes
     assert [route.to for route in loaded.routes_of(loaded.listeners["b"])] == [None]
 
@@ -105,8 +105,8 @@ def test_names_of_routes(match: object, name: str) -> None:
 
 
 def test_names_are_the_same_in_both_forms_and_when_routes_come_before() -> None:
-    long_form = "listen: :1\nupstreams: {a: 127.0.0.1:1}\nroutes: [{match: {host: x.y, path: /b/*, method: [GET, PUT]}, to: a}, {to: a}]\n"
-    short_form = "listen: :1\nupstreams: {a: 127.0.0.1:1}\nroutes: [{match: /new, to: a}, {match: 'GET,PUT x.y/b/*', to: a}, {to: a}]\n"
+    long_form = "listen: :1\nupstreams: {a: 127.0.0.1:9}\nroutes: [{match: {host: x.y, path: /b/*, method: [GET, PUT]}, to: a}, {to: a}]\n"
+    short_form = "listen: :1\nupstreams: {a: 127.0.0.1:9}\nroutes: [{match: /new, to: a}, {match: 'GET,PUT x.y/b/*', to: a}, {to: a}]\n"
     assert [route.name for route in config(long_form).routes] == ["get-put-x.y-b", "default"]
     assert [route.name for route in config(short_form).routes] == ["new", "get-put-x.y-b", "default"]
 
@@ -131,8 +131,8 @@ def test_a_made_name_gives_way_to_a_written_one() -> None:
 
 
 def test_a_made_upstream_does_not_pose_as_a_written_one() -> None:
-    text = "listen: :1\nupstreams: {api: 127.0.0.1:1}\nroutes: [{name: api, match: /a, to: 127.0.0.1:2}, {to: api}]\n"
-    assert servers(config(text)) == {"api": ["127.0.0.1:1"], "api-servers": ["127.0.0.1:2"]}
+    text = "listen: :1\nupstreams: {api: 127.0.0.1:9}\nroutes: [{name: api, match: /a, to: 127.0.0.1:2}, {to: api}]\n"
+    assert servers(config(text)) == {"api": ["127.0.0.1:9"], "api-servers": ["127.0.0.1:2"]}
 
 
 def test_variables_are_put_in_before_names_are_made() -> None:
@@ -142,18 +142,18 @@ def test_variables_are_put_in_before_names_are_made() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("listen: :1\nlisteners: {default: {bind: ':2'}}\nto: 127.0.0.1:1\n", [("PXD-024", 1, 1)]),
-        ("listeners: {a: {bind: ':1', to: 127.0.0.1:1, respond: 404}}\n", [("PXD-024", 1, 46)]),
+        ("listen: :1\nlisteners: {default: {bind: ':2'}}\nto: 127.0.0.1:9\n", [("PXD-024", 1, 1)]),
+        ("listeners: {a: {bind: ':1', to: 127.0.0.1:9, respond: 404}}\n", [("PXD-024", 1, 46)]),
         ("listeners: {a: {bind: ':1', routes: [], redirect: https}}\n", [("PXD-024", 1, 41)]),
-        ("listen: :1\nupstreams: {a: 127.0.0.1:1}\nto: [a]\n", [("PXD-030", 3, 6)]),
+        ("listen: :1\nupstreams: {a: 127.0.0.1:9}\nto: [a]\n", [("PXD-030", 3, 6)]),
         ("listen: :1\nto: [127.0.0.1]\n", [("PXD-035", 2, 6)]),
-        ("listen: :1\nto: [{adress: 127.0.0.1:1}]\n", [("PXD-021", 2, 7)]),
+        ("listen: :1\nto: [{adress: 127.0.0.1:9}]\n", [("PXD-021", 2, 7)]),
         ("listen: :1\nto: []\n", [("PXD-022", 2, 1)]),
-        ("listen: nowhere\nto: 127.0.0.1:1\n", [("PXD-035", 1, 9)]),
-        ("listen: :1\nroutes: {a: b}\nto: 127.0.0.1:1\n", [("PXD-030", 2, 9)]),
-        ("listen: :1\nupstreams: [a]\nto: 127.0.0.1:1\n", [("PXD-030", 2, 12)]),
-        ("listen: :1\nlisteners: 5\nto: 127.0.0.1:1\n", [("PXD-030", 2, 12)]),
-        ("listen: :1\nroutes: [5, {match: 7, to: 127.0.0.1:1}]\n", [("PXD-030", 2, 10), ("PXD-030", 2, 21)]),
+        ("listen: nowhere\nto: 127.0.0.1:9\n", [("PXD-035", 1, 9)]),
+        ("listen: :1\nroutes: {a: b}\nto: 127.0.0.1:9\n", [("PXD-030", 2, 9)]),
+        ("listen: :1\nupstreams: [a]\nto: 127.0.0.1:9\n", [("PXD-030", 2, 12)]),
+        ("listen: :1\nlisteners: 5\nto: 127.0.0.1:9\n", [("PXD-030", 2, 12)]),
+        ("listen: :1\nroutes: [5, {match: 7, to: 127.0.0.1:9}]\n", [("PXD-030", 2, 10), ("PXD-030", 2, 21)]),
     ],
 )
 def test_mistakes_in_short_forms_point_at_what_was_written(text: str, expected: list[tuple[str, int, int]]) -> None:
