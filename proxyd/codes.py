@@ -53,6 +53,9 @@ TOO_MANY_STREAMS = Code("PXD-260", "Too many clients listen", (
 REQUEST_UNKNOWN = Code("PXD-261", "The request is not known", (
     "The flight recorder keeps all answers that proxyd made of a failure, the slowest requests and a sample, the newest of each. What it "
     "has let go stands in the access log, where there is one: look for its id there."))
+NO_UPGRADE = Code("PXD-280", "No new process has taken over", (
+    "The old one serves on, and nothing was changed. What the new one said stands below the message: most often its config file has errors "
+    "(`proxyd check`), or the installed program cannot start (`proxyd version`)."))
 
 CODES: dict[str, Code] = {
     code.code: code
@@ -60,6 +63,7 @@ CODES: dict[str, Code] = {
         TEST_FAILED, BIND_FAILED, UNRESOLVED, SERVER_DEAD, NOT_LIVE, COMPILE_FAILED, INTERNAL, LOG_FAILED, ENGINE_DIED, SERVICE_FAILED,
         NO_UPSTREAM, NO_SERVER, LAST_SERVER, SERVER_EXISTS, CHANGE_INVALID, NO_LIMIT, LIMIT_KEY, LIMIT_KEPT,
         TOO_MANY_STREAMS, REQUEST_UNKNOWN,
+        NO_UPSTREAM, NO_SERVER, LAST_SERVER, SERVER_EXISTS, CHANGE_INVALID, NO_LIMIT, LIMIT_KEY, LIMIT_KEPT, NO_UPGRADE,
     )
 }
 """What `proxyd explain` knows of them."""

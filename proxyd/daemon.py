@@ -32,6 +32,7 @@ from proxyd.discovery.resolver import AresResolver, Resolver
 from proxyd.engines import Answer, Callbacks, EngineSet
 from proxyd.events.ring import Events
 from proxyd.events.watch import Notes, Watch
+from proxyd.fdstore import FdStore, sockets_of
 from proxyd.files import allow_many_files
 from proxyd.governor.governor import Governors
 from proxyd.health.ejections import Ejections
@@ -78,6 +79,7 @@ from proxyd.state import (
 from proxyd.stats.history import History, Point
 from proxyd.tasks import Tasks
 from proxyd.tracing.exporter import Exporter
+from proxyd.upgrade import Predecessor, Upgrade, Upgraded, UpgradeError
 from proxyd.watch import fingerprint, watch
 from proxyd.words import not_live, one_line, own_version, summary
 
@@ -89,6 +91,7 @@ ServiceFactory = Callable[["Daemon"], Service]
 
 THREADS_MAX = 64           # what the native side has room for
 HEARTBEAT_PATIENCE = 2.5   # seconds: an engine's heart beats once a second
+CLOSE_SECONDS = 30.0       # that a manager is asked for beyond the time to drain: threads end, the cache is written
 
 log = logging.getLogger("proxyd.daemon")
 
@@ -111,7 +114,11 @@ class Daemon:
         self._factories, self._watch = tuple(services), watch
         self._clock: Clock = clock or SystemClock()
         self._make_resolver = resolver
+        self.passed = PassedFds()
+        self._predecessor = Predecessor()
         self._notifier = Notifier()
+        self._fd_store = FdStore(self._notifier)
+        self._successor: int | None = None       # process id of the one that serves in our place
         self._phase: Phase = "starting"
         self._lock = asyncio.Lock()              # one reload or republish at a time
         self.records = Tap()
@@ -135,6 +142,16 @@ class Daemon:
 
         Raises DaemonError; then everything that was opened is closed again.
         """
+        try:
+            await self._start()
+        except DaemonError as error:
+            self._predecessor.tell_failure("\n".join(map(one_line, error.diagnostics)) or str(error))
+            raise
+        self._predecessor.tell_ready()
+        self._keep_sockets()
+        self._notifier.send("READY=1", f"STATUS=serving config {self.config_hash}")
+
+    async def _start(self) -> None:
         self._started_at = self._clock.wall()
         loaded = self._load()
         self._seen = fingerprint(loaded.files)
@@ -169,7 +186,7 @@ class Daemon:
             pools=Pools(self._tasks, self._clock, lambda upstream: self._serving.upstream_spec(upstream), len(self._engines.engines)),
             since=Since(self._clock, self._notes.on_state),
             services=[factory(self) for factory in self._factories],
-            passed=PassedFds(),
+            passed=self.passed,
             caching=self._caching,
             policing=self._policing,
             store=store,
@@ -194,15 +211,15 @@ class Daemon:
             self._tasks.keep("watch", self._watch_files)
         if self._notifier.watchdog_seconds:
             self._tasks.keep("watchdog", self._feed_watchdog)
-        if self._serving.passed.left():
-            log.warning("passed descriptors that no listener has the address of: %s", ", ".join(map(str, self._serving.passed.left())))
-        self._notifier.send("READY=1", f"STATUS=serving config {self.config_hash}")
 
     async def wait(self) -> int:
         """Serve until stopped. Returns the exit code: 0, or 1 when an engine died."""
         await self._stop.wait()
         self._phase = "draining"
-        self._notifier.send("STOPPING=1", f"STATUS=draining: {self._under_way()} under way")
+        seconds = 0.0 if self._stop_now.is_set() else self.config.runtime.shutdown.drain.seconds
+        extend = f"EXTEND_TIMEOUT_USEC={int((seconds + CLOSE_SECONDS) * 1e6)}"
+        if not self._exit_code:          # else it is no stop: another process is wanted at once
+            self._notifier.send("STOPPING=1", extend, f"STATUS=draining: {self._under_way()} under way")
         if not self._stop_now.is_set():
             await self._drain()
         await self._close()
@@ -222,18 +239,20 @@ class Daemon:
         await self._stop.wait()
 
     def install_signals(self) -> None:
-        """TERM drains (a second one, or INT: at once), HUP reloads, USR1 reopens the logs. Main thread only, after the loop runs."""
+        """TERM drains (a second one, or INT: at once), HUP reloads, USR1 reopens the logs, USR2 upgrades. Main thread only, after the loop
+        runs."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, lambda: self.stop(now=self._stop.is_set()))
         loop.add_signal_handler(signal.SIGINT, lambda: self.stop(now=True))
         loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn("reload by SIGHUP", self._reload_and_log))
         loop.add_signal_handler(signal.SIGUSR1, self.reopen_logs)
+        loop.add_signal_handler(signal.SIGUSR2, lambda: self._spawn("upgrade by SIGUSR2", self._upgrade_and_log))
 
     async def _drain(self) -> None:
         seconds = self.config.runtime.shutdown.drain.seconds
         log.info("draining: %s under way may take %g s", self._under_way(), seconds)
         self._serving.store.remove_files()       # a client of a unix socket is told at once that nobody serves there
-        drain = asyncio.ensure_future(self._engines.drain(seconds))
+        drain = asyncio.ensure_future(self._engines.drain(seconds, hand_over=self._successor is not None))
         cut = asyncio.ensure_future(self._stop_now.wait())
         await asyncio.wait({drain, cut}, return_when=asyncio.FIRST_COMPLETED)
         if not drain.done():
@@ -255,7 +274,7 @@ class Daemon:
         await self._tasks.close()
         await self._engines.close()
         await self._policing.close()
-        await self._caching.close(self._stop_now.is_set)
+        await self._caching.close(lambda: self._stop_now.is_set() or self._successor is not None)
         for service in self._serving.services:
             try:
                 await service.close()
@@ -305,6 +324,7 @@ class Daemon:
                 await self._serving.take(loaded.config, loaded.hash)
                 self.history.look()      # so that a point begins with the new config
                 self._accept(loaded)
+                self._keep_sockets()
             warnings += self._serving.unresolved(loaded.config)
         except DaemonError as error:
             return self._refused(loaded.places.put(error.diagnostics), dry_run)
@@ -357,6 +377,40 @@ class Daemon:
                 continue       # it stands in the line that says so
             log.log(logging.ERROR if diagnostic.severity == "error" else logging.WARNING, "%s", one_line(diagnostic))
         self._notifier.send("READY=1")
+
+    # ------------------------------------------------------------------ the process after this one
+    async def upgrade(self) -> Upgraded:
+        """Start this program anew with our listening sockets; once it serves, drain and leave. UpgradeError: it does not; we serve on."""
+        if self._phase != "serving":
+            raise UpgradeError(f"proxyd is {self._phase}")
+        return await self._tasks.shielded("upgrade", self._upgrade_in_turn())
+
+    async def _upgrade_in_turn(self) -> Upgraded:
+        async with self._lock:
+            if self._successor is not None:
+                raise UpgradeError(f"process {self._successor} serves already")
+            began = self._clock.monotonic()
+            await self._caching.save()
+            self._successor = await Upgrade(sockets_of(self._serving.bounds())).run()
+            seconds = self._clock.monotonic() - began
+            log.info("process %d serves, after %.1f s; this one drains", self._successor, seconds)
+            self._notifier.send(f"MAINPID={self._successor}")
+            self._notifier.mute()
+            await self._serving.hand_over()
+            self.stop()
+            return Upgraded(self._successor, os.getpid(), seconds)
+
+    async def _upgrade_and_log(self) -> None:
+        try:
+            await self.upgrade()
+        except UpgradeError as error:
+            log.error("no upgrade, this process serves on: %s%s", error, f"\n{error.output}" if error.output else "")
+
+    def _keep_sockets(self) -> None:
+        """Our listening sockets are kept by the service manager; those that a process before us has left there for nobody are not."""
+        self._fd_store.follow(sockets_of(self._serving.bounds()), self.passed.close_kept())
+        if self.passed.left():
+            log.warning("passed descriptors that no listener has the address of: %s", ", ".join(map(str, self.passed.left())))
 
     async def diff(self, path: Path | None = None) -> Difference:
         """What a reload (of `path`, else of the daemon's own file) would change, and what operators have changed. Changes nothing."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import html
 import json
-import os
+import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from aiohttp import WSMsgType, web
 
+from proxyd.config.address import BindAddress
+from proxyd.sockets import BindError, Bound, open_bound
 from proxyd.state import DaemonError
 
 if TYPE_CHECKING:
@@ -99,6 +101,8 @@ class DemoOrigins:
 
     def __init__(self, daemon: Daemon | None = None, addresses: Sequence[tuple[str, int]] = ADDRESSES) -> None:
         self._addresses = tuple(addresses)
+        self._passed = daemon.passed if daemon is not None else None
+        self._bounds: list[Bound] = []
         self._runners: list[web.AppRunner] = []
         self.ports: list[int] = []      # as bound
 
@@ -110,17 +114,27 @@ class DemoOrigins:
             runner = web.AppRunner(Origin(name, color).build_app(), access_log=None, shutdown_timeout=1.0)
             self._runners.append(runner)
             await runner.setup()
-            site = web.TCPSite(runner, host, port)
             try:
-                await site.start()
-            except OSError as error:
+                bound = open_bound(BindAddress(host=host, port=port), engines=1, passed=self._passed)
+            except BindError as error:
                 await self.close()
-                reason = os.strerror(error.errno).lower() if error.errno else str(error)
-                raise DaemonError(f"the demo origin cannot listen on {host}:{port}: {reason}") from error
-            self.ports.append(runner.addresses[0][1])
+                raise DaemonError(f"the demo origin {error}") from error
+            self._bounds.append(bound)
+            await web.SockSite(runner, socket.socket(fileno=bound.fds[0])).start()     # the site owns the descriptor from here on
+            self.ports.append(bound.port)
+
+    def bounds(self) -> Sequence[Bound]:
+        return self._bounds
+
+    async def hand_over(self) -> None:
+        """The connections that there are go on."""
+        for runner in self._runners:
+            for site in list(runner.sites):
+                await site.stop()
 
     async def close(self) -> None:
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
+        self._bounds.clear()
         self.ports.clear()

@@ -109,11 +109,15 @@ class EngineSet:
         if index not in self._leaving:
             self._callbacks.on_death(index, error)
 
-    async def drain(self, seconds: float) -> bool:
-        """Stop accepting, let exchanges and flows finish. False when some were still there at the deadline."""
+    async def drain(self, seconds: float, *, hand_over: bool = False) -> bool:
+        """Stop accepting, let exchanges and flows finish. False when some were still there at the deadline. `hand_over`: another process
+        serves our listening sockets."""
         self._leaving.update(range(len(self.engines)))
         for engine in self.engines:
-            engine.drain()
+            if hand_over:
+                engine.hand_over()
+            else:
+                engine.drain()
         try:
             async with asyncio.timeout(seconds):
                 await asyncio.gather(*(event.wait() for event in self._drained))

@@ -1,9 +1,13 @@
-"""sd_notify(3): tells the service manager how we are. Without NOTIFY_SOCKET every call is nothing."""
+"""sd_notify(3): tells the service manager how we are, and gives it descriptors to keep. Without NOTIFY_SOCKET every call is nothing."""
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from array import array
+from collections.abc import Mapping, Sequence
+
+FDS_A_MESSAGE = 253    # SCM_MAX_FD of the kernel
+PATIENCE = 0.2         # seconds that a manager may take to make room for a message
 
 
 class Notifier:
@@ -17,11 +21,28 @@ class Notifier:
         # The manager kills us when it hears nothing for this long; half of it is the usual beat. 0.0 = it does not watch.
         self.watchdog_seconds = int(usec) / 1e6 if usec.isascii() and usec.isdigit() and pid == str(os.getpid()) else 0.0
 
-    def send(self, *facts: str) -> None:
-        """`send("READY=1", "STATUS=serving")`. A manager that is gone is not our trouble."""
-        if self._address:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
-                try:
-                    sock.sendto("\n".join(facts).encode(), self._address)
-                except OSError:
-                    return
+    def send(self, *facts: str, fds: Sequence[int] = ()) -> bool:
+        """`send("READY=1", "STATUS=serving")`. A manager that is gone is not our trouble. Whether it was told."""
+        if not self._address:
+            return False
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))] if fds else []
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(PATIENCE)
+            try:
+                sock.sendmsg(["\n".join(facts).encode()], rights, 0, self._address)
+            except OSError:
+                return False
+        return True
+
+    def keep(self, name: str, fds: Sequence[int]) -> None:
+        """Let the manager keep descriptors under a name and pass them to the process after us, if this one dies."""
+        for start in range(0, len(fds), FDS_A_MESSAGE):
+            self.send("FDSTORE=1", f"FDNAME={name}", "FDPOLL=0", fds=fds[start:start + FDS_A_MESSAGE])
+
+    def forget(self, name: str) -> None:
+        """Let it close what it keeps under the name."""
+        self.send("FDSTOREREMOVE=1", f"FDNAME={name}")
+
+    def mute(self) -> None:
+        """Another process speaks for the service from now on."""
+        self._address, self.watchdog_seconds = "", 0.0

@@ -169,6 +169,17 @@ class Serving:
         if self.current is not None:
             self.since.forget_others({(name, member.label) for name, members in self.current.members.items() for member in members})
 
+    def bounds(self) -> list[Bound]:
+        """All listening sockets, those of the services, too."""
+        return [*self.store.bounds(), *(bound for service in self.services for bound in service.bounds())]
+
+    async def hand_over(self) -> None:
+        """Another process serves at these addresses: the services stop listening, and no socket file is ours to remove."""
+        for bound in self.store.bounds():
+            bound.give_away()
+        for service in self.services:
+            await service.hand_over()
+
     def close(self) -> None:
         """After the engines have closed."""
         self.store.remove_files()

@@ -2,9 +2,12 @@
 
 An address of TCP or UDP gets one SO_REUSEPORT socket an engine: the kernel spreads connections, or the datagrams of different clients, and
 no queue is shared. SO_REUSEPORT alone would let a second daemon of the same user join the group and take half of the traffic silently, so
-the address is first bound once without it; that bind fails when anyone else listens there. A unix socket, and a listening descriptor that
-was passed to us, is one queue that all engines share. A passed datagram socket cannot be shared, since all datagrams of a flow must reach
-one engine: each such descriptor is the first engines' own, and the others have none.
+the address is first bound once without it; that bind fails when anyone else listens there.
+
+Descriptors that were passed to us are spread over the engines. All are served, also where a process with more engines bound them: the
+queue of one that is closed would be lost. Where they are fewer (a unix socket, one of a service manager, or a process with fewer engines
+bound them) engines share them. A datagram socket cannot be shared, since all datagrams of a flow must reach one engine: then some have
+none.
 """
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from itertools import count
 from typing import Literal, Protocol
 
 from proxyd.config.address import BindAddress
+from proxyd.passed import Taken, keep_name
 
 _SERIAL = count()    # sets apart the temporary names of one process
 BACKLOG = 65_535   # the kernel cuts it to net.core.somaxconn
@@ -44,10 +48,10 @@ class BindError(Exception):
 
 
 class Passed(Protocol):
-    """Descriptors that a service manager passed to us (proxyd.passed)."""
+    """Descriptors that were passed to us (proxyd.passed)."""
 
-    def take(self, bind: BindAddress, *, datagrams: bool = False) -> int | None:
-        """The listening descriptor (or that of a datagram socket) bound to this address, at most once; None if there is none."""
+    def take(self, bind: BindAddress, *, datagrams: bool = False) -> Taken | None:
+        """The listening descriptors (or those of datagram sockets) bound to this address, at most once; None if there is none."""
 
 
 @dataclass(slots=True)
@@ -56,12 +60,21 @@ class Bound:
 
     address: str               # as shown: ":8080", "127.0.0.1:8080", "unix:/run/x.sock"; with the real port where the config said 0
     fds: list[int]
-    shared: bool               # one queue for all engines; else one an engine, from the first on
+    shared: bool               # they are fewer than the engines, which share them; else spread over them
     port: int = 0              # 0 for a unix socket
     file: tuple[str, int, int] | None = None     # path, device, inode of a socket file that we made
     placed: str = ""           # where the socket file belongs; "" once it is there (and for TCP)
     kind: Kind = "http"
     _closed: bool = field(default=False, repr=False)
+
+    @property
+    def keep_name(self) -> str:
+        """The name under which its descriptors are kept or handed over."""
+        return keep_name(self.address, datagrams=self.kind == "udp")
+
+    def give_away(self) -> None:
+        """Another process serves here from now on: the socket file is its own."""
+        self.file = None
 
     def close(self) -> None:
         """Close the descriptors and remove the socket file. For a Bound that never became a Listener."""
@@ -103,9 +116,9 @@ def open_bound(
     already ours, by another listener that is about to leave. `place` False leaves a unix socket beside its path, where nobody looks,
     until `Bound.place()`: what may still be taken back must not replace a file that serves.
     """
-    fds = _take(passed, bind, kind, engines) if passed is not None else []
-    if fds:
-        return Bound(str(bind), fds, shared=kind != "udp", port=bind.port, kind=kind)
+    taken = passed.take(bind, datagrams=kind == "udp") if passed is not None else None
+    if taken is not None:
+        return _passed_bound(bind, kind, taken, engines)
     try:
         if not bind.is_unix:
             return _open_ports(bind, kind, engines, exclusive)
@@ -119,21 +132,19 @@ def open_bound(
         raise _bind_error(bind, kind, error) from error
 
 
-def _take(passed: Passed, bind: BindAddress, kind: Kind, engines: int) -> list[int]:
-    """The descriptors that were passed to us for this address: one, or of datagrams as many as there are engines."""
-    fds: list[int] = []
-    while len(fds) < (max(engines, 1) if kind == "udp" else 1):
-        fd = passed.take(bind, datagrams=kind == "udp")
-        if fd is None:
-            break
+def _passed_bound(bind: BindAddress, kind: Kind, taken: Taken, engines: int) -> Bound:
+    for fd in taken.fds:
         os.set_blocking(fd, False)
         sock = socket.socket(fileno=fd)    # a view on a descriptor that it must not close
         try:
             _set_up(sock, kind)
         finally:
             sock.detach()
-        fds.append(fd)
-    return fds
+    file = None
+    if bind.is_unix and taken.kept:
+        facts = os.lstat(bind.path)
+        file = (bind.path, facts.st_dev, facts.st_ino)
+    return Bound(str(bind), taken.fds, shared=kind != "udp" and len(taken.fds) < engines, port=bind.port, file=file, kind=kind)
 
 
 def _set_up(sock: socket.socket, kind: Kind) -> None:

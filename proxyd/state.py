@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from proxyd.config.model import Config
     from proxyd.diagnostics import Diagnostic
     from proxyd.limits.sharing import ShareCounters
+    from proxyd.sockets import Bound
     from proxyd_ext.auth.verdict import Verdicts
     from proxyd_ext.balance.pool import UpstreamState
     from proxyd_ext.balance.server import Server
@@ -436,6 +437,12 @@ class Service(Protocol):
         Raises `DaemonError` (or OSError) if it cannot, and then still serves as before: the start or the reload fails as a whole.
         When a later step of the reload fails, it is called once more with the old config.
         """
+
+    def bounds(self) -> Sequence[Bound]:
+        """What it listens on: kept for the process after this one."""
+
+    async def hand_over(self) -> None:
+        """Another process serves these addresses from now on: stop listening. What is under way is finished."""
 
     async def close(self) -> None:
         """Stop. Called after the engines have drained; must not raise."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from proxyd.snapshot.explain import Question
     from proxyd.snapshot.explain_flow import FlowQuestion
     from proxyd.stats.history import History
+    from proxyd.upgrade import Upgraded
 
 
 class Control(MetricsSource, Protocol):
@@ -92,5 +93,7 @@ class Control(MetricsSource, Protocol):
     def limit_key(self, policy: str, key: Sequence[str]) -> KeyView: ...
 
     async def reset_limit(self, policy: str, key: Sequence[str]) -> ResetView: ...
+
+    async def upgrade(self) -> Upgraded: ...
 
     def stop(self, *, now: bool = False) -> None: ...

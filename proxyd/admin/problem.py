@@ -71,6 +71,10 @@ CHANGES: dict[str, Kind] = {
     )
 }
 """How what has a code of the daemon's is answered: a refused change of a server, an order to a limit, a question."""
+        (codes.COMPILE_FAILED, 422), (codes.NO_LIMIT, 404), (codes.LIMIT_KEY, 400), (codes.LIMIT_KEPT, 409), (codes.NO_UPGRADE, 409),
+    )
+}
+"""How a refused change of a server, order to a limit, or upgrade is answered, by its code."""
 
 
 class Problem(Exception):

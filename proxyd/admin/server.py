@@ -20,7 +20,7 @@ from proxyd.clock import Clock, SystemClock
 from proxyd.codes import BIND_FAILED
 from proxyd.config.address import BindAddress
 from proxyd.diagnostics import Diagnostic
-from proxyd.sockets import BindError, Bound, close_all, open_bound
+from proxyd.sockets import BindError, Bound, Passed, close_all, open_bound
 from proxyd.state import DaemonError
 
 if TYPE_CHECKING:
@@ -43,10 +43,13 @@ class _Open:
 class AdminServer:
     """A `Service` of the daemon. Requests that are under way finish when their address goes."""
 
-    def __init__(self, control: Control, binds: Sequence[AdminBind] | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self, control: Control, binds: Sequence[AdminBind] | None = None, *, passed: Passed | None = None, clock: Clock | None = None
+    ) -> None:
         """Nothing is opened before the first `apply`. `binds` stand for those of the config (`--admin` of a command that serves)."""
         self._control = control
         self._binds = binds
+        self._passed = passed
         self._access = Access(clock or SystemClock())
         self._hosts: set[str] = set()
         self._runner: web.AppRunner | None = None
@@ -67,7 +70,7 @@ class AdminServer:
         for index, bind in enumerate(wanted):
             if bind not in self._open and bind not in added:
                 try:
-                    added[bind] = bind_admin(bind)
+                    added[bind] = bind_admin(bind, self._passed)
                 except (BindError, AddressError) as error:
                     errors.append(_cannot_bind(error, f"admin.bind[{index}]" if self._binds is None else ""))
         if errors:
@@ -80,6 +83,14 @@ class AdminServer:
         for bind, bound in added.items():
             self._open[bind] = await _serve(runner, bound)
         await self._leave(set(self._open) - set(wanted))
+
+    def bounds(self) -> Sequence[Bound]:
+        return [entry.bound for entry in self._open.values()]
+
+    async def hand_over(self) -> None:
+        for entry in self._open.values():
+            entry.bound.give_away()
+        await self._leave(list(self._open))
 
     async def close(self) -> None:
         await self._leave(list(self._open))
@@ -115,13 +126,13 @@ def refuse_unsafe(bind: AdminBind, *, asks: bool = False) -> None:
         raise DaemonError(message, [Diagnostic(problem.BIND_UNSAFE.code, message, help=problem.BIND_UNSAFE.help, path="admin.bind")])
 
 
-def bind_admin(bind: AdminBind) -> Bound:
+def bind_admin(bind: AdminBind, passed: Passed | None = None) -> Bound:
     """Bind one address; `auto` is the default socket, or the one beside it when another daemon has that. Raises BindError, AddressError."""
     if isinstance(bind, BindAddress):
-        return open_bound(bind, engines=1, mode=SOCKET_MODE)
+        return open_bound(bind, engines=1, mode=SOCKET_MODE, passed=passed)
     address = default_bind()
     try:
-        return open_bound(BindAddress(path=address.path), engines=1, mode=SOCKET_MODE)
+        return open_bound(BindAddress(path=address.path), engines=1, mode=SOCKET_MODE, passed=passed)
     except BindError:
         beside = default_bind(taken=True)
         bound = open_bound(BindAddress(path=beside.path), engines=1, mode=SOCKET_MODE)

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
+from proxyd import codes
 from proxyd.admin import problem
 from proxyd.admin.access import VIEWS, Access
 from proxyd.admin.cache import CacheViews
@@ -28,6 +29,7 @@ from proxyd.diagnostics import Diagnostic, render
 from proxyd.snapshot.explain import Question
 from proxyd.snapshot.explain_flow import FlowQuestion
 from proxyd.state import ReloadResult
+from proxyd.upgrade import UpgradeError
 
 PREFIX = "/api/v1"
 BODY_LIMIT_BYTES = 16 * 1024 * 1024
@@ -61,6 +63,8 @@ class Views:
                  "what a request would meet: {url, method, host, headers, client, listener}, or a flow: {url: tcp://:5432, client, alpn}",
                  role="viewer"),
             View("POST", "/stop", self.stop, "drain and leave; {\"now\": true}: at once", role="admin", action="daemon.stop"),
+            View("POST", "/upgrade", self.upgrade, "have a new process take over, then drain and leave",
+                 role="admin", action="daemon.upgrade"),
             View("GET", "/metrics", self.metrics, "Prometheus metrics", at_root=True),
             View("GET", "/schema.json", self.schema, "the JSON Schema of the config"),
         )
@@ -188,6 +192,13 @@ class Views:
         phase = self._control.status().phase
         self._control.stop(now=now)                  # only begins: this server is closed last, and lets answers out first
         return json_answer({"stopping": True, "now": now, "was": phase}, 202)
+
+    async def upgrade(self, request: web.Request) -> web.Response:
+        _log.info("upgrade asked for by %s", asker(request))
+        try:
+            return json_answer(asdict(await self._control.upgrade()))
+        except UpgradeError as error:
+            raise Problem(problem.CHANGES[codes.NO_UPGRADE.code], f"{error}; the old one serves on", output=error.output) from error
 
 
 def reload_facts(result: ReloadResult) -> dict[str, Any]:

@@ -66,6 +66,12 @@ class Keeper:
         end = self._clock.monotonic() + LAST_SAVE_MAX
         await self._save(self._rule, self._store, lambda: self._clock.monotonic() < end and not is_cut())
 
+    async def save(self) -> None:
+        """Write now, in a bounded time."""
+        if self._rule is not None and self._store is not None and self._warm:
+            end = self._clock.monotonic() + LAST_SAVE_MAX
+            await self._save(self._rule, self._store, lambda: self._clock.monotonic() < end)
+
     async def _end(self) -> None:
         self._stop.set()
         if self._task is not None:

@@ -112,6 +112,10 @@ class Caching:
             self._compressor = self._new_compressor(self._store, self._tasks)
         self._compressor.apply(routes)
 
+    async def save(self) -> None:
+        """Write the snapshot now, where there is one: another process is going to load it."""
+        await self._keeper.save()
+
     async def close(self, is_cut: Callable[[], bool]) -> None:
         """After the engines have closed. Saves the snapshot, unless (or until) `is_cut()`."""
         await self._keeper.close(is_cut)

@@ -29,6 +29,7 @@ VERBS: dict[str, str] = {
     "schema": "the JSON Schema of the config, for editors",
     "explain": "what an option or an error code means",
     "stop": "make the running daemon drain and leave",
+    "upgrade": "have a new process take over, without a refused connection",
     "version": "versions of proxyd and what it runs on",
 }
 """Every verb with its line in `proxyd --help`; `verbs/NAME.py` holds its command. Help is shown without importing any of them."""

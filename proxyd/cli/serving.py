@@ -40,7 +40,7 @@ def serve_in_foreground(
     bind = admin_bind(settings)
 
     def build_admin(daemon: Daemon) -> Service:
-        admins.append(AdminServer(daemon, bind))
+        admins.append(AdminServer(daemon, bind, passed=daemon.passed))
         return admins[0]
 
     def on_ready(daemon: Daemon) -> None:

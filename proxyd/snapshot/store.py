@@ -118,6 +118,10 @@ class Store:
         path, same = bind.path if bind.is_unix else None, [bound for bound in leaving if (bound.kind == "udp") == (kind == "udp")]
         return any(bound.file[0] == path if bound.file else bound.port == bind.port for bound in same)
 
+    def bounds(self) -> list[Bound]:
+        """The sockets of every listener that serves."""
+        return [held.bound for held in self.listeners.values()]
+
     def place_files(self) -> None:
         """Put every unix socket's file where clients look for it."""
         for held in self.listeners.values():

@@ -133,11 +133,11 @@ class OriginProcess(Process):
 class Proxyd(Process):
     """`proxyd run` on a config file, spoken to by the other verbs."""
 
-    def __init__(self, folder: Path, config: str) -> None:
+    def __init__(self, folder: Path, config: str, *options: str) -> None:
         self.config = folder / "proxyd.yaml"
         self.config.write_text(config)
         self.admin = f"unix:{folder / 'admin.sock'}"
-        super().__init__([*self._command("run"), "-c", str(self.config)], folder / "proxyd.log")
+        super().__init__([*self._command("run"), *options, "-c", str(self.config)], folder / "proxyd.log")
         self.ready(lambda: " serves " in self.output(), "proxyd serves")
 
     def _command(self, verb: str) -> list[str]:

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from proxyd.config.model import Config
 from proxyd.daemon import Daemon
 from proxyd.discovery.resolver import Answer
 from proxyd.snapshot.explain import Question
+from proxyd.sockets import Bound
 from proxyd.state import DaemonError
 from tests.support.client import connect, get
 from tests.support.daemon import port_of, running, whole_config
@@ -251,6 +253,12 @@ class Refusing:
         self.seen.append(config.routes[0].name)
         if config.routes[0].name == "bad":
             raise DaemonError("no such thing")
+
+    def bounds(self) -> Sequence[Bound]:
+        return ()
+
+    async def hand_over(self) -> None:
+        self.seen.append("handed over")
 
     async def close(self) -> None:
         self.seen.append("closed")
@@ -508,7 +516,9 @@ async def test_the_service_manager_hears_of_it(tmp_path: Path, monkeypatch: pyte
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", "200000")
         loop = asyncio.get_running_loop()
-        async with Origin("one") as one, running(config(one), threads=2):
+        async with Origin("one") as one, running(config(one), threads=2) as daemon:
+            kept = f"FDSTORE=1\nFDNAME=proxyd-127.0.0.1%3A{port_of(daemon)}\nFDPOLL=0"
+            assert await loop.sock_recv(manager, 1000) == kept.encode()
             assert (await loop.sock_recv(manager, 1000)).startswith(b"READY=1\nSTATUS=serving")
             for _ in range(3):
                 assert await loop.sock_recv(manager, 1000) == b"WATCHDOG=1"

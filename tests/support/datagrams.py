@@ -139,12 +139,21 @@ class Datagrams:
 
     # ---- config ----
 
-    def listen(self, name: str = "dns", host: str = "127.0.0.1", port: int = 0) -> Listener:
-        """A listener of that name; several may be bound to one port."""
+    def listen(
+        self,
+        name: str = "dns",
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        sockets: int = 0,
+        passed: Callable[[socket.socket], object] = lambda sock: None,
+    ) -> Listener:
+        """A listener of that name; several may be bound to one port. `sockets`: more than one an engine; `passed` sees each."""
         if name not in self.rig.listeners:
             socks: list[socket.socket] = []
-            for _ in self.rig.engines:
+            for _ in range(sockets or len(self.rig.engines)):
                 socks.append(new_socket(host, port, shared=True))
+                passed(socks[-1])
                 port = socks[0].getsockname()[1]
             self.rig.ports[name] = port
             self.rig.listeners[name] = Listener(name, f"{host}:{port}", [sock.detach() for sock in socks], False)

@@ -175,15 +175,24 @@ class Rig:
         return UpstreamSpec(name=name, state=self.states.setdefault(name, UpstreamState(name)), members=members, **settings)
 
     def listen(
-        self, name: str = "web", *, path: str | None = None, host: str = "127.0.0.1", send_bytes: int = 0, receive_bytes: int = 0
+        self,
+        name: str = "web",
+        *,
+        path: str | None = None,
+        host: str = "127.0.0.1",
+        send_bytes: int = 0,
+        receive_bytes: int = 0,
+        sockets: int = 0,
+        passed: Callable[[int], object] = lambda fd: None,
     ) -> Listener:
         """A listener of that name: one socket an engine, or one that they share for a unix socket. What it accepts inherits how much the
-        kernel may keep either way; else that grows with the traffic, to tens of megabytes."""
+        kernel may keep either way; else that grows with the traffic, to tens of megabytes. `sockets`: another number of them, as a process
+        with other engines had; `passed` sees each descriptor."""
         if name in self.listeners:
             return self.listeners[name]
         socks: list[socket.socket] = []
         port = 0
-        for _ in range(1 if path else len(self.engines)):
+        for _ in range(1 if path else sockets or len(self.engines)):
             sock = socket.socket(socket.AF_UNIX if path else socket.AF_INET6 if ":" in host else socket.AF_INET)
             if not path:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -199,7 +208,10 @@ class Rig:
             socks.append(sock)
         self.ports[name] = port
         address = f"unix:{path}" if path else f"{host}:{port}"
-        self.listeners[name] = Listener(name, address, [sock.detach() for sock in socks], path is not None)
+        for sock in socks:
+            passed(sock.fileno())
+        shared = path is not None or 0 < sockets < len(self.engines)
+        self.listeners[name] = Listener(name, address, [sock.detach() for sock in socks], shared)
         return self.listeners[name]
 
     def stats_of(self, listener: str, route: str) -> RouteStats:

@@ -16,6 +16,7 @@ cdef enum:
     COMMAND_DRAIN = 1
     COMMAND_CLOSE = 2
     COMMAND_REVIEW = 3        # servers were taken out, or came back: flows are looked at
+    COMMAND_HAND_OVER = 4     # drain, while another process serves the same sockets
 
     COMMANDS = 64
 
@@ -42,6 +43,7 @@ cdef struct EngineCore:
     int64_t cpu_us            # this engine's CPU time at the last tick
     int state                 # ENGINE_* of engine.pyx
     bint drained_told
+    bint handed_over          # another process has our listening sockets, too
     int reviewing             # a COMMAND_REVIEW is in the ring already
 
 

@@ -56,7 +56,7 @@ from proxyd_ext.filter.change cimport new_change
 from proxyd_ext.filter.state cimport FilterChange, FilterState
 from proxyd_ext.http1.rewrite cimport write_http_date
 from proxyd_ext.io.acceptor cimport acceptor_close, acceptor_open, acceptor_rouse
-from proxyd_ext.io.listener cimport ListenerData, ListenerLocal, listener_join
+from proxyd_ext.io.listener cimport ListenerData, ListenerLocal, listener_join, listener_place
 from proxyd_ext.io.poller cimport poller_add, poller_destroy, poller_dispatch, poller_init, poller_reap, poller_reserve, poller_wait
 from proxyd_ext.io.stream cimport poller_flush, poller_run_ready
 from proxyd_ext.io.sys cimport (
@@ -158,7 +158,7 @@ cdef void _on_tick(void* owner) noexcept nogil:
     cdef Context* context = &core.context
     cdef ListenerLocal* local
     cdef bint resting = False
-    cdef int i
+    cdef int i, k
     counter_add(&core.heartbeat, 1)
     store_i64(&core.lag_us, context.clock.now_us - core.tick_due_us)
     store_i64(&core.cpu_us, _clock_us(CLOCK_THREAD_CPUTIME_ID))
@@ -172,9 +172,10 @@ cdef void _on_tick(void* owner) noexcept nogil:
             local = context.snapshot.listeners[i].listener.local[context.engine]
             if core.state == ENGINE_RUNNING and context.snapshot.listeners[i].mode == MODE_UDP:
                 _open(context, local)
-            if local.acceptor.resting:
-                acceptor_rouse(&local.acceptor)
-                resting = True
+            for k in range(local.socket_count):
+                if local.acceptors[k].resting:
+                    acceptor_rouse(&local.acceptors[k])
+                    resting = True
     _set_tick(core, TICK_RESTING_MS if resting else TICK_MS)
 
 
@@ -208,31 +209,39 @@ cdef void _open(Context* context, ListenerLocal* local) noexcept nogil:
     """Begin to accept, unless we do already."""
     cdef ListenerData* listener = local.listener
     cdef int mode = (<CompiledListener*>local.settings).mode
-    cdef int fd = listener.fds[0 if listener.shared else context.engine]
-    if fd < 0 or local.acceptor.fd >= 0 or local.socket != NULL:
-        return
-    if mode == MODE_UDP:
-        udp_listen(context, local, fd)      # in vain without memory: the next tick tries again
-    elif acceptor_open(&local.acceptor, &context.poller, fd, listener.shared, mode == MODE_HTTP,
-                       client_accept if mode == MODE_HTTP else tcp_accept, local, NULL) < 0:
-        local.acceptor.resting = True   # no kernel memory for the poller now: the next tick tries again
+    cdef int i, fd
+    for i in range(local.socket_count):
+        fd = listener.fds[listener_place(listener, context.engine, i)]
+        if fd < 0 or local.acceptors[i].fd >= 0:
+            continue
+        if mode == MODE_UDP:
+            udp_listen(context, local, fd)      # in vain without memory: the next tick tries again
+        elif acceptor_open(&local.acceptors[i], &context.poller, fd, listener.shared, mode == MODE_HTTP,
+                           client_accept if mode == MODE_HTTP else tcp_accept, local, NULL) < 0:
+            local.acceptors[i].resting = True   # no kernel memory for the poller now: the next tick tries again
 
 
-cdef void _leave(Context* context, ListenerData* listener) noexcept nogil:
-    """Take what waits in the queue, then close our socket, so that the kernel queues nobody for us any more."""
-    cdef ListenerLocal* local = listener.local[context.engine]
-    if local.socket != NULL:
-        udp_leave(context, local)
-    if local.acceptor.fd < 0:
-        return
-    acceptor_close(&local.acceptor)
-    if not listener.shared:
-        close(listener.fds[context.engine])
-        listener.fds[context.engine] = -1
+cdef void _leave(EngineCore* core, ListenerData* listener) noexcept nogil:
+    """Take what waits in the queues, then close our sockets, so that the kernel queues nobody for us any more. Where they were handed over,
+    they live on in the other process, and what we leave behind is taken there."""
+    cdef int engine = core.context.engine
+    cdef ListenerLocal* local = listener.local[engine]
+    cdef int i
+    cdef int* fd
+    for i in range(local.socket_count):
+        fd = &listener.fds[listener_place(listener, engine, i)]
+        if local.acceptors[i].fd >= 0:
+            acceptor_close(&local.acceptors[i])
+            if not listener.shared:
+                close(fd[0])
+                fd[0] = -1
+        elif udp_leave(&core.context, fd[0], core.handed_over):
+            fd[0] = -1
 
 
-cdef void _stop_listening(Context* context, SnapshotData* old, uint64_t generation) noexcept nogil:
+cdef void _stop_listening(EngineCore* core, SnapshotData* old, uint64_t generation) noexcept nogil:
     """Leave the listeners of `old` that are not part of `generation`, after taking what waits in their queues."""
+    cdef Context* context = &core.context
     cdef ListenerData* listener
     cdef ListenerLocal* local
     cdef int i
@@ -242,7 +251,7 @@ cdef void _stop_listening(Context* context, SnapshotData* old, uint64_t generati
         local = listener.local[context.engine]
         if local.mark == generation:
             continue
-        _leave(context, listener)
+        _leave(core, listener)
         local.leaving = True
         if local.open_count > 0:
             snapshot_hold(context, old)   # until the last of its connections has gone (conn/client)
@@ -271,7 +280,7 @@ cdef void _take_snapshot(EngineCore* core) noexcept nogil:
     context.log = <LogRing*>load_acquire_ptr(&core.published_log)
     _listen(core, snapshot)
     if old != NULL:
-        _stop_listening(context, old, snapshot.generation)
+        _stop_listening(core, old, snapshot.generation)
         origins_sweep(context)
         _review(core)
         old.local[context.engine].superseded = True
@@ -307,6 +316,9 @@ cdef void _on_door(Pollable* pollable, uint32_t events) noexcept nogil:
     read(core.door_fd, &drained, sizeof(drained))
     while ring_pop(&core.commands, &item):
         if item.kind == COMMAND_DRAIN:
+            _drain(core)
+        elif item.kind == COMMAND_HAND_OVER:
+            core.handed_over = True
             _drain(core)
         elif item.kind == COMMAND_REVIEW:
             store_int(&core.reviewing, 0)       # before the look: what changes from here on asks anew
@@ -382,7 +394,7 @@ cdef void _drain(EngineCore* core) noexcept nogil:
     if context.snapshot != NULL:
         # Connections keep their settings: what is under way is served under them.
         for i in range(context.snapshot.listener_count):
-            _leave(context, context.snapshot.listeners[i].listener)
+            _leave(core, context.snapshot.listeners[i].listener)
     context.draining = True
     connections_drain(context)
     origins_sweep(context)
@@ -587,7 +599,7 @@ cdef class Engine:
         cdef bint ok = True
         for engine in range(self._engines):
             for i in range(data.listener_count):
-                ok = ok and listener_join(data.listeners[i].listener, engine) != NULL
+                ok = ok and listener_join(data.listeners[i].listener, engine, self._engines) != NULL
             for i in range(data.upstream_count):
                 ok = ok and upstream_join(data.upstreams[i].state, engine) != NULL
                 for k in range(data.upstreams[i].pool.count):
@@ -605,6 +617,10 @@ cdef class Engine:
     def drain(self) -> None:
         """Accept no more, finish what is under way; then ("drained",)."""
         self._command(COMMAND_DRAIN)
+
+    def hand_over(self) -> None:
+        """The same, while another process serves our listening sockets."""
+        self._command(COMMAND_HAND_OVER)
 
     def review(self) -> None:
         """Servers were taken out or drained, or came back: look at every flow (l4), which may have to end."""

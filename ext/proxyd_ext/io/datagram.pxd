@@ -89,6 +89,8 @@ cdef void datagram_queue_send(DatagramQueue* queue, int fd, Sent* sent) noexcept
 cdef bint datagram_tell_local(int fd, int family) noexcept nogil
 # Let the kernel join datagrams of one sender.  False: it cannot.
 cdef bint datagram_join(int fd) noexcept nogil
+# Whether somebody did: a socket that was passed to us comes as it is.
+cdef bint datagram_is_joined(int fd) noexcept nogil
 # Our address that it was sent to.  False: that was not told.
 cdef bint datagram_local(const DatagramPath* path, Address* out) noexcept nogil
 

@@ -15,8 +15,8 @@ from proxyd_ext.io.peer cimport peer_address
 from proxyd_ext.io.sys cimport (
     AF_INET, AF_INET6, CMSG_DATA, CMSG_FIRSTHDR, CMSG_LEN, CMSG_NXTHDR, CMSG_SPACE, EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE, ENOBUFS, ENOMEM,
     EOPNOTSUPP, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_UDP, IPV6_PKTINFO, IPV6_RECVPKTINFO, IP_PKTINFO, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC,
-    UDP_GRO, UDP_SEGMENT, cmsghdr, errno, htons, in6_pktinfo, in_pktinfo, inet_pton, msghdr, recv, recvmmsg, recvmsg, sendmmsg, sendmsg,
-    setsockopt, send as send_bytes, sockaddr_in, sockaddr_storage,
+    UDP_GRO, UDP_SEGMENT, cmsghdr, errno, getsockopt, htons, in6_pktinfo, in_pktinfo, inet_pton, msghdr, recv, recvmmsg, recvmsg, sendmmsg,
+    sendmsg, setsockopt, send as send_bytes, sockaddr_in, sockaddr_storage, socklen_t,
 )
 
 cdef enum:
@@ -59,6 +59,12 @@ cdef bint datagram_tell_local(int fd, int family) noexcept nogil:
 cdef bint datagram_join(int fd) noexcept nogil:
     cdef int on = 1
     return setsockopt(fd, IPPROTO_UDP, UDP_GRO, &on, sizeof(on)) == 0
+
+
+cdef bint datagram_is_joined(int fd) noexcept nogil:
+    cdef int on = 0
+    cdef socklen_t size = sizeof(on)
+    return getsockopt(fd, IPPROTO_UDP, UDP_GRO, &on, &size) == 0 and on != 0
 
 
 # ---- receiving ----

@@ -29,8 +29,8 @@ ctypedef struct ListenerLocal:
     # One engine's part: written by that engine only.
     ListenerData* listener
     void* context             # the engine's Context
-    Acceptor acceptor
-    void* socket              # UdpSocket* of l4/udp_flow; NULL: none
+    int socket_count          # descriptors that are this engine's, see listener_place
+    Acceptor* acceptors       # one for each, unused for UDP
     void* settings            # CompiledListener* of the last snapshot that had this listener
     bint leaving              # no snapshot has it any more: its connections serve out under the old settings, which they keep alive
     uint64_t mark             # generation of the last snapshot that had this listener
@@ -49,18 +49,25 @@ ctypedef struct ListenerLocal:
 cdef struct ListenerData:
     int64_t refs              # the Python handle and every connection hold one
     int fd_count
-    bint shared               # one descriptor for all engines (unix sockets, passed descriptors)
+    int engines               # that there are; 0: not known yet
+    bint shared               # each descriptor is that of several engines (unix sockets, passed descriptors that are too few)
     bint is_unix
     int64_t total             # connections now, over all engines: kept where limits.connections is set
-    int[ENGINES_MAX] fds      # by engine; -1: closed
+    int[ENGINES_MAX] fds      # -1: closed
     uint8_t[128] name_text
     Slice name
     ListenerLocal* local[ENGINES_MAX]
 
 
-cdef ListenerLocal* listener_join(ListenerData* listener, int engine) noexcept nogil   # NULL: no memory
+cdef ListenerLocal* listener_join(ListenerData* listener, int engine, int engines) noexcept nogil   # NULL: no memory
 cdef void listener_hold(ListenerData* listener) noexcept nogil
 cdef void listener_drop(ListenerData* listener) noexcept nogil
+
+
+cdef inline int listener_place(const ListenerData* listener, int engine, int number) noexcept nogil:
+    """Where in `fds` the engine's descriptor of this number stands. Usually there is one an engine; a process that was passed more has to
+    serve all of them, because what waits in the queue of one that is closed would be lost."""
+    return engine % listener.fd_count if listener.shared else engine + number * listener.engines
 
 
 cdef class Listener:

@@ -1,3 +1,4 @@
+# cython: cdivision=True
 """Listeners (see listener.pxd)."""
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
@@ -5,6 +6,7 @@ from proxyd_ext.core.ending cimport end_word
 from proxyd_ext.core.live cimport LIVE_LISTENER, live_born, live_died
 from proxyd_ext.core.shim cimport fetch_add_i64, load_acquire_ptr, load_i64, load_u64, store_release_ptr
 from proxyd_ext.core.stats cimport count_collect
+from proxyd_ext.io.acceptor cimport Acceptor
 from proxyd_ext.io.sys cimport close
 
 _REJECTIONS = {0: "other", REJECT_CLIENT_LIMIT: "client_limit", REJECT_MEMORY: "memory", REJECT_FDS: "fd_exhausted",
@@ -13,13 +15,25 @@ _REJECTIONS = {0: "other", REJECT_CLIENT_LIMIT: "client_limit", REJECT_MEMORY: "
                REJECT_SEND: "send", REJECT_DRAINING: "draining", REJECT_TRUNCATED: "truncated"}
 
 
-cdef ListenerLocal* listener_join(ListenerData* listener, int engine) noexcept nogil:
+cdef int _socket_count(const ListenerData* listener, int engine, int engines) noexcept nogil:
+    """How many descriptors are the engine's."""
+    return 1 if listener.shared else (listener.fd_count - engine + engines - 1) // engines if engine < listener.fd_count else 0
+
+
+cdef ListenerLocal* listener_join(ListenerData* listener, int engine, int engines) noexcept nogil:
     cdef ListenerLocal* local = listener.local[engine]
+    cdef int count, i
     if local == NULL:
-        local = <ListenerLocal*>calloc(1, sizeof(ListenerLocal))
+        if listener.engines == 0:
+            listener.engines = engines
+        count = _socket_count(listener, engine, engines)
+        local = <ListenerLocal*>calloc(1, sizeof(ListenerLocal) + count * sizeof(Acceptor))
         if local != NULL:
             local.listener = listener
-            local.acceptor.fd = -1
+            local.socket_count = count
+            local.acceptors = <Acceptor*>(local + 1)
+            for i in range(count):
+                local.acceptors[i].fd = -1
             store_release_ptr(<void**>&listener.local[engine], local)
     return local
 
@@ -39,7 +53,7 @@ cdef void listener_drop(ListenerData* listener) noexcept nogil:
 
 
 cdef class Listener:
-    """One bound address: listening, non-blocking sockets, one an engine, or a single one that all share. Owns the descriptors."""
+    """One bound address: listening, non-blocking sockets, spread over the engines, or `shared` by them. Owns the descriptors."""
 
     def __cinit__(self, str name, str address, fds, bint shared):
         cdef int i
@@ -78,7 +92,7 @@ cdef class Listener:
         cdef ListenerLocal* local
         cdef uint64_t accepted = 0, refused = 0, bytes_in = 0, bytes_out = 0, packets_in = 0, packets_out = 0
         cdef int64_t open_count = 0, in_flight = 0
-        cdef int i
+        cdef int i, k
         rejected = {}
         ended = {}
         for i in range(ENGINES_MAX):
@@ -89,7 +103,8 @@ cdef class Listener:
             open_count += load_i64(&local.open_count)
             in_flight += load_i64(&local.in_flight)
             count_collect(&local.rejected, rejected)
-            refused += load_u64(&local.acceptor.refused)
+            for k in range(local.socket_count):
+                refused += load_u64(&local.acceptors[k].refused)
             bytes_in += load_u64(&local.bytes_in)
             bytes_out += load_u64(&local.bytes_out)
             packets_in += load_u64(&local.packets_in)

@@ -3,10 +3,11 @@ from proxyd_ext.conn.model cimport Context
 from proxyd_ext.io.listener cimport ListenerLocal
 
 
-# Begin to serve a listener's socket on this engine.  0 or -errno.
+# Begin to serve a listener's socket on this engine, unless we do already.  0 or -errno.
 cdef int udp_listen(Context* context, ListenerLocal* local, int fd) noexcept nogil
-# Take what waits in the socket, then no new clients; flows go on, and answer through it.  From here on it is ours to close.
-cdef void udp_leave(Context* context, ListenerLocal* local) noexcept nogil
+# Take what waits in the socket (but not one that was `handed_over`, which another process reads), then no new clients; flows go on, and
+# answer through it.  From here on it is ours to close; False: nobody serves it here.
+cdef bint udp_leave(Context* context, int fd, bint handed_over) noexcept nogil
 # Once a second: close what was left, when the last flow was another engine's.
 cdef void udp_sweep(Context* context) noexcept nogil
 cdef void udp_review(Context* context) noexcept nogil

@@ -4,7 +4,8 @@
 Datagrams are taken in batches, as many as came lately, at most 64 a socket and turn; what is left announces itself again. Those of one
 client that follow one another go to its server in one call.
 
-A socket that is left stays open for the flows that answer through it, and as long as any engine has such flows: each socket of a group
+A socket that is left stays open for the flows that answer through it, and as long as any engine has such flows (of one that was handed
+over to another process nothing is read any more: what a client of such a flow says begins a new one there): each socket of a group
 (SO_REUSEPORT) that closes would make the kernel sort the clients anew, away from their flows. What the kernel still sorts to it from
 clients without a flow there is handed to a socket of this engine on the same address, if there is one, and dropped otherwise
 (REJECT_DRAINING).
@@ -19,14 +20,15 @@ from proxyd_ext.core.ending cimport END_SHUTDOWN
 from proxyd_ext.core.shim cimport PXD_UNLIKELY
 from proxyd_ext.core.stats cimport count_add
 from proxyd_ext.io.datagram cimport (
-    DATAGRAM_BATCH, Datagram, DatagramBatch, DatagramPath, datagram_batch_destroy, datagram_batch_init, datagram_count, datagram_join,
-    datagram_queue_init, datagram_tell_local, datagrams_receive,
+    DATAGRAM_BATCH, Datagram, DatagramBatch, DatagramPath, datagram_batch_destroy, datagram_batch_init, datagram_count,
+    datagram_is_joined, datagram_join, datagram_queue_init, datagram_tell_local, datagrams_receive,
 )
 from proxyd_ext.io.listener cimport REJECT_DRAINING, REJECT_PROXY, REJECT_TRUNCATED, listener_hold
 from proxyd_ext.io.peer cimport local_address, peer_address
 from proxyd_ext.io.poller cimport Flusher, Pollable, poller_add
 from proxyd_ext.io.sys cimport (
-    AF_INET, ENOMEM, EPOLLIN, SOL_SOCKET, getsockname, getsockopt, setsockopt, sockaddr, sockaddr_storage, socklen_t,
+    AF_INET, ENOMEM, EPOLLIN, EPOLL_CTL_DEL, SOL_SOCKET, epoll_ctl, getsockname, getsockopt, setsockopt, sockaddr, sockaddr_storage,
+    socklen_t,
 )
 from proxyd_ext.l4.model cimport L4
 from proxyd_ext.l4.udp_flow cimport (
@@ -224,14 +226,25 @@ cdef void _deepen(int fd) noexcept nogil:
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes))
 
 
+cdef UdpSocket* _serving(Context* context, int fd) noexcept nogil:
+    """The socket that takes clients here by this descriptor."""
+    cdef UdpSocket* socket = <UdpSocket*>(<L4*>context.l4).first_socket
+    while socket != NULL and (socket.fd != fd or socket.leaving):
+        socket = socket.next
+    return socket
+
+
 cdef int udp_listen(Context* context, ListenerLocal* local, int fd) noexcept nogil:
     cdef L4* l4 = <L4*>context.l4
-    cdef UdpSocket* socket = <UdpSocket*>calloc(1, sizeof(UdpSocket))
+    cdef UdpSocket* socket
     cdef sockaddr_storage address
     cdef socklen_t size = sizeof(address)
     cdef int result = -ENOMEM
     cdef int i
     cdef bint anywhere = True
+    if _serving(context, fd) != NULL:
+        return 0
+    socket = <UdpSocket*>calloc(1, sizeof(UdpSocket))
     if socket == NULL:
         return -ENOMEM
     socket.shared = _share(l4)
@@ -252,6 +265,7 @@ cdef int udp_listen(Context* context, ListenerLocal* local, int fd) noexcept nog
     listener_hold(local.listener)
     socket.fd = fd
     socket.portion = 1
+    socket.joined = datagram_is_joined(fd)
     local_address(fd, &socket.bound)
     for i in range(16):
         anywhere = anywhere and socket.bound.bytes[i] == 0
@@ -262,21 +276,25 @@ cdef int udp_listen(Context* context, ListenerLocal* local, int fd) noexcept nog
     socket.queue.flusher.flush = _on_flush
     socket.next = <UdpSocket*>l4.first_socket
     l4.first_socket = socket
-    local.socket = socket
     return 0
 
 
-cdef void udp_leave(Context* context, ListenerLocal* local) noexcept nogil:
-    cdef UdpSocket* socket = <UdpSocket*>local.socket
+cdef bint udp_leave(Context* context, int fd, bint handed_over) noexcept nogil:
+    cdef UdpSocket* socket = _serving(context, fd)
     cdef int _batch
-    socket.portion = DATAGRAM_BATCH
-    for _batch in range(LAST_BATCHES):
-        if _receive(socket) < DATAGRAM_BATCH:
-            break
+    if socket == NULL:
+        return False
+    if handed_over:
+        # Behind the back of the other process, we would go on to take datagrams of its clients.
+        epoll_ctl(context.poller.epfd, EPOLL_CTL_DEL, fd, NULL)
+    else:
+        socket.portion = DATAGRAM_BATCH
+        for _batch in range(LAST_BATCHES):
+            if _receive(socket) < DATAGRAM_BATCH:
+                break
     socket.leaving = True
-    local.socket = NULL
-    local.listener.fds[context.engine] = -1
     socket_rest(socket)
+    return True
 
 
 cdef void udp_sweep(Context* context) noexcept nogil:
@@ -304,5 +322,4 @@ cdef void udp_abort(Context* context) noexcept nogil:
         flow_end(<UdpFlow*>l4.first_datagram, END_SHUTDOWN)
     while l4.first_socket != NULL:
         socket = <UdpSocket*>l4.first_socket
-        socket.local.socket = NULL
         socket_close(socket, socket.leaving)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
 from dataclasses import replace
 from typing import Any
 
@@ -281,6 +284,44 @@ def test_drain(rig: Rig, state: str) -> None:
         assert peer.was_reset() or peer.eof
     rig.event("drained")
     assert rig.of(origin)["connections_idle"] == 0
+
+
+@pytest.mark.parametrize("sockets", [1, 2, 3])
+def test_hand_over(rig: Rig, sockets: int) -> None:
+    """What is under way is finished; whoever comes from now on waits for the process that has the sockets, too."""
+    passed: list[socket.socket] = []
+    rig.listen("web", sockets=sockets, passed=lambda fd: passed.append(socket.socket(fileno=os.dup(fd))))
+    origin = rig.origin()
+    rig.serve(origin)
+    client = rig.connect()
+    client.send(get())
+    peer, _ = origin.asked()
+    for engine in rig.engines:
+        engine.hand_over()
+    for _ in range(len(rig.engines) - 1):
+        rig.event("drained")
+    rig.turn()
+    late = [rig.connect() for _ in range(20)]
+    for each in late:
+        each.send(b"hello")
+    rig.turn()
+    taken: list[socket.socket] = []
+
+    def take() -> bool:
+        for sock in passed:
+            with contextlib.suppress(BlockingIOError):
+                taken.append(sock.accept()[0])
+        return len(taken) == 20
+
+    rig.until(take, "all that came after the hand-over")
+    peer.send(OK)
+    response = client.response()
+    assert (response.body, response.field("connection")) == (b"ok", "close")
+    client.half_close()
+    rig.event("drained")
+    assert rig.listeners["web"].stats()["accepted"] == 1
+    for sock in [*passed, *taken]:
+        sock.close()
 
 
 def test_close_cuts_everything(rig: Rig) -> None:

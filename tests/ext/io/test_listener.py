@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 
@@ -91,3 +92,30 @@ def test_the_same_handle_comes_back(clocked: Rig, tmp_path: object) -> None:
     client = clocked.connect("one")
     client.send(get())
     assert client.response().body == b"here"
+
+
+@pytest.mark.parametrize("sockets", [1, 3, 5])
+def test_every_socket_is_served_by_some_engine(rig: Rig, sockets: int) -> None:
+    """Whatever the number of engines of who bound them: the kernel spreads connections over all sockets of a group."""
+    rig.listen("web", sockets=sockets)
+    rig.publish([HERE])
+    for _ in range(40):
+        client = rig.connect()
+        client.send(get("/", "Connection: close"))
+        assert client.response().body == b"here"
+    assert rig.listeners["web"].stats()["accepted"] == 40
+
+
+@pytest.mark.parametrize("sockets", [1, 5])
+def test_every_socket_is_left(rig: Rig, sockets: int) -> None:
+    rig.listen("one", sockets=sockets)
+    rig.publish([HERE], listeners=["one"])
+    waiting = [rig.connect("one") for _ in range(20)]
+    for client in waiting:
+        client.send(get("/", "Connection: close"))
+    rig.publish([HERE], listeners=["two"])
+    for client in waiting:
+        assert client.response().body == b"here"
+    del rig.listeners["one"]
+    with socket.socket() as late:
+        rig.until(lambda: late.connect_ex(("127.0.0.1", rig.ports["one"])) == errno.ECONNREFUSED, "nobody listens any more")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterator
 
@@ -145,6 +146,33 @@ def test_what_came_joined_arrives_as_it_was(world: Datagrams) -> None:
         assert client.take_all(len(sent)) == sent
     stats = world.stats()
     assert (stats["packets_in"], stats["packets_out"], stats["rejected"]) == (124, 124, {})
+
+
+def test_a_socket_that_was_passed_may_give_datagrams_joined(world: Datagrams) -> None:
+    """Whoever had it before us switched that on, and it stays on."""
+    world.listen(passed=lambda sock: sock.setsockopt(socket.IPPROTO_UDP, 104, 1))      # UDP_GRO
+    server = world.server()
+    world.serve(server)
+    client = world.client()
+    client.send_joined(bytes(300), 100, client.to)
+    assert server.take_all(3) == [bytes(100)] * 3
+    assert world.stats()["packets_in"] == 3
+
+
+def test_more_sockets_than_engines(world: Datagrams) -> None:
+    """As a process with more engines had bound them: each is served, and each client keeps its flow."""
+    world.listen(sockets=5)
+    server = world.server()
+    world.serve(server)
+    clients = [world.client() for _ in range(20)]
+    for client in clients:
+        client.ask(b"once")
+        client.ask(b"twice")
+    answer = echo(world, server)
+    world.rig.until(lambda: answer() and world.stats()["packets_out"] == 40, "all are answered")
+    for client in clients:
+        assert client.take_all(2) == [b"once", b"twice"]
+    assert (world.stats()["accepted"], world.stats()["rejected"]) == (20, {})
 
 
 # ---- servers that are not there ----
@@ -423,3 +451,36 @@ def test_drained_listeners_and_no_flow_left(world: Datagrams) -> None:
     assert client.receive() == b"answer"
     for _ in world.rig.engines:
         world.rig.event("drained")
+
+
+def test_a_socket_that_was_handed_over(world: Datagrams) -> None:
+    """Flows get their answers through it; what clients say is read by the process that has it, too."""
+    passed: list[socket.socket] = []
+    world.listen(passed=lambda sock: passed.append(sock.dup()))
+    server = world.server()
+    world.serve(server, flow={"responses": 1})
+    client = world.client()
+    client.ask(b"before")
+    peer = server.take().peer
+    for engine in world.rig.engines:
+        engine.hand_over()
+    for _ in range(len(world.rig.engines) - 1):
+        world.rig.event("drained")
+    world.rig.turn()
+    client.ask(b"after")
+    heard: list[bytes] = []
+
+    def read() -> bool:
+        for sock in passed:
+            with contextlib.suppress(BlockingIOError):
+                heard.append(sock.recv(100))
+        return bool(heard)
+
+    world.rig.until(read, "the other process hears it")
+    assert heard == [b"after"]
+    assert server.silent()
+    server.send(b"answer", peer)
+    assert client.receive() == b"answer"
+    world.rig.event("drained")
+    for sock in passed:
+        sock.close()

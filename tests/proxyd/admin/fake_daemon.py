@@ -69,6 +69,7 @@ from proxyd.state import (
     UpstreamView,
 )
 from proxyd.stats.history import History
+from proxyd.upgrade import Upgraded, UpgradeError
 from tests.support.store import FakeStore, as_cache, as_object
 
 BROKEN = Source("proxyd.yaml", "listen: :8080\ntoo: x\n")
@@ -108,6 +109,7 @@ class FakeDaemon:
     spread: bool | None = None                       # whether a purge reached the shared tier
     limited: bool = False                            # there are limits
     store_away: bool = False                         # that of shared limits
+    upgrade_fails: bool = False
     on_stop: Callable[[], None] = lambda: None
     config_text: str = "listen: :8080\nto: [127.0.0.1:9001]\n"
     config_path: Path | None = Path("/etc/proxyd/proxyd.yaml")
@@ -299,6 +301,12 @@ class FakeDaemon:
             raise LimitError(codes.LIMIT_KEPT, "`in` counts requests in flight; each is given back when it ends")
         everywhere = None if self.limit(policy).shared is None else not self.store_away
         return ResetView(policy, tuple(key), 1 if key else 1_234, everywhere)
+
+    async def upgrade(self) -> Upgraded:
+        self.asked.append(("upgrade",))
+        if self.upgrade_fails:
+            raise UpgradeError("the new program ended before it served: exit code 1", "ImportError: no such thing")
+        return Upgraded(4243, 4242, 0.5)
 
     def stop(self, *, now: bool = False) -> None:
         self.asked.append(("stop", now))

@@ -191,6 +191,16 @@ async def test_questions_that_are_none(ask: Ask, body: bytes, words: str) -> Non
     assert refusal.value.code == "PXD-244"
 
 
+async def test_upgrade(ask: Ask, daemon: Any) -> None:
+    answer = await ask("POST", "/upgrade")
+    assert answer.json() == {"pid": 4243, "predecessor": 4242, "seconds": 0.5}
+    daemon.upgrade_fails = True
+    with pytest.raises(Refused, match="ended before it served: exit code 1; the old one serves on") as caught:
+        await ask("POST", "/upgrade")
+    assert (caught.value.status, caught.value.code) == (409, "PXD-280")
+    assert caught.value.problem["output"] == "ImportError: no such thing"
+
+
 @pytest.mark.parametrize(("body", "now"), [(b"", False), (b'{"now": true}', True)])
 async def test_stop(ask: Ask, daemon: Any, body: bytes, now: bool) -> None:
     answer = await ask("POST", "/stop", body=body)
