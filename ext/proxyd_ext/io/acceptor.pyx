@@ -6,10 +6,10 @@ memory, accepting rests until the engine's next tick.
 """
 from libc.stdint cimport uint32_t
 from proxyd_ext.core.shim cimport counter_add
-from proxyd_ext.io.poller cimport poller_add, poller_reserve
+from proxyd_ext.io.poller cimport poller_add, poller_remove, poller_reserve
 from proxyd_ext.io.sys cimport (
-    EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLEXCLUSIVE, EPOLLIN, EPOLL_CTL_DEL, MSG_DONTWAIT, MSG_NOSIGNAL,
-    SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close, epoll_ctl, errno, send, shutdown, sockaddr,
+    EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLEXCLUSIVE, EPOLLIN, MSG_DONTWAIT, MSG_NOSIGNAL,
+    SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close, errno, send, shutdown, sockaddr,
 )
 
 cdef enum:
@@ -72,7 +72,7 @@ cdef inline size_t refusal_size() noexcept nogil:
 
 
 cdef void _rest(Acceptor* acceptor) noexcept nogil:
-    epoll_ctl(acceptor.poller.epfd, EPOLL_CTL_DEL, acceptor.fd, NULL)
+    poller_remove(acceptor.poller, acceptor.fd)
     acceptor.resting = True
 
 
@@ -120,5 +120,5 @@ cdef void acceptor_close(Acceptor* acceptor) noexcept nogil:
     while acceptor_poll(acceptor) > 0:
         acceptor.portion = ACCEPTS_A_TURN
     if not acceptor.resting:
-        epoll_ctl(acceptor.poller.epfd, EPOLL_CTL_DEL, acceptor.fd, NULL)
+        poller_remove(acceptor.poller, acceptor.fd)
     acceptor.fd = -1

@@ -135,6 +135,9 @@ cdef struct Poller:
 cdef int poller_init(Poller* poller, BufferPool* buffers) noexcept nogil         # 0, or -errno
 cdef void poller_destroy(Poller* poller) noexcept nogil
 cdef int poller_add(Poller* poller, int fd, uint32_t events, Pollable* pollable) noexcept nogil   # 0, or -errno
+# Before the descriptor is closed.  That alone forgets it only if nobody else has it, and while the process starts a program, that one has
+# all of ours until it executes: events would come for an object that is gone.
+cdef void poller_remove(Poller* poller, int fd) noexcept nogil
 cdef void poller_wait(Poller* poller, int timeout_ms) noexcept nogil
 cdef void poller_dispatch(Poller* poller) noexcept nogil
 cdef void poller_queue(Poller* poller, Flusher* flusher) noexcept nogil

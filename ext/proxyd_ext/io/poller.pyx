@@ -2,7 +2,7 @@
 from libc.stdlib cimport free, malloc
 from proxyd_ext.core.live cimport LIVE_PIPE, live_born, live_died
 from proxyd_ext.io.sys cimport (
-    EPOLL_CLOEXEC, EPOLL_CTL_ADD, F_GETPIPE_SZ, F_SETPIPE_SZ, O_CLOEXEC, O_NONBLOCK, O_RDONLY,
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, F_GETPIPE_SZ, F_SETPIPE_SZ, O_CLOEXEC, O_NONBLOCK, O_RDONLY,
     close, epoll_create1, epoll_ctl, epoll_wait, errno, fcntl, open_file, pipe2,
 )
 
@@ -62,6 +62,10 @@ cdef int poller_add(Poller* poller, int fd, uint32_t events, Pollable* pollable)
     if epoll_ctl(poller.epfd, EPOLL_CTL_ADD, fd, &event) < 0:
         return -errno
     return 0
+
+
+cdef void poller_remove(Poller* poller, int fd) noexcept nogil:
+    epoll_ctl(poller.epfd, EPOLL_CTL_DEL, fd, NULL)
 
 
 cdef void poller_wait(Poller* poller, int timeout_ms) noexcept nogil:

@@ -13,7 +13,7 @@ from proxyd_ext.io.poller cimport (
     ARENA_BYTES, STREAM_BLOCKED, STREAM_BROKEN, STREAM_BYTES, STREAM_CONNECTED, STREAM_CONNECTING, STREAM_DRAINED, STREAM_ENDED,
     STREAM_ENDING, STREAM_EOF, STREAM_ERRORED, STREAM_FAILED, STREAM_HELD, STREAM_HUNG, STREAM_LOST, STREAM_NAGLE,
     STREAM_QUEUED_FLUSH, STREAM_QUEUED_READY, STREAM_READABLE, STREAM_SENT, STREAM_SPLICED, STREAM_SPOKE, Flusher, Pollable, poller_add,
-    poller_bury, poller_give_pipe, poller_take_pipe,
+    poller_bury, poller_give_pipe, poller_remove, poller_take_pipe,
 )
 from proxyd_ext.io.sys cimport (
     EAGAIN, EINPROGRESS, EINTR, ENOMEM, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, IPPROTO_TCP, MSG_NOSIGNAL, SHUT_WR,
@@ -86,6 +86,7 @@ cdef void stream_close(Stream* stream, bint reset) noexcept nogil:
         abort_now.l_onoff = 1
         abort_now.l_linger = 0
         setsockopt(stream.fd, SOL_SOCKET, SO_LINGER, &abort_now, sizeof(abort_now))
+    poller_remove(stream.poller, stream.fd)
     close(stream.fd)
     stream.fd = -1
     stream.run_size = 0

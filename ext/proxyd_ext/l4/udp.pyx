@@ -25,10 +25,9 @@ from proxyd_ext.io.datagram cimport (
 )
 from proxyd_ext.io.listener cimport REJECT_DRAINING, REJECT_PROXY, REJECT_TRUNCATED, listener_hold
 from proxyd_ext.io.peer cimport local_address, peer_address
-from proxyd_ext.io.poller cimport Flusher, Pollable, poller_add
+from proxyd_ext.io.poller cimport Flusher, Pollable, poller_add, poller_remove
 from proxyd_ext.io.sys cimport (
-    AF_INET, ENOMEM, EPOLLIN, EPOLL_CTL_DEL, SOL_SOCKET, epoll_ctl, getsockname, getsockopt, setsockopt, sockaddr, sockaddr_storage,
-    socklen_t,
+    AF_INET, ENOMEM, EPOLLIN, SOL_SOCKET, getsockname, getsockopt, setsockopt, sockaddr, sockaddr_storage, socklen_t,
 )
 from proxyd_ext.l4.model cimport L4
 from proxyd_ext.l4.udp_flow cimport (
@@ -286,7 +285,7 @@ cdef bint udp_leave(Context* context, int fd, bint handed_over) noexcept nogil:
         return False
     if handed_over:
         # Behind the back of the other process, we would go on to take datagrams of its clients.
-        epoll_ctl(context.poller.epfd, EPOLL_CTL_DEL, fd, NULL)
+        poller_remove(&context.poller, fd)
     else:
         socket.portion = DATAGRAM_BATCH
         for _batch in range(LAST_BATCHES):

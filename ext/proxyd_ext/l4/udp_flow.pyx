@@ -34,9 +34,9 @@ from proxyd_ext.io.listener cimport (
     REJECT_AMPLIFICATION, REJECT_CONNECTIONS, REJECT_MEMORY, REJECT_SEND, REJECT_TRUNCATED, listener_drop,
 )
 from proxyd_ext.io.peer cimport peer_address
-from proxyd_ext.io.poller cimport poller_add, poller_bury, poller_queue
+from proxyd_ext.io.poller cimport poller_add, poller_bury, poller_queue, poller_remove
 from proxyd_ext.io.sys cimport (
-    AF_INET, AF_INET6, EAGAIN, EMSGSIZE, EPOLLIN, EPOLL_CTL_DEL, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, close, connect, epoll_ctl, errno,
+    AF_INET, AF_INET6, EAGAIN, EMSGSIZE, EPOLLIN, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, close, connect, errno,
     sockaddr, sockaddr_storage, socket as new_socket,
 )
 from proxyd_ext.l4.choice cimport choice_begin, choice_end, choice_failed, choice_made, choice_next
@@ -94,7 +94,7 @@ cdef void socket_close(UdpSocket* socket, bint own) noexcept nogil:
     while at[0] != socket:
         at = &at[0].next
     at[0] = socket.next
-    epoll_ctl(socket.context.poller.epfd, EPOLL_CTL_DEL, socket.fd, NULL)
+    poller_remove(&socket.context.poller, socket.fd)
     if own:
         close(socket.fd)
     socket.fd = -1
@@ -241,6 +241,7 @@ cdef int _connect(UdpFlow* flow) noexcept nogil:
 
 cdef void _hang_up(UdpFlow* flow) noexcept nogil:
     if flow.fd >= 0:
+        poller_remove(&flow.context.poller, flow.fd)
         close(flow.fd)
         flow.fd = -1
 

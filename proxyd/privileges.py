@@ -1,0 +1,108 @@
+"""From root to an ordinary user (`runtime.user`), once all is open that only root may open.
+
+Every thread changes (setresuid(2) of glibc sees to that), supplementary groups go, and no program that is started later gains anything back
+(no_new_privs). The main thread, which binds what a reload adds, keeps the one capability that ports below 1024 take; the engines, which
+read what strangers send, keep none. After an upgrade the new process has that user from its beginning, and finds old ports open, but has no
+right to further ones below 1024: those take a restart, or a service manager that grants the capability.
+"""
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import grp
+import os
+import pwd
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxyd.diagnostics import Diagnostic
+from proxyd.state import DaemonError
+
+PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS = 8, 38
+CAP_NET_BIND_SERVICE = 10
+CAPABILITY_VERSION = 0x20080522    # _LINUX_CAPABILITY_VERSION_3: sets of 64 bits, in two words each
+CODE = "PXD-281"
+
+
+class _Header(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Sets(ctypes.Structure):
+    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+
+
+def identity(user: str, group: str | None) -> Identity:
+    """Of a name or a number. DaemonError when this machine knows no such user or group."""
+    uid = gid = int(user) if user.isdigit() else -1
+    groups: list[int] = []
+    with contextlib.suppress(KeyError):
+        entry = pwd.getpwuid(uid) if user.isdigit() else pwd.getpwnam(user)
+        uid, gid = entry.pw_uid, entry.pw_gid
+        groups = os.getgrouplist(entry.pw_name, gid)
+    if uid < 0:
+        raise _refused("user", f"there is no user `{user}` on this machine", f"make it: useradd --system {user}")
+    if group is not None:
+        try:
+            gid = int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+        except KeyError:
+            raise _refused("group", f"there is no group `{group}` on this machine", f"make it: groupadd --system {group}") from None
+    return Identity(uid, gid, tuple(groups) or (gid,))
+
+
+def drop(user: str | None, group: str | None, files: Iterable[Path]) -> None:
+    """Become that user for good; `files` and folders, which root opened or made for us, become its own. Nothing to do for who is it
+    already. DaemonError: it cannot be done."""
+    if user is None:
+        return
+    wanted = identity(user, group)
+    if os.geteuid() == wanted.uid:
+        return
+    if os.geteuid() != 0:
+        raise _refused("user", f"only root can become `{user}`, and proxyd was started as {_own_name()}",
+                       "start it as root, or as that user, or leave out `runtime.user`")
+    for file in files:
+        with contextlib.suppress(FileNotFoundError):
+            os.chown(file, wanted.uid, wanted.gid, follow_symlinks=False)
+    _prctl(PR_SET_KEEPCAPS, 1)
+    os.setgroups(wanted.groups)
+    os.setresgid(wanted.gid, wanted.gid, wanted.gid)
+    os.setresuid(wanted.uid, wanted.uid, wanted.uid)
+    _keep_one_capability(CAP_NET_BIND_SERVICE)
+    _prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _keep_one_capability(number: int) -> None:
+    """This thread has it from now on, if it had it, and no other one."""
+    libc, header, sets = ctypes.CDLL(None, use_errno=True), _Header(CAPABILITY_VERSION, 0), (_Sets * 2)()
+    if libc.capget(ctypes.byref(header), sets) != 0:
+        raise OSError(ctypes.get_errno(), "capget")
+    kept = sets[0].permitted & (1 << number)
+    sets[0] = _Sets(kept, kept, 0)
+    sets[1] = _Sets(0, 0, 0)
+    if libc.capset(ctypes.byref(header), sets) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def _prctl(option: int, value: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({option})")
+
+
+def _own_name() -> str:
+    try:
+        return f"`{pwd.getpwuid(os.geteuid()).pw_name}`"
+    except KeyError:
+        return f"user id {os.geteuid()}"
+
+
+def _refused(option: str, message: str, help: str) -> DaemonError:
+    return DaemonError(message, [Diagnostic(CODE, message, help=help, path=f"runtime.{option}")])
