@@ -56,6 +56,10 @@ REQUEST_UNKNOWN = Code("PXD-261", "The request is not known", (
 NO_UPGRADE = Code("PXD-280", "No new process has taken over", (
     "The old one serves on, and nothing was changed. What the new one said stands below the message: most often its config file has errors "
     "(`proxyd check`), or the installed program cannot start (`proxyd version`)."))
+NOT_IMPORTED = Code("PXD-290", "The config of this program cannot be imported", "It takes nginx's: `proxyd import nginx FILE`.")
+NOT_READ = Code("PXD-291", "The file to import says nothing that could be translated", (
+    "It is not an nginx config, or has neither an `http` nor a `stream` block with a server in it. A part that nginx.conf includes is "
+    "imported by way of that file."))
 
 CODES: dict[str, Code] = {
     code.code: code
@@ -64,6 +68,7 @@ CODES: dict[str, Code] = {
         NO_UPSTREAM, NO_SERVER, LAST_SERVER, SERVER_EXISTS, CHANGE_INVALID, NO_LIMIT, LIMIT_KEY, LIMIT_KEPT,
         TOO_MANY_STREAMS, REQUEST_UNKNOWN,
         NO_UPSTREAM, NO_SERVER, LAST_SERVER, SERVER_EXISTS, CHANGE_INVALID, NO_LIMIT, LIMIT_KEY, LIMIT_KEPT, NO_UPGRADE,
+        NOT_IMPORTED, NOT_READ,
     )
 }
 """What `proxyd explain` knows of them."""

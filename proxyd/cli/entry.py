@@ -26,6 +26,7 @@ VERBS: dict[str, str] = {
     "upstream": "upstreams and their servers: drain, ready, maint, weight, add, remove",
     "cache": "what the cache holds and why not; purges: stats, get, why, purge",
     "limit": "limits, their busiest keys and the places of routes: list, show, reset",
+    "import": "the config of another proxy as one of proxyd's: nginx FILE",
     "schema": "the JSON Schema of the config, for editors",
     "explain": "what an option or an error code means",
     "stop": "make the running daemon drain and leave",

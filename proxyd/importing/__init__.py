@@ -1,0 +1,1 @@
+"""Configs of other proxies, translated: `proxyd import`."""
