@@ -60,6 +60,7 @@ NOT_IMPORTED = Code("PXD-290", "The config of this program cannot be imported", 
 NOT_READ = Code("PXD-291", "The file to import says nothing that could be translated", (
     "It is not an nginx config, or has neither an `http` nor a `stream` block with a server in it. A part that nginx.conf includes is "
     "imported by way of that file."))
+NO_AUTH = Code("PXD-292", "There is no such auth policy", "`proxyd auth list` prints those that routes of the running config use.")
 
 CODES: dict[str, Code] = {
     code.code: code
@@ -69,6 +70,7 @@ CODES: dict[str, Code] = {
         TOO_MANY_STREAMS, REQUEST_UNKNOWN,
         NO_UPSTREAM, NO_SERVER, LAST_SERVER, SERVER_EXISTS, CHANGE_INVALID, NO_LIMIT, LIMIT_KEY, LIMIT_KEPT, NO_UPGRADE,
         NOT_IMPORTED, NOT_READ,
+        NOT_IMPORTED, NOT_READ, NO_AUTH,
     )
 }
 """What `proxyd explain` knows of them."""

@@ -85,6 +85,7 @@ from proxyd.words import not_live, one_line, own_version, summary
 
 if TYPE_CHECKING:
     from proxyd.config.model import Config
+    from proxyd.gateway.views import AuthView, UsageOfQuotas
     from proxyd.limits.views import KeyView, LimitsView, LimitView, ResetView
 
 ServiceFactory = Callable[["Daemon"], Service]
@@ -616,6 +617,16 @@ class Daemon:
     def cache_why(self, url: str, question: Question) -> WhyView:
         """What is stored under the URL, or why nothing is. `question`: a GET for it. ValueError where it is none."""
         return self._caching.why(tuple(urls_of(url)), self._serving.compiled, self.explain(question))
+
+    def auth(self) -> AuthView:
+        return self._policing.gateway.view()
+
+    def auth_usage(self) -> UsageOfQuotas:
+        return self._policing.gateway.usage_view()
+
+    def revoke(self, policy: str, user: str | None) -> int:
+        """Forget a user's verdicts (None: all) of a policy; how many. KeyError: there is none of that name."""
+        return self._policing.gateway.revoke(policy, user)
 
     def limits(self) -> LimitsView:
         return self._policing.limits.view()

@@ -13,6 +13,7 @@ from aiohttp import web
 from proxyd import codes
 from proxyd.admin import problem
 from proxyd.admin.access import VIEWS, Access
+from proxyd.admin.auth import AuthViews
 from proxyd.admin.cache import CacheViews
 from proxyd.admin.configs import check_text, json_schema, show
 from proxyd.admin.control import Control
@@ -56,6 +57,7 @@ class Views:
             *UpstreamViews(control).table,
             *CacheViews(control).table,
             *LimitViews(control).table,
+            *AuthViews(control).table,
             *LoginViews(access).table,
             *WatchViews(control).table,
             *RequestViews(control).table,

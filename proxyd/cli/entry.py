@@ -25,6 +25,7 @@ VERBS: dict[str, str] = {
     "route": "what a request would meet, and why not the other routes",
     "upstream": "upstreams and their servers: drain, ready, maint, weight, add, remove",
     "cache": "what the cache holds and why not; purges: stats, get, why, purge",
+    "auth": "who is known, and usage of quotas: list, usage, revoke",
     "limit": "limits, their busiest keys and the places of routes: list, show, reset",
     "import": "the config of another proxy as one of proxyd's: nginx FILE",
     "schema": "the JSON Schema of the config, for editors",

@@ -9,13 +9,15 @@ the keys that are there go on for `stale_s`. Two things ask beside that task:
   that made-up key ids do not become requests to the issuer.
 
 All of them share one fetch. An answer without a usable key counts as a failure: an issuer that has lost its keys must not lock out all
-whose tokens are good. Keys that the set has dropped are no longer used from the fetch on that tells so.
+whose tokens are good. Keys that the set has dropped are no longer used from the fetch on that tells so, and who remembers verdicts is told
+(`on_dropped`): tokens that such a key had proved are asked about again.
 """
 from __future__ import annotations
 
 import asyncio
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +25,7 @@ from proxyd.clock import Clock
 from proxyd.config.fetch_url import is_safe_url
 from proxyd.gateway.authority import AuthUnavailable
 from proxyd.gateway.fetch import Fetch, FetchError, Tag
+from proxyd.gateway.parts import nothing
 from proxyd.jose.encoding import parse_object
 from proxyd.jose.keyset import KeySet, Unusable, parse_jwks
 from proxyd.tasks import Tasks
@@ -93,7 +96,11 @@ class KeysView:
 
 
 class RemoteKeys:
-    def __init__(self, place: Place, fetch: Fetch, tasks: Tasks, clock: Clock, *, refresh_s: float, stale_s: float) -> None:
+    def __init__(
+        self, place: Place, fetch: Fetch, tasks: Tasks, clock: Clock, *, refresh_s: float, stale_s: float,
+        on_dropped: Callable[[], None] = nothing,
+    ) -> None:
+        self._on_dropped = on_dropped
         self._place, self._fetch, self._tasks, self._clock = place, fetch, tasks, clock
         self._refresh_s, self._stale_s = refresh_s, stale_s
         self._url = place.jwks
@@ -209,7 +216,11 @@ class RemoteKeys:
                 for reason in found.skipped[:10]:
                     log.warning("%s: not used: %s", self._url, reason)
             if found != self._keys:
+                dropped = self._keys is not None and not self._keys.identities <= found.identities
                 self._keys = found
+                if dropped:
+                    log.info("%s has dropped a key: what was remembered is forgotten", self._url)
+                    self._on_dropped()
             self._tag = document.tag
         return document.max_age
 

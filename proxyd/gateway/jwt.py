@@ -24,6 +24,7 @@ from proxyd.gateway.authority import DENIED_TTL, Asked, Decided
 from proxyd.gateway.claims import ClaimRules, Refused, attributes_of, check_claims, forward_lines, user_of
 from proxyd.gateway.fetch import Fetch, HttpFetch
 from proxyd.gateway.jwks import FixedKeys, KeySource, KeysView, Place, RemoteKeys, TooSoon
+from proxyd.gateway.parts import nothing
 from proxyd.jose.keyset import KeySet, key_of_secret, parse_key_file
 from proxyd.jose.token import Token, TokenError, parse_token, verify
 from proxyd.snapshot.build_headers import field_lines
@@ -133,14 +134,15 @@ def build(parts: Parts) -> JwtAuthority:
     jwt = parts.auth.jwt
     assert jwt is not None
     attributes = claims_wanted(parts.config, parts.policy, jwt)
-    return build_jwt(jwt, attributes, parts.tasks, parts.clock, cache_s=parts.auth.ttl_s, realm=parts.policy)
+    return build_jwt(jwt, attributes, parts.tasks, parts.clock, cache_s=parts.auth.ttl_s, realm=parts.policy, forget=parts.forget)
 
 
 def build_jwt(
     jwt: Jwt, attributes: Sequence[str], tasks: Tasks, clock: Clock, *, cache_s: float, realm: str,
-    new_fetch: Callable[[], Fetch] = HttpFetch,
+    new_fetch: Callable[[], Fetch] = HttpFetch, forget: Callable[[], None] = nothing,
 ) -> JwtAuthority:
-    """`attributes`: claims that verdicts carry for limits and filters. Fetching of keys begins here; nothing waits for it."""
+    """`attributes`: claims that verdicts carry for limits and filters. `forget` is called when an issuer drops a key. Fetching of keys
+    begins here; nothing waits for it."""
     required = dict(jwt.require)
     scope = required.pop("scope", ())
     rules = JwtRules(
@@ -154,7 +156,8 @@ def build_jwt(
     )
 
     def remote(place: Place) -> RemoteKeys:
-        source = RemoteKeys(place, new_fetch(), tasks, clock, refresh_s=jwt.refresh.seconds, stale_s=jwt.stale.seconds)
+        times = {"refresh_s": jwt.refresh.seconds, "stale_s": jwt.stale.seconds}
+        source = RemoteKeys(place, new_fetch(), tasks, clock, **times, on_dropped=forget)
         source.start()
         return source
 

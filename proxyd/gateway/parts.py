@@ -1,6 +1,7 @@
 """What an authority is built from."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from proxyd.tasks import Tasks
 
 
+def nothing() -> None:
+    """Where nobody remembers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     policy: str               # its name
@@ -22,3 +27,4 @@ class Parts:
     clock: Clock
     consumers: Consumers
     passwords: Passwords
+    forget: Callable[[], None] = nothing      # what was remembered for the policy, because it may not hold any more

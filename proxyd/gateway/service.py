@@ -15,23 +15,26 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from proxyd.gateway.authority import Authority, AuthUnavailable, Decided, PromptAuthority, parse_asked
 from proxyd.gateway.consumers import Consumers
+from proxyd.gateway.jwt import JwtAuthority
 from proxyd.gateway.parts import Parts
 from proxyd.gateway.passwords import Passwords
 from proxyd.gateway.registry import BUILDERS
-from proxyd.gateway.usage import UsageKeeper, UsageRule, UsageView, current
+from proxyd.gateway.usage import UsageKeeper, UsageRule, current
+from proxyd.gateway.views import AuthView, ConsumerUsage, PolicyView, UsageOfQuotas
 from proxyd_ext.snapshot.spec import AuthFilter
 
 if TYPE_CHECKING:
     from proxyd.clock import Clock
     from proxyd.config.auth import AuthKind
     from proxyd.config.model import Config
-    from proxyd.config.plans import Period
     from proxyd.gateway.authority import Asked
+    from proxyd.gateway.jwks import KeysView
     from proxyd.tasks import Tasks
     from proxyd_ext.auth.verdict import Verdict, Verdicts
     from proxyd_ext.snapshot.spec import SnapshotSpec
@@ -59,13 +62,6 @@ class AuthEntry:
     policy: str
     kind: AuthKind
     verdicts: Verdicts
-
-
-@dataclass(frozen=True, slots=True)
-class ConsumerUsage:
-    name: str
-    period: Period
-    used: int
 
 
 @dataclass(slots=True)
@@ -109,7 +105,7 @@ class Gateway:
     async def follow(self, config: Config, spec: SnapshotSpec) -> None:
         """Serve the policies of the config that is being taken; before the engines get it, so that none asks too early."""
         wanted = dict(_auth_filters(spec))
-        made = {number: self._make(config, filter_) for number, filter_ in wanted.items() if number not in self._known()}
+        made = {number: self._make(config, filter_, number) for number, filter_ in wanted.items() if number not in self._known()}
         now = self._clock.monotonic()
         for number in [number for number in self._served if number not in wanted]:
             self._leaving[number] = (now + LINGER, self._served.pop(number))
@@ -124,10 +120,11 @@ class Gateway:
     def _known(self) -> set[int]:
         return {*self._served, *self._leaving}
 
-    def _make(self, config: Config, filter_: AuthFilter) -> _Served:
+    def _make(self, config: Config, filter_: AuthFilter, number: int) -> _Served:
         auth = config.policies[filter_.policy].auth
         assert auth is not None
-        parts = Parts(filter_.policy, auth, config, self._tasks, self._clock, self.consumers, self.passwords)
+        forget = partial(self._forget_all, number)
+        parts = Parts(filter_.policy, auth, config, self._tasks, self._clock, self.consumers, self.passwords, forget)
         authority = self._builders[auth.kind](parts)
         prompt = authority if isinstance(authority, PromptAuthority) else None
         return _Served(filter_.policy, auth.kind, filter_.verdicts, authority, prompt, auth.timeout.seconds)
@@ -230,10 +227,13 @@ class Gateway:
         every = [served for served in self._every() if served.policy == policy]
         if not every:
             raise KeyError(policy)
-        for served in every:
-            for question in served.under_way.values():
-                question.revoked = True
-        return sum(served.verdicts.clear() if user is None else served.verdicts.forget_user(user) for served in every)
+        return sum(_forget(served, user) for served in every)
+
+    def _forget_all(self, number: int) -> None:
+        """What one policy remembers, which may not hold any more."""
+        for served in (self._served.get(number), self._leaving.get(number, (0.0, None))[1]):
+            if served is not None:
+                _forget(served, None)
 
     def entries(self) -> tuple[AuthEntry, ...]:
         """Of the policies that serve, in the order in which they came."""
@@ -244,8 +244,15 @@ class Gateway:
         counts = current(self.consumers.usage(), self._clock.wall())
         return tuple(sorted((ConsumerUsage(name, period, used) for (period, name), (_, used) in counts.items()), key=lambda one: one.name))
 
-    def usage_file(self) -> UsageView | None:
-        return self._usage.view()
+    def view(self) -> AuthView:
+        """Of the policies that serve, in the order in which they came."""
+        return AuthView(tuple(
+            PolicyView(served.policy, served.kind, **served.verdicts.stats(), keys=_keys_of(served.authority))
+            for served in self._served.values()
+        ))
+
+    def usage_view(self) -> UsageOfQuotas:
+        return UsageOfQuotas(self.usage(), self._usage.view())
 
     @property
     def under_way(self) -> int:
@@ -254,6 +261,17 @@ class Gateway:
     def _every(self) -> Iterator[_Served]:
         yield from self._served.values()
         yield from (served for _, served in self._leaving.values())
+
+
+def _forget(served: _Served, user: str | None) -> int:
+    """Answers under way may rest on what is forgotten, so they are not remembered."""
+    for question in served.under_way.values():
+        question.revoked = True
+    return served.verdicts.clear() if user is None else served.verdicts.forget_user(user)
+
+
+def _keys_of(authority: Authority) -> tuple[KeysView, ...]:
+    return authority.views() if isinstance(authority, JwtAuthority) else ()
 
 
 def _auth_filters(spec: SnapshotSpec) -> Iterator[tuple[int, AuthFilter]]:

@@ -64,6 +64,11 @@ class KeySet:
     keys: tuple[VerifyKey, ...]
     skipped: tuple[str, ...] = ()
 
+    @property
+    def identities(self) -> frozenset[tuple[str | None, str]]:
+        """Of each key its id, and its thumbprint (RFC 7638): two sets that were read apart can be compared by it."""
+        return frozenset((key.kid, key.key.thumbprint()) for key in self.keys)
+
     def candidates(self, algorithm: str, kid: str | None) -> tuple[VerifyKey, ...]:
         """Keys that a token with this header may have been signed with, those that its `kid` names first; at most MAX_TRIED."""
         fitting = [key for key in self.keys if algorithm in key.algorithms and (kid is None or key.kid in (None, kid))]

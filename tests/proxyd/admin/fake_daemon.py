@@ -29,6 +29,9 @@ from proxyd.compress.compressor import Counters as Compressed
 from proxyd.config import Config, load_text
 from proxyd.diagnostics import Diagnostic, Source, Span
 from proxyd.events.ring import Events
+from proxyd.gateway.jwks import KeysView
+from proxyd.gateway.usage import UsageView
+from proxyd.gateway.views import AuthView, ConsumerUsage, PolicyView, UsageOfQuotas
 from proxyd.limits.service import LimitError
 from proxyd.limits.sharing import LeaseView
 from proxyd.limits.views import KeyView, LaneView, LimitsView, LimitView, PlacesView, ResetView, StoreView, TopKey
@@ -260,6 +263,25 @@ class FakeDaemon:
     async def purge(self, orders: Sequence[Purge]) -> Purged:
         self.asked.append(("purge", tuple(orders)))
         return Purged(7, tuple(orders), 0.001, self.spread)
+
+    def auth(self) -> AuthView:
+        if not self.limited:
+            return AuthView(())
+        keys = KeysView("https://id.example.com", 2, 61.0, 4, 1, "status 500")
+        return AuthView((
+            PolicyView("sso", "jwt", 12, 100_000, 0, 340, 3, 1, 20, 2, (keys,)),
+            PolicyView("partners", "api_key", 0, 100_000, 0, 0, 0, 0, 0, 0, ()),
+        ))
+
+    def auth_usage(self) -> UsageOfQuotas:
+        file = UsageView("/var/lib/proxyd/usage.json", 10.0, 0.0, "no room")
+        return UsageOfQuotas((ConsumerUsage("acme", "month", 24_000),), file) if self.limited else UsageOfQuotas((), None)
+
+    def revoke(self, policy: str, user: str | None) -> int:
+        self.asked.append(("revoke", policy, user))
+        if policy != "sso":
+            raise KeyError(policy)
+        return 12 if user is None else 1
 
     def limits(self) -> LimitsView:
         if not self.limited:

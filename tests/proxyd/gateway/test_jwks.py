@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -199,6 +200,28 @@ async def test_a_rotated_key_is_found_at_once(rig: Rig) -> None:
     assert [key.kid for key in found.keys] == ["k1", "k2"]
     assert await source.newer(seen) is found, "who is late gets what the first has fetched"
     assert len(rig.server.asked) == 2
+
+
+def _document(content: bytes, url: str, tag: Tag | None) -> Document:
+    return Document(content)
+
+
+async def test_who_remembers_is_told_of_a_dropped_key(rig: Rig) -> None:
+    told: list[str] = []
+    source = RemoteKeys(
+        Place(jwks=URL), rig.server, rig.tasks, rig.clock, refresh_s=REFRESH, stale_s=STALE, on_dropped=lambda: told.append("dropped"),
+    )
+    source.start()
+    await rig.clock.sleeping(1)
+    first = rig.issuer.jwks()
+    rig.issuer.rotate(keep=True)
+    both = rig.issuer.jwks()
+    second = json.dumps({"keys": json.loads(both)["keys"][1:]}).encode()
+    for content, expected in ((first, 0), (both, 0), (both, 0), (second, 1), (first, 2)):
+        rig.server.answer = functools.partial(_document, content)
+        await rig.clock.advance(REFRESH)
+        await settle()
+        assert len(told) == expected
 
 
 async def test_made_up_keys_are_asked_for_once_in_a_while(rig: Rig) -> None:

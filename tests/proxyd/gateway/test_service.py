@@ -262,6 +262,17 @@ async def test_revoking_a_user_forgets_his_verdicts_alone(world: SlowWorld) -> N
         world.gateway.revoke("nobody")
 
 
+async def test_what_is_shown_of_policies(world: SlowWorld) -> None:
+    await world.follow(POLICY)
+    world.ask(1, "a")
+    await settle()
+    world.made[0].say(user="ann")
+    await settle()
+    shown, = world.gateway.view().policies
+    assert (shown.policy, shown.kind, shown.entries, shown.keys) == ("p", world.gateway.entries()[0].kind, 1, ())
+    assert world.gateway.usage_view().consumers == world.gateway.usage() == ()
+
+
 async def test_what_is_asked_while_somebody_is_revoked_is_not_remembered(world: SlowWorld) -> None:
     await world.follow(POLICY)
     world.ask(1, "a")
