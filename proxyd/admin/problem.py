@@ -67,15 +67,10 @@ CHANGES: dict[str, Kind] = {
     for code, status in (
         (codes.NO_UPSTREAM, 404), (codes.NO_SERVER, 404), (codes.LAST_SERVER, 409), (codes.SERVER_EXISTS, 409), (codes.CHANGE_INVALID, 400),
         (codes.COMPILE_FAILED, 422), (codes.NO_LIMIT, 404), (codes.LIMIT_KEY, 400), (codes.LIMIT_KEPT, 409),
-        (codes.TOO_MANY_STREAMS, 503), (codes.REQUEST_UNKNOWN, 404),
-        (codes.NO_AUTH, 404),
+        (codes.TOO_MANY_STREAMS, 503), (codes.REQUEST_UNKNOWN, 404), (codes.NO_AUTH, 404), (codes.NO_UPGRADE, 409),
     )
 }
-"""How what has a code of the daemon's is answered: a refused change of a server, an order to a limit, a question."""
-        (codes.COMPILE_FAILED, 422), (codes.NO_LIMIT, 404), (codes.LIMIT_KEY, 400), (codes.LIMIT_KEPT, 409), (codes.NO_UPGRADE, 409),
-    )
-}
-"""How a refused change of a server, order to a limit, or upgrade is answered, by its code."""
+"""How what has a code of the daemon's is answered: a refused change of a server, an order to a limit, a question, an upgrade."""
 
 
 class Problem(Exception):

@@ -259,8 +259,6 @@ class Config(Model):
     admin: Admin = Field(Admin(), description="The admin API, which the command line, the dashboard and Prometheus use.")
     tests: tuple[Expectation, ...] = Field(
         (),
-        description="Requests, and what must become of them. `proxyd check` and a reload refuse a config that does otherwise; a start does "
-        "not.",
         description=(
             "Requests, and what must become of them. `proxyd check` and a reload refuse a config that does otherwise; a start does not."
         ),

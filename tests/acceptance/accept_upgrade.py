@@ -63,7 +63,8 @@ def test_upgrades_under_load(tmp_path: Path, before: int, after: int, closing: b
                         assert (status["phase"], status["threads"]) == ("serving", after)
                         reloaded = proxyd.reload(config(port, origin, after, turn + 10))
                         assert reloaded.returncode == 0, reloaded.stdout + reloaded.stderr
-                        until(lambda: exchange(port, GET).endswith(f"turn {turn + 10}.".encode()), "only the new one serves")
+                        serves = f"turn {turn + 10}.".encode()
+                        until(lambda serves=serves: exchange(port, GET).endswith(serves), "only the new one serves")
                     assert len(set(pids)) == 3
                     until(lambda: gone(pids[0]) and gone(pids[1]), "the old ones have left", 15)
                     load = wrk.stop()
@@ -187,7 +188,8 @@ def killed(child: subprocess.Popen[bytes]) -> Iterator[None]:
 def test_a_service_manager_holds_the_sockets(tmp_path: Path) -> None:
     """Restarted by hand here, 100 ms after its death (RestartSec=)."""
     port = free_port()
-    (tmp_path / "proxyd.yaml").write_text(f"runtime: {{threads: 2}}\nlisten: '127.0.0.1:{port}'\nroutes: [{{respond: {{body: 'turn 0.'}}}}]\n")
+    text = f"runtime: {{threads: 2}}\nlisten: '127.0.0.1:{port}'\nroutes: [{{respond: {{body: 'turn 0.'}}}}]\n"
+    (tmp_path / "proxyd.yaml").write_text(text)
     admin = f"unix:{tmp_path}/admin.sock"
     command = [sys.executable, "-m", "proxyd", "run", "-c", str(tmp_path / "proxyd.yaml"), "--admin", admin]
     manager = Manager(tmp_path, command, tmp_path / "log")
