@@ -2,7 +2,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
+from proxyd.snapshot.build_policies import route_priority
+from proxyd.snapshot.gates import UNBOUNDED, needs_lane
 from proxyd_ext.snapshot.spec import (
     FailoverSpec,
     HedgeSpec,
@@ -15,6 +18,9 @@ from proxyd_ext.snapshot.spec import (
     StickySpec,
     UpstreamSpec,
 )
+
+if TYPE_CHECKING:
+    from proxyd.config.model import Config, Route
 
 Facts = Iterator[tuple[str, str]]
 
@@ -32,6 +38,22 @@ def route_facts(action: ProxyAction, upstreams: Sequence[UpstreamSpec]) -> Facts
         yield "failover", failover_text(action.failover, upstreams)
     if action.mirror is not None:
         yield "mirror", mirror_text(action.mirror, upstreams)
+
+
+def place_facts(config: Config, route: Route) -> Facts:
+    """(what, words) of the class of its requests, and of the places that it has for those on servers."""
+    priority = route_priority(config, route)
+    if priority != "normal":
+        yield "priority", str(priority)
+    if not needs_lane(config, route):
+        return
+    own, whole = route.concurrency or UNBOUNDED, config.places
+    parts = [f"{own.reserved} of its own"] if own.reserved else []
+    parts += [f"{own.max} at most"] if own.max else []
+    if whole is not None and whole.total:
+        parts.append(f"{whole.total} of all routes together")
+    parts.append(f"{own.queue} more may wait {ms(int(own.queue_timeout))}" if own.queue else "none waits")
+    yield "places", ", ".join(parts)
 
 
 def upstream_facts(upstream: UpstreamSpec, retry: RetrySpec) -> Facts:

@@ -9,7 +9,7 @@ from proxyd.config.address import BindAddress
 from proxyd.snapshot.build import build_spec
 from proxyd.snapshot.caching import cache_facts
 from proxyd.snapshot.compiled import Compiled
-from proxyd.snapshot.conduct import route_facts, upstream_facts
+from proxyd.snapshot.conduct import place_facts, route_facts, upstream_facts
 from proxyd.snapshot.describe import action_text, balance_text, targets
 from proxyd.snapshot.limit_texts import Request
 from proxyd.snapshot.members import Member, members_of
@@ -105,7 +105,7 @@ def _decide(compiled: Compiled, index: int, question: Question, live: Live | Non
     if not isinstance(action, ProxyAction):
         return decision
     cached = cache_facts(action.cache, spec.scheme, normal, question) if action.cache is not None else ()
-    facts = (*cached, *route_facts(action, compiled.spec.upstreams))
+    facts = (*cached, *place_facts(config, route), *route_facts(action, compiled.spec.upstreams))
     return replace(decision, targets=tuple(_targets(compiled, action, live)), facts=facts)
 
 

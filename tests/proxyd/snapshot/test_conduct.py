@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxyd.snapshot.conduct import ms, retry_text, route_facts, upstream_facts
+from proxyd.config import load_text
+from proxyd.snapshot.conduct import ms, place_facts, retry_text, route_facts, upstream_facts
 from proxyd_ext.balance.pool import UpstreamState
 from proxyd_ext.snapshot.spec import (
     FailoverSpec,
@@ -65,6 +66,24 @@ def test_everything_of_a_route() -> None:
     other = ProxyAction((TargetSpec(0),), split=SplitSpec("header", "X-User"), hedge=HedgeSpec(0, 2))
     assert dict(route_facts(other, UPSTREAMS))["pinned"] == "to one upstream by the hash of header X-User"
     assert "2 more tries beside the first after the time within which 95% of the answers" in dict(route_facts(other, UPSTREAMS))["hedge"]
+
+
+@pytest.mark.parametrize(("route", "config", "facts"), [
+    ("", "", {}),
+    ("priority: high", "", {"priority": "high"}),
+    ("use: urgent", "policies: {urgent: {priority: critical}}", {"priority": "critical"}),
+    ("concurrency: 20", "", {"places": "20 at most, none waits"}),
+    (
+        "concurrency: {reserved: 5, max: 20, queue: 100, queue_timeout: 2s}", "concurrency: {total: 400}",
+        {"places": "5 of its own, 20 at most, 400 of all routes together, 100 more may wait 2 s"},
+    ),
+    ("", "concurrency: {total: 400}", {"places": "400 of all routes together, none waits"}),
+    ("concurrency: {reserved: 5}", "", {"places": "5 of its own, 5 at most, 1000 of all routes together, none waits"}),
+])
+def test_places_and_priority(route: str, config: str, facts: dict[str, str]) -> None:
+    loaded = load_text(f"listen: ':1'\nroutes:\n  - {{to: 'a:1'{', ' if route else ''}{route}}}\n{config}\n").config
+    assert loaded is not None
+    assert dict(place_facts(loaded, loaded.routes[0])) == facts
 
 
 @pytest.mark.parametrize(("sticky", "words"), [
