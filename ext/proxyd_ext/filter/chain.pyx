@@ -280,6 +280,7 @@ cdef int _rate_decided(const LimitRule* rule, FilterState* state, int step, uint
         rate_count(rule.rate, state.engine, decision if decision == RATE_PASSED else decision + 2)
         if decision != RATE_PASSED:
             filter_note(state, step, decision + 2)
+        state.taken_count += decision != RATE_REFUSED    # what a later refusal gives back, as it would if this were no trial
         return CHAIN_CONTINUE
     rate_count(rule.rate, state.engine, decision)
     if decision == RATE_REFUSED:
@@ -289,8 +290,6 @@ cdef int _rate_decided(const LimitRule* rule, FilterState* state, int step, uint
         if rule.tell != TELL_NEVER:
             _say_limit(state, rule.name, rule.quota, rule.window_s, outcome)
         return _refuse(state, step, FAULT_RATE_LIMITED)
-    if rule.tell == TELL_ALWAYS and decision == RATE_PASSED:
-        rate_tell(&state.taken[state.taken_count], outcome)
     state.taken_count += 1
     if decision == RATE_DELAYED:
         filter_note(state, step, NOTE_DELAYED)

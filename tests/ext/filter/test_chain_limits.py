@@ -306,6 +306,15 @@ def test_a_later_refusal_gives_back(rig: Rig) -> None:
     rig.until(lambda: table.stats()["in_flight"] == 0, "all in flight are given back")
 
 
+def test_what_a_trial_took_is_given_back_too(rig: Rig) -> None:
+    """Else it would tell of refusals that would not have been."""
+    trial, hard = rate("trial", burst=99, dry_run=True), rate("hard", burst=0, key=HOST)
+    client = respond(rig, trial, hard)
+    assert [ask(client).status for _ in range(3)] == [200, 429, 429]
+    assert left(trial) == 99
+    assert decisions(trial) == {"passed": 3}
+
+
 def test_inflight_refusal_gives_back(clocked: Rig) -> None:
     step, table = rate(burst=99), Inflight("one")
     origin = clocked.origin()
