@@ -7,8 +7,8 @@ from proxyd_ext.cache.key cimport (
 )
 from proxyd_ext.cache.object cimport FORM_BR, FORM_GZIP, FORM_ZSTD
 from proxyd_ext.cache.memory cimport store_learn
-from proxyd_ext.core.slice cimport Slice, slice_of
 from proxyd_ext.snapshot.conditions cimport RouteMatch
+from proxyd_ext.snapshot.text cimport keep_text, keep_texts
 from proxyd_ext.snapshot.spec import RespondAction, RouteSpec
 
 _PARTS = {"scheme": KEY_SCHEME, "host": KEY_AUTHORITY, "path": KEY_PATH, "query": KEY_QUERY, "header": KEY_FIELD, "cookie": KEY_COOKIE}
@@ -27,7 +27,7 @@ cdef class RouteCaching:
         if data == NULL:
             raise MemoryError
         data.store = cache.data
-        data.zone = self._text(spec.zone)
+        data.zone = keep_text(self._keep, spec.zone)
         self._compile_key(spec.key)
         data.fresh.default_s = spec.default_s
         data.fresh.override_s = spec.override_s
@@ -49,7 +49,7 @@ cdef class RouteCaching:
         self._keep += bypass.expressions
         data.bypass = bypass.conditions
         data.bypass_count = bypass.count
-        data.tags = self._texts([name.lower() for name in spec.tags])
+        data.tags = keep_texts(self._keep, [name.lower() for name in spec.tags])
         data.tag_count = len(spec.tags)
         data.max_object = spec.max_object
         data.variants = max(1, spec.variants)
@@ -73,20 +73,6 @@ cdef class RouteCaching:
         free(self.data.tags)
         free(self.data)
 
-    cdef Slice _text(self, str text) except *:
-        cdef bytes data = text.encode()
-        self._keep.append(data)
-        return slice_of(<const unsigned char*><const char*>data, len(data))
-
-    cdef Slice* _texts(self, texts) except NULL:
-        cdef Slice* out = <Slice*>calloc(len(texts) + 1, sizeof(Slice))
-        cdef int i
-        if out == NULL:
-            raise MemoryError
-        for i, text in enumerate(texts):
-            out[i] = self._text(text)
-        return out
-
     cdef int _compile_key(self, parts) except -1:
         cdef KeyRecipe* recipe = &self.data.recipe
         cdef KeyPart* out
@@ -100,7 +86,7 @@ cdef class RouteCaching:
             names = [name.lower() for name in part.names] if part.kind == "header" else list(part.names)
             if part.kind in ("header", "cookie") and len(names) != 1:
                 raise ValueError(f"a {part.kind} in a cache key has one name")
-            out.names = self._texts(names)
+            out.names = keep_texts(self._keep, names)
             out.name_count = len(names)
             recipe.count += 1
             recipe.url_count += part.kind in _OF_URL

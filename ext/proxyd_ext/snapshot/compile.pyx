@@ -27,6 +27,7 @@ from proxyd_ext.snapshot.conditions cimport RouteMatch
 from proxyd_ext.snapshot.networks cimport networks_compile
 from proxyd_ext.snapshot.question cimport Question
 from proxyd_ext.snapshot.steps cimport RouteSteps
+from proxyd_ext.snapshot.text cimport keep_text
 
 from proxyd_ext.http1.template import PART_KINDS
 from proxyd_ext.snapshot.question import normal_path
@@ -122,12 +123,7 @@ cdef class Snapshot:
 
     cdef Slice _slice(self, value) except *:
         """Bytes that live as long as the snapshot."""
-        cdef Slice s
-        cdef bytes data = value.encode() if isinstance(value, str) else bytes(value)
-        self._keep.append(data)
-        s.data = data
-        s.size = len(data)
-        return s
+        return keep_text(self._keep, value)
 
     def _compile_upstreams(self, upstreams) -> None:
         cdef CompiledUpstream* out

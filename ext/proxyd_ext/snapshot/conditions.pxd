@@ -15,5 +15,4 @@ cdef class RouteMatch:
     cdef int count
     cdef readonly list expressions  # Regex
     cdef list _keep                 # what the slices point into
-    cdef Slice _slice(self, str text)
     cdef object _compile(self, condition, RouteCondition* out)

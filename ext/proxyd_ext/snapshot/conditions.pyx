@@ -13,6 +13,7 @@ from proxyd_ext.route.condition cimport (
 )
 from proxyd_ext.route.regex cimport Regex
 from proxyd_ext.route.table cimport PATH_ANY, PATH_EXACT, PATH_PREFIX
+from proxyd_ext.snapshot.text cimport keep_text
 
 _OF = {"header": ROUTE_MISS_HEADER, "query": ROUTE_MISS_QUERY, "cookie": ROUTE_MISS_COOKIE, "source": ROUTE_MISS_SOURCE,
        "path": ROUTE_MISS_PATH, "host": ROUTE_MISS_HOST}
@@ -26,8 +27,8 @@ cdef class RouteMatch:
     def __cinit__(self, spec):
         self._keep = []
         self.expressions = []
-        self.host = self._slice(spec.host.lower())
-        self.path = self._slice(spec.path)
+        self.host = keep_text(self._keep, spec.host.lower())
+        self.path = keep_text(self._keep, spec.path)
         self.path_kind = PATH_ANY if not spec.path else PATH_EXACT if spec.path_exact else PATH_PREFIX
         self.methods = _method_bits(spec.methods)
         self.conditions = <RouteCondition*>calloc(max(len(spec.conditions), 1), sizeof(RouteCondition))
@@ -49,11 +50,6 @@ cdef class RouteMatch:
             free(<void*>self.conditions[i].networks)
         free(self.conditions)
 
-    cdef Slice _slice(self, str text):
-        cdef bytes data = text.encode()
-        self._keep.append(data)
-        return _view(data)
-
     cdef object _compile(self, condition, RouteCondition* out):
         """Fill `out`; returns its regular expression, if it has one."""
         cdef Regex regex = None
@@ -64,7 +60,7 @@ cdef class RouteMatch:
         out.of = _OF[condition.of]
         out.test = _TESTS[condition.test]
         out.negate = condition.negate
-        out.name = self._slice(condition.name)
+        out.name = keep_text(self._keep, condition.name)
         if condition.test == "regex":
             regex = Regex(condition.value, ignore_case=condition.of == "host")
             self.expressions.append(regex)
@@ -72,7 +68,7 @@ cdef class RouteMatch:
         elif condition.test == "network":
             _networks(condition.networks, out)
         else:
-            out.value = self._slice(condition.value)
+            out.value = keep_text(self._keep, condition.value)
         return regex
 
 

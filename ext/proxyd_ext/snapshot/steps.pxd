@@ -21,9 +21,7 @@ cdef class RouteSteps:
     cdef dict _auths          # step -> its policy
     cdef int _lightness(self)
     cdef FilterStep* _new(self, int kind, str policy) except NULL
-    cdef Slice _text(self, value) except *
     cdef Slice _lines(self, value) except *
-    cdef Slice* _texts(self, texts) except NULL
     cdef uint16_t* _countries(self, codes, int* count) except? NULL
     cdef int _access(self, spec, AccessRule* out) except -1
     cdef int _request_rule(self, spec, RequestRule* out) except -1

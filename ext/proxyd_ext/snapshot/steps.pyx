@@ -1,7 +1,6 @@
 """Compiling a route's filters (see steps.pxd)."""
 from libc.stdlib cimport calloc, free
 from proxyd_ext.auth.verdict cimport Verdicts
-from proxyd_ext.core.slice cimport slice_of
 from proxyd_ext.filter.cors cimport Cors
 from proxyd_ext.filter.country cimport Countries
 from proxyd_ext.filter.hooks cimport Hooks
@@ -18,6 +17,7 @@ from proxyd_ext.limit.ban cimport Bans
 from proxyd_ext.limit.inflight cimport Inflight
 from proxyd_ext.limit.rate cimport RateLimit
 from proxyd_ext.snapshot.networks cimport networks_compile
+from proxyd_ext.snapshot.text cimport keep_text, keep_texts
 
 from proxyd_ext.filter.cors import dropped
 from proxyd_ext.filter.period import PERIODS
@@ -87,29 +87,15 @@ cdef class RouteSteps:
     cdef FilterStep* _new(self, int kind, str policy) except NULL:
         cdef FilterStep* step = &self.steps[self.count]
         step.kind = kind
-        step.policy = self._text(policy)
+        step.policy = keep_text(self._keep, policy)
         self.count += 1
         return step
-
-    cdef Slice _text(self, value) except *:
-        cdef bytes data = value.encode() if isinstance(value, str) else bytes(value)
-        self._keep.append(data)
-        return slice_of(<const unsigned char*><const char*>data, len(data))
 
     cdef Slice _lines(self, value) except *:
         """Field lines that are composed into heads."""
         if len(value) > LINES_MAX:
             raise ValueError(f"the fields that a route sets have more than {LINES_MAX} bytes")
-        return self._text(value)
-
-    cdef Slice* _texts(self, texts) except NULL:
-        cdef Slice* out = <Slice*>calloc(len(texts) + 1, sizeof(Slice))
-        cdef int i
-        if out == NULL:
-            raise MemoryError
-        for i, text in enumerate(texts):
-            out[i] = self._text(text)
-        return out
+        return keep_text(self._keep, value)
 
     cdef int _compile(self, spec) except -1:
         cdef FilterStep* step
@@ -207,7 +193,7 @@ cdef class RouteSteps:
         if out.others == NULL:
             raise MemoryError
         for method in sorted(spec.methods):
-            token = self._text(method)
+            token = keep_text(self._keep, method)
             if method_of(token) == METHOD_OTHER:
                 out.others[out.other_count] = token
                 out.other_count += 1
@@ -228,7 +214,7 @@ cdef class RouteSteps:
             out.tell = _TELLS[spec.headers]
             out.quota = spec.quota
             out.window_s = spec.window_s
-            out.name = self._text(_quoted(spec.policy))
+            out.name = keep_text(self._keep, _quoted(spec.policy))
             limit_key_compile(spec.key, spec.salt, self._keep, &out.key)
         else:
             out.inflight = (<Inflight?>spec.table).table
@@ -239,8 +225,8 @@ cdef class RouteSteps:
     cdef int _auth(self, spec, AuthRule* out) except -1:
         out.verdicts = (<Verdicts?>spec.verdicts).table
         out.source = _SOURCES[spec.source]
-        out.name = self._text(spec.name.lower() if spec.source == "header" else spec.name)
-        out.fields = self._texts([name.lower() for name in spec.fields])
+        out.name = keep_text(self._keep, spec.name.lower() if spec.source == "header" else spec.name)
+        out.fields = keep_texts(self._keep, [name.lower() for name in spec.fields])
         out.field_count = len(spec.fields)
         out.per_target = spec.per_target
         out.challenge = self._lines(spec.challenge)
@@ -262,7 +248,7 @@ cdef class RouteSteps:
             out[i].period = PERIODS[plan.period]
             out[i].policy_quota = plan.policy_quota
             out[i].policy_window_s = plan.policy_window_s
-            out[i].name = self._text(_quoted(plan.name))
+            out[i].name = keep_text(self._keep, _quoted(plan.name))
         return out
 
 
