@@ -455,7 +455,6 @@ cdef void _go_on(Exchange* exchange, Head* head, uint32_t size, int fault) noexc
         fault = _rewrite(exchange)
     if exchange.changed_path.data != NULL and fault == FAULT_NONE:
         exchange.sent_path = exchange.changed_path
-    result = 0 if result != CHAIN_ANSWER else CHAIN_ANSWER
     fault = _keep_or(exchange, head, size, fault)
     if fault != FAULT_NONE:
         if fault_info(fault).status == 400:
