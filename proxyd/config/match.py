@@ -48,15 +48,20 @@ def check_source(value: object) -> str:
     return check_network(as_text(value).strip())
 
 
-def check_method(value: object) -> str:
+def known_method(value: object, code: str, what: str) -> str:
+    """One of METHODS, else an error with this code: `the method … WHAT`."""
     text = as_text(value).strip()
     if text in METHODS:
         return text
     near = text.upper() if text.upper() in METHODS else closest(text.upper(), METHODS)
     hint = f"did you mean `{near}`? " if near else ""
     if text.upper() in ("TRACE", "CONNECT"):
-        hint = "requests with it are refused; "
-    raise fail("PXD-037", f"the method {shown(text)} cannot be matched", f"{hint}allowed: {', '.join(METHODS)}")
+        hint = "requests with it are refused on every route; "
+    raise fail(code, f"the method {shown(text)} {what}", f"{hint}allowed: {', '.join(METHODS)}")
+
+
+def check_method(value: object) -> str:
+    return known_method(value, "PXD-037", "cannot be matched")
 
 
 _PATTERN = WithJsonSchema({"anyOf": [STRING, REGEX_FORM]})

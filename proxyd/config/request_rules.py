@@ -8,22 +8,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from proxyd.config.base import ONE_OR_MORE, Model
 from proxyd.config.compress import check_once
-from proxyd.config.match import METHODS
-from proxyd.config.text import as_text
+from proxyd.config.match import known_method
 from proxyd.config.units import Size, Within
-from proxyd.diagnostics.fail import fail, shown
-from proxyd.diagnostics.suggest import closest
+from proxyd.diagnostics.fail import fail
 
 
 def check_served(value: object) -> str:
-    text = as_text(value).strip()
-    if text in METHODS:
-        return text
-    near = text.upper() if text.upper() in METHODS else closest(text.upper(), METHODS)
-    hint = f"did you mean `{near}`? " if near else ""
-    if text.upper() in ("TRACE", "CONNECT"):
-        hint = "requests with it are refused on every route; "
-    raise fail("PXD-034", f"{shown(text)} is not a method that can be served", f"{hint}allowed: {', '.join(METHODS)}")
+    return known_method(value, "PXD-034", "cannot be served")
 
 
 ServedMethod = Annotated[Literal["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"], BeforeValidator(check_served)]
