@@ -6,54 +6,16 @@ import re
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
 from pathlib import Path
 
 import pytest
 
+from tests.acceptance.echo import EchoOrigin
 from tests.acceptance.nginx_configs import CONFIGS, NginxCase
 from tests.acceptance.stage import ROOT, Process, Proxyd, ending, free_port, listens, needed, until
-
-
-class Echo(BaseHTTPRequestHandler):
-    """Tells which origin it is and what it was asked for."""
-
-    protocol_version = "HTTP/1.1"
-    server: Origin
-
-    def answer(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        status = int(self.headers.get("X-Answer") or 200)
-        told = {name: self.headers[name] for name in ("X-Env", "X-Debug") if name in self.headers}
-        body = json.dumps({"origin": self.server.name, "path": self.path, "host": self.headers["Host"], "fields": told}).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("X-Powered-By", "echo")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = answer
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-class Origin(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, name: str) -> None:
-        super().__init__(("127.0.0.1", 0), Echo)
-        self.name = name
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.server_port}"
 
 
 @dataclass(frozen=True)
@@ -90,7 +52,7 @@ class Pair:
     """nginx and proxyd, each on a port of its own, with one config."""
 
     def __init__(self, folder: Path, case: NginxCase) -> None:
-        self.origins = [Origin(name) for name in ("alpha", "beta", "gamma")]
+        self.origins = [EchoOrigin(name) for name in ("alpha", "beta", "gamma")]
         self.nginx_port, self.port = free_port(), free_port()
         values = {origin.name: origin.address for origin in self.origins}
         folder.chmod(0o755)
@@ -115,8 +77,7 @@ class Pair:
 
     def close(self) -> None:
         for origin in self.origins:
-            origin.shutdown()
-            origin.server_close()
+            origin.end()
 
 
 @pytest.fixture(params=[pytest.param(case, id=name) for name, case in CONFIGS.items()])

@@ -36,6 +36,7 @@ def test_there_are_the_examples_that_the_readme_names() -> None:
     assert {path.stem for path in (FOLDER / "examples").iterdir()} == {
         "two-lines",
         "ten-lines",
+        "api",
         "cache",
         "cache-aside",
         "canary",
@@ -43,14 +44,25 @@ def test_there_are_the_examples_that_the_readme_names() -> None:
         "dns",
         "failover",
         "gateway",
+        "jwt-api",
         "many-hosts",
         "postgres",
         "redis",
+        "site",
         "sticky",
         "tcp",
         "tls-passthrough",
         "websocket",
     }
+
+
+def test_each_begins_with_what_it_is_for_and_how_to_try_it() -> None:
+    for path in (FOLDER / "examples").iterdir():
+        lines = path.read_text().splitlines()
+        head = lines[: next(number for number, line in enumerate(lines) if not line.startswith("#"))]
+        if path.stem not in ("two-lines", "ten-lines"):  # they stand in the README
+            assert 3 <= len(head) <= 9
+            assert [line for line in head if line.startswith("#     ")], path.stem
 
 
 def test_two_and_ten_lines_have_as_many() -> None:
