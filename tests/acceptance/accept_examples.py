@@ -42,7 +42,8 @@ EXAMPLES: dict[str, Sequence[Ask]] = {
     "site": [
         Ask("/static/app.js", origin="127.0.1.21"), Ask("/static/app.js", told={"cache-status": "proxyd; hit"}),
         Ask("/api/items", origin="127.0.1.1"), Ask("/page", origin="127.0.1.3"), Ask("/page", told={"cache-status": "proxyd; hit"}),
-        Ask("/page", fields={"Cookie": "session=1"}, told={"cache-status": "proxyd; fwd=bypass"}), Ask("/buy", method="POST", origin="127.0.1.3"),
+        Ask("/page", fields={"Cookie": "session=1"}, told={"cache-status": "proxyd; fwd=bypass"}),
+        Ask("/buy", method="POST", origin="127.0.1.3"),
     ],
     "jwt-api": [
         Ask("/healthz", origin="127.0.1.1"), Ask("/v1/items", 401, "", told={"www-authenticate": "Bearer"}), Ask("/other", 404, ""),
@@ -131,7 +132,8 @@ def test_it_serves(name: str, tmp_path: Path) -> None:
         proxyd = Proxyd(tmp_path, text.replace("0" * 64, _sha256(KEY)))
         with ending(proxyd):
             for one in EXAMPLES[name]:
-                fields = {known: value.replace("TOKEN", issuer.token(time.time(), scope="shop.read")) for known, value in one.fields.items()}
+                token = issuer.token(time.time(), scope="shop.read")
+                fields = {known: value.replace("TOKEN", token) for known, value in one.fields.items()}
                 status, origin, told = ask(port, Ask(one.path, method=one.method, host=one.host, fields=fields))
                 assert status == one.status, (one, told)
                 if one.origin is not None:

@@ -16,7 +16,8 @@ class Echo(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         status = int(self.headers.get("X-Answer") or 200)
         told = {name: self.headers[name] for name in ("X-Env", "X-Debug") if name in self.headers}
-        body = self.server.pages.get(self.path) or json.dumps({"origin": self.server.name, "path": self.path, "host": self.headers["Host"], "fields": told}).encode()
+        seen = {"origin": self.server.name, "path": self.path, "host": self.headers["Host"], "fields": told}
+        body = self.server.pages.get(self.path) or json.dumps(seen).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("X-Powered-By", "echo")
