@@ -185,7 +185,7 @@ class Jwt(Model):
     )
     cookie: PlaceName | None = Field(None, description="Cookie that holds it instead.", examples=["session"])
     query: PlaceName | None = Field(
-        None, description="Query parameter that holds it instead; URLs stand in logs and histories.", examples=["access_token"]
+        None, description="Query parameter that holds it instead; URLs stand in histories and others' logs.", examples=["access_token"]
     )
     hide: Flag = Field(False, description="Servers do not get to see the token (where it is in a field).")
     max_token: Annotated[Size, Within("256B", "64KiB")] = Field(Size("8KiB"), description="Longer tokens are refused unread.")

@@ -19,7 +19,7 @@ def auth_doubts(config: Config) -> Iterator[Doubt]:
             keys = policy.auth.api_key
             if keys.query is not None:
                 help = f"leave `query` out for the field {DEFAULT_HEADER}, or write `cookie: NAME`"
-                yield Doubt("PXD-118", f"`{name}` takes keys from the URL, which is written into logs", (*here, "api_key", "query"), help)
+                yield Doubt("PXD-118", f"`{name}` takes keys from the URL, which others keep and share", (*here, "api_key", "query"), help)
             yield from _written(keys, (*here, "api_key", "keys"))
             used |= {key.plan for key in keys.keys.values() if key.plan is not None}
         if policy.auth is not None and policy.auth.forward is not None:
@@ -37,7 +37,7 @@ def _written(keys: ApiKeys, here: tuple[Step, ...]) -> Iterator[Doubt]:
     for name, key in keys.keys.items():
         if isinstance(key.sha256, WrittenSecret):
             help = "write `${env:NAME}`, `sha256: …` (of the key: `printf %s KEY | sha256sum`), or keep keys in a `file` of their own"
-            yield Doubt("PXD-113", f"the API key of `{name}` stands in the file", (*here, name), help)
+            yield Doubt("PXD-113", f"the API key of `{name}` stands in the file", (*here, name, "key"), help)
 
 
 def _plans(config: Config, used: set[str]) -> Iterator[Doubt]:

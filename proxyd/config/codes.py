@@ -391,8 +391,8 @@ CODES: dict[str, Code] = {
     ),
     "PXD-118": Code(
         "a token or key in the URL",
-        "URLs are written into logs, histories and `Referer`, and are shared. RFC 6750 (section 2.3) advises against it; a cookie or "
-        "`Authorization` is for that.",
+        "URLs are kept in histories, stand in `Referer` and in other programs' logs, and are shared; proxyd's own records show such a "
+        "parameter as `***`. RFC 6750 (section 2.3) advises against it; a cookie or `Authorization` is for that.",
         wrong="auth: {jwt: {issuer: https://id.example.com, audience: shop, query: access_token}}",
         right="auth: {jwt: {issuer: https://id.example.com, audience: shop}}",
     ),

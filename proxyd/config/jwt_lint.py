@@ -20,7 +20,7 @@ def jwt_doubts(config: Config) -> Iterator[Doubt]:
             message = f"`{name}` takes tokens that were issued for any other service"
             yield Doubt("PXD-117", message, (*here, "audience"), "name what the issuer calls this service, like `audience: shop`")
         if jwt.query is not None:
-            message = f"`{name}` takes tokens from the URL, which is written into logs"
+            message = f"`{name}` takes tokens from the URL, which others keep and share"
             yield Doubt("PXD-118", message, (*here, "query"), "leave `query` out for `Authorization: Bearer`, or write `cookie: NAME`")
         if jwt.keys is not None and isinstance(jwt.keys.secret, WrittenSecret):
             message = "the secret of the issuer stands in the file"

@@ -6,7 +6,7 @@ import gc
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from proxyd.config.check import Declared, check
@@ -24,6 +24,8 @@ from proxyd.diagnostics.marked import Map, mark
 from proxyd.diagnostics.nodes import MappingNode
 from proxyd.diagnostics.places import Places
 from proxyd.diagnostics.validate import validate
+
+SECRET_IN_FILE = "PXD-113"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,14 @@ def _load(source: Source, env: Mapping[str, str], files: list[Path] | None = Non
         sources += included
         read += [Path(part.name) for part in included]
     config, data = _build(root, env, found, read)
-    found = by_position(found, sources)
+    found = _without_secrets(by_position(found, sources))
     return LoadResult(None if any(item.severity == "error" for item in found) else config, found, read, Places(data))
+
+
+def _without_secrets(found: list[Diagnostic]) -> list[Diagnostic]:
+    """The same findings, none of which shows a secret that stands in the file: not even one that stands on the same line."""
+    secrets = tuple(item.span for item in found if item.code == SECRET_IN_FILE and item.span is not None)
+    return [replace(item, hidden=secrets) for item in found] if secrets else found
 
 
 def _build(root: MappingNode, env: Mapping[str, str], found: list[Diagnostic], read: list[Path]) -> tuple[Config | None, Map]:

@@ -38,7 +38,8 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """A finding. `code` is stable (`PXD-021`); `help` says what to do; `path` is the setting's path where it has one."""
+    """A finding. `code` is stable (`PXD-021`); `help` says what to do; `path` is the setting's path where it has one; `hidden` are ranges
+    with secrets in them, which stand there as `***` when a line is shown."""
 
     code: str
     message: str
@@ -46,6 +47,7 @@ class Diagnostic:
     help: str = ""
     severity: Severity = "error"
     path: str = ""
+    hidden: tuple[Span, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """The same facts for machines; line and column count from 1, the end is exclusive."""

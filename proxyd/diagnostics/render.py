@@ -12,6 +12,7 @@ from proxyd.diagnostics.diagnostic import Diagnostic, Span
 
 _WIDEST = 160  # of a source line that is shown; longer ones are cut around the caret
 _MARGIN = 40
+HIDDEN = "***"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def render(item: Diagnostic, *, color: bool = False) -> str:
     if item.span is not None:
         number = str(item.span.line + 1)
         indent = " " * (len(number) + 1)
-        text, carets = _excerpt(item.span)
+        text, carets = _excerpt(item.span, item.hidden)
         bar = f"{paint.rule}|{paint.reset}"
         lines += [
             f"{indent[:-1]}{paint.rule}-->{paint.reset} {item.span.source.name}:{item.span.line + 1}:{item.span.column + 1}",
@@ -71,13 +72,16 @@ def render_json(items: Iterable[Diagnostic]) -> str:
     return "".join(json.dumps(item.as_dict(), ensure_ascii=False) + "\n" for item in items)
 
 
-def _excerpt(span: Span) -> tuple[str, str]:
-    """The source line and the carets below it, tabs widened, long lines cut, control characters made visible."""
+def _excerpt(span: Span, hidden: Iterable[Span]) -> tuple[str, str]:
+    """The source line and the carets below it, secrets hidden, tabs widened, long lines cut, control characters made visible."""
     lines = span.source.lines
     line = lines[span.line] if span.line < len(lines) else ""
     start = min(span.column, len(line))
     end = span.end_column if span.end_line == span.line else len(line.rstrip())
     end = max(min(end, len(line)), start + 1)
+    for secret in sorted(hidden, key=lambda secret: secret.column, reverse=True):
+        if secret.source is span.source and secret.line <= span.line <= secret.end_line:
+            line, start, end = _hide(line, start, end, secret, span.line)
     cut = max(0, start - _MARGIN) if len(line) > _WIDEST else 0
     kept = line[cut : cut + _WIDEST]
     prefix = "…" if cut else ""
@@ -85,6 +89,17 @@ def _excerpt(span: Span) -> tuple[str, str]:
     shown_start = prefix + _visible(line[cut:start])
     marked = _visible(line[start : min(end, cut + _WIDEST)])
     return prefix + _visible(kept) + suffix, " " * _width(shown_start) + "^" * max(1, _width(marked))
+
+
+def _hide(line: str, start: int, end: int, secret: Span, number: int) -> tuple[str, int, int]:
+    """The line of this number without its part of the secret, and where its marked range is then."""
+    begin = secret.column if secret.line == number else len(line) - len(line.lstrip())
+    stop = secret.end_column if secret.end_line == number else len(line)
+
+    def moved(column: int, inside: int) -> int:
+        return column if column <= begin else inside if column < stop else column - stop + begin + len(HIDDEN)
+
+    return line[:begin] + HIDDEN + line[stop:], moved(start, begin), moved(end, begin + len(HIDDEN))
 
 
 def _visible(text: str) -> str:

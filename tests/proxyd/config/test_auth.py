@@ -166,7 +166,7 @@ def warnings(text: str, **env: str) -> list[tuple[str, str]]:
 
 def test_keys_in_the_file_itself_are_warned_of() -> None:
     auth = f"{{api_key: {{keys: {{a: {KEY}, b: '${{env:B}}', c: {{sha256: {'c' * 64}}}}}}}}}"
-    assert warnings(text_of(auth), B="0123456789abcdef0") == [("PXD-113", "policies.p.auth.api_key.keys.a")]
+    assert warnings(text_of(auth), B="0123456789abcdef0") == [("PXD-113", "policies.p.auth.api_key.keys.a.key")]
 
 
 def test_keys_in_urls_are_warned_of() -> None:

@@ -243,3 +243,19 @@ def test_large_configs_load_in_little_time() -> None:
     assert result.diagnostics == []
     broken = load_text(text.replace("match", "metch"), env={})
     assert len(broken.diagnostics) == 4000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "policies: {p: {auth: {api_key: {query: key, keys: {a: hunter2hunter2hunter2}}}}}",
+        "policies:\n  p:\n    auth:\n      api_key:\n        keys:\n          a:\n            key: hunter2hunter2hunter2",
+        "policies: {p: {auth: {jwt: {issuer: 'https://i', audience: a, keys: {secret: hunter2hunter2hunter2hunter2hunter2}}}}}",
+        "cache: {tiers: [memory, shared], shared: {redis: 'redis://:hunter2@10.0.0.1:6379/0'}}",
+    ],
+)
+def test_a_secret_in_the_file_is_told_and_not_shown(text: str) -> None:
+    found = load_text(f"listen: :1\nroutes: [{{to: ['a:1'], cache: 1m}}]\n{text}\n", env={}).diagnostics
+    assert "PXD-113" in {item.code for item in found}
+    assert "***" in render_all(found)
+    assert "hunter2" not in render_all(found) + render_json(found)

@@ -57,6 +57,23 @@ def test_a_long_line_is_cut_around_the_caret() -> None:
     assert len(lines[3]) < 180
 
 
+def test_what_is_hidden_is_shown_as_stars_and_the_carets_follow() -> None:
+    line = "k: {a: hunter2, b: x, c: {d: swordfish}}"
+    source = Source("x", f"{line}\n  hunter2\n")
+    one, two = Span(source, 0, 7, 0, 14), Span(source, 0, 25, 0, 39)
+
+    def shown(span: Span, *hidden: Span) -> list[str]:
+        return render(Diagnostic("PXD-030", "no", span, hidden=hidden)).splitlines()[3:]
+
+    assert shown(one, one, two) == ["1 | k: {a: ***, b: x, c: ***}", "  |        ^^^"]
+    assert shown(two, two, one) == ["1 | k: {a: ***, b: x, c: ***}", "  |                      ^^^"]
+    assert shown(Span(source, 0, 19, 0, 20), one) == ["1 | k: {a: ***, b: x, c: {d: swordfish}}", "  |                ^"]
+    assert shown(Span(source, 0, 0, 0, 1), two) == ["1 | k: {a: hunter2, b: x, c: ***}", "  | ^"]
+    over_lines = Span(source, 0, 7, 1, 9)
+    assert shown(over_lines, over_lines) == ["1 | k: {a: ***", "  |        ^^^"]
+    assert shown(Span(source, 1, 2, 1, 9), over_lines) == ["2 |   ***", "  |   ^^^"]
+
+
 def test_a_span_over_lines_is_marked_to_the_end_of_its_first() -> None:
     source = Source("x", "key: [a,\n  b]")
     assert render(Diagnostic("PXD-030", "no", Span(source, 0, 5, 1, 4))).splitlines()[4] == "  |      ^^^"
