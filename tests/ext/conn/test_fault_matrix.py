@@ -19,7 +19,6 @@ served before and ends without a byte of an answer is charged to nobody: the ser
 from __future__ import annotations
 
 import itertools
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -35,6 +34,7 @@ from proxyd_ext.snapshot import Snapshot
 from proxyd_ext.snapshot.spec import RetrySpec
 from tests.support.engine import Rig, get, post
 from tests.support.fault_proxy import BUSY, FAULTS, FaultProxy, half_body, head, whole_size
+from tests.support.records import read_records
 from tests.support.wire import Message, Origin, Peer
 
 HALF, REST = b"0123456789", b"abcdefghij"
@@ -279,7 +279,7 @@ class Scene:
     def records(self, count: int) -> list[dict[str, Any]]:
         self.rig.until(lambda: self.access.written >= count, f"{count} records")
         self.access.flush()
-        return [json.loads(line) for line in self.log.read_bytes().splitlines()]
+        return read_records(self.log.read_bytes())
 
     def executed(self, target: str) -> list[int]:
         return [sum(request.target == target for request in origin.requests) for origin in self.origins]

@@ -25,6 +25,7 @@ from proxyd_ext.snapshot.spec import (
 )
 from tests.support.engine import OK, Rig, get, post
 from tests.support.questions import bearer, decision, hooked, script
+from tests.support.records import read_records
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def logged(tmp_path: Path, clocked: Rig) -> Any:
     def records(count: int) -> list[dict[str, Any]]:
         clocked.until(lambda: log.written >= count, f"{count} records, {log.written} are written")
         log.flush()
-        return [json.loads(line) for line in path.read_bytes().splitlines()]
+        return read_records(path.read_bytes())
 
     yield clocked, records
     log.stop()

@@ -1,7 +1,6 @@
 """W3C Trace Context: what servers are told, what records say, which requests are exported."""
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from proxyd_ext.engine import Engine
 from proxyd_ext.log import AccessLog
 from tests.support.engine import OK, Rig, get
+from tests.support.records import read_record
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 WHOLE = f"00-{TRACE}-{PARENT}-01"
@@ -40,7 +40,7 @@ def traced(clocked: Rig) -> Iterator[tuple[Rig, Any]]:
         for line in head.split(b"\r\n")[1:]:
             name, _, value = line.partition(b": ")
             fields.setdefault(name.lower(), []).append(value)
-        return fields, json.loads(log.take().splitlines()[-1])
+        return fields, read_record(log.take().splitlines()[-1])
 
     yield clocked, ask
     log.stop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from proxyd_ext.log import AccessLog
 from proxyd_ext.snapshot.compile import Snapshot
 from tests.support.engine import Rig
 from tests.support.flows import await_end, pair, serve_flows
+from tests.support.records import read_record
 
 
 def test_a_flow_of_tcp_names_its_route(rig: Rig, tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_a_flow_of_tcp_names_its_route(rig: Rig, tmp_path: Path) -> None:
     await_end(rig, "client")
     rig.until(lambda: access.written == 1, "a record")
     access.flush()
-    record = json.loads((tmp_path / "log").read_bytes())
+    record = read_record((tmp_path / "log").read_bytes())
     assert (record["kind"], record["listener"], record["route"], record["end"]) == ("tcp", "web", "web", "client")
     assert (record["bytes_in"], record["bytes_out"]) == (5, 0)
     access.stop()

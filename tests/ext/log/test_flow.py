@@ -15,6 +15,7 @@ from proxyd_ext.core.fault import faults
 from proxyd_ext.log.render import render_record
 from tests.ext.log.test_render import COMBINED, PIECES, is_steering, one_line, readable, unescaped
 from tests.support.access_log import FORMATS, Format
+from tests.support.records import read_record
 
 Record = Mapping[str, int | bytes | None]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -94,6 +95,7 @@ def expected_json(record: Record, names: list[bytes]) -> Iterator[tuple[str, obj
 def test_json_says_what_the_record_says(flow: Record, names: list[bytes]) -> None:
     text = one_line(render_record("json", {**flow, "tls_alpn": alpn(names)}))
     assert json.loads(text, object_pairs_hook=list, parse_float=str) == list(expected_json(flow, names))
+    read_record(text)
 
 
 def test_every_end_has_a_word() -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from proxyd_ext.core.fault import faults
 from proxyd_ext.log.render import render_record
 from tests.support.access_log import FORMATS, Format
+from tests.support.records import read_record
 
 Record = Mapping[str, int | bytes | None]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -131,6 +132,7 @@ def expected_json(record: Record) -> Iterator[tuple[str, object]]:
 def test_json_says_what_the_record_says(record: Record) -> None:
     text = one_line(render_record("json", record))
     assert json.loads(text, object_pairs_hook=list, parse_float=str) == list(expected_json(record))
+    read_record(text)
 
 
 @pytest.mark.parametrize("field", ["path", "query", "user_agent"])

@@ -72,3 +72,5 @@ def test_schema(run: Run) -> None:
     schema = json.loads(run("schema").stdout)
     assert schema["$schema"].startswith("https://json-schema.org/")
     assert "upstreams" in schema["properties"]
+    of_records = json.loads(run("schema", "--log").stdout)
+    assert "status_by" in of_records["$defs"]["request"]["properties"]
