@@ -28,6 +28,7 @@ VERBS: dict[str, str] = {
     "auth": "who is known, and usage of quotas: list, usage, revoke",
     "limit": "limits, their busiest keys and the places of routes: list, show, reset",
     "import": "the config of another proxy as one of proxyd's: nginx FILE",
+    "metrics": "the Prometheus metrics of the running daemon, and what they mean",
     "schema": "the JSON Schema of the config, for editors",
     "explain": "what an option or an error code means",
     "stop": "make the running daemon drain and leave",

@@ -37,7 +37,7 @@ class Collector:
             frozenset({"requests", "errors", "duration_seconds", "ttfb_seconds", "bytes_in", "bytes_out", "cache", "cache_bytes"}))
         self._upstreams: Retained[str] = Retained(
             frozenset({"response_seconds", "connect_seconds", "retries", "refused", "hedges", "mirror"}))
-        self._servers: Retained[Labels] = Retained(frozenset({"requests", "errors", "flows"}))
+        self._servers: Retained[Labels] = Retained(frozenset({"requests", "errors", "flows", "bytes_in", "bytes_out"}))
         self._numbers = Ratchet()
 
     def collect(self, now: Capture) -> Iterator[Family]:
@@ -130,6 +130,7 @@ class Collector:
         labels = ("upstream", "server")
         requests = counter("upstream_requests_total", "Answers of servers, by status code.", (*labels, "code"))
         errors = counter("upstream_errors_total", "Failures of servers, by proxyd's word for them.", (*labels, "error"))
+        moved = counter("upstream_bytes_total", "Bytes from servers (in) and to them (out).", (*labels, "direction"))
         flows = counter("upstream_flows_total", "Connections and flows of datagrams that were passed on to servers.", labels)
         ejections = counter("upstream_ejections_total", "Times a server was taken out for what requests met there.", (*labels, "reason"))
         checks = counter("upstream_health_checks_total", "Active health checks, by result.", (*labels, "result"))
@@ -139,6 +140,8 @@ class Collector:
                 requests.add((*names, code_label(code)), count)
             for error, count in total["errors"].items():
                 errors.add((*names, error), count)
+            for direction in ("in", "out"):
+                moved.add((*names, direction), total[f"bytes_{direction}"])
             if total["flows"]:
                 flows.add(names, total["flows"])
         for entry in entries:
@@ -147,7 +150,7 @@ class Collector:
             for result, count in entry.check_results.items():
                 key = (*names_of(entry), result)
                 checks.add(key, self._numbers.total(("check", *key), count))
-        return requests, errors, flows, ejections, checks, *server_gauges(now)
+        return requests, errors, moved, flows, ejections, checks, *server_gauges(now)
 
     def _collect_config(self, now: Capture) -> Iterable[Family]:
         success = gauge("config_last_reload_successful", "Whether the last reload was taken (1) or refused (0).")
@@ -168,16 +171,20 @@ class Collector:
     def _collect_engines(self, now: Capture) -> Iterable[Family]:
         cpu = counter("engine_cpu_seconds_total", "CPU time of the engine's thread.", ("engine",))
         lag = gauge("engine_loop_lag_seconds", "How long the engine's last turn kept events waiting.", ("engine",))
+        connections = gauge("engine_connections", "Client connections of the engine.", ("engine",))
+        buffers = gauge("engine_buffers_bytes", "Bytes of buffers that the engine's connections hold.", ("engine",))
         refused = counter("engine_door_refused_total", "What a full door of the engine refused.", ("engine", "door"))
         late = counter("engine_consults_late_total", "Answers that came after their request had been decided.", ("engine",))
         for entry in now.engines:
             stats, index = entry.engine.stats(), (str(entry.index),)
             cpu.add(index, stats["cpu_seconds"])
             lag.add(index, stats["loop_lag_seconds"])
+            connections.add(index, stats["connections"])
+            buffers.add(index, stats["buffers_bytes"])
             refused.add((*index, "commands"), stats["commands_refused"])
             refused.add((*index, "consults"), stats["consults_refused"])
             late.add(index, stats["consults_late"])
-        return cpu, lag, refused, late
+        return cpu, lag, connections, buffers, refused, late
 
     def _collect_records(self, now: Capture) -> Iterable[Family]:
         written = counter("log_records_total", "Records of requests and flows that were written.", ("sink",))

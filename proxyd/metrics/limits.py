@@ -121,7 +121,7 @@ def _places(entries: LimitEntries, counts: _Counts) -> Iterable[Family]:
     flying = gauge("concurrency_in_flight", "Places that the route's requests have now.", ("route",))
     limit = gauge("concurrency_limit", "Places of the route: reserved for it, and at most (0: no bound).", ("route", "kind"))
     waiting = gauge("concurrency_waiting", "Requests that wait for a place.", ("route",))
-    total = gauge("concurrency_total", "Places of all routes (0: no bound).")
+    total = gauge("concurrency_places", "Places of all routes (0: no bound).")
     standing = gauge("concurrency_shedding", "Whether the queue for places stands, so that those who waited long are shed (1), else 0.")
     for name, lane in entries.lanes.items():
         stats = lane.stats()

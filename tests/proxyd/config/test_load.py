@@ -14,7 +14,7 @@ from proxyd.config.canonical import canonical_text, config_hash
 from proxyd.config.codes import CODES
 from proxyd.diagnostics import render_all, render_json
 
-CONFIGS = sorted(Path(__file__).parents[3].joinpath("config").rglob("*.yaml"))
+CONFIGS = sorted(path for path in Path(__file__).parents[3].joinpath("config").rglob("*.yaml") if path.parent.name != "prometheus")
 
 BROKEN = """\
 listen: :8080

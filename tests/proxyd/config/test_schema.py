@@ -12,7 +12,7 @@ import yaml
 
 from proxyd.config.schema import schema, schema_text
 
-CONFIGS = sorted(Path(__file__).parents[3].joinpath("config").rglob("*.yaml"))
+CONFIGS = sorted(path for path in Path(__file__).parents[3].joinpath("config").rglob("*.yaml") if path.parent.name != "prometheus")
 TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),

@@ -48,7 +48,7 @@ def route(name: str, **stats: Any) -> Any:
 
 
 def server(label: str, checks: Mapping[str, int] | None = None, ejections: Mapping[str, int] | None = None, **stats: Any) -> Any:
-    empty = {"requests": {}, "errors": {}, "flows": 0, "opened": 0}
+    empty = {"requests": {}, "errors": {}, "flows": 0, "opened": 0, "bytes_in": 0, "bytes_out": 0}
     return SimpleNamespace(
         upstream="app", label=label, server=handle(**(empty | stats)), check_results=checks or {}, ejections=ejections or {}
     )
@@ -66,7 +66,8 @@ def upstream(*servers: Any, departed: int = 0, **stats: Any) -> Any:
 
 
 def engine(index: int, **stats: Any) -> Any:
-    zero = {"cpu_seconds": 0.0, "loop_lag_seconds": 0.0, "commands_refused": 0, "consults_refused": 0, "consults_late": 0}
+    zero = {"cpu_seconds": 0.0, "loop_lag_seconds": 0.0, "commands_refused": 0, "consults_refused": 0, "consults_late": 0, "connections": 0,
+            "buffers_bytes": 0}
     return SimpleNamespace(index=index, engine=handle(**(zero | stats)))
 
 
@@ -463,3 +464,31 @@ async def test_compressed_forms(source: Source, exposition: Exposition) -> None:
     assert page.value("proxyd_cache_compressed_forms_total", encoding="br") == 5
     sides = page.of("proxyd_cache_compress_bytes", "encoding", "side")
     assert (sides[("br", "before")], sides[("br", "after")]) == (1_000, 250)
+
+
+# ---------------------------------------------------------------------- records and traces
+async def test_records_and_spans(source: Source, exposition: Exposition) -> None:
+    spans = {"sent": 40, "rejected": 1, "failed": 3, "dropped": 2}
+    source.set(
+        records_dropped=9, traces=TraceEntry(spans, 12, 512, "http://127.0.0.1:4318/v1/traces", "connection refused"),
+        logs=(SimpleNamespace(sink="access", written=5, dropped=0),),
+    )
+    page = await scrape(exposition)
+    assert page.of("proxyd_trace_spans", "result") == {(result,): count for result, count in spans.items()}
+    names = ("trace_queue_length", "trace_queue_limit", "trace_export_failing", "tap_dropped_total")
+    assert [page.value(f"proxyd_{name}") for name in names] == [12, 512, 1, 9]
+    assert page.value("proxyd_log_records_total", sink="access") == 5
+
+
+async def test_too_many_series_are_folded_and_told(source: Source, exposition: Exposition) -> None:
+    source.set(max_series=100, routes=tuple(route(f"r{number}", requests={("GET", 200): 1}) for number in range(100)))
+    page = await scrape(exposition)
+    requests = page.of("proxyd_http_requests", "listener", "route", "method", "code")
+    assert sum(requests.values()) == 100
+    assert ("_other", "_other", "_other", "200") in requests
+    assert len(page.samples) <= 100
+    assert page.value("proxyd_metrics_series_limit") == 100
+    folded = page.value("proxyd_metrics_series_folded")
+    assert exposition.warnings() == (f"metrics.max_series (100) is reached: {folded:.0f} series are summed under `_other`",)
+    again = await scrape(exposition)
+    assert again.of("proxyd_http_requests", "listener", "route", "method", "code") == requests

@@ -60,7 +60,7 @@ def test_places() -> None:
     assert (found["concurrency_limit{api,reserved}"], found["concurrency_limit{api,max}"]) == (50, 200)
     assert found["concurrency_in_flight{api}"] == 12
     assert (found["concurrency_requests_total{api,queued}"], found["concurrency_waiting{api}"]) == (4, 3)
-    assert (found["concurrency_total{}"], found["concurrency_shedding{}"], found["overload_shed_below{}"]) == (1_000, 1, 2)
+    assert (found["concurrency_places{}"], found["concurrency_shedding{}"], found["overload_shed_below{}"]) == (1_000, 1, 2)
 
 
 def test_limits_by_key_bans_and_the_gateway() -> None:
