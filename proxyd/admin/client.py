@@ -6,7 +6,7 @@ import errno
 import http.client
 import json
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from proxyd.admin.address import AdminAddress, TcpAddress, UnixAddress, others_beside
 
 PREFIX = "/api/v1"
+EVENTS = "text/event-stream"
 
 Query = Mapping[str, str] | Sequence[tuple[str, str]]      # a name may come several times in a sequence
 
@@ -129,6 +130,28 @@ class Client:
             raise self._refusal(answer)
         return answer
 
+    def stream(self, path: str, query: Query | None = None) -> Iterator[tuple[str, Any]]:
+        """Events of a stream below /api/v1 as they come: (name, JSON value), and ("", None) now and then while nothing happens.
+
+        Ends when the daemon ends it. Raises as `send` does.
+        """
+        target = PREFIX + path + (f"?{urlencode(query)}" if query else "")
+        connection = self._connection()
+        try:
+            connection.request("GET", target, headers=self._headers() | {"Accept": EVENTS})
+            response = connection.getresponse()
+            if response.status != 200:
+                raise self._refusal(Answer(response.status, response.headers.get_content_type(), response.read()))
+            yield from _events(response)
+        except TimeoutError:
+            raise TimedOut(f"proxyd at {self.address} has said nothing for {self.timeout_s:g} s") from None
+        except OSError as error:
+            raise self._explain(error) from None
+        except http.client.HTTPException:
+            raise NotReachable(f"the stream from {self.address} was cut short") from None
+        finally:
+            connection.close()
+
     def _headers(self) -> dict[str, str]:
         """Fields that every request has: that no page of the web sends it, and who sends it."""
         found = {"X-Proxyd-Request": "1"}
@@ -165,3 +188,19 @@ class Client:
             return AdminError(f"what answers at {self.address} (status {answer.status}) is not proxyd's admin API")
         refused = Refused(answer.status, problem)
         return NotPermitted(str(refused)) if refused.code == "PXD-246" else refused
+
+
+def _events(lines: Iterable[bytes]) -> Iterator[tuple[str, Any]]:
+    """Server-sent events (WHATWG HTML); our own have their data on one line."""
+    name, data = "message", b""
+    for raw in lines:
+        line = raw.rstrip(b"\r\n")
+        if line.startswith(b":"):
+            yield "", None
+        elif line.startswith(b"event: "):
+            name = line[7:].decode()
+        elif line.startswith(b"data: "):
+            data = line[6:]
+        elif not line and data:
+            yield name, json.loads(data)
+            name, data = "message", b""

@@ -10,7 +10,7 @@ from proxyd.admin import problem
 from proxyd.admin.control import Control
 from proxyd.admin.guard import json_answer
 from proxyd.admin.problem import Problem
-from proxyd.admin.request import View, number
+from proxyd.admin.request import EVENTS, View, number
 from proxyd.admin.sse import frame, stream
 from proxyd.clock import SystemClock
 from proxyd.records.filters import WORDS, Filter, FilterError, parse_filter, words_of
@@ -29,10 +29,10 @@ class RequestViews:
     def __init__(self, control: Control) -> None:
         self._control = control
         self._all, self._telling = Live(control.records, everything=True), Live(control.records, everything=False)
-        words = ", ".join(WORDS)
         self.table: tuple[View, ...] = (
-            View("GET", "/requests", self.every, f"kept requests, the newest first (order=slow: the slowest); limit=N; filters: {words}"),
-            View("GET", "/requests/stream", self.stream, "all requests as they come (SSE); the same filters"),
+            View("GET", "/requests", self.every, "requests that are kept: failures, the slowest, a sample", query={
+                "limit": f"how many: 0 to {LIMIT_MAX}, {LIMIT} unless asked for more", "order": "new (the newest first) or slow", **WORDS}),
+            View("GET", "/requests/stream", self.stream, "requests as they come (SSE)", answers=EVENTS, query=WORDS),
             View("GET", "/requests/{id:.+}", self.one, "a kept request, and step by step why it became what it did"),
         )
 

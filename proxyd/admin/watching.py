@@ -9,7 +9,7 @@ from proxyd.admin import problem
 from proxyd.admin.control import Control
 from proxyd.admin.guard import json_answer
 from proxyd.admin.problem import Problem
-from proxyd.admin.request import View, number
+from proxyd.admin.request import EVENTS, View, number
 from proxyd.admin.sse import frame, stream, wants_stream
 from proxyd.events.ring import LIMIT, Event
 from proxyd.stats.history import POINTS, Point, named
@@ -25,9 +25,15 @@ class WatchViews:
         self._framed = 0.0                           # when that point ended
         self.table: tuple[View, ...] = (
             View("GET", "/stats", self.stats, "sums since the start and of the last seconds: all, by route, upstream and server"),
-            View("GET", "/stats/history", self.history, "the last seconds=900 as columns; route=NAME or upstream=NAME"),
-            View("GET", "/stats/stream", self.stats_stream, "the same as /stats every second (SSE); routes=200: the busiest"),
-            View("GET", "/events", self.events, "what happened lately: after=ID, limit=N; a stream (SSE) for Accept: text/event-stream"),
+            View("GET", "/stats/history", self.history, "the last quarter of an hour, a point a second, as columns", query={
+                "seconds": "how many points: 1 to 900",
+                "route": "of this route alone: NAME or LISTENER/NAME",
+                "upstream": "of this upstream alone"}),
+            View("GET", "/stats/stream", self.stats_stream, "every second what /stats tells (SSE)", answers=EVENTS, query={
+                "routes": f"how many routes have a row, the busiest ones; {ROUTES_SHOWN} unless asked for more"}),
+            View("GET", "/events", self.events, "what happened lately (SSE, or JSON where Accept asks for no stream)", answers=EVENTS, query={
+                "after": "the id of the last event that is known (a stream: Last-Event-ID)",
+                "limit": f"the newest so many: 0 to {LIMIT}"}),
         )
 
     async def stats(self, request: web.Request) -> web.Response:

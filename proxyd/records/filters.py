@@ -111,7 +111,7 @@ WORDS: Mapping[str, str] = {
     "client": "address of the client",
     "method": "GET, POST, ...",
     "slower_than": "a duration: 500ms",
-    "error": "an error type (RFC 9209): connection_refused; or any",
+    "error": "an error type (RFC 9209): connection_refused; any: all failures",
     "kind": "http, flow, tcp, tls, udp",
     "grep": "a text that any member has in it",
 }

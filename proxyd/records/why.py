@@ -18,6 +18,7 @@ from proxyd.state import NO_ROUTE, RouteDecision, UpstreamView
 About = Literal["client", "route", "policies", "cache", "queue", "try", "answer", "flow", "error", "advice", "now"]
 
 WHY_NOT_SHOWN = 8        # routes before the one that matched
+PAUSE_TOLD = 0.001       # seconds between tries that are worth a word
 HASH_SHOWN = 12          # digits of a config's hash in a record
 
 _DECISIONS = {
@@ -130,6 +131,8 @@ def _tries(record: Record) -> Iterator[Step]:
         connected = f", connected in {_time(record['t_connect'])}" if "t_connect" in record else ", over a connection that was open"
         first_byte = _time(record["t_first_byte"])
         yield Step("try", f"try {attempts}: {upstream} {record.get('server', '')} began to answer after {first_byte}{connected}")
+    elif attempts == len(failed) > 1 and (pause := record.get("t_total", 0.0) - sum(entry["t"] for entry in failed)) > PAUSE_TOLD:
+        yield Step("try", f"between the tries {_time(pause)} passed, as `retry.backoff` says")
     elif attempts > len(failed):
         yield Step("try", f"{attempts - len(failed)} more of {attempts} tries without an answer, the last on {record.get('server', '-')}")
 

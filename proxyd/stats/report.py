@@ -1,6 +1,7 @@
 """What `/stats` and its stream tell: everything since the start, and the last ten seconds beside it.
 
-    {at, since, seconds, recent_seconds, total: ROW, listeners, routes: [ROW], upstreams: [ROW + servers: [ROW]], engines, logs, cache}
+    {at, since, seconds, recent_seconds, wrong: [sentence], total: ROW, listeners, routes: [ROW], routes_left_out,
+     upstreams: [ROW + servers: [ROW]], engines, logs, cache}
 
 A ROW has the sums since the start (`requests`, `errors`, ...) and `recent`, the same of the last seconds; `Totals` says what each member
 means. The sums are those of `/metrics`: `total.requests` is the sum over `proxyd_http_requests_total`.
@@ -12,10 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
+from proxyd.events.ring import Events
 from proxyd.metrics.collector import code_label
 from proxyd.state import CacheEntry, StatusView, UpstreamView
 from proxyd.stats.figures import NOTHING, Figures, Totals, plus, total, totals_of, without_times
 from proxyd.stats.history import History, Point, Route, ServerKey, Source
+from proxyd.stats.wrong import wrong_now
 
 RECENT = 10              # points
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -25,6 +28,9 @@ class Reported(Source, Protocol):
 
     @property
     def history(self) -> History: ...
+
+    @property
+    def events(self) -> Events: ...
 
     def status(self) -> StatusView: ...
 
@@ -63,6 +69,7 @@ def report(daemon: Reported, *, routes: int | None = None) -> dict[str, Any]:
         "since": status.started_at,
         "seconds": status.uptime_seconds,
         "recent_seconds": seconds,
+        "wrong": wrong_now(status, points, daemon.events.after()),
         "total": row(total(sums.values()), total(point.all for point in points), status.uptime_seconds, seconds),
         "listeners": [listener_facts(view) for view in map(asdict, status.listeners)],
         "routes": rows,

@@ -1,4 +1,7 @@
-"""`proxyd status`: one screen. Rates come from two looks at the daemon's counters, half a second apart."""
+"""`proxyd status`: one screen (`cli/glance.py`), and with -v every listener, server and engine.
+
+The rates of the long form come from two looks at the daemon's counters, half a second apart: it tells each server by itself.
+"""
 from __future__ import annotations
 
 import time
@@ -8,6 +11,7 @@ from typing import Any
 import click
 
 from proxyd.admin.client import Client
+from proxyd.cli.glance import glance
 from proxyd.cli.output import ago, count, duration, paint, plural, print_json, size, table
 from proxyd.cli.overrides import override_line
 from proxyd.cli.overview import headline
@@ -26,22 +30,25 @@ class Look:
     routes: list[dict[str, Any]]
 
 
-@click.command("status", short_help="listeners, upstreams and engines of the running daemon")
+@click.command("status", short_help="what is wrong now, and how busy listeners, routes and upstreams are")
 @common
 @pass_settings
 def command(settings: Settings) -> None:
-    """Listeners, upstreams with the state of every server, and engines of the running daemon."""
+    """What is wrong now, and how busy listeners, routes and upstreams are, on one screen; -v: all of it, with every server and engine."""
     client = settings.client()
     if settings.json:
         print_json(client.get("/status"))
         return
-    before = look(client)
     if settings.quiet:
-        print(headline(before.status))
+        print(headline(client.get("/status")))
         return
+    if not settings.verbose:
+        print("\n".join(glance(client.get("/status"), client.get("/stats"), client.get("/limits"))))
+        return
+    before = look(client)
     time.sleep(INTERVAL_S)
     now = look(client)
-    print("\n".join([*screen(before, now), *([*error_lines(now.status), *check_lines(now.status)] if settings.verbose else [])]))
+    print("\n".join([*screen(before, now), *error_lines(now.status), *check_lines(now.status)]))
 
 
 def look(client: Client) -> Look:
