@@ -31,7 +31,7 @@ class WatchViews:
                 "upstream": "of this upstream alone"}),
             View("GET", "/stats/stream", self.stats_stream, "every second what /stats tells (SSE)", answers=EVENTS, query={
                 "routes": f"how many routes have a row, the busiest ones; {ROUTES_SHOWN} unless asked for more"}),
-            View("GET", "/events", self.events, "what happened lately (SSE, or JSON where Accept asks for no stream)", answers=EVENTS, query={
+            View("GET", "/events", self.events, "what happened lately (SSE, or JSON if Accept asks for no stream)", answers=EVENTS, query={
                 "after": "the id of the last event that is known (a stream: Last-Event-ID)",
                 "limit": f"the newest so many: 0 to {LIMIT}"}),
         )

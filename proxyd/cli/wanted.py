@@ -13,7 +13,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def filter_options(function: Function) -> Function:
     """`--status 5xx --slower-than 1s`: an option for each filter."""
-    for name, meaning in reversed(WORDS.items()):
+    for name, meaning in reversed(list(WORDS.items())):
         option = f"--{name.replace('_', '-')}"
         if name == "error":
             function = click.option(option, name, is_flag=False, flag_value="any", metavar="[TYPE]", help=f"{meaning}.")(function)

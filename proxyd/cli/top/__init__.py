@@ -1,0 +1,1 @@
+"""`proxyd top`: what the daemon does now, live, in a terminal."""
