@@ -151,6 +151,7 @@ class Active(Model):
                 raise fail(
                     "PXD-039",
                     f"the check's timeout {self.timeout} is longer than its {name} {interval}",
+                    "shorten the one, or lengthen the other",
                     at=("timeout",) if "timeout" in self.model_fields_set else (name,),
                 )
         return self

@@ -29,6 +29,7 @@ class Address:
     path: str = ""
 
     forms: ClassVar[str] = "`10.0.0.1:8080`, `[::1]:8080`, `name:8080` or `unix:/path`"
+    usual_host: ClassVar[str] = "127.0.0.1"     # of who writes a port alone
 
     @property
     def is_unix(self) -> bool:
@@ -64,12 +65,21 @@ class Address:
                 raise fail("PXD-035", f"`[{bracket[1][:60]}]` is not an IPv6 address", f"write {cls.forms}")
             return bracket[1], bracket[2]
         if text.count(":") > 1:
-            help = f"put an IPv6 address in brackets: `[{text}]:8080`" if _ip(text) else f"write {cls.forms}"
+            alone, _, port = text.rpartition(":")
+            meant = f"[{alone}]:{port}" if _ip(alone) and re.match(r"[0-9]{4,5}\Z", port) else f"[{text}]:8080"
+            help = f"put an IPv6 address in brackets: `{meant}`" if _ip(text) else f"write {cls.forms}"
             raise fail("PXD-035", f"{shown(text)} is not an address", help)
         host, colon, port = text.partition(":")
+        if not colon and re.match(r"[0-9]{1,5}\Z", text):
+            raise fail("PXD-035", f"{shown(text)} is a port without an address", f"write `{cls.usual_host}:{text}`")
         if not colon:
-            raise fail("PXD-035", f"the address {shown(text)} lacks a port", f"write {cls.forms}")
+            raise fail("PXD-035", f"the address {shown(text)} lacks a port", f"write {cls._with_port(text)}")
         return host, port
+
+    @classmethod
+    def _with_port(cls, host: str) -> str:
+        """What was most likely meant, if it is not secret, else all forms."""
+        return f"`{host}:80`, or another port" if _ip(host) is not None or _HOST_NAME.match(host) else cls.forms
 
     @classmethod
     def _port(cls, port: str, text: str) -> int:
@@ -107,6 +117,7 @@ class BindAddress(Address):
     """A place to listen on. An empty `host` means every address of the machine, IPv4 and IPv6; port 0 takes any free one."""
 
     forms: ClassVar[str] = "`:8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/path`"
+    usual_host: ClassVar[str] = ""
 
     @classmethod
     def _port(cls, port: str, text: str) -> int:

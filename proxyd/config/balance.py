@@ -11,7 +11,8 @@ from proxyd.config.factor import Factor
 from proxyd.config.keys import Key
 from proxyd.config.text import Flag
 from proxyd.config.units import Percent, Within
-from proxyd.diagnostics.fail import fail
+from proxyd.diagnostics.fail import fail, shown
+from proxyd.diagnostics.suggest import closest
 
 HASHED = ("hash", "maglev")
 
@@ -22,6 +23,9 @@ def expand_balance(value: object) -> object:
     if value == "flow_hash":
         return {"kind": "maglev", "hash": "flow"}
     if isinstance(value, str):
+        near = closest(value, ("ip_hash", "flow_hash"))
+        if near is not None and value not in HASHED:
+            raise fail("PXD-034", f"{shown(value)} is not a way to choose servers", f"did you mean `{near}`?")
         return {"kind": value}
     if not isinstance(value, dict) or "kind" in value:
         return value

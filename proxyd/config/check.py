@@ -116,7 +116,7 @@ class _Check:
             for other, where, over in seen:
                 if transport == over and _meet(bind, other):
                     what = f"`{where}` listens on `{bind}` already" if bind == other else f"`{bind}` and `{other}` of `{where}` overlap"
-                    self.tell("PXD-072", what, path, "an address belongs to one listener")
+                    self.tell("PXD-072", what, path, "an address belongs to one listener: change one of the two")
                     break
             seen.append((bind, dotted(path[:2] if path[0] == "listeners" else path[:1]), transport))
 
@@ -235,7 +235,7 @@ class _Check:
         for index, name in enumerate(use):
             self.used.add(("policies", name))
             if name in use[:index]:
-                self.tell("PXD-025", f"the policy {shown(name)} is used twice", (*here, "use", index))
+                self.tell("PXD-025", f"the policy {shown(name)} is used twice", (*here, "use", index), "remove one of them")
             if self.declared.policies is None or name in self.declared.policies or name in BUILT_IN:
                 continue
             near = closest(name, (*self.declared.policies, *BUILT_IN))
@@ -283,10 +283,13 @@ class _Check:
     def unused(self) -> None:
         if not self.complete or any(item.severity == "error" for item in self.found):
             return  # who knows what the refused parts refer to, or what a misspelt name means
-        for section, code, verb in (("upstreams", "PXD-101", "no route sends to it"), ("policies", "PXD-102", "nothing uses it")):
+        for section, code, verb, help in (
+            ("upstreams", "PXD-101", "no route sends to it", "name it in the `to` of a route, or remove it"),
+            ("policies", "PXD-102", "no route names it", "name it in the `use` of a route, or in `defaults.use`, or remove it"),
+        ):
             for name in getattr(self.config, section):
                 if (section, name) not in self.used:
-                    self.tell(code, f"`{section}.{name}` is not used: {verb}", (section, name), key=True, severity="warning")
+                    self.tell(code, f"`{section}.{name}` is not used: {verb}", (section, name), help, key=True, severity="warning")
 
 
 def _meet(left: BindAddress, right: BindAddress) -> bool:

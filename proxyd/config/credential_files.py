@@ -84,7 +84,7 @@ def _parse_keys(source: Source, found: list[Diagnostic]) -> Map | None:
     hidden = _hidden(source)
     root, problems = compose(source)
     found += [replace(item, span=item.span._replace(source=hidden) if item.span else None) for item in problems]
-    if problems:
+    if problems and root is None:
         return None
     start = Span(hidden, 0, 0, 0, 0)
     if root is None or (isinstance(root, ScalarNode) and root.value is None):

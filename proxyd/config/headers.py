@@ -38,14 +38,14 @@ def check_header_name(value: str) -> str:
 def check_settable(value: str) -> str:
     check_header_name(value)
     if value.lower() in OWNED:
-        raise fail("PXD-082", f"the field `{value}` cannot be set: proxyd writes it itself")
+        raise fail("PXD-082", f"the field `{value}` cannot be set: proxyd writes it itself", "leave it out")
     return value
 
 
 def check_removable(value: str) -> str:
     check_header_name(value)
     if value.lower() in OWNED:
-        raise fail("PXD-082", f"the field `{value}` cannot be removed: proxyd writes it itself")
+        raise fail("PXD-082", f"the field `{value}` cannot be removed: proxyd writes it itself", "leave it out")
     return value
 
 

@@ -90,7 +90,7 @@ class Interpolator:
             hint = (f"did you mean `{near}`? " if near else "") + f"{defined}; for the environment write `${{env:{name or 'NAME'}}}`"
             return self.broken(node, reference, "PXD-007", f"the variable `{name[:60]}` is not defined", hint)
         if id(source) in self.open:
-            return self.broken(node, reference, "PXD-007", f"the variable `{name}` is made of itself", "")
+            return self.broken(node, reference, "PXD-007", f"the variable `{name}` is made of itself", "write out one of them")
         if len(self.open) > MAX_DEPTH:
             return self.broken(node, reference, "PXD-004", f"variables that hold variables, more than {MAX_DEPTH} levels deep", "")
         self.replace(source)

@@ -48,9 +48,23 @@ def check_key(key: str) -> str:
         return key
     if key in LATER_KEYS:
         raise fail("PXD-034", f"the key `{key}` is not in this version yet", f"write {_FORMS}")
+    if _NGINX.match(key):
+        raise fail("PXD-034", f"{shown(key)} is a variable of nginx", f"did you mean `{_from_nginx(key)}`? write {_FORMS}")
     near = closest(kind, (*PLAIN_KEYS, *NAMED_KEYS))
     hint = f"did you mean `{near}{':' + (name or 'NAME') if near in NAMED_KEYS else ''}`? " if near else ""
     raise fail("PXD-034", f"{shown(key)} is not a key", f"{hint}write {_FORMS}")
+
+
+_NGINX = re.compile(r"\$(binary_remote_addr|remote_addr|host|uri|request_uri|(http|cookie|arg)_\w+)\Z")
+_VARIABLES = {"binary_remote_addr": "client.ip", "remote_addr": "client.ip", "host": "host", "uri": "path", "request_uri": "uri"}
+
+
+def _from_nginx(key: str) -> str:
+    """`$cookie_session` is `cookie:session` here."""
+    kind, _, name = key[1:].partition("_")
+    if kind == "http":
+        return f"header:{name.replace('_', '-')}"
+    return _VARIABLES.get(key[1:]) or f"{'query' if kind == 'arg' else kind}:{name}"
 
 
 Key = Annotated[

@@ -58,7 +58,8 @@ class Limits(ConnectionLimits):
     def _check(self) -> Self:
         if self.uri_length > self.header_size:
             at = "uri_length" if "uri_length" in self.model_fields_set else "header_size"
-            raise fail("PXD-039", f"`uri_length` {self.uri_length} is more than `header_size` {self.header_size}, which holds it", at=(at,))
+            message = f"`uri_length` {self.uri_length} is more than `header_size` {self.header_size}, which holds it"
+            raise fail("PXD-039", message, "lower the one, or raise the other", at=(at,))
         return self
 
 

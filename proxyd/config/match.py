@@ -162,6 +162,10 @@ def parse_match(value: object) -> object:
     where, methods = words[-1], words[0].split(",") if len(words) == 2 else []
     if len(words) == 1 and where in METHODS:
         raise fail("PXD-037", f"the match {shown(value)} lacks a path", f"write `{value} /*`")
+    if "://" in where:
+        rest = where.partition("://")[2]
+        help = f"write `{rest if '/' in rest else f'{rest}/*'}`"
+        raise fail("PXD-037", f"the match {shown(value)} has a scheme, which routes do not look at", help)
     host, slash, path = where.partition("/")
     if not slash and where != "*":
         raise fail("PXD-037", f"the match {shown(value)} has no `/`", f"write `{host}/*` for all of that host, or `/{host}` for a path")

@@ -8,6 +8,7 @@ and are None in a loaded config.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
@@ -209,6 +210,18 @@ class Runtime(Model):
 
 class Config(Model):
     later: ClassVar[frozenset[str]] = frozenset({"tls", "providers", "autoscaling"})
+    later: ClassVar[frozenset[str]] = frozenset({"tls", "metrics", "providers", "autoscaling"})
+    moved: ClassVar[Mapping[str, str]] = {  # words of nginx, HAProxy, Caddy and Traefik
+        **dict.fromkeys(("frontend", "frontends", "entryPoints"), "write `listeners: {NAME: {bind: …}}`, or `listen: :8080`"),
+        **dict.fromkeys(("backend", "backends", "services"), "write `upstreams: {NAME: {servers: […]}}`"),
+        **dict.fromkeys(("server", "servers"), "write `to: [HOST:PORT]`, or `upstreams: {NAME: {servers: […]}}`"),
+        **dict.fromkeys(("location", "routers"), "write `routes: [{match: /api/*, to: NAME}]`"),
+        "proxy_read_timeout": "write `timeout: {first_byte: 60s, between_bytes: 60s}` in the route",
+        "proxy_connect_timeout": "write `timeout: {connect: 3s}` in the upstream, or in the route",
+        "client_max_body_size": "write `limits: {body_size: 10MiB}` in the listener",
+        "worker_processes": "write `runtime: {threads: auto}`",
+        "middlewares": "write `policies: {NAME: …}`, and `use: [NAME]` in the route",
+    }
 
     version: Annotated[Literal[1], BeforeValidator(as_integer)] = Field(1, description="Version of this format.")
     include: Annotated[tuple[Text, ...], ONE_OR_MORE] | None = Field(

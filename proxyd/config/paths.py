@@ -19,20 +19,31 @@ def check_path(text: str) -> str:
     if not path.startswith("/"):
         raise fail("PXD-037", f"the path {shown(text)} does not begin with `/`", f"write `/{path}`")
     if "*" in path[:-1]:
-        raise fail(
-            "PXD-037", f"`*` inside the path {shown(text)}: it stands for the rest and comes last", f"write `{path[: path.index('*') + 1]}`"
-        )
+        help = f"write `{path[: path.index('*') + 1]}`, or a mapping with `path: {{regex: …}}`"
+        raise fail("PXD-037", f"`*` inside the path {shown(text)}: it stands for the rest and comes last", help)
     for mark, what in (("?", "the query"), ("#", "a fragment")):
         if mark in path:
             raise fail("PXD-037", f"{what} is not part of what a route matches, in {shown(text)}", f"write `{path.partition(mark)[0]}`")
     if not _PATH_BYTES.match(path):
         raise fail("PXD-037", f"the path {shown(text)} has characters that a URL path cannot have", "write them as `%XX`")
-    normal = _normal_escapes(path)
+    normal = _without_dots(_normal_escapes(path))
     if normal != path:
         raise fail("PXD-037", f"the path {shown(text)} can never match: requests are compared in their normal form", f"write `{normal}`")
-    if any(segment in (".", "..") for segment in path.split("/")):
-        raise fail("PXD-037", f"the path {shown(text)} can never match: dot segments are removed from requests before they are compared")
     return path
+
+
+def _without_dots(path: str) -> str:
+    """RFC 3986 §5.2.4."""
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for number, segment in enumerate(segments):
+        if segment == ".." and kept:
+            kept.pop()
+        if segment not in (".", ".."):
+            kept.append(segment)
+        elif number == len(segments) - 1:
+            kept.append("")
+    return "/" + "/".join(kept)
 
 
 def _normal_escapes(path: str) -> str:

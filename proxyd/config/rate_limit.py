@@ -98,7 +98,8 @@ class RateLimit(Model):
             help = "what is beyond the rate is held as far as it fits the burst; like `burst: 40`"
             raise fail("PXD-022", "`mode: delay` holds what fits `burst`, and that is 0", help, at=("mode",))
         if self.delay > self.burst:
-            raise fail("PXD-039", f"`delay` {self.delay} is more than `burst` {self.burst}, of which it is a part", at=("delay",))
+            message = f"`delay` {self.delay} is more than `burst` {self.burst}, of which it is a part"
+            raise fail("PXD-039", message, "raise `burst`, or lower `delay`", at=("delay",))
 
     def _check_leaky(self) -> None:
         if self.burst > LEAKY_BURST:

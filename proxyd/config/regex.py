@@ -60,7 +60,9 @@ def check_regex(text: str) -> str:
 def _help(text: str, position: int) -> str:
     if "(?=" in text or "(?!" in text or "(?<" in text or any(f"\\{digit}" in text for digit in "123456789"):
         return "look-around and back-references are no part of this language: they have no bound on their time"
-    return f"at character {position + 1}, before {shown(text[position:])}" if 0 < position < len(text) else "see `proxyd explain PXD-038`"
+    if 0 < position < len(text):
+        return f"at character {position + 1}, before {shown(text[position:])}"
+    return "make the numbers in `{…}` smaller, or split it into several routes" if "{" in text else "see `proxyd explain PXD-038`"
 
 
 def parse_regex(value: dict[str, object]) -> Regex:

@@ -85,7 +85,8 @@ class Backoff(Model):
     def _check(self) -> Self:
         if self.max < self.base:
             at = "max" if "max" in self.model_fields_set else "base"
-            raise fail("PXD-039", f"the first wait {self.base} is longer than the longest, {self.max}", at=(at,))
+            message = f"the first wait {self.base} is longer than the longest, {self.max}"
+            raise fail("PXD-039", message, "raise `max`, or shorten `base`", at=(at,))
         return self
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -20,6 +21,7 @@ from proxyd.config.route_cache import RouteCacheField
 from proxyd.config.text import Integer, Name, Text, check_body
 from proxyd.config.units import Duration, Within
 from proxyd.diagnostics.fail import fail, shown
+from proxyd.diagnostics.suggest import closest
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _PLACEHOLDERS = ("scheme", "host", "path", "query")
@@ -58,8 +60,9 @@ def expand_redirect(value: object) -> object:
 def check_location(text: str) -> str:
     for name in _PLACEHOLDER.findall(text):
         if name not in _PLACEHOLDERS:
-            allowed = ", ".join(f"`{{{known}}}`" for known in _PLACEHOLDERS)
-            raise fail("PXD-038", f"`{{{name[:40]}}}` is not a part of the request that can be put in", f"allowed: {allowed}")
+            near, allowed = closest(name, _PLACEHOLDERS), ", ".join(f"`{{{known}}}`" for known in _PLACEHOLDERS)
+            help = (f"did you mean `{{{near}}}`? " if near else "") + f"allowed: {allowed}"
+            raise fail("PXD-038", f"`{{{name[:40]}}}` is not a part of the request that can be put in", help)
     if re.search(r"[{}]", _PLACEHOLDER.sub("", text)):
         raise fail("PXD-038", f"a brace without its partner in {shown(text)}")
     if not re.match(r"(https?://|\{scheme\}://|/|\{path\})", text):
@@ -140,6 +143,18 @@ class RouteTimeout(Model):
 
 
 class Route(Model):
+    moved: ClassVar[Mapping[str, str]] = {
+        "status": "write `redirect: {to: …, status: 301}`, or `respond: {status: 404}`",
+        "body": "write `respond: {body: …}`",
+        "upstream": "write `to: NAME`",
+        "backend": "write `to: NAME`",
+        "service": "write `to: NAME`",
+        "proxy_pass": "write `to: NAME`, or `to: HOST:PORT`",
+        "headers": "write `rewrite: {headers: {request: {set: {NAME: VALUE}}}}`",
+        "policies": "write `use: [NAME]`",
+        "limit": "write `use: [NAME]`, with a policy `NAME: {rate_limit: …}`",
+    }
+
     name: Name = Field("", description="Name in logs, metrics and `status`; made from `match` where it is missing.", examples=["shop-api"])
     match: MatchField = Field(
         Match(), description="Which requests; unset: every one. Also as text: `GET,HEAD example.com/api/*`.", examples=["/api/*"]

@@ -31,7 +31,8 @@ class StatusSet:
         found = re.match(r"([0-9]{3})(?:-([0-9]{3}))?\Z", part)
         low, high = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
         if not 100 <= low <= high <= 599:
-            raise fail("PXD-038", f"{shown(part)} is not a status or a range of them, in {shown(text)}", "like `200`, `200-299` or `5xx`")
+            within = f", in {shown(text)}" if part != text else ""
+            raise fail("PXD-038", f"{shown(part)} is not a status or a range of them{within}", "like `200`, `200-299` or `5xx`")
         return low, high
 
     def __contains__(self, status: int) -> bool:

@@ -28,7 +28,8 @@ def as_integer(value: object) -> object:
     if isinstance(value, bool) or (isinstance(value, str) and not re.match(r"[-+]?[0-9]{1,18}\Z", value)) or value is None:
         raise fail("PXD-030", f"expected a whole number, got {shown(value)}")
     if isinstance(value, dict | list | float):
-        raise fail("PXD-030", f"expected a whole number, got {shown(value)}")
+        help = "without a fraction" if isinstance(value, float) else ""
+        raise fail("PXD-030", f"expected a whole number, got {shown(value)}", help)
     return value
 
 

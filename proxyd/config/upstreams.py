@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -22,7 +23,19 @@ def expand_server(value: object) -> object:
     return {"address": value} if isinstance(value, str | int | float) and not isinstance(value, bool) else value
 
 
+_OF_PASSIVE = "write `health: {passive: {consecutive_5xx: 3, eject: 30s}}` in the upstream"
+
+
 class Server(Model):
+    moved: ClassVar[Mapping[str, str]] = {  # words of nginx and HAProxy
+        "max_fails": _OF_PASSIVE,
+        "fail_timeout": _OF_PASSIVE,
+        "max_conns": "write `max_requests`",
+        "maxconn": "write `max_requests`",
+        "check": "write `health: tcp`, or `health: /healthz`, in the upstream",
+        "down": "leave the server out, or take it out at run time with `proxyd upstream maint`",
+    }
+
     address: Address = Field(
         description="`10.0.0.1:8080`, `[::1]:8080`, `name:8080` (looked up again by TTL) or `unix:/path`.", examples=["127.0.0.1:9001"]
     )
@@ -79,6 +92,14 @@ def expand_upstream(value: object) -> object:
 
 class Upstream(Model):
     later: ClassVar[frozenset[str]] = frozenset({"discover"})
+    moved: ClassVar[Mapping[str, str]] = {
+        "keepalive": "write `pool: {max: 32}`",
+        "max_fails": _OF_PASSIVE,
+        "fail_timeout": _OF_PASSIVE,
+        "max_conns": "write `max_requests` in a server, or `circuit: {max_requests: …}`",
+        "option": "write `health: /healthz` for what `option httpchk` does",
+        "loadBalancer": "write `servers`, `balance` and `health` here",
+    }
 
     servers: Annotated[tuple[Annotated[Server, Short(expand_server, (STRING,))], ...], ONE_OR_MORE] = Field(
         description="Its servers.",

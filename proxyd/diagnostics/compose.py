@@ -46,6 +46,11 @@ _WORDING = {
     "found undefined tag handle": "tags (`!…`) are not part of this format",
 }
 
+# Where these are noticed is far behind what is wrong: the place where the token, or the line, began is shown.
+_AT_THE_BEGINNING = frozenset(
+    {"found unexpected end of stream", "did not find expected alphabetic or numeric character", "could not find expected ':'"}
+)
+
 
 @dataclass(slots=True)
 class _Open:
@@ -135,7 +140,8 @@ class _Composer:
         if len(self.stack) >= MAX_DEPTH:
             self.stop("PXD-004", f"nested more than {MAX_DEPTH} levels deep", event)
         if self.stack and isinstance(self.stack[-1].node, MappingNode) and self.stack[-1].key is None:
-            self.found.append(Diagnostic("PXD-003", "a key must be text, not a list or a mapping", span, _flow_hint(self.source, span)))
+            help = _flow_hint(self.source, span) or "put it in quotes if it is text"
+            self.found.append(Diagnostic("PXD-003", "a key must be text, not a list or a mapping", span, help))
         node = MappingNode(span) if isinstance(event, MappingStartEvent) else SequenceNode(span)
         if event.anchor:
             self.anchors[event.anchor] = _Known(None, 0, 0)
@@ -194,7 +200,8 @@ class _Composer:
         if event.tag is not None:
             span = self.span(event)
             help = "remove it; quotes make text of anything"
-            self.found.append(Diagnostic("PXD-005", f"the tag `{event.tag[:60]}`: tags are not part of this format", span, help))
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")[:60]
+            self.found.append(Diagnostic("PXD-005", f"the tag `{tag}`: tags are not part of this format", span, help))
 
     def span(self, event: Event) -> Span:
         """The event's own text."""
@@ -229,7 +236,7 @@ def _syntax(source: Source, error: yaml.MarkedYAMLError) -> Diagnostic:
     text = source.lines[line] if source.lines else ""
     column = min(mark.column, len(text))
     context = error.context_mark
-    if context is not None and problem in ("found unexpected end of stream", "did not find expected alphabetic or numeric character"):
+    if context is not None and problem in _AT_THE_BEGINNING:
         line, column = context.line, context.column
         text = source.lines[line]
     span = Span(source, line, column, line, column + 1)
@@ -243,11 +250,27 @@ def _syntax(source: Source, error: yaml.MarkedYAMLError) -> Diagnostic:
         message, help = "a tab in the indentation", "YAML indents with spaces"
     elif here in "@`%" and here:
         help = f"`{here}` has a meaning of its own there; put the value in quotes"
-    elif problem == "mapping values are not allowed in this context":
-        help = "put the value in quotes if it holds `: `, or break the line and indent"
-    elif context is not None and (context.line, context.column) != (line, column):
-        help = f"it began on line {context.line + 1}, column {context.column + 1}"
+    else:
+        help = _syntax_help(source, problem, span, context)
     return Diagnostic("PXD-003", message, span, help)
+
+
+def _syntax_help(source: Source, problem: str, span: Span, context: yaml.Mark | None) -> str:
+    if problem == "mapping values are not allowed in this context":
+        return "put the value in quotes if it holds `: `, or break the line and indent"
+    if problem == "could not find expected ':'":
+        return "write a colon and a blank behind the key, like `listen: :8080`"
+    if problem == "found unexpected end of stream":
+        return "add the closing quote"
+    if context is None or (context.line, context.column) == (span.line, span.column):
+        return ""
+    began = f"line {context.line + 1}, column {context.column + 1}"
+    if not problem.startswith("did not find expected ','"):
+        return f"what it belongs to began on {began}"
+    if any(re.search(r"(?:^|\s)//", line) for line in source.lines[context.line : span.line + 1]):
+        return "a comment begins with `#`"
+    quotes = "; a value that holds `: ` is put in quotes" if source.lines[span.line][span.column : span.column + 1] == ":" else ""
+    return f"the bracket of {began} is still open here{quotes}"
 
 
 def _flow_hint(source: Source, span: Span) -> str:

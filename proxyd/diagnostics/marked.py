@@ -75,7 +75,7 @@ def _items(node: SequenceNode, found: list[Diagnostic], name: str) -> Seq:
         value = mark(item, found, name)
         if value is None:
             items.tainted = True
-            _miss(item, name, item.span, found)
+            _miss(item, f"an item of `{name[:60]}`", item.span, found)
         else:
             items.tainted |= isinstance(value, Seq) and value.tainted
             items.add(value, Spot(item.span, item.span))
@@ -89,18 +89,18 @@ def _entries(node: MappingNode, found: list[Diagnostic]) -> Map:
         if value is None:
             entries.tainted = True
             entries.lost.add(key)
-            _miss(item, key, key_node.span, found)
+            _miss(item, f"`{key[:60]}`", key_node.span, found)
         else:
             entries.tainted |= isinstance(value, Seq) and value.tainted
             entries.put(key, value, Spot(key_node.span, item.span))
     return entries
 
 
-def _miss(node: Node, name: str, span: Span, found: list[Diagnostic]) -> None:
+def _miss(node: Node, what: str, span: Span, found: list[Diagnostic]) -> None:
     """Tell of a scalar without a value, unless what is wrong with it is told already."""
     if isinstance(node, ScalarNode) and not node.broken:
         said = f"`{node.text}` is no value" if node.text else "nothing is written"
-        found.append(Diagnostic("PXD-022", f"{said} for `{name[:60]}`", span, "write a value, or remove the line"))
+        found.append(Diagnostic("PXD-022", f"{said} for {what}", span, "write a value, or remove the line"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -144,6 +145,34 @@ def elsewhere(model: type[BaseModel], path: Sequence[str | int], data: object = 
             if others:
                 return Elsewhere(choice, word, others, rest)
     return None
+
+
+@cache
+def homes_of(model: type[BaseModel], name: str, most: int = 2) -> tuple[tuple[str, ...], ...]:
+    """The paths below a model, `NAME` for keys that the user chooses, whose models have an option of this name: those nearest to the top,
+    at most `most`, and none where there are more of them, since it says nothing then."""
+    level: list[tuple[tuple[str, ...], Shape]] = [((), Shape("model", model, model=model))]
+    seen: set[type[BaseModel]] = set()
+    while level:
+        models = [(path, found) for path, shape in level for found in _models_of(shape) if found not in seen]
+        homes = list(dict.fromkeys(path for path, found in models if name in found.model_fields))
+        if homes:
+            return tuple(homes) if len(homes) <= most else ()
+        seen |= {found for _, found in models}
+        level = [_inside(path, key, field_shape(field)) for path, found in models for key, field in found.model_fields.items()]
+    return ()
+
+
+def _models_of(shape: Shape) -> tuple[type[BaseModel], ...]:
+    choices = shape.meta(Choice)
+    return choices[0].variants() if choices else (shape.model,) if shape.model is not None else ()
+
+
+def _inside(path: tuple[str, ...], key: str, shape: Shape) -> tuple[tuple[str, ...], Shape]:
+    """A field of a model: where its options are, and their shape. Of a mapping or a list that of what it holds."""
+    if shape.kind == "map":
+        return (*path, key, "NAME"), shape_of(shape.item)
+    return (*path, key), shape_of(shape.item) if shape.kind == "list" else shape
 
 
 def _below(data: object, step: str | int) -> object:

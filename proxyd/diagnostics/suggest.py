@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 
 def distance(left: str, right: str, limit: int) -> int:
@@ -22,7 +22,7 @@ def distance(left: str, right: str, limit: int) -> int:
     return min(previous[-1], limit + 1)
 
 
-def closest(word: str, known: Iterable[str]) -> str | None:
+def closest(word: str, known: Collection[str]) -> str | None:
     """The nearest of `known`, when it is near enough to be meant; of equals the first by the alphabet."""
     if len(word) > 64:
         return None
@@ -34,4 +34,12 @@ def closest(word: str, known: Iterable[str]) -> str | None:
         apart = distance(folded, plain, limit)
         if apart <= limit and apart < len(plain) and (best is None or (apart, candidate) < best):
             best = (apart, candidate)
-    return best[1] if best else None
+    return best[1] if best else _beginning(folded, known)
+
+
+def _beginning(word: str, known: Collection[str]) -> str | None:
+    """The only one that is a beginning of the word, or that it is one of: `minimum` for `min`, `time` for `timeout`."""
+    if "." in word:  # of a path only the end may be misspelt
+        return None
+    found = [name for name in known if min(len(name), len(word)) >= 3 and (word.startswith(name.lower()) or name.lower().startswith(word))]
+    return found[0] if len(found) == 1 else None

@@ -21,7 +21,7 @@ from proxyd.diagnostics.fail import shown
 from proxyd.diagnostics.flow import flow
 from proxyd.diagnostics.marked import Map, Seq, Step, dotted, locate, remove
 from proxyd.diagnostics.nodes import SecretText
-from proxyd.diagnostics.shape import Shape, elsewhere, walk
+from proxyd.diagnostics.shape import Shape, elsewhere, homes_of, walk
 from proxyd.diagnostics.suggest import closest
 
 M = TypeVar("M", bound=BaseModel)
@@ -103,9 +103,8 @@ class _Mistake:
         place = locate(self.data, self.target())
         keyed = (
             self.is_extra
-            or self.at_key
             or self.kind in ("missing", "too_short")
-            or (self.context.get("key") and place.depth == len(self.target()))
+            or ((self.at_key or self.context.get("key")) and place.depth == len(self.target()))
         )
         return Diagnostic(code, message, place.key if keyed else place.value, help, path=dotted(self.target()))
 
@@ -154,7 +153,9 @@ class _Mistake:
             help = f"`{name}` is not in this version yet; allowed: {', '.join(known)}"
         else:
             soon = " (not in this version yet)" if near in later else ""
-            help = (f"did you mean `{near}`{soon}? " if near else "") + f"allowed: {', '.join(known)}"
+            homes = " and ".join(f"`{dotted(path)}`" for path in homes_of(self.model, name))
+            hint = f"did you mean `{near}`{soon}? " if near else f"it is an option of {homes}; " if homes else ""
+            help = f"{hint}allowed: {', '.join(known)}"
         return "PXD-021", f"unknown option {shown(name)}{inside}", help
 
     def sample(self) -> str:

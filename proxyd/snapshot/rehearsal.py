@@ -218,6 +218,9 @@ def _refused(case: Case) -> Iterator[Miss]:
     message = "expected that nobody refuses it" if wanted == NONE_WORD else f"expected that `{wanted}` refuses it"
     unsaid = next((verdict.text for verdict in case.decision.policies if verdict.name == wanted), "")
     help_ = "add `client: ADDRESS` to the test" if not case.test.client and "client" in unsaid else ""
+    route = case.route
+    if route is not None and wanted in case.compiled.config.policies and wanted not in dict(case.compiled.config.policies_of(route)):
+        help_ = f"the route does not use `{wanted}`"
     yield Miss("refused", f"{message}, and {case.became}", help_)
 
 

@@ -65,10 +65,12 @@ def test_tests_of_the_config_are_run(run: Run, write: Write) -> None:
 
 
 def test_online_tells_what_the_network_says(run: Run, write: Write) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as alive, socket.socket() as dead:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other, socket.create_server(("127.0.0.1", 0)) as alive, socket.socket() as dead,
+    ):
         dead.bind(("127.0.0.1", 0))
-        taken, refused = alive.getsockname()[1], dead.getsockname()[1]
-        text = f"listen: 127.0.0.1:{taken}\nto: [127.0.0.1:{taken}, 127.0.0.1:{refused}, 'nosuch.invalid:80']\n"
+        taken, refused = other.getsockname()[1], dead.getsockname()[1]
+        text = f"listen: 127.0.0.1:{taken}\nto: [127.0.0.1:{alive.getsockname()[1]}, 127.0.0.1:{refused}, 'nosuch.invalid:80']\n"
         result = run("check", "--online", "--json", write("a.yaml", text))
     found = {entry["code"]: entry for entry in map(json.loads, result.stdout.splitlines())}
     assert {code: entry["severity"] for code, entry in found.items()} == {"PXD-070": "error", "PXD-091": "warning", "PXD-090": "warning"}

@@ -77,7 +77,7 @@ def test_a_key_with_nothing_behind_it_is_told_and_left_out() -> None:
     assert data == {"b": ["x"], "d": ""}
     assert [(item.code, item.message) for item in found] == [
         ("PXD-022", "nothing is written for `a`"),
-        ("PXD-022", "`~` is no value for `b`"),
+        ("PXD-022", "`~` is no value for an item of `b`"),
         ("PXD-022", "`null` is no value for `c`"),
     ]
     assert data.lost == {"a", "c"}

@@ -6,7 +6,8 @@ import pytest
 from annotated_types import Ge, Le
 from pydantic import BaseModel, Field, TypeAdapter
 
-from proxyd.diagnostics.shape import Choice, Elsewhere, Shape, elsewhere, field_shape, shape_of, walk
+from proxyd.config.model import Config
+from proxyd.diagnostics.shape import Choice, Elsewhere, Shape, elsewhere, field_shape, homes_of, shape_of, walk
 
 
 class Leaf(BaseModel):
@@ -118,3 +119,10 @@ def test_options_of_other_models_of_a_choice() -> None:
     assert elsewhere(Zoo, ("cages", "b", "leash", "length"), data) == Elsewhere(KINDS, "cat", ("dog",), ("leash", "length"))
     for path in (("cages", "a", "wings"), ("cages",), ("nothing", "lives")):
         assert elsewhere(Zoo, path, data) is None
+
+
+def test_where_an_option_is_at_home() -> None:
+    assert homes_of(Config, "balance") == (("upstreams", "NAME"),)
+    assert homes_of(Config, "header_size") == (("listeners", "NAME", "limits"),)
+    assert homes_of(Config, "strip_prefix") == (("routes", "rewrite"),)
+    assert homes_of(Config, "nothing") == ()

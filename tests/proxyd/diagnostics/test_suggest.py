@@ -46,3 +46,19 @@ def naive(left: str, right: str) -> int:
 @given(st.text("abc", max_size=5), st.text("abc", max_size=5), st.integers(0, 6))
 def test_distance_is_the_definition_cut_at_the_limit(left: str, right: str, limit: int) -> None:
     assert distance(left, right, limit) == min(naive(left, right), limit + 1)
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "found"),
+    [
+        ("minimum", ["min", "max"], "min"),
+        ("respond_body", ["redirect", "respond"], "respond"),
+        ("time", ["timeout", "to"], "timeout"),
+        ("time", ["timeout", "timer"], "timer"),        # one more letter is nearer than three
+        ("connect", ["connect_failure", "connection"], None),
+        ("to", ["total"], None),
+        ("upstreams.app.x", ["upstreams"], None),
+    ],
+)
+def test_a_beginning_is_meant_where_there_is_one(word: str, known: list[str], found: str | None) -> None:
+    assert closest(word, known) == found
