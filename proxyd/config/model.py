@@ -210,7 +210,6 @@ class Runtime(Model):
 
 class Config(Model):
     later: ClassVar[frozenset[str]] = frozenset({"tls", "providers", "autoscaling"})
-    later: ClassVar[frozenset[str]] = frozenset({"tls", "metrics", "providers", "autoscaling"})
     moved: ClassVar[Mapping[str, str]] = {  # words of nginx, HAProxy, Caddy and Traefik
         **dict.fromkeys(("frontend", "frontends", "entryPoints"), "write `listeners: {NAME: {bind: …}}`, or `listen: :8080`"),
         **dict.fromkeys(("backend", "backends", "services"), "write `upstreams: {NAME: {servers: […]}}`"),
