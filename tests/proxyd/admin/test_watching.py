@@ -22,7 +22,7 @@ async def test_stats(ask: Ask, daemon: FakeDaemon) -> None:
     found = (await ask("GET", "/stats")).json()
     assert found["total"]["requests"] == 0
     assert [entry["name"] for entry in found["upstreams"]] == [view.name for view in daemon.upstreams()]
-    assert found["logs"] == [{"sink": "access", "written": 10, "dropped": 0}]
+    assert found["logs"] == [{"sink": "access", "written": 10, "dropped": 0, "sampled_out": 0}]
 
 
 async def test_history(ask: Ask, daemon: FakeDaemon) -> None:

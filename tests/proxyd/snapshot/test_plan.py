@@ -93,7 +93,8 @@ def test_the_same_config_in_other_words_is_no_change() -> None:
         ("10.0.0.0/8", "10.0.0.0/9", ["route api: policy office: access.allow: [10.0.0.0/8] -> [10.0.0.0/9]"]),
         (', "unix:/run/web.sock"', ', ":80"', ["listener web: no longer on unix:/run/web.sock", "listener web: now on :80"]),
         ("own: {bind:", "own: {limits: {idle_timeout: 60s}, bind:", ["listener own: limits.idle_timeout: 75s -> 1m"]),
-        ("    listeners:", "    log: {access: none}\n    listeners:", ["log.access: {to: stdout, format: auto} -> none"]),
+        ("    listeners:", "    log: {access: none}\n    listeners:",
+         ["log.access: {to: stdout, format: auto, sample: {1xx: 100%, 2xx: 100%,... -> none"]),
     ],
 )
 def test_each_difference_has_a_sentence(old: str, new: str, said: list[str]) -> None:
