@@ -75,9 +75,10 @@ def histogram_starts(family: Histograms, labels: Labels) -> tuple[str, ...]:
 
 
 def braces(names: Labels, values: Labels) -> str:
+    """Sorted by name, as prometheus-client does, so that a series can be searched for as a text."""
     if not names:
         return ""
-    pairs = (f'{name}="{value.translate(_LABEL_ESCAPES)}"' for name, value in zip(names, values, strict=True))
+    pairs = (f'{name}="{value.translate(_LABEL_ESCAPES)}"' for name, value in sorted(zip(names, values, strict=True)))
     return f"{{{','.join(pairs)}}}"
 
 

@@ -339,10 +339,12 @@ async def test_metrics_have_a_line_for_what_the_store_counts() -> None:
             await asked(daemon, path)
         await until(lambda: len(daemon.cache_objects("http://test/page")) == 4)
         await purge(daemon, "url", "http://test/a")
-        page = (await Exposition(daemon, "1").render(""))[0].decode()
+        page = (await Exposition(daemon, "1").render(""))[0].decode().splitlines()
         for line in (
             'proxyd_cache_requests_total{listener="default",route="media",result="hit"} 1',
             'proxyd_cache_requests_total{listener="default",route="media",result="miss"} 3',
+            'proxyd_cache_requests_total{listener="default",result="hit",route="media"} 1',
+            'proxyd_cache_requests_total{listener="default",result="miss",route="media"} 3',
             'proxyd_cache_served_bytes_total{listener="default",route="media"} 4',
             "proxyd_cache_objects 4", "proxyd_cache_markers 1", "proxyd_cache_inserted_total 2",
             'proxyd_cache_purges_total{kind="url"} 1', 'proxyd_cache_evictions_total{reason="purged"} 1',

@@ -471,7 +471,7 @@ async def test_records_and_spans(source: Source, exposition: Exposition) -> None
     spans = {"sent": 40, "rejected": 1, "failed": 3, "dropped": 2}
     source.set(
         records_dropped=9, traces=TraceEntry(spans, 12, 512, "http://127.0.0.1:4318/v1/traces", "connection refused"),
-        logs=(SimpleNamespace(sink="access", written=5, dropped=0),),
+        logs=(SimpleNamespace(sink="access", written=5, dropped=0, sampled_out=0),),
     )
     page = await scrape(exposition)
     assert page.of("proxyd_trace_spans", "result") == {(result,): count for result, count in spans.items()}

@@ -36,7 +36,8 @@ def read(families: Sequence[Family], openmetrics: bool, parse: Parse, encoder: E
 
 
 def samples(family: Metric) -> dict[tuple[str, ...], float]:
-    return {(sample.name, *sample.labels.values()): sample.value for sample in family.samples}
+    """By name and label values, which stand in the order of their labels' names."""
+    return {(sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value for sample in family.samples}
 
 
 @both
@@ -47,7 +48,7 @@ def test_numbers(openmetrics: bool, parse: Parse) -> None:
     up.add((), 1)
     found = read([requests, up, gauge("empty", "Nothing yet.", ("a",))], openmetrics, parse)
     assert samples(found["proxyd_requests"]) == {
-        ("proxyd_requests_total", "api", "200"): 7, ("proxyd_requests_total", "api", "404"): 1.5}
+        ("proxyd_requests_total", "200", "api"): 7, ("proxyd_requests_total", "404", "api"): 1.5}
     assert samples(found["proxyd_up"]) == {("proxyd_up",): 1}
     assert [(family.type, family.documentation) for family in found.values()] == [
         ("counter", "How many."), ("gauge", "Whether."), ("gauge", "Nothing yet.")]
@@ -61,9 +62,9 @@ def test_histograms_are_cumulative(openmetrics: bool, parse: Parse) -> None:
     family = read([seconds], openmetrics, parse)["proxyd_seconds"]
     found = samples(family)
     assert family.type == "histogram"
-    assert found["proxyd_seconds_bucket", "api", "0.0005"] == 2
-    assert found["proxyd_seconds_bucket", "api", "0.0025"] == 5
-    assert found["proxyd_seconds_bucket", "api", "+Inf"] == found["proxyd_seconds_count", "api"] == 5
+    assert found["proxyd_seconds_bucket", "0.0005", "api"] == 2
+    assert found["proxyd_seconds_bucket", "0.0025", "api"] == 5
+    assert found["proxyd_seconds_bucket", "+Inf", "api"] == found["proxyd_seconds_count", "api"] == 5
     assert found["proxyd_seconds_sum", "api"] == 0.25
     assert len(found) == len(BOUNDS) + 2, "no lines of zeros"
 
