@@ -5,7 +5,7 @@ are given on threads, too, so that a slow daemon does not freeze the keys.
 """
 from __future__ import annotations
 
-import time
+import threading
 from typing import ClassVar
 
 from textual import on, work
@@ -14,7 +14,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Input, Static
-from textual.worker import get_current_worker
 
 from proxyd.admin.client import AdminError
 from proxyd.cli.top.rows import (
@@ -92,6 +91,7 @@ class Top(App[None]):
         self._source = source
         self._sample: Sample | None = None
         self._paused = False
+        self._leaving = threading.Event()
         self._wanted = ""
         self._sorts = {"routes": (1, True), "servers": (0, False)}       # by which column, and whether downwards
         self._rows: dict[str, list[Row]] = {"routes": [], "servers": []}
@@ -114,24 +114,25 @@ class Top(App[None]):
         self._table("servers").focus()
         self._read()
 
+    def on_unmount(self) -> None:
+        self._leaving.set()
+
     # ------------------------------------------------------------------ samples
     @work(thread=True, exit_on_error=False)
     def _read(self) -> None:
         """Ends with the app. A daemon that is gone is asked again until it is back."""
-        worker = get_current_worker()
-        while not worker.is_cancelled:
+        while not self._leaving.is_set():
             try:
                 for sample in self._source.samples():
-                    if worker.is_cancelled:
+                    if self._leaving.is_set():
                         return
                     self.call_from_thread(self.show, sample)
                 reason = "the daemon has left"
             except AdminError as error:
                 reason = str(error)
-            if worker.is_cancelled:
-                return
-            self.call_from_thread(self._say, f"{reason}; asking again every {AGAIN_S:g} s")
-            time.sleep(AGAIN_S)
+            if not self._leaving.is_set():
+                self.call_from_thread(self._say, f"{reason}; asking again every {AGAIN_S:g} s")
+            self._leaving.wait(AGAIN_S)
 
     def show(self, sample: Sample) -> None:
         if not self._paused:

@@ -26,8 +26,8 @@ NOT_KEPT = (
 def command(settings: Settings, request_id: str) -> None:
     """What was decided for a past request, step by step.
 
-    REQUEST_ID stands in the answer's X-Request-ID, on error pages and in the access log; its first six characters will do. Kept are
-    failures, the slowest requests and a sample. Exit code 7: it is not kept.
+    REQUEST_ID stands in the X-Request-ID that servers get, on error pages, in the access log and in `proxyd logs`; its first six
+    characters will do. Kept are failures, the slowest requests and a sample. Exit code 7: it is not kept.
     """
     try:
         found = settings.client().get(f"/requests/{quote(request_id, safe='')}")

@@ -48,6 +48,7 @@ async def server(daemon: FakeDaemon, socket_path: str, config_of: Callable[..., 
     found = AdminServer(daemon)
     await found.apply(config_of(f"unix:{socket_path}", "127.0.0.1:0"))
     yield found
+    daemon.left.set()            # streams end when the daemon leaves, and it closes its server last
     await found.close()
 
 

@@ -132,7 +132,7 @@ def test_counters_of_a_restarted_daemon_give_no_negative_rate(looks: tuple[Look,
 
 def test_the_command(run: Run, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status, "INTERVAL_S", 0.0)
-    result = run("status")
+    result = run("status", "-v")
     assert result.exit_code == 0
     assert result.stdout.startswith("proxyd 0.1.0 is serving")
     assert "LISTENER" in result.stdout
