@@ -80,7 +80,7 @@ class Access:
                 raise self.unknown(request, problem.LOGIN_NEEDED, "this address of the admin API asks for a user and a password")
             if RANKS[user.role] < RANKS[view.needs]:
                 raise Problem(problem.ROLE_TOO_LOW, f"this takes the role {view.needs}, and {name} is {user.role}")
-        if view.answers == EVENTS:
+        if view.answers == EVENTS or EVENTS in request.headers.get("Accept", ""):
             with self._held(name, session):
                 return await handler(request)
         answer = await handler(request)

@@ -10,7 +10,7 @@ from proxyd.admin import problem
 from proxyd.admin.control import Control
 from proxyd.admin.guard import json_answer
 from proxyd.admin.problem import Problem
-from proxyd.admin.request import View, asker, json_object
+from proxyd.admin.request import JSON, View, asker, json_object
 from proxyd.caching.purge import Purge, parse_order
 from proxyd.config.target import client_part, field_part, port_part, query_part, request_parts
 from proxyd.snapshot.explain import Question
@@ -25,10 +25,12 @@ class CacheViews:
         self._control = control
         self.table: tuple[View, ...] = (
             View("GET", "/cache", self.stats, "the cache: results of routes, what the store holds, tiers, the miss-ratio curve"),
-            View("GET", "/cache/objects", self.objects, "what is stored under url=URL"),
-            View("GET", "/cache/why", self.why, "what is stored under url=URL, or why nothing is; header=NAME:VALUE, client=, listener="),
+            View("GET", "/cache/objects", self.objects, "what is stored under url=URL", query={"url": "[http://]HOST/PATH"}),
+            View("GET", "/cache/why", self.why, "what is stored under url=URL, or why nothing is; header=NAME:VALUE, client=, listener=",
+                 query={"url": "[http://]HOST/PATH", "header": "NAME: VALUE of the request; may come again", "client": "an address",
+                        "listener": "a name"}),
             View("POST", "/cache/purge", self.purge, "purge: {url, prefix, tag or host: TEXT or [TEXT], or all: true; soft: true}",
-                 action="cache.purge"),
+                 action="cache.purge", takes=JSON),
         )
 
     async def stats(self, request: web.Request) -> web.Response:

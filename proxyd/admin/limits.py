@@ -10,7 +10,7 @@ from proxyd.admin import problem
 from proxyd.admin.control import Control
 from proxyd.admin.guard import json_answer
 from proxyd.admin.problem import Problem
-from proxyd.admin.request import View, asker, json_object
+from proxyd.admin.request import JSON, View, asker, json_object
 from proxyd.limits.masking import shown_texts
 from proxyd.limits.service import LimitError
 
@@ -22,8 +22,10 @@ class LimitViews:
         self._control = control
         self.table: tuple[View, ...] = (
             View("GET", "/limits", self.every, "limits with their busiest keys, places of routes, the shared store"),
-            View("GET", "/limits/{policy}", self.one, "one limit; key=TEXT (once for each part): what it says to that key"),
-            View("POST", "/limits/{policy}/reset", self.reset, "forget: {key: TEXT or [TEXT]}, or all keys", action="limit.reset"),
+            View("GET", "/limits/{policy}", self.one, "one limit; key=TEXT (once for each part): what it says to that key",
+                 query={"key": "once for each part that the limit counts by"}),
+            View("POST", "/limits/{policy}/reset", self.reset, "forget: {key: TEXT or [TEXT]}, or all keys", action="limit.reset",
+                 takes=JSON),
         )
 
     async def every(self, request: web.Request) -> web.Response:

@@ -15,6 +15,7 @@ from proxyd.admin.access import VIEWS, Access
 from proxyd.admin.address import AddressError, default_bind
 from proxyd.admin.control import Control
 from proxyd.admin.guard import HOSTS, harden, refuse_strangers, render_problems
+from proxyd.admin.pages import add_pages
 from proxyd.admin.views import BODY_LIMIT_BYTES, Views
 from proxyd.clock import Clock, SystemClock
 from proxyd.codes import BIND_FAILED
@@ -108,6 +109,7 @@ class AdminServer:
             application[HOSTS], application[VIEWS] = self._hosts, {}
             application.on_response_prepare.append(harden)
             Views(self._control, self._access).add_to(application)
+            add_pages(application)
             self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0, handle_signals=False)
             await self._runner.setup()
         return self._runner

@@ -12,10 +12,11 @@ from proxyd.admin import problem
 from proxyd.admin.control import Control
 from proxyd.admin.guard import json_answer
 from proxyd.admin.problem import Problem
-from proxyd.admin.request import View, asker, flag, json_object, user
+from proxyd.admin.request import JSON, View, asker, flag, json_object, user
 from proxyd.overrides import OverrideError
 from proxyd.state import ServerChange
 
+FORCE = {"force": "1: although no usable server would be left"}
 SERVER = "/upstreams/{upstream}/servers/{server:.+}"      # a label may hold a slash: unix:/run/app.sock
 
 _log = logging.getLogger("proxyd.admin")
@@ -28,9 +29,10 @@ class UpstreamViews:
             View("GET", "/upstreams", self.every, "the upstreams with the state of every server"),
             View("GET", "/upstreams/{upstream}", self.one, "one upstream"),
             View("POST", "/upstreams/{upstream}/servers", self.add, "add a server: {address, weight, backup}, as in the config",
-                 action="server.add"),
-            View("PATCH", SERVER, self.change, "change a server: {state: ready, drain or maint; weight}; force=1", action="server.change"),
-            View("DELETE", SERVER, self.remove, "remove a server; force=1", action="server.remove"),
+                 action="server.add", takes=JSON),
+            View("PATCH", SERVER, self.change, "change a server: {state: ready, drain or maint; weight}; force=1", action="server.change",
+                 takes=JSON, query=FORCE),
+            View("DELETE", SERVER, self.remove, "remove a server; force=1", action="server.remove", query=FORCE),
         )
 
     async def every(self, request: web.Request) -> web.Response:

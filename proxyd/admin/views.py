@@ -20,8 +20,9 @@ from proxyd.admin.control import Control
 from proxyd.admin.guard import json_answer
 from proxyd.admin.limits import LimitViews
 from proxyd.admin.login import LoginViews
+from proxyd.admin.openapi import document
 from proxyd.admin.problem import Problem
-from proxyd.admin.request import View, asker, body_text, flag, json_object, text_member, text_pairs, texts_member
+from proxyd.admin.request import JSON, YAML, View, asker, body_text, flag, json_object, text_member, text_pairs, texts_member
 from proxyd.admin.requests import RequestViews
 from proxyd.admin.upstreams import UpstreamViews
 from proxyd.admin.watching import WatchViews
@@ -47,11 +48,13 @@ class Views:
             View("GET", "/status", self.status, "the daemon, its listeners, upstreams and engines"),
             View("GET", "/ready", self.ready, "200 when traffic may come, else 503 with the reasons", at_root=True),
             View("GET", "/live", self.live, "200 while every engine moves, else 503", at_root=True),
-            View("GET", "/config", self.config, "the config; view=file (default), running, full"),
+            View("GET", "/config", self.config, "the config; view=file (default), running, full", query={"view": " or ".join(CONFIG_VIEWS)}),
             View("POST", "/config", self.reload, "take the config in the body, or the daemon's file again; dry_run=1, path=FILE",
-                 role="admin", action="config.reload"),
-            View("GET", "/config/diff", self.diff, "what the file would change, and what operators changed at run time; path=FILE"),
-            View("POST", "/check", self.check, "check the config in the body, or the daemon's file", role="viewer"),
+                 role="admin", action="config.reload", takes=YAML,
+                 query={"dry_run": "1: only tell what would change", "path": "a file on the daemon's machine, absolute"}),
+            View("GET", "/config/diff", self.diff, "what the file would change, and what operators changed at run time; path=FILE",
+                 query={"path": "a file on the daemon's machine, absolute"}),
+            View("POST", "/check", self.check, "check the config in the body, or the daemon's file", role="viewer", takes=YAML),
             View("GET", "/listeners", self.listeners, "the bound addresses"),
             View("GET", "/routes", self.routes, "the routes of every listener, in order"),
             *UpstreamViews(control).table,
@@ -63,12 +66,13 @@ class Views:
             *RequestViews(control).table,
             View("POST", "/route/explain", self.explain,
                  "what a request would meet: {url, method, host, headers, client, listener}, or a flow: {url: tcp://:5432, client, alpn}",
-                 role="viewer"),
-            View("POST", "/stop", self.stop, "drain and leave; {\"now\": true}: at once", role="admin", action="daemon.stop"),
+                 role="viewer", takes=JSON),
+            View("POST", "/stop", self.stop, "drain and leave; {\"now\": true}: at once", role="admin", action="daemon.stop", takes=JSON),
             View("POST", "/upgrade", self.upgrade, "have a new process take over, then drain and leave",
                  role="admin", action="daemon.upgrade"),
-            View("GET", "/metrics", self.metrics, "Prometheus metrics", at_root=True),
-            View("GET", "/schema.json", self.schema, "the JSON Schema of the config"),
+            View("GET", "/metrics", self.metrics, "Prometheus metrics", at_root=True, answers="text/plain"),
+            View("GET", "/schema.json", self.schema, "the JSON Schema of the config", answers="application/schema+json"),
+            View("GET", "/openapi.json", self.openapi, "this API, as OpenAPI 3.1", at_root=True),
         )
 
     def add_to(self, application: web.Application) -> None:
@@ -104,6 +108,9 @@ class Views:
 
     async def schema(self, request: web.Request) -> web.Response:
         return json_answer(await asyncio.to_thread(json_schema), content_type="application/schema+json")
+
+    async def openapi(self, request: web.Request) -> web.Response:
+        return json_answer(document(self.table, PREFIX, self._control.status().version))
 
     # ------------------------------------------------------------------ config
     async def config(self, request: web.Request) -> web.Response:
