@@ -61,6 +61,9 @@ NOT_READ = Code("PXD-291", "The file to import says nothing that could be transl
     "It is not an nginx config, or has neither an `http` nor a `stream` block with a server in it. A part that nginx.conf includes is "
     "imported by way of that file."))
 NO_AUTH = Code("PXD-292", "There is no such auth policy", "`proxyd auth list` prints those that routes of the running config use.")
+NO_SUCH_USER = Code("PXD-281", "proxyd cannot become the user of `runtime.user`", (
+    "Only root can become somebody else, and only a user that exists. Under a service manager leave `runtime.user` out, and let the manager "
+    "start proxyd as that user (`User=`), with the right to bind ports below 1024 (`AmbientCapabilities=CAP_NET_BIND_SERVICE`)."))
 
 CODES: dict[str, Code] = {
     code.code: code
@@ -68,6 +71,7 @@ CODES: dict[str, Code] = {
         TEST_FAILED, BIND_FAILED, UNRESOLVED, SERVER_DEAD, NOT_LIVE, COMPILE_FAILED, INTERNAL, LOG_FAILED, ENGINE_DIED, SERVICE_FAILED,
         NO_UPSTREAM, NO_SERVER, LAST_SERVER, SERVER_EXISTS, CHANGE_INVALID, NO_LIMIT, LIMIT_KEY, LIMIT_KEPT,
         TOO_MANY_STREAMS, REQUEST_UNKNOWN, NO_UPGRADE, NOT_IMPORTED, NOT_READ, NO_AUTH,
+        NO_UPSTREAM, NO_SERVER, LAST_SERVER, SERVER_EXISTS, CHANGE_INVALID, NO_LIMIT, LIMIT_KEY, LIMIT_KEPT, NO_UPGRADE, NO_SUCH_USER,
     )
 }
 """What `proxyd explain` knows of them."""

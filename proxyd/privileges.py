@@ -12,17 +12,24 @@ import ctypes
 import grp
 import os
 import pwd
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from proxyd import codes
 from proxyd.diagnostics import Diagnostic
 from proxyd.state import DaemonError
+
+if TYPE_CHECKING:
+    from proxyd.config.model import Config
+    from proxyd.sockets import Bound
 
 PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS = 8, 38
 CAP_NET_BIND_SERVICE = 10
 CAPABILITY_VERSION = 0x20080522    # _LINUX_CAPABILITY_VERSION_3: sets of 64 bits, in two words each
-CODE = "PXD-281"
+STATE_FOLDER = "/var/lib/proxyd"
+OWN_FOLDER = "proxyd"              # a folder whose name begins so, and all in it, is meant for us
 
 
 class _Header(ctypes.Structure):
@@ -58,6 +65,20 @@ def identity(user: str, group: str | None) -> Identity:
     return Identity(uid, gid, tuple(groups) or (gid,))
 
 
+def files_of(config: Config, bounds: Iterable[Bound]) -> Iterator[Path]:
+    """What root has opened, or made, and the user goes on with: logs, socket files, what outlives a restart."""
+    state = Path(os.environ.get("STATE_DIRECTORY", STATE_FOLDER))
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    yield state
+    snapshot, access = config.cache.memory.snapshot, config.log.access
+    names = [snapshot.file if snapshot else "", config.usage.file if config.usage else "", access.to if access else ""]
+    names += [bound.file[0] for bound in bounds if bound.file]
+    for path in (Path(name) for name in names if name.startswith("/")):
+        yield path
+        if path.parent.name.startswith(OWN_FOLDER):
+            yield path.parent
+
+
 def drop(user: str | None, group: str | None, files: Iterable[Path]) -> None:
     """Become that user for good; `files` and folders, which root opened or made for us, become its own. Nothing to do for who is it
     already. DaemonError: it cannot be done."""
@@ -70,8 +91,9 @@ def drop(user: str | None, group: str | None, files: Iterable[Path]) -> None:
         raise _refused("user", f"only root can become `{user}`, and proxyd was started as {_own_name()}",
                        "start it as root, or as that user, or leave out `runtime.user`")
     for file in files:
-        with contextlib.suppress(FileNotFoundError):
-            os.chown(file, wanted.uid, wanted.gid, follow_symlinks=False)
+        for path in (file, *file.rglob("*")) if file.is_dir() else (file,):
+            with contextlib.suppress(FileNotFoundError):
+                os.chown(path, wanted.uid, wanted.gid, follow_symlinks=False)
     _prctl(PR_SET_KEEPCAPS, 1)
     os.setgroups(wanted.groups)
     os.setresgid(wanted.gid, wanted.gid, wanted.gid)
@@ -105,4 +127,4 @@ def _own_name() -> str:
 
 
 def _refused(option: str, message: str, help: str) -> DaemonError:
-    return DaemonError(message, [Diagnostic(CODE, message, help=help, path=f"runtime.{option}")])
+    return DaemonError(message, [Diagnostic(codes.NO_SUCH_USER.code, message, help=help, path=f"runtime.{option}")])

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from proxyd import codes
 from proxyd.access_log import AccessSink, LogWanted
+from proxyd import codes, privileges
 from proxyd.caching.service import Caching
 from proxyd.clock import Clock
 from proxyd.config.address import BindAddress
@@ -100,6 +101,8 @@ class Serving:
         try:
             candidate = await self._prepare(config, config_hash)
             sink = await self._follow(config)
+            if self.current is None:
+                privileges.drop(config.runtime.user, config.runtime.group, privileges.files_of(config, self.bounds()))
         except BaseException:
             await self._abandon()
             raise

@@ -189,8 +189,6 @@ class Shutdown(Model):
 
 
 class Runtime(Model):
-    later: ClassVar[frozenset[str]] = frozenset({"user"})
-
     threads: Annotated[
         Literal["auto"] | int,
         PlainValidator(check_threads),
@@ -202,6 +200,12 @@ class Runtime(Model):
     zone: Name | None = Field(
         None, description="Where this proxy stands; servers of the same zone go first, see `upstreams.NAME.zones`.", examples=["a"]
     )
+    user: Text | None = Field(
+        None,
+        examples=["proxyd"],
+        description="Who proxyd, started as root, becomes once ports, logs and folders are open; unset: it stays who it is. Read at start.",
+    )
+    group: Text | None = Field(None, description="Its group; unset: that of the user. Read at start.", examples=["proxyd"])
     shutdown: Shutdown = Field(Shutdown(), description="What TERM does.")
     overload: OverloadField | None = Field(
         None, description="When to shed requests, the lowest class first; unset: never.", examples=[{"memory": "90%"}]

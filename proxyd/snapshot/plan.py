@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from proxyd.config.model import Config, FlowRoute, Route, Upstream
 
 SHOWN_MAX = 60    # characters of a value
+BORN_WITH = ("threads", "user", "group")     # what of `runtime` a process has from its start
 
 Thing = Literal["listener", "route", "upstream", "server", "runtime", "cache", "log", "admin"]
 
@@ -38,7 +39,7 @@ def _changes(old: Config, new: Config) -> Iterator[Change]:
 
 def _runtime(old: Config, new: Config) -> Iterator[Change]:
     for text in _fields(old.runtime, new.runtime):
-        yield Change("changed", "runtime", f"runtime.{text.partition(':')[0]}", f"runtime.{text}", live=not text.startswith("threads"))
+        yield Change("changed", "runtime", f"runtime.{text.partition(':')[0]}", f"runtime.{text}", live=not text.startswith(BORN_WITH))
 
 
 def _listeners(old: Config, new: Config) -> Iterator[Change]:

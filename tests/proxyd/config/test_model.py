@@ -138,7 +138,6 @@ def test_header_values_keep_their_spelling() -> None:
         ("runtime: {threads: 65}", ("PXD-033", 20)),
         ("runtime: {threads: 1.5}", ("PXD-030", 20)),
         ("runtime: {threads: many}", ("PXD-034", 20)),
-        ("runtime: {user: nobody}", ("PXD-021", 11)),
         ("version: 2", ("PXD-034", 10)),
         ("tls: {}", ("PXD-021", 1)),
         ("admin: {bind: ':2'}", ("PXD-071", 15)),

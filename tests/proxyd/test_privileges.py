@@ -1,0 +1,71 @@
+"""Who proxyd becomes. That it does is shown, as root, in tests/acceptance/accept_privileges.py."""
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+
+from proxyd import privileges
+from proxyd.config.address import BindAddress
+from proxyd.config.load import load_text
+from proxyd.privileges import Identity, drop, files_of, identity
+from proxyd.sockets import open_bound
+from proxyd.state import DaemonError
+
+
+def test_a_name_with_its_groups() -> None:
+    entry = pwd.getpwuid(0)
+    found = identity(entry.pw_name, None)
+    assert (found.uid, found.gid) == (0, entry.pw_gid)
+    assert entry.pw_gid in found.groups
+    other = grp.getgrall()[-1]
+    assert identity(entry.pw_name, other.gr_name).gid == other.gr_gid
+
+
+def test_a_number_needs_no_name() -> None:
+    """As in a container, whose image knows no users."""
+    assert identity("54321", None) == Identity(54321, 54321, (54321,))
+    assert identity("54321", "54322").gid == 54322
+
+
+@pytest.mark.parametrize(("user", "group", "path"), [("no-such-user", None, "runtime.user"), ("root", "no-such-group", "runtime.group")])
+def test_who_is_not_there(user: str, group: str | None, path: str) -> None:
+    with pytest.raises(DaemonError, match="there is no") as caught:
+        identity(user, group)
+    assert [(entry.code, entry.path) for entry in caught.value.diagnostics] == [("PXD-281", path)]
+
+
+def test_who_is_it_already_has_nothing_to_do() -> None:
+    before = os.getresuid(), os.getgroups()
+    drop(None, None, ())
+    drop(str(os.geteuid()), None, ())
+    assert (os.getresuid(), os.getgroups()) == before
+
+
+def test_only_root_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 54320)
+    with pytest.raises(DaemonError, match="only root can become `54321`, and proxyd was started as user id 54320"):
+        drop("54321", None, ())
+
+
+def test_what_goes_over_to_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    (tmp_path / "proxyd").mkdir()
+    config = load_text(f"""
+        listen: 127.0.0.1:8080
+        routes: [respond: 204]
+        log: {{access: {tmp_path}/proxyd/access.log}}
+        cache: {{memory: {{snapshot: {tmp_path}/cache}}}}
+        usage: {tmp_path}/usage.json
+    """).config
+    assert config is not None
+    bound = open_bound(BindAddress.parse(f"unix:{tmp_path}/s"), engines=1)
+    found = set(files_of(config, [bound]))
+    bound.close()
+    names = {"state", "proxyd/access.log", "proxyd", "cache", "usage.json", "s"}
+    assert found == {tmp_path / name for name in names}
+    assert privileges.STATE_FOLDER not in map(str, found)
+    assert (tmp_path / "state").is_dir()
