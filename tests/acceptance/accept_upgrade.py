@@ -31,6 +31,11 @@ def config(port: int, origin: OriginProcess, threads: int, turn: int = 0) -> str
     )
 
 
+def answered(port: int, body: str) -> None:
+    """Wait until new connections come to the new process alone."""
+    until(lambda: exchange(port, GET).endswith(body.encode()), body)
+
+
 def gone(pid: int) -> bool:
     try:
         return "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
@@ -65,6 +70,7 @@ def test_upgrades_under_load(tmp_path: Path, before: int, after: int, closing: b
                         assert reloaded.returncode == 0, reloaded.stdout + reloaded.stderr
                         serves = f"turn {turn + 10}.".encode()
                         until(lambda serves=serves: exchange(port, GET).endswith(serves), "only the new one serves")
+                        answered(port, f"turn {turn + 10}.")
                     assert len(set(pids)) == 3
                     until(lambda: gone(pids[0]) and gone(pids[1]), "the old ones have left", 15)
                     load = wrk.stop()

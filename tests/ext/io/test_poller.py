@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 from proxyd_ext.snapshot.spec import RespondAction, RouteSpec
 from tests.support.engine import Rig
@@ -23,6 +25,32 @@ async def looped(rig: Rig) -> AsyncIterator[asyncio.AbstractEventLoop]:
         yield loop
     finally:
         loop.remove_reader(engine.fileno())
+
+
+def registered(rig: Rig) -> int:
+    """How many descriptors the engine's poller watches."""
+    return Path(f"/proc/self/fdinfo/{rig.engines[0].fileno()}").read_text().count("tfd:")
+
+
+def test_a_connection_that_is_closed_is_forgotten_even_if_another_process_has_it(clocked: Rig) -> None:
+    """As one that is just being started has: closing alone would leave it in the poller, and its next event would find a freed object."""
+    origin = clocked.origin().serve()
+    clocked.serve(origin)
+    before = registered(clocked)
+    client = clocked.connect()
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert client.response().status == 200
+    assert registered(clocked) == before + 2
+    descriptors = [int(name) for name in os.listdir("/proc/self/fd")]
+    copies = [os.dup(fd) for fd in descriptors if os.path.exists(f"/proc/self/fd/{fd}")]
+    for engine in clocked.engines:
+        engine.close()
+    clocked.turn()
+    assert registered(clocked) <= before
+    client.send(b"late")
+    clocked.turn()
+    for fd in copies:
+        os.close(fd)
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
