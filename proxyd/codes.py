@@ -62,8 +62,8 @@ NOT_READ = Code("PXD-291", "The file to import says nothing that could be transl
     "imported by way of that file."))
 NO_AUTH = Code("PXD-292", "There is no such auth policy", "`proxyd auth list` prints those that routes of the running config use.")
 NO_SUCH_USER = Code("PXD-281", "proxyd cannot become the user of `runtime.user`", (
-    "Only root can become somebody else, and only a user that exists. Under a service manager leave `runtime.user` out, and let the manager "
-    "start proxyd as that user (`User=`), with the right to bind ports below 1024 (`AmbientCapabilities=CAP_NET_BIND_SERVICE`)."))
+    "Only root can become somebody else, and only a user that exists. Under a service manager leave `runtime.user` out, and let the "
+    "manager start proxyd as that user (`User=`), with the right to bind ports below 1024 (`AmbientCapabilities=CAP_NET_BIND_SERVICE`)."))
 
 CODES: dict[str, Code] = {
     code.code: code

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from proxyd.cli.errors import CliError, Exit
 from proxyd.cli.settings import Settings, common, settings_of
@@ -34,8 +35,11 @@ VERBS: dict[str, str] = {
     "metrics": "the Prometheus metrics of the running daemon, and what they mean",
     "schema": "the JSON Schema of the config, for editors",
     "explain": "what an option or an error code means",
+    "doctor": "what may be in the way here, and what to do",
+    "healthcheck": "0 when traffic may come, else 1",
     "stop": "make the running daemon drain and leave",
     "upgrade": "have a new process take over, without a refused connection",
+    "completion": "a script for the shell: bash, zsh, fish",
     "version": "versions of proxyd and what it runs on",
 }
 """Every verb with its line in `proxyd --help`; `verbs/NAME.py` holds its command. Help is shown without importing any of them."""
@@ -53,6 +57,11 @@ class Root(click.Group):
         command = importlib.import_module(f"proxyd.cli.verbs.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Of the verbs, without importing any of them."""
+        found = [CompletionItem(name, help=line) for name, line in VERBS.items() if name.startswith(incomplete)]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in VERBS and not args[0].startswith("-"):
