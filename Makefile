@@ -83,7 +83,8 @@ fuzz: env ## coverage-guided fuzzing of every parser, FUZZ_SECONDS=60 each; FUZZ
 
 acceptance: build package-test ## what needs real peers: installs them when root, fails without them
 	@$(NEED) nginx=nginx haproxy=haproxy wrk=wrk curl=curl promtool=prometheus redis-server=redis-server memcached=memcached \
-		nginx-stream=libnginx-mod-stream postgres=postgresql dig=bind9-dnsutils unbound=unbound openssl=openssl
+		nginx-stream=libnginx-mod-stream postgres=postgresql dig=bind9-dnsutils unbound=unbound openssl=openssl \
+		goaccess=goaccess halog=haproxy h2load=nghttp2-client rsyslogd=rsyslog
 	$(PYTEST) --timeout 900 -x tests/acceptance/accept_*.py
 
 package-test: env ## pip install, pip install -e, sdist and wheel into empty environments (slow: they compile)

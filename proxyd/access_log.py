@@ -23,6 +23,7 @@ Format = Literal["json", "combined", "haproxy", "logfmt", "pretty"]
 Frame = Literal["none", "file", "local", "rfc5424"]
 
 LOCAL_SYSLOG = ("/dev/log", "/run/systemd/journal/syslog")
+NOTHING = LogEntry("access", 0, 0)
 
 log = logging.getLogger("proxyd.access_log")
 
@@ -85,6 +86,8 @@ class AccessSink:
     wanted: LogWanted
     rotation: Rotation | None = None
     trouble: str = ""              # with the rotation, told already
+    before: AccessSink | None = None     # whose place it has taken, while that one still closes
+    counted: LogEntry = NOTHING    # by all that have closed
 
     @classmethod
     def open(cls, wanted: LogWanted, engines: int) -> AccessSink:
@@ -139,10 +142,25 @@ class AccessSink:
         """Write what was submitted, and end; a sink that takes nothing is waited for two seconds."""
         self.log.stop()
 
+    def follow(self, before: AccessSink) -> None:
+        """Go on with the counts of the one whose place this takes; `forget` it when it has closed."""
+        self.before = before
+
+    def forget(self) -> None:
+        if self.before is not None:
+            self.counted, self.before = self.before.entry(), None
+
+    def entry(self) -> LogEntry:
+        """What this one, and all before it, did with records."""
+        counted = self.counted if self.before is None else self.before.entry()
+        return LogEntry(
+            "access", counted.written + self.log.written, counted.dropped + self.log.dropped, counted.sampled_out + self.log.sampled_out
+        )
+
     def entries(self) -> tuple[LogEntry, ...]:
-        if self.wanted.access is None:
-            return ()
-        return (LogEntry("access", self.log.written, self.log.dropped, self.log.sampled_out),)
+        """None where there never was an access log."""
+        entry = self.entry()
+        return (entry,) if self.wanted.access is not None or entry != NOTHING else ()
 
 
 def open_target(to: str) -> int:

@@ -282,7 +282,9 @@ class Serving:
         before, self.sink = self.sink, sink
         self.tap.follow(sink.log)
         if before is not None and before is not sink:
+            sink.follow(before)
             await asyncio.to_thread(before.close)
+            sink.forget()
             self.tap.finish(before.log)
         for upstream in candidate.members:
             self.on_state(upstream)      # states may have changed since the snapshot was compiled

@@ -13,7 +13,7 @@ import pytest
 from proxyd import access_log
 from proxyd.access_log import AccessSink, LogWanted, open_target
 from proxyd.config.model import Config
-from proxyd.state import DaemonError
+from proxyd.state import DaemonError, LogEntry
 from tests.support.config import config_of
 
 
@@ -178,3 +178,19 @@ async def test_a_rotation_that_fails_is_told_once_and_tried_again(tmp_path: Path
     sink.log.submit(0, {"path": b"/x"})
     sink.close()
     assert "/x" in (folder / "a.log").read_text()
+
+
+def test_counts_go_on_when_another_takes_its_place(tmp_path: Path) -> None:
+    first, second, third = opened(f"{{to: {tmp_path}/a, sample: {{2xx: 0%}}}}"), opened("{to: /dev/full}"), opened("none")
+    for sink in (first, second, third):
+        for status in (200, 500):
+            sink.log.submit(0, {"status": status})
+    first.close()
+    second.follow(first)
+    second.close()
+    second.forget()
+    third.follow(second)
+    assert third.entries() == (LogEntry("access", 1, 2, 1),)
+    third.forget()
+    third.close()
+    assert third.entries() == (LogEntry("access", 1, 2, 1),)

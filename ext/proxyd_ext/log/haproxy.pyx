@@ -60,6 +60,10 @@ cdef inline void _put_ms(Out* o, uint32_t us) noexcept nogil:
 
 # ---------------------------------------------------------------- how it ended
 
+cdef inline bint _waited(const AccessRecord* r) noexcept nogil:
+    return r.t_queue_us != T_NONE and r.t_queue_us > 0
+
+
 cdef bint _begun(const AccessRecord* r) noexcept nogil:
     return r.t_first_byte_us != T_NONE or r.bytes_out > 0
 
@@ -71,7 +75,7 @@ cdef uint8_t _waited_for(const AccessRecord* r) noexcept nogil:
     if r.server.size:
         return c'H'
     if r.upstream.size:
-        return c'Q' if r.t_queue_us != T_NONE else c'C'
+        return c'Q' if _waited(r) else c'C'
     return c'R'
 
 
@@ -179,20 +183,24 @@ cdef void _put_counts(Out* o, const AccessRecord* r) noexcept nogil:
     """` actconn/feconn/beconn/srv_conn/retries srv_queue/backend_queue`"""
     put_text(o, b" 0/0/0/0/")
     put_uint(o, r.attempts - 1 if r.attempts > 1 else 0)
-    put_text(o, b" 0/1" if r.t_queue_us != T_NONE and r.t_queue_us > 0 else b" 0/0")
+    put_text(o, b" 0/1" if _waited(r) else b" 0/0")
+
+
+cdef inline bint _chose(const AccessRecord* r) noexcept nogil:
+    """Whether a server was chosen for it."""
+    return r.server.size != 0 and r.status_by != STATUS_BY_CACHE
 
 
 cdef inline bint _reached(const AccessRecord* r) noexcept nogil:
     """Whether it had a connection to a server."""
-    return r.server.size != 0 and r.status_by != STATUS_BY_CACHE and r.fault not in (
+    return _chose(r) and r.fault not in (
         FAULT_CONNECT_REFUSED, FAULT_CONNECT_TIMEOUT, FAULT_CONNECT_UNREACHABLE, FAULT_CONNECT_FAILED)
 
 
 cdef void _put_waits(Out* o, const AccessRecord* r) noexcept nogil:
     """`Tw/Tc/`: 0 where there was a server and neither a wait nor, the connection being a pooled one, a connect."""
-    cdef bint reached = _reached(r)
-    _put_ms(o, 0 if reached and r.t_queue_us == T_NONE else r.t_queue_us)
-    _put_ms(o, 0 if reached and r.t_connect_us == T_NONE else r.t_connect_us if reached else T_NONE)
+    _put_ms(o, r.t_queue_us if _waited(r) else 0 if _chose(r) else T_NONE)
+    _put_ms(o, T_NONE if not _reached(r) else 0 if r.t_connect_us == T_NONE else r.t_connect_us)
 
 
 # ---------------------------------------------------------------- the lines

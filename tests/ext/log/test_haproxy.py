@@ -28,7 +28,7 @@ CAUSES, STATES = set("CSPLRIDKUcs"), set("RQCHDLT")
 PLAIN: Record = {
     "time_us": 1_165_432_100_765_000, "t_total_us": 109_000, "client_ip": b"10.0.1.2", "client_port": 33317, "listener": b"web",
     "upstream": b"api", "server": b"10.0.3.1:8000", "t_connect_us": 30_000, "t_first_byte_us": 69_000, "bytes_out": 2750, "attempts": 1,
-    "method": b"GET", "path": b"/index.html",
+    "method": b"GET", "path": b"/index.html", "t_queue_us": 0,
 }
 
 
@@ -119,7 +119,7 @@ def test_what_does_not_apply(record: Record, place: str, timers: str, state: str
 @pytest.mark.parametrize(
     ("word", "record", "timers", "state"),
     [
-        ("connect_refused", {"t_connect_us": None, "t_first_byte_us": None}, "0/-1/-1/-1/109", "SC"),
+        ("connect_refused", {"t_connect_us": None, "t_first_byte_us": None}, "0/0/-1/-1/109", "SC"),
         ("connect_timeout", {"t_connect_us": None, "t_first_byte_us": None, "t_queue_us": 5_000}, "0/5/-1/-1/109", "sC"),
         ("first_byte_timeout", {"t_first_byte_us": None}, "0/0/30/-1/109", "sH"),
         ("upstream_reset", {"t_first_byte_us": None}, "0/0/30/-1/109", "SH"),
@@ -133,6 +133,7 @@ def test_what_does_not_apply(record: Record, place: str, timers: str, state: str
         ("client_closed", {}, "0/0/30/69/109", "CD"),
         ("client_closed", {"server": None, "t_connect_us": None, "t_first_byte_us": None, "bytes_out": 0, "t_queue_us": 1},
          "0/0/-1/-1/109", "CQ"),
+        ("client_closed", {"server": None, "t_connect_us": None, "t_first_byte_us": None, "bytes_out": 0}, "0/-1/-1/-1/109", "CC"),
         ("client_closed", {"server": None, "upstream": None, "t_connect_us": None, "t_first_byte_us": None, "bytes_out": 0},
          "0/-1/-1/-1/109", "CR"),
         ("total_timeout", {"t_first_byte_us": None, "bytes_out": 0}, "0/0/30/-1/109", "sH"),
