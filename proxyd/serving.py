@@ -15,9 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from proxyd import codes
-from proxyd.access_log import AccessSink, LogWanted
 from proxyd import codes, privileges
+from proxyd.access_log import AccessSink, LogWanted
 from proxyd.caching.service import Caching
 from proxyd.clock import Clock
 from proxyd.config.address import BindAddress

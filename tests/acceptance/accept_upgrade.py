@@ -68,8 +68,6 @@ def test_upgrades_under_load(tmp_path: Path, before: int, after: int, closing: b
                         assert (status["phase"], status["threads"]) == ("serving", after)
                         reloaded = proxyd.reload(config(port, origin, after, turn + 10))
                         assert reloaded.returncode == 0, reloaded.stdout + reloaded.stderr
-                        serves = f"turn {turn + 10}.".encode()
-                        until(lambda serves=serves: exchange(port, GET).endswith(serves), "only the new one serves")
                         answered(port, f"turn {turn + 10}.")
                     assert len(set(pids)) == 3
                     until(lambda: gone(pids[0]) and gone(pids[1]), "the old ones have left", 15)
