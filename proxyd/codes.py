@@ -65,12 +65,38 @@ NO_SUCH_USER = Code("PXD-281", "proxyd cannot become the user of `runtime.user`"
     "Only root can become somebody else, and only a user that exists. Under a service manager leave `runtime.user` out, and let the "
     "manager start proxyd as that user (`User=`), with the right to bind ports below 1024 (`AmbientCapabilities=CAP_NET_BIND_SERVICE`)."))
 
+NO_ENTRY = Code("PXD-250", "The history of configs has no such entry", (
+    "`proxyd history` lists the last fifty configs that served and the last fifty that were refused; older ones are forgotten."))
+ON_TRIAL = Code("PXD-251", "A config is on trial", (
+    "Nothing was changed: what the trial would go back to must stay known. `proxyd confirm` keeps the config that is on trial, `proxyd "
+    "rollback` goes back to the one before; then reload again."))
+NO_TRIAL = Code("PXD-252", "No config is on trial", (
+    "There is nothing to confirm. `proxyd history` tells how the last trial ended: its guard held, or it was rolled back."))
+GUARD_INVALID = Code("PXD-253", "The guard is not valid", (
+    "A guard is METRIC > VALUE [for DURATION], joined by `or`: `errors > 2% for 30s or p99 of route api > 1s`. Metrics are errors, "
+    "proxy_errors, p50, p95 and p99, of everything or `of route NAME`, `of upstream NAME`. Nothing was changed."))
+NOT_KEPT = Code("PXD-254", "The entry's config is not there any more", (
+    "Files are kept of configs that served, not of those that were refused. `proxyd history` shows which entries can be gone back to."))
+NOTHING_BEFORE = Code("PXD-255", "There is no config to go back to", "Only one config has served so far.")
+AUDIT_FAILED = Code("PXD-256", "Audit records cannot be written", (
+    "The change was made all the same. The record stands in the daemon's log, and is written to the file with the next one that can be: "
+    "make room on the disk, or give the daemon the right to write to its state folder."))
+STATE_UNUSABLE = Code("PXD-257", "The state folder cannot be used", (
+    "The history of configs and the audit trail are kept in memory, and end with the daemon. Name another folder in $PROXYD_STATE, or "
+    "`none` there if that is as it should be."))
+FILE_DIFFERS = Code("PXD-258", "The file is not what serves", (
+    "A rollback does not touch the file: the next start, or reload, would take it again. Repair it, or write back what serves: "
+    "`proxyd history N` prints the text."))
+ROLLBACK_FAILED = Code("PXD-259", "A rollback failed", (
+    "The old config could not be taken again, for the reason that is told; the config on trial serves on, and is not on trial any more."))
+
 CODES: dict[str, Code] = {
     code.code: code
     for code in (
         TEST_FAILED, BIND_FAILED, UNRESOLVED, SERVER_DEAD, NOT_LIVE, COMPILE_FAILED, INTERNAL, LOG_FAILED, ENGINE_DIED, SERVICE_FAILED,
         NO_UPSTREAM, NO_SERVER, LAST_SERVER, SERVER_EXISTS, CHANGE_INVALID, NO_LIMIT, LIMIT_KEY, LIMIT_KEPT,
         TOO_MANY_STREAMS, REQUEST_UNKNOWN, NO_UPGRADE, NO_SUCH_USER, NOT_IMPORTED, NOT_READ, NO_AUTH,
+        NO_ENTRY, ON_TRIAL, NO_TRIAL, GUARD_INVALID, NOT_KEPT, NOTHING_BEFORE, AUDIT_FAILED, STATE_UNUSABLE, FILE_DIFFERS, ROLLBACK_FAILED,
     )
 }
 """What `proxyd explain` knows of them."""

@@ -15,18 +15,17 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from proxyd import codes, logs, rotation
+from proxyd import logs, rotation
+from proxyd.audit.trail import Audit
 from proxyd.caching.purge import Purge, Purged, urls_of
 from proxyd.caching.report import CacheView, ObjectView, WhyView
 from proxyd.caching.service import Caching
 from proxyd.clock import Clock, SystemClock
-from proxyd.diagnostics import Diagnostic
 from proxyd.discovery.names import Names
 from proxyd.discovery.resolver import AresResolver, Resolver
 from proxyd.engines import Answer, Callbacks, EngineSet
@@ -38,7 +37,6 @@ from proxyd.governor.governor import Governors
 from proxyd.health.ejections import Ejections
 from proxyd.health.monitor import HealthMonitor
 from proxyd.health.passive import Outliers
-from proxyd.loading import Loaded, load_given, load_path
 from proxyd.metrics.exposition import Exposition
 from proxyd.notify import Notifier
 from proxyd.operate import Operator
@@ -52,15 +50,12 @@ from proxyd.serving import Serving
 from proxyd.since import Since
 from proxyd.snapshot.explain import Question, explain
 from proxyd.snapshot.explain_flow import FlowQuestion, explain_flow
-from proxyd.snapshot.plan import plan
-from proxyd.snapshot.rehearsal import rehearse
 from proxyd.snapshot.store import Store
 from proxyd.state import (
     CacheEntry,
     DaemonError,
     Difference,
     EngineEntry,
-    LastReload,
     LimitEntries,
     ListenerEntry,
     LogEntry,
@@ -76,12 +71,19 @@ from proxyd.state import (
     UpstreamEntry,
     UpstreamView,
 )
+from proxyd.statedir import open_state
 from proxyd.stats.history import History, Point
 from proxyd.tasks import Tasks
 from proxyd.tracing.exporter import Exporter
+from proxyd.transactions.entry import Entry
+from proxyd.transactions.history import ConfigHistory
+from proxyd.transactions.opening import choose
+from proxyd.transactions.reloading import Reloading
+from proxyd.transactions.service import Parts, Transactions
+from proxyd.transactions.terms import BY_ITSELF, SIGNAL, UNCONDITIONAL, WATCH, By, Terms
 from proxyd.upgrade import Predecessor, Upgrade, Upgraded, UpgradeError
 from proxyd.watch import fingerprint, watch
-from proxyd.words import not_live, one_line, own_version, summary
+from proxyd.words import one_line, own_version
 
 if TYPE_CHECKING:
     from proxyd.config.model import Config
@@ -105,13 +107,15 @@ class Daemon:
         text: str | None = None,
         services: Sequence[ServiceFactory] = (),
         watch: bool = False,
+        last_good: bool = False,
         clock: Clock | None = None,
         resolver: Callable[[], Resolver] = AresResolver,
     ) -> None:
-        """One of `path` and `text` is given. Nothing happens before `start()`."""
+        """One of `path` and `text` is given. `last_good`: a file that is broken at start does not keep the last good config from serving.
+        Nothing happens before `start()`."""
         if (path is None) == (text is None):
             raise ValueError("a daemon is started from a file or from a text")
-        self._path, self._text = path, text
+        self._path, self._last_good = path, last_good
         self._factories, self._watch = tuple(services), watch
         self._clock: Clock = clock or SystemClock()
         self._make_resolver = resolver
@@ -127,15 +131,13 @@ class Daemon:
         self._moved = asyncio.Event()            # addresses of some name changed
         self._stop, self._stop_now = asyncio.Event(), asyncio.Event()
         self._exit_code = 0
-        self._started_at = self._loaded_at = 0.0
-        self._last: LastReload | None = None
-        self._reloads = {"ok": 0, "unchanged": 0, "failed": 0}
-        self._warnings: tuple[Diagnostic, ...] = ()
+        self._started_at = 0.0
         self.history = History(self, self._clock)
         self.events = Events(self._clock)
         self.flight = Flight(self.records, self._clock)
         self._notes = Notes(self.events, lambda: self._serving.views)
         self.metrics = Exposition(self, own_version())
+        self._reloading = Reloading(path, text, self._clock, self._notifier, self._on_taken, self._notes.on_reload)
 
     # ------------------------------------------------------------------ life
     async def start(self) -> None:
@@ -154,13 +156,16 @@ class Daemon:
 
     async def _start(self) -> None:
         self._started_at = self._clock.wall()
-        loaded = self._load()
-        self._seen = fingerprint(loaded.files)
+        own, state = self._reloading.load(), open_state(self._path)
+        self._seen = fingerprint(own.files)
+        configs = ConfigHistory(state)
+        configs.open()
+        loaded = choose(own, configs, last_good=self._last_good)
         config = loaded.config
-        if config is None:
-            raise DaemonError("the config is not valid", loaded.diagnostics)
+        assert config is not None
         logging.getLogger("proxyd").setLevel(config.log.level.upper())
         self._tasks = Tasks(self._clock)
+        self.audit = Audit(state.folder, self._clock)
         threads = min(len(os.sched_getaffinity(0)), THREADS_MAX) if config.runtime.threads == "auto" else config.runtime.threads
         self._threads = threads
         self._sights = Watch(self.events, threads=threads > 0)
@@ -202,9 +207,12 @@ class Daemon:
         except BaseException:
             await self._close()
             raise
-        self._accept(loaded)
         self._tasks.keep("rotate logs", self._rotate_logs)
-        self._born = config            # what the engines were made from
+        self._traces.follow(config.tracing)
+        self._reloading.begin(self._serving, loaded, own)
+        self._transactions = Transactions(Parts(
+            self._reloading, configs, self.audit, self.history, self._clock, self._tasks, self._lock, lambda: self._phase))
+        await self._transactions.begin(loaded, last_good=loaded is not own)
         self._phase = "serving"
         self._tasks.keep("republish", self._republish)
         self._tasks.keep("stats", self.history.run)
@@ -245,7 +253,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, lambda: self.stop(now=self._stop.is_set()))
         loop.add_signal_handler(signal.SIGINT, lambda: self.stop(now=True))
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn("reload by SIGHUP", self._reload_and_log))
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn("reload by SIGHUP", lambda: self._reload_unasked(SIGNAL)))
         loop.add_signal_handler(signal.SIGUSR1, self.reopen_logs)
         loop.add_signal_handler(signal.SIGUSR2, lambda: self._spawn("upgrade by SIGUSR2", self._upgrade_and_log))
 
@@ -284,100 +292,53 @@ class Daemon:
         self._serving.close()
         await self._traces.close()
         await self._resolver.close()
+        await self.audit.close()
         self._phase = "stopped"
 
-    # ------------------------------------------------------------------ reload
-    async def reload(self, text: str | None = None, *, path: Path | None = None, dry_run: bool = False) -> ReloadResult:
-        """Take a new config: `text`, else the file `path`, else the daemon's own file again (its own text, if started from text).
+    # ------------------------------------------------------------------ configs (proxyd.transactions)
+    async def reload(
+        self,
+        text: str | None = None,
+        *,
+        path: Path | None = None,
+        dry_run: bool = False,
+        terms: Terms = UNCONDITIONAL,
+        by: By = BY_ITSELF,
+    ) -> ReloadResult:
+        """See `Transactions.reload`."""
+        return await self._transactions.reload(text, path, dry_run=dry_run, terms=terms, by=by)
 
-        Never raises for a bad config: `ok` False, the diagnostics in the result, nothing changed. Answers after the last engine took it.
-        Concurrent calls take turns.
-        """
-        if self._phase != "serving":
-            message = f"proxyd is {self._phase}: it takes no config"
-            return self._refused([Diagnostic(codes.SERVICE_FAILED.code, message)], dry_run)
-        # A caller that goes away (a client of the admin API, say) must not leave a config half taken.
-        return await self._tasks.shielded("reload", self._reload_in_turn(text, path, dry_run))
+    async def rollback(self, number: int | None, *, by: By) -> ReloadResult:
+        """See `Transactions.rollback`."""
+        return await self._transactions.rollback(number, by=by)
 
-    async def _reload_in_turn(self, text: str | None, path: Path | None, dry_run: bool) -> ReloadResult:
-        async with self._lock:
-            began = self._clock.monotonic()
-            result = await self._reload(text, path, dry_run)
-            if not dry_run:
-                self._note(result)
-            return replace(result, seconds=self._clock.monotonic() - began)
+    async def confirm(self, *, by: By) -> Entry:
+        """See `Transactions.confirm`."""
+        return await self._transactions.confirm(by=by)
 
-    async def _reload(self, text: str | None, path: Path | None, dry_run: bool) -> ReloadResult:
-        # On a thread: a config of thousands of routes takes its time, and health checks (and an inline engine) must not wait for it.
-        loaded = await asyncio.to_thread(self._load, text, path)
-        if loaded.config is None:
-            return self._refused(loaded.diagnostics, dry_run)
-        failed = await asyncio.to_thread(rehearse, loaded.config)
-        if failed:
-            return self._refused(loaded.places.put(failed), dry_run)
-        try:
-            changes = plan(self.config, loaded.config)
-            warnings = [*loaded.diagnostics, *not_live(plan(self._born, loaded.config))]
-            changed = loaded.hash != self.config_hash
-            if changed and dry_run:
-                await self._serving.try_out(loaded.config, loaded.hash)
-            elif changed:
-                await self._serving.take(loaded.config, loaded.hash)
-                self.history.look()      # so that a point begins with the new config
-                self._accept(loaded)
-                self._keep_sockets()
-            warnings += self._serving.unresolved(loaded.config)
-        except DaemonError as error:
-            return self._refused(loaded.places.put(error.diagnostics), dry_run)
-        except Exception as error:
-            log.exception("reload")
-            return self._refused([Diagnostic(codes.INTERNAL.code, f"{type(error).__name__}: {error}", help=codes.INTERNAL.help)], dry_run)
-        shown_hash = loaded.hash if dry_run else self.config_hash
-        return ReloadResult(True, changed, dry_run, self.generation, shown_hash, loaded.places.put(warnings), changes)
+    def config_entries(self) -> tuple[Entry, ...]:
+        """The history of configs, oldest first."""
+        return self._transactions.entries()
 
-    def _load(self, text: str | None = None, path: Path | None = None) -> Loaded:
-        """`text`, else the file `path`, else what the daemon was started from."""
-        if text is None and path is None:
-            text, path = self._text, self._path
-        if text is not None:
-            return load_given(text, self._path.parent if self._path is not None else None)
-        if path is None:
-            raise ValueError("neither a text nor a path")
-        return load_path(path)
+    async def config_entry(self, number: int) -> tuple[Entry, dict[str, str]]:
+        """See `Transactions.text`."""
+        return await self._transactions.text(number)
 
-    def _accept(self, loaded: Loaded) -> None:
-        """The config serves now."""
-        self._loaded, self._loaded_at, self._warnings = loaded, self._clock.wall(), loaded.diagnostics
-        self._traces.follow(self.config.tracing)
-        logging.getLogger("proxyd").setLevel(self.config.log.level.upper())
+    async def diff(self, path: Path | None = None) -> Difference:
+        return await self._reloading.diff(path)
 
-    def _refused(self, diagnostics: Sequence[Diagnostic], dry_run: bool) -> ReloadResult:
-        return ReloadResult(False, False, dry_run, self.generation, self.config_hash, tuple(diagnostics))
-
-    def _note(self, result: ReloadResult) -> None:
-        """Count a reload and write its line in the log."""
-        self._reloads["failed" if not result.ok else "ok" if result.changed else "unchanged"] += 1
-        self._last = LastReload(result.ok, self._clock.wall(), summary(result))
-        self._notes.on_reload(result, self._last.summary)
-        if not result.ok:
-            log.error("reload refused, the old config serves on: %s", self._last.summary)
-        elif result.changed:
-            log.info("reload: config %s, generation %d: %s", result.config_hash, result.generation, self._last.summary)
-            for change in result.plan:
-                log.info("  %s%s", change.text, "" if change.live else " (takes effect at the next start)")
-            self._notifier.send(f"STATUS=serving config {result.config_hash}")
-        else:
-            log.info("reload: nothing has changed")
-
-    async def _reload_and_log(self) -> None:
+    async def _reload_unasked(self, by: By) -> None:
         self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.monotonic() * 1e6)}")
-        result = await self.reload()
-        errors = [diagnostic for diagnostic in result.diagnostics if diagnostic.severity == "error"]
-        for diagnostic in result.diagnostics:
-            if diagnostic in errors[:1]:
-                continue       # it stands in the line that says so
-            log.log(logging.ERROR if diagnostic.severity == "error" else logging.WARNING, "%s", one_line(diagnostic))
+        result = await self.reload(by=by)
+        self._reloading.tell(result)
+        await self._transactions.note_reload(result, by)
         self._notifier.send("READY=1")
+
+    def _on_taken(self) -> None:
+        """Another config has begun to serve."""
+        self.history.look()      # so that a point begins with it
+        self._traces.follow(self.config.tracing)
+        self._keep_sockets()
 
     # ------------------------------------------------------------------ the process after this one
     async def upgrade(self) -> Upgraded:
@@ -390,6 +351,8 @@ class Daemon:
         async with self._lock:
             if self._successor is not None:
                 raise UpgradeError(f"process {self._successor} serves already")
+            if (trial := self._transactions.view().trial) is not None:
+                raise UpgradeError(f"config {trial.entry} is on trial: confirm it, or roll it back, before")
             began = self._clock.monotonic()
             await self._caching.save()
             self._successor = await Upgrade(sockets_of(self._serving.bounds())).run()
@@ -412,14 +375,6 @@ class Daemon:
         self._fd_store.follow(sockets_of(self._serving.bounds()), self.passed.close_kept())
         if self.passed.left():
             log.warning("passed descriptors that no listener has the address of: %s", ", ".join(map(str, self.passed.left())))
-
-    async def diff(self, path: Path | None = None) -> Difference:
-        """What a reload (of `path`, else of the daemon's own file) would change, and what operators have changed. Changes nothing."""
-        loaded = await asyncio.to_thread(self._load, None, path)
-        changes = plan(self.config, loaded.config) if loaded.config is not None else ()
-        warnings = not_live(plan(self._born, loaded.config)) if loaded.config is not None else []
-        shown = str(path or self._path or "")
-        return Difference(shown, changes, (*loaded.diagnostics, *loaded.places.put(warnings)), self._serving.overrides.views())
 
     # ------------------------------------------------------------------ changes of servers at run time (OverrideError when refused)
     async def set_server(self, upstream: str, server: str, orders: Mapping[str, Any], *, by: str, force: bool = False) -> ServerChange:
@@ -448,8 +403,8 @@ class Daemon:
         return purged
 
     async def _watch_files(self) -> None:
-        async for _ in watch(lambda: self._loaded.files, self._seen):
-            await self._reload_and_log()
+        async for _ in watch(lambda: self._reloading.files, self._seen):
+            await self._reload_unasked(WATCH)
 
     async def _republish(self) -> None:
         while True:
@@ -544,7 +499,7 @@ class Daemon:
     @property
     def config_text(self) -> str:
         """The text that the running config was loaded from (main file only)."""
-        return self._loaded.text
+        return self._reloading.loaded.text
 
     @property
     def config_path(self) -> Path | None:
@@ -561,7 +516,6 @@ class Daemon:
     def status(self) -> StatusView:
         views, not_ready = self._serving.views, self.not_ready()
         now = self._clock.wall()
-        warnings = (*self._warnings, *self._loaded.places.put(self._serving.unresolved(self.config)))
         return StatusView(
             version=own_version(),
             pid=os.getpid(),
@@ -574,11 +528,16 @@ class Daemon:
             threads=self._threads,
             ready=not not_ready,
             not_ready=not_ready,
-            last_reload=self._last,
+            last_reload=self._reloading.last,
             listeners=views.listeners(),
             upstreams=views.upstreams(),
             engines=self._engines.views(),
-            warnings=(*map(one_line, warnings), *self.metrics.warnings(), *self._traces.warnings()),
+            warnings=(
+                *map(one_line, self._reloading.findings()),
+                *self._transactions.warnings(), *self.metrics.warnings(), *self._traces.warnings(),
+            ),
+            serving=self._transactions.view(),
+            audit=self.audit.view(),
         )
 
     def upstreams(self) -> tuple[UpstreamView, ...]:
@@ -677,16 +636,21 @@ class Daemon:
     @property
     def reloads(self) -> dict[str, int]:
         """Count of reloads by result: "ok", "unchanged", "failed". Dry runs are not counted."""
-        return dict(self._reloads)
+        return dict(self._reloading.counts)
 
     @property
     def last_reload_at(self) -> float:
         """Wall time of the last config that was taken (the start counts)."""
-        return self._loaded_at
+        return self._reloading.loaded_at
 
     @property
     def last_reload_ok(self) -> bool:
-        return self._last is None or self._last.ok
+        return self._reloading.last is None or self._reloading.last.ok
+
+    @property
+    def audit_failed(self) -> int:
+        """Audit records that could not be written when they were due."""
+        return self.audit.failed
 
     @property
     def max_series(self) -> int:
@@ -699,6 +663,7 @@ def serve(
     text: str | None = None,
     services: Sequence[ServiceFactory] = (),
     watch: bool = False,
+    last_good: bool = False,
     on_ready: Callable[[Daemon], None] | None = None,
 ) -> int:
     """Run a daemon on a uvloop loop until a signal stops it; returns the exit code. Raises DaemonError if it cannot start.
@@ -708,7 +673,7 @@ def serve(
 
     async def main() -> int:
         allow_many_files()
-        daemon = Daemon(path=path, text=text, services=services, watch=watch)
+        daemon = Daemon(path=path, text=text, services=services, watch=watch, last_good=last_good)
         logs.set_up("info")
         await daemon.start()
         # What is there now stays: no collection of garbage needs to walk it (60 ms, in which neither the loop nor an inline engine moves).

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxyd.config import Config, LoadResult, load, load_text
+from proxyd.config.bundle import Bundle
 from proxyd.config.canonical import config_hash
+from proxyd.config.load import load_kept
 from proxyd.diagnostics import Diagnostic
 from proxyd.diagnostics.places import Places
 
@@ -20,6 +22,7 @@ class Loaded:
     text: str                     # of the main file
     hash: str
     places: Places = field(default=Places(), repr=False)
+    bundle: Bundle | None = field(default=None, repr=False)      # None exactly when `config` is
 
 
 def load_path(path: Path) -> Loaded:
@@ -36,6 +39,11 @@ def load_given(text: str, folder: Path | None) -> Loaded:
     return _loaded(load_text(text, folder=str(folder or ".")), text)
 
 
+def load_again(bundle: Bundle) -> Loaded:
+    """A config of the past, from what was kept of it."""
+    return _loaded(load_kept(bundle), bundle.files[bundle.main].decode("utf-8-sig", "replace"))
+
+
 def _loaded(result: LoadResult, text: str) -> Loaded:
     found_hash = config_hash(result.config) if result.config is not None else ""
-    return Loaded(result.config, tuple(result.diagnostics), tuple(result.files), text, found_hash, result.places)
+    return Loaded(result.config, tuple(result.diagnostics), tuple(result.files), text, found_hash, result.places, result.bundle)

@@ -202,7 +202,7 @@ class Serving:
 
     def _bind(self, config: Config) -> None:
         """Bind every address that is not bound yet, and report all that cannot be."""
-        wanted = dict(_binds(config))
+        wanted = dict(binds_of(config))
         bounds: list[tuple[ListenerKey, Bound]] = []
         errors: list[Diagnostic] = []
         engines = len(self.engines.engines)
@@ -287,7 +287,7 @@ class Serving:
             self.tap.finish(before.log)
         for upstream in candidate.members:
             self.on_state(upstream)      # states may have changed since the snapshot was compiled
-        self.store.depart_others(dict(_binds(candidate.config)).keys())
+        self.store.depart_others(dict(binds_of(candidate.config)).keys())
         await self._forget_names()
         await self.health.apply(wanted)
         await self.outliers.apply(self._judged(candidate))
@@ -335,7 +335,7 @@ class Serving:
             yield Governed(name, governor_policy(upstream.circuit, hedges.get(name)), self.store.upstream(name))
 
 
-def _binds(config: Config) -> Iterator[tuple[ListenerKey, tuple[BindAddress, str]]]:
+def binds_of(config: Config) -> Iterator[tuple[ListenerKey, tuple[BindAddress, str]]]:
     """Each listener's key -> the address and its path in the config."""
     for name, listener in config.listeners.items():
         for index, bind in enumerate(listener.bind):

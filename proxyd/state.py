@@ -64,6 +64,42 @@ class ReloadResult:
     diagnostics: tuple[Diagnostic, ...] = ()     # errors, or warnings of an accepted config
     plan: tuple[Change, ...] = ()
     seconds: float = 0.0           # from the call to the last engine's acknowledgement
+    summary: str = ""              # the plan in one line: "2 routes changed, 37 connections will drain, caches kept"
+    entry: int = 0                 # of the history, that it made; 0: none
+    restores: int = 0              # of a rollback: the entry whose config serves
+    trial: TrialView | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialView:
+    """A config on trial."""
+
+    entry: int                     # that serves
+    back_to: int                   # the entry that it is gone back to
+    guard: str                     # "errors > 2% for 30s"; "": there is none
+    guard_until: float             # epoch seconds; 0.0: it watches no more
+    confirm_until: float           # epoch seconds; 0.0: nobody has to confirm it
+
+
+@dataclass(frozen=True, slots=True)
+class ServingView:
+    """Which config serves, as the history knows it."""
+
+    entry: int = 0                 # 0: none yet
+    restores: int = 0              # the entry that it is gone back to
+    file_differs: bool = False     # the daemon's file says something else, because of a rollback, or since it is broken
+    trial: TrialView | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditView:
+    """The end of the audit trail: what an attacker who shortens the file cannot change if it was noted elsewhere."""
+
+    file: str                      # "": in memory only
+    records: int
+    head: str                      # the hash of the last
+    failed: int                    # that could not be written when they were due
+    waiting: int                   # that could not be written yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +110,7 @@ class Difference:
     changes: tuple[Change, ...]    # from the running config to the file
     diagnostics: tuple[Diagnostic, ...]        # of the file; with an error among them a reload would be refused
     overrides: tuple[OverrideView, ...]
+    summary: str = ""              # the changes in one line
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +289,8 @@ class StatusView:
     upstreams: tuple[UpstreamView, ...]
     engines: tuple[EngineView, ...]
     warnings: tuple[str, ...] = ()
+    serving: ServingView = field(default_factory=ServingView)
+    audit: AuditView | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -451,6 +490,6 @@ class Service(Protocol):
 class DaemonError(Exception):
     """The daemon cannot start (or take a config). `diagnostics` says why, each with a position where there is one."""
 
-    def __init__(self, message: str, diagnostics: Sequence[Diagnostic] = ()) -> None:
+    def __init__(self, message: str, diagnostics: Sequence[Diagnostic] = (), *, help: str = "") -> None:
         super().__init__(message)
-        self.diagnostics = tuple(diagnostics)
+        self.diagnostics, self.help = tuple(diagnostics), help

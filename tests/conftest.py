@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 from hypothesis import settings
 
 from tests.support.engine import Mode, Rig
+
+os.environ["PROXYD_STATE"] = "none"  # daemons of tests leave nothing behind; a test of what is kept names a folder of its own
 
 settings.register_profile("suite", deadline=None)  # how long an example takes is the machine's affair, not a test's
 settings.load_profile("suite")

@@ -1,7 +1,6 @@
-"""Who is known: policies with what they remember, usage of quotas, and forgetting. Each revocation leaves one audit line."""
+"""Who is known: policies with what they remember, usage of quotas, and forgetting. Each revocation leaves one audit record."""
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict
 
 from aiohttp import web
@@ -11,9 +10,7 @@ from proxyd.admin import problem
 from proxyd.admin.control import Control
 from proxyd.admin.guard import json_answer
 from proxyd.admin.problem import Problem
-from proxyd.admin.request import JSON, View, asker, json_object, text_member
-
-_log = logging.getLogger("proxyd.admin")
+from proxyd.admin.request import JSON, View, audited, json_object, text_member
 
 
 class AuthViews:
@@ -43,6 +40,5 @@ class AuthViews:
             known = ", ".join(f"`{one.policy}`" for one in self._control.auth().policies) or "none"
             kind = problem.CHANGES[codes.NO_AUTH.code]
             raise Problem(kind, f"no route of the running config uses an `auth` policy `{policy}`; there is: {known}") from None
-        who = f"user {user}" if user else "everybody"
-        _log.info("audit: auth %s revoked, %s, %d forgotten, by %s", policy, who, forgotten, asker(request))
+        audited(request, policy, user=user or "everybody", forgotten=forgotten)
         return json_answer({"forgotten": forgotten})

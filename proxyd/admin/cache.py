@@ -1,8 +1,7 @@
-"""The cache: what it holds, why something is not in it, and purges. Each purge leaves one audit line."""
+"""The cache: what it holds, why something is not in it, and purges. Each purge leaves one audit record."""
 from __future__ import annotations
 
-import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from aiohttp import web
 
@@ -10,14 +9,12 @@ from proxyd.admin import problem
 from proxyd.admin.control import Control
 from proxyd.admin.guard import json_answer
 from proxyd.admin.problem import Problem
-from proxyd.admin.request import JSON, View, asker, json_object
+from proxyd.admin.request import JSON, View, audited, json_object
 from proxyd.caching.purge import Purge, parse_order
 from proxyd.config.target import client_part, field_part, port_part, query_part, request_parts
 from proxyd.snapshot.explain import Question
 
-AUDITED_MAX = 5      # purges of one order that its audit line names
-
-_log = logging.getLogger("proxyd.admin")
+AUDITED_MAX = 5      # purges of one order that its audit record names
 
 
 class CacheViews:
@@ -62,8 +59,9 @@ class CacheViews:
             orders = parse_order(order)
         except ValueError as error:
             raise Problem(problem.PARAMETER_INVALID, str(error)) from error
+        audited(request, _words(orders))
         purged = await self._control.purge(orders)
-        _log.info("audit: cache purged of %s, %d objects, by %s", _words(orders), purged.objects, asker(request))
+        audited(request, _words(orders), objects=purged.objects)
         return json_answer({
             "purged": purged.objects,
             "orders": [asdict(entry) for entry in purged.orders],
@@ -87,5 +85,6 @@ def _field(text: str) -> tuple[str, str]:
 
 
 def _words(orders: tuple[Purge, ...]) -> str:
-    shown = ", ".join(map(str, orders[:AUDITED_MAX]))
+    """For the audit trail, which keeps no queries: tokens stand there."""
+    shown = ", ".join(str(replace(order, text=order.text.partition("?")[0])) for order in orders[:AUDITED_MAX])
     return f"{shown} and {len(orders) - AUDITED_MAX} more" if len(orders) > AUDITED_MAX else shown

@@ -5,8 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from proxyd.audit.record import Note
 from proxyd.metrics.source import MetricsSource
-from proxyd.state import Difference, ReloadResult, RouteDecision, RouteView, ServerChange, StatusView, UpstreamView
+from proxyd.state import AuditView, Difference, ReloadResult, RouteDecision, RouteView, ServerChange, StatusView, UpstreamView
+from proxyd.transactions.entry import Entry
+from proxyd.transactions.terms import BY_ITSELF, UNCONDITIONAL, By, Terms
 
 if TYPE_CHECKING:
     from proxyd.caching.purge import Purge, Purged
@@ -24,7 +27,20 @@ if TYPE_CHECKING:
     from proxyd.upgrade import Upgraded
 
 
+class AuditTrail(Protocol):
+    """What the admin API needs of `proxyd.audit.trail.Audit`."""
+
+    async def note(self, note: Note) -> None: ...
+
+    async def last(self, count: int) -> list[dict[str, Any]]: ...
+
+    def view(self) -> AuditView: ...
+
+
 class Control(MetricsSource, Protocol):
+    @property
+    def audit(self) -> AuditTrail: ...
+
     @property
     def config(self) -> Config: ...
 
@@ -69,7 +85,23 @@ class Control(MetricsSource, Protocol):
 
     def explain_flow(self, question: FlowQuestion) -> tuple[RouteDecision, ...]: ...
 
-    async def reload(self, text: str | None = None, *, path: Path | None = None, dry_run: bool = False) -> ReloadResult: ...
+    async def reload(
+        self,
+        text: str | None = None,
+        *,
+        path: Path | None = None,
+        dry_run: bool = False,
+        terms: Terms = UNCONDITIONAL,
+        by: By = BY_ITSELF,
+    ) -> ReloadResult: ...
+
+    async def rollback(self, number: int | None, *, by: By) -> ReloadResult: ...
+
+    async def confirm(self, *, by: By) -> Entry: ...
+
+    def config_entries(self) -> tuple[Entry, ...]: ...
+
+    async def config_entry(self, number: int) -> tuple[Entry, dict[str, str]]: ...
 
     async def diff(self, path: Path | None = None) -> Difference: ...
 

@@ -1,7 +1,6 @@
-"""Limits: what they do, what they say to one key, and forgetting. Each reset leaves one audit line."""
+"""Limits: what they do, what they say to one key, and forgetting. Each reset leaves one audit record."""
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict
 
 from aiohttp import web
@@ -10,11 +9,9 @@ from proxyd.admin import problem
 from proxyd.admin.control import Control
 from proxyd.admin.guard import json_answer
 from proxyd.admin.problem import Problem
-from proxyd.admin.request import JSON, View, asker, json_object
+from proxyd.admin.request import JSON, View, audited, json_object
 from proxyd.limits.masking import shown_texts
 from proxyd.limits.service import LimitError
-
-_log = logging.getLogger("proxyd.admin")
 
 
 class LimitViews:
@@ -45,8 +42,7 @@ class LimitViews:
             done = await self._control.reset_limit(policy, key)
         except LimitError as error:
             raise Problem(problem.CHANGES[error.code.code], str(error)) from error
-        what = f"key {' '.join(shown_texts(parts, key))}" if key else "all keys"
-        _log.info("audit: limit %s reset, %s, %d forgotten, by %s", policy, what, done.forgotten, asker(request))
+        audited(request, policy, keys=list(shown_texts(parts, key)) if key else "all", forgotten=done.forgotten)
         return json_answer(asdict(done))
 
 

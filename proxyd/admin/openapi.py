@@ -55,7 +55,8 @@ def document(views: Iterable[View], prefix: str, version: str) -> dict[str, Any]
             "schemas": {"Problem": PROBLEM},
             "securitySchemes": {
                 "basic": {"type": "http", "scheme": "basic", "description": "A user of `admin.users`; over TCP, where there are users."},
-                "session": {"type": "apiKey", "in": "cookie", "name": "proxyd_2080", "description": "From POST /session; named by the port."},
+                "session": {"type": "apiKey", "in": "cookie", "name": "proxyd_2080",
+                            "description": "From POST /session; named by the port."},
             },
         },
     }
@@ -74,7 +75,8 @@ def _operation(view: View, path: str) -> dict[str, Any]:
     if parameters:
         found["parameters"] = parameters
     if view.takes:
-        found["requestBody"] = {"content": {view.takes: {"schema": {"type": "object"} if view.takes.endswith("json") else {"type": "string"}}}}
+        schema = {"type": "object" if view.takes.endswith("json") else "string"}
+        found["requestBody"] = {"content": {view.takes: {"schema": schema}}}
     if not view.public:
         found["security"] = [{}, {"basic": []}, {"session": []}]      # {}: where nobody is asked for
     return found

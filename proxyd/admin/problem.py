@@ -68,9 +68,10 @@ CHANGES: dict[str, Kind] = {
         (codes.NO_UPSTREAM, 404), (codes.NO_SERVER, 404), (codes.LAST_SERVER, 409), (codes.SERVER_EXISTS, 409), (codes.CHANGE_INVALID, 400),
         (codes.COMPILE_FAILED, 422), (codes.NO_LIMIT, 404), (codes.LIMIT_KEY, 400), (codes.LIMIT_KEPT, 409),
         (codes.TOO_MANY_STREAMS, 503), (codes.REQUEST_UNKNOWN, 404), (codes.NO_AUTH, 404), (codes.NO_UPGRADE, 409),
+        (codes.NO_ENTRY, 404), (codes.NO_TRIAL, 404), (codes.GUARD_INVALID, 400), (codes.NOT_KEPT, 404), (codes.NOTHING_BEFORE, 404),
     )
 }
-"""How what has a code of the daemon's is answered: a refused change of a server, an order to a limit, a question, an upgrade."""
+"""How what has a code of the daemon's is answered: a refused change of a server or config, an order to a limit, a question, an upgrade."""
 
 
 class Problem(Exception):

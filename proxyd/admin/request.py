@@ -65,6 +65,17 @@ def role_of(request: web.Request) -> Role:
     return identity.role if identity is not None else "viewer"
 
 
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """What the audit trail says of a request beside its action."""
+
+    target: str
+    detail: dict[str, object]
+
+
+AUDITED: web.RequestKey[Audited | None] = web.RequestKey("audited")
+
+
 def asker(request: web.Request) -> str:
     """Who asks: `user id 0 (pid 4242)` at the unix socket, `ops at 10.0.0.9` or `127.0.0.1` over TCP."""
     sock = request.get_extra_info("socket")
@@ -86,6 +97,24 @@ def user(request: web.Request) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"user id {uid}"
+
+
+def origin(request: web.Request) -> str:
+    """Where the request came from: `unix pid 4242`, `127.0.0.1`."""
+    sock = request.get_extra_info("socket")
+    if sock is None or sock.family != socket.AF_UNIX:
+        return str(request.remote)
+    return f"unix pid {peer_of(sock)[0]}"
+
+
+def audited(request: web.Request, target: str, **detail: object) -> None:
+    """What the audit trail says of this request beside its action. Nothing secret: it stays on the disk for good."""
+    request[AUDITED] = Audited(target, detail)
+
+
+def unaudited(request: web.Request) -> None:
+    """The request changes nothing after all (a dry run)."""
+    request[AUDITED] = None
 
 
 def flag(request: web.Request, name: str) -> bool:

@@ -13,6 +13,7 @@ from aiohttp import web
 from proxyd.admin import problem
 from proxyd.admin.access import VIEWS, Access
 from proxyd.admin.address import AddressError, default_bind
+from proxyd.admin.audit import record_changes
 from proxyd.admin.control import Control
 from proxyd.admin.guard import HOSTS, harden, refuse_strangers, render_problems
 from proxyd.admin.pages import add_pages
@@ -51,7 +52,8 @@ class AdminServer:
         self._control = control
         self._binds = binds
         self._passed = passed
-        self._access = Access(clock or SystemClock())
+        self._clock = clock or SystemClock()
+        self._access = Access(self._clock)
         self._hosts: set[str] = set()
         self._runner: web.AppRunner | None = None
         self._open: dict[AdminBind, _Open] = {}      # by the address as the config spells it
@@ -104,7 +106,8 @@ class AdminServer:
 
     async def _running(self) -> web.AppRunner:
         if self._runner is None:
-            middlewares = [render_problems, refuse_strangers, self._access.admit]
+            recording = record_changes(self._control.audit, self._clock)
+            middlewares = [render_problems, recording, refuse_strangers, self._access.admit]
             application = web.Application(middlewares=middlewares, client_max_size=BODY_LIMIT_BYTES)
             application[HOSTS], application[VIEWS] = self._hosts, {}
             application.on_response_prepare.append(harden)

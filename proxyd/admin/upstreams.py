@@ -1,7 +1,6 @@
-"""Upstreams and their servers: what they are, and the changes that operators make at run time. Each change leaves one audit line."""
+"""Upstreams and their servers: what they are, and the changes that operators make at run time. Each change leaves one audit record."""
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable
 from dataclasses import asdict
 
@@ -12,14 +11,12 @@ from proxyd.admin import problem
 from proxyd.admin.control import Control
 from proxyd.admin.guard import json_answer
 from proxyd.admin.problem import Problem
-from proxyd.admin.request import JSON, View, asker, flag, json_object, user
+from proxyd.admin.request import JSON, View, audited, flag, json_object, user
 from proxyd.overrides import OverrideError
 from proxyd.state import ServerChange
 
 FORCE = {"force": "1: although no usable server would be left"}
 SERVER = "/upstreams/{upstream}/servers/{server:.+}"      # a label may hold a slash: unix:/run/app.sock
-
-_log = logging.getLogger("proxyd.admin")
 
 
 class UpstreamViews:
@@ -46,26 +43,27 @@ class UpstreamViews:
         return json_answer(asdict(view))
 
     async def add(self, request: web.Request) -> web.Response:
-        upstream, server = request.match_info["upstream"], await json_object(request)
-        return await _answer(request, self._control.add_server(upstream, server, by=user(request)), 201)
+        server = await json_object(request)
+        upstream, name = request.match_info["upstream"], str(server.get("address", ""))
+        return await _answer(request, name, self._control.add_server(upstream, server, by=user(request)), 201)
 
     async def change(self, request: web.Request) -> web.Response:
         upstream, server = request.match_info["upstream"], request.match_info["server"]
-        orders = await json_object(request)
-        return await _answer(request, self._control.set_server(upstream, server, orders, by=user(request), force=flag(request, "force")))
+        orders, force = await json_object(request), flag(request, "force")
+        return await _answer(request, server, self._control.set_server(upstream, server, orders, by=user(request), force=force))
 
     async def remove(self, request: web.Request) -> web.Response:
         upstream, server = request.match_info["upstream"], request.match_info["server"]
-        return await _answer(request, self._control.remove_server(upstream, server, by=user(request), force=flag(request, "force")))
+        return await _answer(request, server, self._control.remove_server(upstream, server, by=user(request), force=flag(request, "force")))
 
 
-async def _answer(request: web.Request, order: Awaitable[ServerChange], status: int = 200) -> web.Response:
+async def _answer(request: web.Request, server: str, order: Awaitable[ServerChange], status: int = 200) -> web.Response:
+    target, forced = f"{request.match_info['upstream']}/{server}", {"forced": True} if flag(request, "force") else {}
+    audited(request, target, **forced)
     try:
         change = await order
     except OverrideError as error:
         kind = problem.CHANGES[error.code.code]
         raise Problem(kind, str(error), [entry.as_dict() for entry in error.diagnostics]) from error
-    if change.changed:
-        forced = ", forced" if flag(request, "force") else ""
-        _log.info("audit: %s by %s%s", change.text, asker(request), forced)
+    audited(request, target, text=change.text, changed=change.changed, **forced)
     return json_answer(asdict(change), status)

@@ -3,34 +3,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 
 from proxyd import codes
 from proxyd.admin import problem
 from proxyd.admin.access import VIEWS, Access
+from proxyd.admin.audit import AuditViews
 from proxyd.admin.auth import AuthViews
 from proxyd.admin.cache import CacheViews
-from proxyd.admin.configs import check_text, json_schema, show
+from proxyd.admin.configs import check_text, json_schema
 from proxyd.admin.control import Control
 from proxyd.admin.guard import json_answer
 from proxyd.admin.limits import LimitViews
 from proxyd.admin.login import LoginViews
 from proxyd.admin.openapi import document
 from proxyd.admin.problem import Problem
-from proxyd.admin.request import JSON, YAML, View, asker, body_text, flag, json_object, text_member, text_pairs, texts_member
+from proxyd.admin.request import JSON, YAML, View, asker, body_text, json_object, text_member, text_pairs, texts_member
 from proxyd.admin.requests import RequestViews
+from proxyd.admin.transactions import ConfigViews, diagnostic_facts
 from proxyd.admin.upstreams import UpstreamViews
 from proxyd.admin.watching import WatchViews
 from proxyd.config.target import client_part, field_part, flow_parts, port_part, protocol_part, query_part, request_parts
-from proxyd.diagnostics import Diagnostic, render
 from proxyd.snapshot.explain import Question
 from proxyd.snapshot.explain_flow import FlowQuestion
-from proxyd.state import ReloadResult
 from proxyd.upgrade import UpgradeError
 
 PREFIX = "/api/v1"
@@ -48,12 +45,7 @@ class Views:
             View("GET", "/status", self.status, "the daemon, its listeners, upstreams and engines"),
             View("GET", "/ready", self.ready, "200 when traffic may come, else 503 with the reasons", at_root=True),
             View("GET", "/live", self.live, "200 while every engine moves, else 503", at_root=True),
-            View("GET", "/config", self.config, "the config; view=file (default), running, full", query={"view": " or ".join(CONFIG_VIEWS)}),
-            View("POST", "/config", self.reload, "take the config in the body, or the daemon's file again; dry_run=1, path=FILE",
-                 role="admin", action="config.reload", takes=YAML,
-                 query={"dry_run": "1: only tell what would change", "path": "a file on the daemon's machine, absolute"}),
-            View("GET", "/config/diff", self.diff, "what the file would change, and what operators changed at run time; path=FILE",
-                 query={"path": "a file on the daemon's machine, absolute"}),
+            *ConfigViews(control).table,
             View("POST", "/check", self.check, "check the config in the body, or the daemon's file", role="viewer", takes=YAML),
             View("GET", "/listeners", self.listeners, "the bound addresses"),
             View("GET", "/routes", self.routes, "the routes of every listener, in order"),
@@ -64,6 +56,7 @@ class Views:
             *LoginViews(access).table,
             *WatchViews(control).table,
             *RequestViews(control).table,
+            *AuditViews(control).table,
             View("POST", "/route/explain", self.explain,
                  "what a request would meet: {url, method, host, headers, client, listener}, or a flow: {url: tcp://:5432, client, alpn}",
                  role="viewer", takes=JSON),
@@ -112,47 +105,7 @@ class Views:
     async def openapi(self, request: web.Request) -> web.Response:
         return json_answer(document(self.table, PREFIX, self._control.status().version))
 
-    # ------------------------------------------------------------------ config
-    async def config(self, request: web.Request) -> web.Response:
-        view = request.query.get("view", "file")
-        if view not in CONFIG_VIEWS:
-            raise Problem(problem.PARAMETER_INVALID, f"view is `{view}`; it may be {', '.join(CONFIG_VIEWS)}")
-        text = self._control.config_text if view == "file" else show(self._control.config, full=view == "full")
-        path = self._control.config_path
-        return json_answer({
-            "view": view,
-            "path": str(path) if path else "",
-            "hash": self._control.config_hash,
-            "generation": self._control.generation,
-            "text": text,
-        })
-
-    async def reload(self, request: web.Request) -> web.Response:
-        text, path = await body_text(request), maybe_path(request)
-        if text is not None and path is not None:
-            raise Problem(problem.PARAMETER_INVALID, "give a config in the body or a path, not both")
-        dry_run = flag(request, "dry_run")
-        if not dry_run:
-            _log.info("reload asked for by %s", asker(request))
-        result = await self._control.reload(text, path=path, dry_run=dry_run)
-        facts = reload_facts(result)
-        if not result.ok:
-            count = sum(1 for entry in result.diagnostics if entry.severity == "error")
-            diagnostics = facts.pop("diagnostics")
-            raise Problem(problem.CONFIG_REFUSED, f"{plural(count, 'error')}; the old config serves on", diagnostics, **facts)
-        return json_answer(facts)
-
-    async def diff(self, request: web.Request) -> web.Response:
-        found = await self._control.diff(maybe_path(request))
-        errors = sum(1 for entry in found.diagnostics if entry.severity == "error")
-        return json_answer({
-            "path": found.path,
-            "ok": not errors,
-            "changes": [asdict(change) for change in found.changes],
-            "diagnostics": diagnostic_facts(found.diagnostics),
-            "overrides": [asdict(entry) for entry in found.overrides],
-        })
-
+    # ------------------------------------------------------------------ questions and orders
     async def check(self, request: web.Request) -> web.Response:
         text = await body_text(request)
         path = self._control.config_path
@@ -167,7 +120,6 @@ class Views:
             "diagnostics": diagnostic_facts(diagnostics),
         })
 
-    # ------------------------------------------------------------------ questions and orders
     async def explain(self, request: web.Request) -> web.Response:
         value = await json_object(request)
         url = text_member(value, "url", "")
@@ -208,33 +160,3 @@ class Views:
             return json_answer(asdict(await self._control.upgrade()))
         except UpgradeError as error:
             raise Problem(problem.CHANGES[codes.NO_UPGRADE.code], f"{error}; the old one serves on", output=error.output) from error
-
-
-def reload_facts(result: ReloadResult) -> dict[str, Any]:
-    return {
-        "ok": result.ok,
-        "changed": result.changed,
-        "dry_run": result.dry_run,
-        "generation": result.generation,
-        "config_hash": result.config_hash,
-        "seconds": round(result.seconds, 6),
-        "plan": [asdict(change) for change in result.plan],
-        "diagnostics": diagnostic_facts(result.diagnostics),
-    }
-
-
-def diagnostic_facts(diagnostics: Iterable[Diagnostic]) -> list[dict[str, Any]]:
-    """As `proxyd check --format json` prints them, and `rendered` for people: a client cannot read the lines of our files."""
-    return [entry.as_dict() | {"rendered": render(entry)} for entry in diagnostics]
-
-
-def maybe_path(request: web.Request) -> Path | None:
-    """The file that the query names."""
-    path = request.query.get("path", "")
-    if path and not path.startswith("/"):
-        raise Problem(problem.PARAMETER_INVALID, f"path is `{path}`; it must be absolute")
-    return Path(path) if path else None
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

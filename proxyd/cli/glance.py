@@ -10,6 +10,7 @@ from typing import Any
 
 from proxyd.cli.output import ago, count, paint, plural, size, table
 from proxyd.cli.overview import headline
+from proxyd.cli.trial import trial_line
 
 WIDTH = 80
 WRONG_SHOWN, LISTENERS_SHOWN, ROUTES_SHOWN, UPSTREAMS_SHOWN = 6, 4, 5, 6
@@ -24,6 +25,7 @@ def glance(status: Facts, stats: Facts, limits: Facts) -> list[str]:
     return [
         headline(status),
         reload_line(status),
+        *trial_lines(status),
         *wrong_lines(stats["wrong"]),
         "",
         *listener_lines(stats),
@@ -34,10 +36,22 @@ def glance(status: Facts, stats: Facts, limits: Facts) -> list[str]:
 
 
 def reload_line(status: Facts) -> str:
-    serving, reload = f"config {status['config_hash'][:12]}", status["last_reload"]
+    serving, reload = serving_text(status), status["last_reload"]
     if reload is None:
         return f"{serving}, not reloaded since the start"
     return f"{serving}; last reload {ago(reload['at'])}: {clipped(reload['summary'], 40)}"
+
+
+def serving_text(status: Facts) -> str:
+    """`config 7 (as 5, a1b2c3d4e5f6)`: its number in the history, and that of the entry that a rollback went back to."""
+    serving = status["serving"]
+    restored = f"as {serving['restores']}, " if serving["restores"] else ""
+    return f"config {serving['entry']} ({restored}{status['config_hash'][:12]})"
+
+
+def trial_lines(status: Facts) -> list[str]:
+    trial = status["serving"]["trial"]
+    return [paint(trial_line(trial), "warning")] if trial is not None else []
 
 
 def wrong_lines(wrong: Sequence[str]) -> list[str]:

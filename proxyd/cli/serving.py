@@ -32,6 +32,7 @@ def serve_in_foreground(
     path: Path | None = None,
     text: str | None = None,
     watch: bool = False,
+    last_good: bool = False,
     services: Sequence[ServiceFactory] = (),
     to_try: Sequence[tuple[str, str]] = (),
 ) -> None:
@@ -48,7 +49,7 @@ def serve_in_foreground(
             print("\n".join(banner(daemon, admins[0].addresses, to_try)), file=sys.stderr, flush=True)
 
     try:
-        code = serve(path=path, text=text, services=[build_admin, *services], watch=watch, on_ready=on_ready)
+        code = serve(path=path, text=text, services=[build_admin, *services], watch=watch, last_good=last_good, on_ready=on_ready)
     except DaemonError as error:
         raise cannot_serve(error) from error
     raise click.exceptions.Exit(code)
@@ -102,6 +103,7 @@ def cannot_serve(error: DaemonError) -> CliError:
     return CliError(
         f"proxyd cannot start: {message}",
         Exit.CONFIG_INVALID if invalid else Exit.FAILED,
+        hint=error.help,
         shown=render_all(diagnostics, color=colored(sys.stderr)).removesuffix(f"\n\n{summary(diagnostics)}\n"),
         diagnostics=[entry.as_dict() for entry in diagnostics],
     )

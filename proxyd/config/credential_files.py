@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from proxyd.config.bundle import Files
 from proxyd.config.include import read_source
 from proxyd.diagnostics.compose import compose
 from proxyd.diagnostics.diagnostic import Diagnostic, Source, Span
@@ -28,7 +29,7 @@ def read_credentials(data: Map, found: list[Diagnostic], read: list[Path]) -> No
         file = Path(spot.value.source.folder, name)
         read.append(file)
         problems: list[Diagnostic] = []
-        source = read_source(file, spot.value, problems)
+        source = read_source(file, spot.value, problems, Files())      # not kept: see bundle.py
         found += [replace(item, code="PXD-009", help="paths are relative to the config file") for item in problems]
         entries = parse(source, found) if source is not None else None
         if entries is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 from pathlib import Path
 
+from proxyd.config.bundle import Files
 from proxyd.diagnostics.compose import MAX_BYTES, compose
 from proxyd.diagnostics.diagnostic import Diagnostic, Source, Span
 from proxyd.diagnostics.fail import shown
@@ -13,11 +14,10 @@ from proxyd.diagnostics.nodes import MappingNode, Node, ScalarNode, SequenceNode
 MAX_FILES = 1000
 
 
-def read_source(path: Path, span: Span | None, found: list[Diagnostic]) -> Source | None:
+def read_source(path: Path, span: Span | None, found: list[Diagnostic], files: Files) -> Source | None:
     """The text of a file, or None with a finding (at `span`, where the file is asked for)."""
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        content = files.read(path, MAX_BYTES)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
         found.append(Diagnostic("PXD-001", f"cannot read `{path}`: {reason}", span))
@@ -67,7 +67,7 @@ def compose_mapping(source: Source, found: list[Diagnostic]) -> MappingNode | No
     return None
 
 
-def include_files(root: MappingNode, patterns: Node, found: list[Diagnostic]) -> list[Source]:
+def include_files(root: MappingNode, patterns: Node, found: list[Diagnostic], files: Files) -> list[Source]:
     """Merge every file that `patterns` name into `root`, in the order of their names. The sources that were read."""
     sources: list[Source] = []
     seen: set[Path] = set()
@@ -75,14 +75,14 @@ def include_files(root: MappingNode, patterns: Node, found: list[Diagnostic]) ->
         if not isinstance(pattern, ScalarNode):
             found.append(Diagnostic("PXD-030", "expected a path or a glob, like `conf.d/*.yaml`", pattern.span))
             continue
-        for path in _matching(pattern, found):
+        for path in _matching(pattern, found, files):
             if path.resolve() in seen:
                 continue
             seen.add(path.resolve())
             if len(seen) > MAX_FILES:
                 found.append(Diagnostic("PXD-006", f"more than {MAX_FILES} files are included", pattern.span))
                 return sources
-            source = read_source(path, pattern.span, found)
+            source = read_source(path, pattern.span, found, files)
             if source is None:
                 continue
             sources.append(source)
@@ -92,17 +92,17 @@ def include_files(root: MappingNode, patterns: Node, found: list[Diagnostic]) ->
     return sources
 
 
-def _matching(pattern: ScalarNode, found: list[Diagnostic]) -> list[Path]:
+def _matching(pattern: ScalarNode, found: list[Diagnostic], files: Files) -> list[Path]:
     if pattern.broken:
         return []
     folder = Path(pattern.span.source.folder)
     try:
-        paths = sorted(Path(name) for name in glob.glob(str(folder / pattern.text), recursive=True))
+        paths = sorted(Path(name) for name in files.glob(str(folder / pattern.text)))
     except (OSError, ValueError) as error:
         found.append(Diagnostic("PXD-006", f"{shown(pattern.text)} is not a path or a glob: {error}", pattern.span))
         return []
-    files = [path for path in paths if not path.is_dir()]
-    if not files and (paths or not glob.has_magic(pattern.text)):
+    matching = [path for path in paths if not files.is_dir(path)]
+    if not matching and (paths or not glob.has_magic(pattern.text)):
         what = "is a folder" if paths else "does not exist"
         found.append(
             Diagnostic(
@@ -112,7 +112,7 @@ def _matching(pattern: ScalarNode, found: list[Diagnostic]) -> list[Path]:
                 f"write `{pattern.text}/*.yaml`" if paths else "paths are relative to this file",
             )
         )
-    return files
+    return matching
 
 
 def _merge(root: MappingNode, part: MappingNode, found: list[Diagnostic]) -> None:

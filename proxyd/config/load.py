@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from proxyd.config.bundle import TEXT, Bundle, Files, KeptFiles
 from proxyd.config.check import Declared, check
 from proxyd.config.credential_files import read_credentials
 from proxyd.config.filter_files import read_filters
 from proxyd.config.geo_files import read_geoip
-from proxyd.config.include import compose_mapping, include_files, read_source
+from proxyd.config.include import compose_mapping, decode, include_files, read_source
 from proxyd.config.interpolate import Interpolator
 from proxyd.config.key_files import read_key_files
 from proxyd.config.lift import lift
@@ -32,13 +33,14 @@ SECRET_IN_FILE = "PXD-113"
 class LoadResult:
     """`config` is None when an error is among the `diagnostics`, which are in reading order. `files`: all read ones, the main one first.
 
-    `places` tells where each setting stands, for what is found out about it later.
+    `places` tells where each setting stands, for what is found out about it later; `bundle` has what is needed to load the same again.
     """
 
     config: Config | None
     diagnostics: list[Diagnostic] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     places: Places = field(default=Places(), repr=False)
+    bundle: Bundle | None = field(default=None, repr=False)
 
     @property
     def ok(self) -> bool:
@@ -70,20 +72,36 @@ def _uncollected() -> Iterator[None]:
 def load(path: str | os.PathLike[str], *, env: Mapping[str, str] | None = None) -> LoadResult:
     """Load a config file with what it includes. `env` stands for the process's environment."""
     found: list[Diagnostic] = []
-    source = read_source(Path(path), None, found)
+    files = Files()
+    source = read_source(Path(path), None, found, files)
     if source is None:
         return LoadResult(None, found, [Path(path)])
-    return _load(source, os.environ if env is None else env)
+    return _load(source, env, files, [Path(path)])
 
 
 @_uncollected()
-def load_text(text: str, *, name: str = "<text>", folder: str = ".", env: Mapping[str, str] | None = None) -> LoadResult:
+def load_text(text: str, *, name: str = TEXT, folder: str = ".", env: Mapping[str, str] | None = None) -> LoadResult:
     """Load a config that stands in memory; relative paths in it start at `folder`."""
-    return _load(Source(name, text.removeprefix("\ufeff"), folder), os.environ if env is None else env, files=[])
+    files = Files()
+    files.contents[TEXT] = text.encode("utf-8", "surrogatepass")
+    return _load(Source(name, text.removeprefix("\ufeff"), folder), env, files, [])
 
 
-def _load(source: Source, env: Mapping[str, str], files: list[Path] | None = None) -> LoadResult:
-    read = [Path(source.name)] if files is None else files
+@_uncollected()
+def load_kept(bundle: Bundle, *, env: Mapping[str, str] | None = None) -> LoadResult:
+    """Load a config again as its files were. What a bundle does not hold (see bundle.py) is read as it is now."""
+    found: list[Diagnostic] = []
+    read = [Path(bundle.main)] if bundle.main != TEXT else []
+    source = decode(bundle.files[bundle.main], bundle.main, bundle.folder, found)
+    if source is None:
+        return LoadResult(None, found, read)
+    return _load(source, env, KeptFiles(bundle), read)
+
+
+def _load(source: Source, env: Mapping[str, str] | None, files: Files, read: list[Path]) -> LoadResult:
+    """`read`: the files that were read so far."""
+    env = os.environ if env is None else env
+    main = os.path.abspath(read[0]) if read else TEXT
     sources = [source]
     found: list[Diagnostic] = []
     root = compose_mapping(source, found)
@@ -92,12 +110,13 @@ def _load(source: Source, env: Mapping[str, str], files: list[Path] | None = Non
     _, patterns = root.entries.pop("include", (None, None))
     if patterns is not None:
         Interpolator(None, env, found).replace(patterns)
-        included = include_files(root, patterns, found)
+        included = include_files(root, patterns, found, files)
         sources += included
         read += [Path(part.name) for part in included]
-    config, data = _build(root, env, found, read)
+    config, data = _build(root, env, found, read, files)
     found = _without_secrets(by_position(found, sources))
-    return LoadResult(None if any(item.severity == "error" for item in found) else config, found, read, Places(data))
+    good = config if not any(item.severity == "error" for item in found) else None
+    return LoadResult(good, found, read, Places(data), files.bundle(main, source.folder) if good is not None else None)
 
 
 def _without_secrets(found: list[Diagnostic]) -> list[Diagnostic]:
@@ -106,14 +125,16 @@ def _without_secrets(found: list[Diagnostic]) -> list[Diagnostic]:
     return [replace(item, hidden=secrets) for item in found] if secrets else found
 
 
-def _build(root: MappingNode, env: Mapping[str, str], found: list[Diagnostic], read: list[Path]) -> tuple[Config | None, Map]:
+def _build(
+    root: MappingNode, env: Mapping[str, str], found: list[Diagnostic], read: list[Path], files: Files
+) -> tuple[Config | None, Map]:
     entry = root.entries.get("vars")
     variables = entry[1] if entry is not None else None
     Interpolator(variables if isinstance(variables, MappingNode) else None, env, found).replace(root)
     data = mark(root, found)
     assert isinstance(data, Map)
     lift(data, found)
-    read_pages(data, found)
+    read_pages(data, found, files)
     read_geoip(data, found)
     read_credentials(data, found, read)
     read_key_files(data, found, read)

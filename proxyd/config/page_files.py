@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from proxyd.config.bundle import Files
 from proxyd.config.error_pages import PageFile
 from proxyd.config.text import MAX_BODY
 from proxyd.diagnostics.diagnostic import Diagnostic
 from proxyd.diagnostics.marked import Map, Seq, Step, locate, remove
 
 
-def read_pages(data: Map, found: list[Diagnostic]) -> None:
+def read_pages(data: Map, found: list[Diagnostic], files: Files) -> None:
     """Put each file's content beside its path, in place; what cannot be read is taken out, with a finding."""
     for path in list(_paths(data)):
         place = locate(data, path)
@@ -19,7 +20,7 @@ def read_pages(data: Map, found: list[Diagnostic]) -> None:
         if not isinstance(place.here, str) or not isinstance(owner, Map):
             continue
         try:
-            owner["file"] = PageFile.of(place.here, _content(Path(place.value.source.folder, place.here)))
+            owner["file"] = PageFile.of(place.here, _content(Path(place.value.source.folder, place.here), files))
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             message = f"cannot read the error page `{place.here}`: {reason}"
@@ -27,9 +28,8 @@ def read_pages(data: Map, found: list[Diagnostic]) -> None:
             remove(data, path)
 
 
-def _content(path: Path) -> bytes:
-    with path.open("rb") as file:
-        content = file.read(MAX_BODY + 1)
+def _content(path: Path, files: Files) -> bytes:
+    content = files.read(path, MAX_BODY)
     if len(content) > MAX_BODY:
         raise OSError("it is larger than 1 MiB")
     return content

@@ -34,6 +34,9 @@ class MetricsSource(Protocol):
 
     def not_ready(self) -> tuple[str, ...]: ...
 
+    @property
+    def audit_failed(self) -> int: ...
+
     def upstreams(self) -> tuple[UpstreamView, ...]: ...
 
     def listener_entries(self) -> tuple[ListenerEntry, ...]: ...
@@ -76,6 +79,7 @@ class Capture:
     limits: LimitEntries = field(default_factory=LimitEntries)
     traces: TraceEntry | None = None
     records_dropped: int = 0
+    audit_failed: int = 0
 
 
 def capture(source: MetricsSource) -> Capture:
@@ -96,4 +100,5 @@ def capture(source: MetricsSource) -> Capture:
         limits=source.limit_entries(),
         traces=source.trace_entry(),
         records_dropped=source.records_dropped,
+        audit_failed=source.audit_failed,
     )

@@ -1,5 +1,6 @@
 """The dashboard in a real browser, at the width of a desk and of a phone, light and dark: nothing on the console, nothing from elsewhere,
-nothing to scroll sideways; roles, orders with their dialogs, figures that are those of the daemon. Screenshots stay in the test's folder."""
+nothing to scroll sideways; roles, orders with their dialogs, figures that are those of the daemon. Screenshots
+stay in the test's folder."""
 from __future__ import annotations
 
 import http.client
@@ -60,7 +61,9 @@ def config(folder: Path, port: int, admin: int, one: str, two: str, weight: int 
     return f"""
 listen: 127.0.0.1:{port}
 upstreams:
-  shop: {{servers: [{one}, {{address: {two}, weight: {weight}}}], health: {{active: {{path: /healthz, interval: 200ms, timeout: 200ms, rise: 1}}}}}}
+  shop:
+    servers: [{one}, {{address: {two}, weight: {weight}}}]
+    health: {{active: {{path: /healthz, interval: 200ms, timeout: 200ms, rise: 1}}}}
   gone: {{servers: [127.0.0.1:1], health: none}}
 policies:
   per-user: {{rate_limit: {{rate: 1000/s, burst: 1000, key: "header:x-user"}}}}
@@ -146,7 +149,8 @@ def open_page(browser: Browser, world: World) -> Iterator[Open]:
         context = browser.new_context(viewport={"width": width, "height": 860}, color_scheme=theme, **words)
         contexts.append(context)
         page = context.new_page()
-        page.add_init_script("window.violations = []; addEventListener('securitypolicyviolation', (e) => violations.push(e.violatedDirective))")
+        page.add_init_script("window.violations = []; "
+                             "addEventListener('securitypolicyviolation', (e) => violations.push(e.violatedDirective))")
         seen.watch(page, origin)
         page.goto(f"{origin}/#/{name}")
         if user:
@@ -189,7 +193,8 @@ def test_every_page_at_every_size(width: int, theme: str, open_page: Open, folde
         expect(page.locator("main .note.bad")).to_have_count(0)
         page.wait_for_load_state("networkidle") if name not in {"", "live"} else page.wait_for_timeout(1500)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
-        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == {"light": "rgb(246, 247, 249)", "dark": "rgb(14, 17, 22)"}[theme]
+        ground = {"light": "rgb(246, 247, 249)", "dark": "rgb(14, 17, 22)"}[theme]
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == ground
         page.screenshot(path=folder / f"{name or 'overview'}-{width}-{theme}.png", full_page=True)
     print(f"\nscreenshots in {folder}")
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
-from proxyd.cli.output import paint, plural, print_json, render_diagnostics
+from proxyd.cli.output import paint, print_json, render_diagnostics
 from proxyd.cli.overrides import override_line
 from proxyd.cli.settings import Settings, common, pass_settings
-from proxyd.cli.verbs.reload import SIGNS
+from proxyd.cli.trial import trial_line
+from proxyd.cli.verbs.reload import change_line
 
 
 @click.command("diff", short_help="what a reload would change, and what was changed at run time")
@@ -32,11 +33,13 @@ def lines_of(found: dict[str, Any]) -> list[str]:
     if not found["ok"]:
         lines = [paint(f"{path} has errors: a reload would be refused", "error")]
     elif changes:
-        lines = [f"{path} differs from the running config; a reload would make {plural(len(changes), 'change')}:"]
+        lines = [f"{path} differs from the running config; a reload would do this: {found['summary']}"]
     else:
         lines = [f"{path} is the running config"]
-    for change in changes:
-        sign, style = SIGNS.get(change["kind"], ("~", "warning"))
-        later = "" if change["live"] else paint("  (takes effect at the next start)", "warning")
-        lines.append(f"  {paint(sign, style)} {change['text']}{later}")
+    lines += [change_line(change) for change in changes]
+    serving = found["serving"]
+    if serving["file_differs"] and serving["restores"]:
+        lines.append(f"config {serving['restores']} serves by a rollback; the file was not written")
+    if serving["trial"] is not None:
+        lines.append(trial_line(serving["trial"]))
     return [*lines, *(override_line(entry) for entry in found["overrides"])]

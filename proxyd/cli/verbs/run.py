@@ -15,11 +15,12 @@ DEMO_PATHS = (("/", "one of two origins, in turn"), ("/echo", "the request as th
 @click.command("run", short_help="serve the config in the foreground")
 @common
 @click.option("--watch", is_flag=True, help="Reload when a file of the config changes.")
+@click.option("--last-good", is_flag=True, help="When the file has errors, serve the last good config, and say so.")
 @click.option("--demo", is_flag=True,
               help="Bring two small origins along (127.0.0.1:9001 and 9002); without -c, balance them on 127.0.0.1:8080.")
 @click.option(SUPERVISE, is_flag=True, help="Stand over the serving process: keep its sockets, and start it again when it dies.")
 @pass_settings
-def command(settings: Settings, watch: bool, demo: bool, supervise: bool) -> None:
+def command(settings: Settings, watch: bool, last_good: bool, demo: bool, supervise: bool) -> None:
     """Serve the config in the foreground.
 
     TERM drains and leaves (a second one, or INT: at once), HUP reloads, USR1 reopens the logs, USR2 upgrades. --admin says where the admin
@@ -33,7 +34,7 @@ def command(settings: Settings, watch: bool, demo: bool, supervise: bool) -> Non
     from proxyd.demo import ADDRESSES, DemoOrigins
 
     if not demo:
-        serve_in_foreground(settings, path=settings.config_path(), watch=watch)
+        serve_in_foreground(settings, path=settings.config_path(), watch=watch, last_good=last_good)
         return
     path = settings.maybe_config_path() if settings.config else None
     text = None if path else demo_config(ADDRESSES)

@@ -11,11 +11,12 @@ from typing import Any
 import click
 
 from proxyd.admin.client import Client
-from proxyd.cli.glance import glance
+from proxyd.cli.glance import glance, serving_text
 from proxyd.cli.output import ago, count, duration, paint, plural, print_json, size, table
 from proxyd.cli.overrides import override_line
 from proxyd.cli.overview import headline
 from proxyd.cli.settings import Settings, common, pass_settings
+from proxyd.cli.trial import trial_line
 
 INTERVAL_S = 0.5
 STATE_STYLES = {"up": "good", "down": "error", "ejected": "error", "unresolved": "error"}
@@ -48,7 +49,7 @@ def command(settings: Settings) -> None:
     before = look(client)
     time.sleep(INTERVAL_S)
     now = look(client)
-    print("\n".join([*screen(before, now), *error_lines(now.status), *check_lines(now.status)]))
+    print("\n".join([*screen(before, now), *error_lines(now.status), *check_lines(now.status), *audit_lines(now.status)]))
 
 
 def look(client: Client) -> Look:
@@ -62,14 +63,24 @@ def screen(before: Look, now: Look) -> list[str]:
     if status["last_reload"] is not None:
         reload = status["last_reload"]
         word = paint("refused", "error") if not reload["ok"] else "taken"
-        serving = f"config {status['config_hash'][:12]}, generation {status['generation']}"
+        serving = f"{serving_text(status)}, generation {status['generation']}"
         lines.append(f"{serving}; last reload {word} {ago(reload['at'])}: {reload['summary']}")
+    if status["serving"]["trial"] is not None:
+        lines.append(paint(trial_line(status["serving"]["trial"]), "warning"))
     lines += [paint(f"warning: {text}", "warning") for text in status["warnings"]]
     for shown in (listener_lines(before, now, seconds), flow_lines(before.status, status, seconds)):
         lines += ["", *shown] if shown else []
     lines += ["", *upstream_lines(before.status, status, seconds)]
     lines += ["", *engine_lines(before.status, status, seconds)]
     return lines
+
+
+def audit_lines(status: dict[str, Any]) -> list[str]:
+    """Where the audit trail ends (-v): what `proxyd audit verify --head` can be held against later."""
+    audit = status["audit"]
+    if audit is None:
+        return []
+    return ["", f"audit: {plural(audit['records'], 'record')} in {audit['file'] or 'memory'}, the last is {audit['head']}"]
 
 
 def head(*names: str) -> list[str]:

@@ -3,13 +3,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from proxyd import codes
+from proxyd.audit.trail import Audit
 from proxyd.cachetier.counters import TierCounters
 from proxyd.caching.purge import Purge, Purged, urls_of
 from proxyd.caching.report import (
@@ -64,14 +66,19 @@ from proxyd.state import (
     ServerChange,
     ServerState,
     ServerView,
+    ServingView,
     StatusView,
     TargetView,
     TierEntry,
     TraceEntry,
+    TrialView,
     UpstreamEntry,
     UpstreamView,
 )
 from proxyd.stats.history import History
+from proxyd.transactions.entry import Entry
+from proxyd.transactions.service import TransactionError
+from proxyd.transactions.terms import BY_ITSELF, UNCONDITIONAL, By, Terms
 from proxyd.upgrade import Upgraded, UpgradeError
 from tests.support.store import FakeStore, as_cache, as_object
 
@@ -114,6 +121,7 @@ class FakeDaemon:
     store_away: bool = False                         # that of shared limits
     upgrade_fails: bool = False
     on_stop: Callable[[], None] = lambda: None
+    on_trial: Callable[[], None] = lambda: None      # a config has just gone on trial
     config_text: str = "listen: :8080\nto: [127.0.0.1:9001]\n"
     config_path: Path | None = Path("/etc/proxyd/proxyd.yaml")
     config_hash: str = "abc123"
@@ -123,6 +131,13 @@ class FakeDaemon:
     last_reload_ok: bool = True
     max_series: int = 20_000
     records_dropped: int = 0
+    audit: Audit = field(default_factory=lambda: Audit(None, SystemClock()))
+    audit_failed: int = 0
+    serving: ServingView = field(default_factory=lambda: ServingView(5))
+    entries: list[Entry] = field(default_factory=lambda: [
+        Entry(4, 900.0, "ops", "reload", "abc123", "served", "1 route added, no connection will drain", kept=True),
+        Entry(5, 950.0, "ops", "reload", "def456", "serving", kept=True),
+    ])
     config: Config = field(default_factory=lambda: loaded("listen: :8080\nto: [127.0.0.1:9001]\n"))
     history: History = field(init=False)
     events: Events = field(default_factory=lambda: Events(SystemClock()))
@@ -148,6 +163,7 @@ class FakeDaemon:
             config_hash=self.config_hash, generation=self.generation, threads=1, ready=not self.reasons, not_ready=self.reasons,
             last_reload=None, listeners=tuple(self.listeners()), upstreams=self.upstreams(),
             engines=(EngineView(0, 99, 0.001, 1.5, 2, 1, self.generation, self.engine_alive, self.flows),),
+            serving=self.serving, audit=self.audit.view(),
         )
 
     def listeners(self) -> Iterator[ListenerView]:
@@ -170,7 +186,8 @@ class FakeDaemon:
     async def diff(self, path: Path | None = None) -> Difference:
         self.asked.append(("diff", path))
         changes = (Change("changed", "server", "app/10.0.0.1:80", "server app/10.0.0.1:80: weight: 1 -> 2"),) if self.changed else ()
-        return Difference(str(path or self.config_path or ""), () if self.refusal else changes, self.refusal, self.overrides)
+        text = "1 server changed, no connection will drain" if changes and not self.refusal else ""
+        return Difference(str(path or self.config_path or ""), () if self.refusal else changes, self.refusal, self.overrides, text)
 
     async def set_server(self, upstream: str, server: str, orders: Mapping[str, Any], *, by: str, force: bool = False) -> ServerChange:
         self.asked.append(("set", upstream, server, dict(orders), by, force))
@@ -228,8 +245,16 @@ class FakeDaemon:
         target = TargetView("app", 1, 1.0, "p2c", (CandidateView("10.0.0.1:80", "10.0.0.1:80", 1, False, "up", "", 900.0),))
         return (RouteDecision("pg", ":5432", "", "pg", "to app", ("app",), (), (verdict,), (target,), (("timeout", "idle 600 s"),), "tcp"),)
 
-    async def reload(self, text: str | None = None, *, path: Path | None = None, dry_run: bool = False) -> ReloadResult:
-        self.asked.append(("reload", text, path, dry_run))
+    async def reload(
+        self,
+        text: str | None = None,
+        *,
+        path: Path | None = None,
+        dry_run: bool = False,
+        terms: Terms = UNCONDITIONAL,
+        by: By = BY_ITSELF,
+    ) -> ReloadResult:
+        self.asked.append(("reload", text, path, dry_run, *([str(terms)] if terms else [])))
         if self.holds:
             await asyncio.to_thread(self.held.wait, 10)
         if self.refusal:
@@ -241,7 +266,46 @@ class FakeDaemon:
             Change("removed", "listener", "old", "listener old"),
             Change("changed", "runtime", "threads", "threads 1 -> 2", live=False),
         )
-        return ReloadResult(True, True, dry_run, 5, "def456", (), plan, 0.012)
+        entry, text = 0 if dry_run else 6, "1 route added, 3 connections will drain"
+        result = ReloadResult(True, True, dry_run, 5, "def456", (), plan, 0.012, text, entry)
+        if not terms or dry_run:
+            return result
+        now = time.time()
+        trial = TrialView(6, 5, str(terms.guard or ""), now + 30 if terms.guard else 0.0, now + terms.confirm if terms.confirm else 0.0)
+        self.serving = ServingView(6, trial=trial)
+        self.entries.append(Entry(6, now, by.who, by.how, "def456", "on trial", result.summary, terms=str(terms), kept=True))
+        self.on_trial()
+        return replace(result, trial=trial)
+
+    def end_trial(self, result: Literal["serving", "rolled back"], note: str) -> None:
+        self.serving = ServingView(6) if result == "serving" else ServingView(7, 5, file_differs=True)
+        self.entries[-1] = replace(self.entries[-1], result=result, note=note)
+
+    async def rollback(self, number: int | None, *, by: By) -> ReloadResult:
+        self.asked.append(("rollback", number, by.how))
+        if number is not None and number > 5:
+            raise TransactionError(codes.NO_ENTRY, f"the history has no entry {number}")
+        if self.refusal:
+            return ReloadResult(False, False, False, self.generation, self.config_hash, self.refusal)
+        self.serving = ServingView(6, number or 4, file_differs=True)
+        plan = (Change("removed", "route", "web/new", "route web/new removed"),)
+        return ReloadResult(True, True, False, 6, "abc123", (), plan, 0.01, "1 route removed, no connection will drain", 6, number or 4)
+
+    async def confirm(self, *, by: By) -> Entry:
+        self.asked.append(("confirm", by.how))
+        if self.serving.trial is None:
+            raise TransactionError(codes.NO_TRIAL, "no config is on trial")
+        self.end_trial("serving", f"confirmed by {by.who}")
+        return self.entries[-1]
+
+    def config_entries(self) -> tuple[Entry, ...]:
+        return tuple(self.entries)
+
+    async def config_entry(self, number: int) -> tuple[Entry, dict[str, str]]:
+        for entry in self.entries:
+            if entry.number == number:
+                return entry, {"/etc/proxyd/proxyd.yaml": self.config_text} if entry.kept else {}
+        raise TransactionError(codes.NO_ENTRY, f"the history has no entry {number}")
 
     def cache(self) -> CacheView:
         if self.store is None:

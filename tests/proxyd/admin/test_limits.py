@@ -34,24 +34,21 @@ async def test_one_key(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize(("body", "key"), [(b"", ()), (b'{"key": "::1"}', ("::1",)), (b'{"key": ["::1"]}', ("::1",))])
-async def test_a_reset_leaves_one_audit_line(ask: Ask, daemon: Any, caplog: pytest.LogCaptureFixture, body: bytes, key: Any) -> None:
-    caplog.set_level("INFO", "proxyd.admin")
+async def test_a_reset_leaves_one_audit_record(ask: Ask, daemon: Any, body: bytes, key: Any) -> None:
     found = (await ask("POST", "/limits/per-ip/reset", body=body)).json()
     assert (found["forgotten"], found["everywhere"]) == (1 if key else 1234, None)
     assert daemon.asked == [("reset", "per-ip", key)]
-    line, = [record.getMessage() for record in caplog.records]
-    assert line.startswith(f"audit: limit per-ip reset, {'key ::1, 1' if key else 'all keys, 1234'} forgotten, by user id ")
+    record, = await daemon.audit.last(9)
+    assert (record["action"], record["target"]) == ("limit.reset", "per-ip")
+    assert record["detail"] == {"keys": ["::1"] if key else "all", "forgotten": 1 if key else 1234}
 
 
-async def test_credentials_are_not_in_the_audit_line(
-    ask: Ask, daemon: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    caplog.set_level("INFO", "proxyd.admin")
+async def test_credentials_are_not_in_the_audit_record(ask: Ask, daemon: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     limit = replace(daemon.limit("per-ip"), key=("header:x-api-key",))
     monkeypatch.setattr(daemon, "limit", lambda policy: limit)
     await ask("POST", "/limits/per-ip/reset", body=b'{"key": "s3cret"}')
-    line, = [record.getMessage() for record in caplog.records]
-    assert f"reset, key {mark('s3cret')}, 1 forgotten" in line
+    record, = await daemon.audit.last(9)
+    assert record["detail"] == {"keys": [mark("s3cret")], "forgotten": 1}
 
 
 @pytest.mark.parametrize(("method", "path", "query", "body", "expected"), [

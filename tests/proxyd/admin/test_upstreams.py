@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -23,25 +24,24 @@ async def test_one_upstream(ask: Ask) -> None:
     assert (refusal.value.status, refusal.value.code) == (404, "PXD-220")
 
 
-async def test_a_change_is_carried_out_and_leaves_one_audit_line(ask: Ask, daemon: Any, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "proxyd.admin")
+async def test_a_change_is_carried_out_and_leaves_one_audit_record(ask: Ask, daemon: Any) -> None:
     answer = await ask("PATCH", ONE, body=b'{"state": "drain", "weight": 2}', query={"force": "1"})
     assert answer.status == 200
     assert (answer.json()["changed"], answer.json()["servers"], answer.json()["upstream"]["name"]) == (True, ["10.0.0.1:80"], "app")
     (_, upstream, server, orders, by, force), = daemon.asked
     assert (upstream, server, orders, force) == ("app", "10.0.0.1:80", {"state": "drain", "weight": 2}, True)
     assert by
-    lines = [record.getMessage() for record in caplog.records]
-    assert len(lines) == 1
-    assert lines[0].startswith("audit: app/10.0.0.1:80 changed by user id ")
-    assert lines[0].endswith("), forced")
+    record, = await daemon.audit.last(9)
+    assert (record["action"], record["target"], record["who"], record["result"]) == ("server.change", "app/10.0.0.1:80", by, "ok")
+    assert record["detail"] == {"text": "app/10.0.0.1:80 changed", "changed": True, "forced": True}
+    assert record["origin"] == f"unix pid {os.getpid()}"
 
 
-async def test_what_was_so_already_leaves_none(ask: Ask, daemon: Any, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "proxyd.admin")
+async def test_what_was_so_already_is_recorded_as_such(ask: Ask, daemon: Any) -> None:
     daemon.same = True
     assert (await ask("PATCH", ONE, body=b'{"weight": 2}')).json()["changed"] is False
-    assert caplog.records == []
+    record, = await daemon.audit.last(9)
+    assert record["detail"] == {"text": "app/10.0.0.1:80 changed", "changed": False}
 
 
 async def test_servers_are_added_and_removed(ask: Ask, daemon: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,7 @@ class Served:
     def __init__(self, path: Path) -> None:
         self.daemon = FakeDaemon(on_stop=self.close)
         self.address = f"unix:{path}"
+        self._closing: Future[None] | None = None
         self._loop = uvloop.new_event_loop()          # the loop that the daemon runs on
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
@@ -50,10 +52,13 @@ class Served:
         asyncio.run_coroutine_threadsafe(self._server.apply(self.daemon.config), self._loop).result(10)
 
     def close(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._server.close(), self._loop)
+        self._closing = asyncio.run_coroutine_threadsafe(self._server.close(), self._loop)
 
     def end(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._server.close(), self._loop).result(10)
+        if self._closing is None:
+            self.close()
+        assert self._closing is not None
+        self._closing.result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()

@@ -19,7 +19,7 @@ def test_the_file_and_the_overrides(run: Run, daemon: FakeDaemon) -> None:
     daemon.overrides = (DRAINED,)
     lines = run("diff").stdout.splitlines()
     assert lines[:2] == [
-        "/etc/proxyd/proxyd.yaml differs from the running config; a reload would make 1 change:",
+        "/etc/proxyd/proxyd.yaml differs from the running config; a reload would do this: 1 server changed, no connection will drain",
         "  ~ server app/10.0.0.1:80: weight: 1 -> 2",
     ]
     assert lines[2].startswith("override: app/10.0.0.1:80 drained by ops ")

@@ -16,7 +16,7 @@ def test_what_changed_is_printed(run: Run, daemon: FakeDaemon) -> None:
     result = run("reload")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
-        "reloaded: 3 changes in 12 ms; generation 5 serves",
+        "reloaded: 3 changes in 12 ms; config 6 serves, generation 5: 1 route added, 3 connections will drain",
         "  + route web/new: to app",
         "  - listener old",
         "  ~ threads 1 -> 2  (takes effect at the next start)",
@@ -25,7 +25,7 @@ def test_what_changed_is_printed(run: Run, daemon: FakeDaemon) -> None:
 
 
 def test_dry_run(run: Run, daemon: FakeDaemon) -> None:
-    assert run("reload", "--dry-run").stdout.startswith("3 changes would be made:\n")
+    assert run("reload", "--dry-run").stdout.startswith("3 changes would be made: 1 route added, 3 connections will drain\n")
     assert daemon.asked == [("reload", None, None, True)]
 
 

@@ -62,7 +62,7 @@ def test_from_start_to_stop(started: tuple[Program, str], write: Callable[[str],
     assert (unchanged.returncode, unchanged.stdout[:15]) == (0, "nothing changed")
     write("two")
     planned = proxyd("reload", "--dry-run", cwd=tmp_path)
-    assert planned.stdout.startswith("1 change would be made:\n  ~ ")
+    assert planned.stdout.startswith("1 change would be made: 1 route changed, no connection will drain\n  ~ ")
     assert fetch(url, "/hello") == (200, "one")
     assert proxyd("reload", cwd=tmp_path).stdout.startswith("reloaded: 1 change in ")
     assert fetch(url, "/hello") == (200, "two")
@@ -96,7 +96,7 @@ def test_hup_reloads_and_term_drains(started: tuple[Program, str], write: Callab
     program, url = started
     write("two")
     program.process.send_signal(signal.SIGHUP)
-    program.wait_for("generation 2: 1 change")
+    program.wait_for("generation 2: 1 route changed")
     assert fetch(url, "/hello") == (200, "two")
     program.process.send_signal(signal.SIGTERM)
     assert program.end() == 0

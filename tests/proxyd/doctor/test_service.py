@@ -60,7 +60,8 @@ def test_no_socket_is_nothing() -> None:
 @pytest.mark.parametrize(("change", "expected"), [
     ({}, [("good", "daemon"), ("good", "readiness"), ("good", "engines")]),
     ({"version": "0.9"}, [("note", "daemon"), ("good", "readiness"), ("good", "engines")]),
-    ({"ready": False, "not_ready": ["upstream app has no usable server"]}, [("good", "daemon"), ("error", "readiness"), ("good", "engines")]),
+    ({"ready": False, "not_ready": ["upstream app has no usable server"]},
+     [("good", "daemon"), ("error", "readiness"), ("good", "engines")]),
     ({"warnings": ["x does not resolve"]},
      [("good", "daemon"), ("good", "readiness"), ("warning", "running config"), ("good", "engines")]),
     ({"engines": [{"index": 3, "alive": False, "loop_lag_seconds": 0.0}]},

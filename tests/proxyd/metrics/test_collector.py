@@ -113,6 +113,10 @@ class Source:
     def not_ready(self) -> tuple[str, ...]:
         return () if self.now.ready else ("upstream app has no usable server",)
 
+    @property
+    def audit_failed(self) -> int:
+        return self.now.audit_failed
+
     def upstreams(self) -> tuple[UpstreamView, ...]:
         return self.now.upstream_views
 
@@ -344,7 +348,7 @@ async def test_counters_never_fall_over_a_reload(source: Source, exposition: Exp
 
 async def test_config_and_engines(source: Source, exposition: Exposition) -> None:
     source.set(
-        last_reload_ok=False, reloads={"ok": 3, "failed": 1}, logs=(LogEntry("access", 5, 2, 1),),
+        last_reload_ok=False, reloads={"ok": 3, "failed": 1}, audit_failed=2, logs=(LogEntry("access", 5, 2, 1),),
         engines=(engine(0, cpu_seconds=1.25, loop_lag_seconds=0.003), engine(1, consults_refused=4, commands_refused=1, consults_late=2)),
     )
     page = await scrape(exposition)

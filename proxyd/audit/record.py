@@ -1,0 +1,65 @@
+"""One line of the audit trail, and how it hangs on the line before.
+
+    {"seq": 7, "time": "2026-11-21T22:48:40.125Z", "who": "ops", "origin": "unix pid 4242", "action": "server.change",
+     "target": "app/10.0.0.1:80", "result": "ok", "code": "", "detail": {"state": "drain"}, "prev": "9f2c…", "hash": "51ab…"}
+
+`hash` is the SHA-256 of the line without it, its members sorted, no spaces, as UTF-8; `prev` is the `hash` of the line before (64 zeros:
+there is none). So a line that is changed, removed or put in between breaks the chain there. Who can write the file can also shorten it, or
+write it anew from some point on: against that helps the last hash, which `proxyd status` shows, kept elsewhere.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+Result = Literal["ok", "refused"]
+
+NOTHING_BEFORE = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What is to be recorded: `who` changed what (`action` on `target`) from where, and what came of it."""
+
+    who: str
+    origin: str                  # "unix pid 4242", "127.0.0.1", "signal", "guard"
+    action: str
+    target: str = ""
+    result: Result = "ok"
+    code: str = ""               # of a refusal: "PXD-222"
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    def words(self) -> str:
+        """For the daemon's log: `app/10.0.0.1:80: server.change by ops (unix pid 4242) ok {"state": "drain"}`."""
+        detail = f" {json.dumps(self.detail, ensure_ascii=False)}" if self.detail else ""
+        result = f"refused ({self.code})" if self.result == "refused" else "ok"
+        return f"{self.action}{' ' + self.target if self.target else ''} by {self.who} ({self.origin}): {result}{detail}"
+
+
+def link(note: Note, *, seq: int, at: float, prev: str) -> dict[str, Any]:
+    """The record of a note, chained to the one before."""
+    time = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    record: dict[str, Any] = {
+        "seq": seq, "time": time, "who": note.who, "origin": note.origin, "action": note.action, "target": note.target,
+        "result": note.result, "code": note.code, "detail": dict(note.detail), "prev": prev,
+    }
+    return record | {"hash": digest(record)}
+
+
+def line_of(record: Mapping[str, Any]) -> bytes:
+    return _text(record) + b"\n"
+
+
+def digest(record: Mapping[str, Any]) -> str:
+    """The hash that belongs to a record, whether it has one or not."""
+    bare = {name: record[name] for name in sorted(record) if name != "hash"}
+    return hashlib.sha256(_text(bare)).hexdigest()
+
+
+def _text(value: Mapping[str, Any]) -> bytes:
+    """Lone surrogates become the escapes that JSON reads back."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")

@@ -1,0 +1,110 @@
+"""`proxyd audit`: who changed what, and whether the record of it is whole."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from proxyd.admin.client import NotReachable
+from proxyd.audit.file import NAME, maybe_record
+from proxyd.audit.verify import verify
+from proxyd.cli.errors import CliError, Exit
+from proxyd.cli.output import paint, plural, print_json, table
+from proxyd.cli.settings import Settings, common, pass_settings
+from proxyd.statedir import state_dir
+
+
+@click.group("audit", short_help="who changed what, and whether the record of it is whole: show, verify")
+@common
+def command() -> None:
+    """Who changed what, from where, and what came of it. Without FILE: the trail of the running daemon, or of the config's state folder."""
+
+
+@command.command("show", short_help="the newest records")
+@common
+@click.argument("file", required=False, type=click.Path(path_type=Path), metavar="[FILE]")
+@click.option("-n", "--number", "count", type=click.IntRange(1, 1_000), default=20, show_default=True, help="How many records.")
+@pass_settings
+def show(settings: Settings, file: Path | None, count: int) -> None:
+    """The newest records, the last one at the end."""
+    if file is None:
+        try:
+            records = settings.client().get("/audit", {"limit": str(count)})["last"]
+        except NotReachable:
+            records = last_of(local_file(settings), count)
+    else:
+        records = last_of(file, count)
+    if settings.json:
+        print_json(records)
+    elif records:
+        print("\n".join(record_lines(records)))
+    else:
+        print("nothing was changed yet")
+
+
+@command.command("verify", short_help="whether every record is there and unchanged")
+@common
+@click.argument("file", required=False, type=click.Path(path_type=Path), metavar="[FILE]")
+@click.option("--head", metavar="HASH", default="", help="A hash that the trail must contain, as `proxyd status -v` showed it.")
+@pass_settings
+def verify_(settings: Settings, file: Path | None, head: str) -> None:
+    """Whether every record is there and unchanged, and where the first is not. Exit code 1 when the trail is broken.
+
+    That records are missing at the end shows only against a hash that was known before: that of the running daemon, or --head.
+    """
+    if file is None:
+        file, head = of_daemon(settings, head)
+    if not file.exists():
+        raise CliError(f"{file}: there is no such file", Exit.NOT_FOUND)
+    with file.open("rb") as lines:
+        found = verify(lines, head=head.lower())
+    if settings.json:
+        print_json({"file": str(file), "ok": not found.fault, "records": found.records, "head": found.head, "fault": found.fault,
+                    "line": found.line, "text": found.text})
+    elif found.fault:
+        raise CliError(f"{file}:{found.line}: {found.text}", hint=f"{plural(found.records, 'record')} before it are as they were written")
+    elif not settings.quiet:
+        print(f"{file}: {plural(found.records, 'record')}, unbroken; it ends with {found.head}")
+    if found.fault:
+        raise click.exceptions.Exit(Exit.FAILED)
+
+
+def of_daemon(settings: Settings, head: str) -> tuple[Path, str]:
+    """The file that is meant, and the hash that it must contain."""
+    try:
+        view = settings.client().get("/audit", {"limit": "1"})
+    except NotReachable:
+        return local_file(settings), head
+    if not view["file"]:
+        raise CliError("the daemon keeps its audit trail in memory: there is no file to verify", Exit.NOT_FOUND)
+    return Path(view["file"]), head or (view["head"] if view["records"] else "")
+
+
+def local_file(settings: Settings) -> Path:
+    folder = state_dir(settings.maybe_config_path())
+    if folder is None:
+        raise CliError("no daemon answers, and there is no config whose state folder could hold an audit trail", Exit.NOT_REACHABLE,
+                       hint="name the file: proxyd audit verify FILE")
+    return folder / NAME
+
+
+def last_of(file: Path, count: int) -> list[dict[str, Any]]:
+    try:
+        lines = file.read_bytes().splitlines()[-count:]
+    except FileNotFoundError:
+        raise CliError(f"{file}: there is no such file", Exit.NOT_FOUND) from None
+    return [record for line in lines if (record := maybe_record(line)) is not None]
+
+
+def record_lines(records: list[dict[str, Any]]) -> list[str]:
+    rows = [[paint(name, "dim") for name in ("#", "TIME", "WHO", "FROM", "ACTION", "TARGET", "RESULT", "DETAIL")]]
+    for record in records:
+        refused = record["result"] == "refused"
+        detail = ", ".join(f"{name} {value if isinstance(value, str) else json.dumps(value)}" for name, value in record["detail"].items())
+        rows.append([
+            str(record["seq"]), record["time"], record["who"], record["origin"], record["action"], record["target"] or "-",
+            paint(f"refused {record['code']}".rstrip(), "error") if refused else record["result"], detail,
+        ])
+    return table(rows, indent="")
