@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from proxyd.cachetier.counters import TierCounters
@@ -38,6 +38,20 @@ OverrideWord = Literal["drain", "maint", "weight", "added", "removed"]
 
 NO_ROUTE = "-"
 """The route name under which requests are counted that no route matched."""
+
+
+def server_state(state: Mapping[str, Any]) -> ServerState:
+    """One word for a native state: what an operator set comes before what was found out."""
+    down = state["down"]
+    if "maint" in down:
+        return "maint"
+    if "drain" in down:
+        return "drain"
+    if "health" in down:
+        return "down"
+    if state["ejected_for_ms"] > 0:
+        return "ejected"
+    return "pending" if "pending" in down else "up"
 
 
 # ------------------------------------------------------------------ reload
@@ -381,6 +395,9 @@ class UpstreamEntry:
     state: UpstreamState
     servers: tuple[ServerEntry, ...]
     departed_opened: int           # connections opened to servers that have left, so that the upstream's total never goes back
+    unresolved: tuple[tuple[str, int], ...] = ()       # (label, weight) of servers that have no address
+    governor: GovernorView = field(default_factory=GovernorView)
+    used: bool = True              # something can go there
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from proxyd.health.ejections import Ejections
 from proxyd.health.monitor import HealthMonitor
 from proxyd.overrides import Overrides
 from proxyd.since import Since
-from proxyd.snapshot.build import used_upstreams
 from proxyd.snapshot.compiled import Compiled
 from proxyd.snapshot.describe import action_text, balance_text, flow_action_text, flow_match_text, match_text
 from proxyd.snapshot.members import Member
@@ -32,6 +31,7 @@ from proxyd.state import (
     ServerView,
     UpstreamEntry,
     UpstreamView,
+    server_state,
 )
 
 if TYPE_CHECKING:
@@ -164,9 +164,8 @@ class Views:
 
     def not_ready(self) -> Iterator[str]:
         """A sentence for every upstream in use that has no usable server."""
-        used = set(used_upstreams(self.compiled.config))
         for view in self.upstreams():
-            if view.name in used and not view.usable:
+            if view.name in self.compiled.used and not view.usable:
                 yield f"upstream {view.name} has no usable server: {', '.join(map(_plight, view.servers))}"
 
     # ------------------------------------------------------------------ entries
@@ -184,16 +183,19 @@ class Views:
         return tuple(self._upstream_entry(name) for name in self.compiled.config.upstreams)
 
     def _upstream_entry(self, name: str) -> UpstreamEntry:
+        members = self.compiled.members[name]
         servers = tuple(
             ServerEntry(
                 name, member.label, member.weight, member.backup, self.store.server(name, member.label, member.address),
                 _check_results(self.health.checks(name, member.label)), self.ejections.counts(name, member.label),
             )
-            for member in self.compiled.members[name]
+            for member in members
             if member.address is not None
         )
+        unresolved = tuple((member.label, member.weight) for member in members if member.address is None)
         departed = self.store.departed_opened(name, (entry.server for entry in servers))
-        return UpstreamEntry(name, self.store.upstream(name), servers, departed)
+        governor, used = self.governors.view(name), name in self.compiled.used
+        return UpstreamEntry(name, self.store.upstream(name), servers, departed, unresolved, governor, used)
 
 
 def listener_view(listener: Listener, mode: str, routes: Sequence[tuple[str, str, str]] = ()) -> ListenerView:
@@ -205,20 +207,6 @@ def listener_view(listener: Listener, mode: str, routes: Sequence[tuple[str, str
     return ListenerView(
         listener.name, listener.address, stats["accepted"], stats["open"], stats["in_flight"], stats["rejected"], mode, flow,
     )
-
-
-def server_state(state: Mapping[str, Any]) -> ServerState:
-    """One word for a native state: what an operator set comes before what was found out."""
-    down = state["down"]
-    if "maint" in down:
-        return "maint"
-    if "drain" in down:
-        return "drain"
-    if "health" in down:
-        return "down"
-    if state["ejected_for_ms"] > 0:
-        return "ejected"
-    return "pending" if "pending" in down else "up"
 
 
 def _reason(word: ServerState, state: Mapping[str, Any], checks: Sequence[CheckView], ejection: str) -> str:

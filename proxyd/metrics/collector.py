@@ -12,13 +12,13 @@ from typing import Any
 
 from proxyd.metrics.audit import audit_families
 from proxyd.metrics.cache import compress_families, route_families, store_families, tier_families
-from proxyd.metrics.families import Family, Labels, counter, gauge, histogram
+from proxyd.metrics.families import Family, Labels, Numbers, counter, gauge, histogram
 from proxyd.metrics.flows import FLOW_COUNTERS, flow_families
 from proxyd.metrics.limits import limit_families
 from proxyd.metrics.retained import Ratchet, Retained, Stats
 from proxyd.metrics.source import Capture
 from proxyd.sockets import socket_kind
-from proxyd.state import ServerEntry, ServerState
+from proxyd.state import ServerEntry, ServerState, server_state
 from proxyd_ext.core.fault import faults
 
 SERVER_STATES: tuple[ServerState, ...] = ("up", "down", "pending", "ejected", "maint", "drain", "unresolved")
@@ -121,11 +121,11 @@ class Collector:
             response.add((name,), total["response_seconds"])
             connect.add((name,), total["connect_seconds"])
         for entry in now.upstreams:
-            count = entry.departed_opened + sum(member.server.stats()["opened"] for member in entry.servers)
+            told = [member.server.stats() for member in entry.servers]
+            count = entry.departed_opened + sum(stats["opened"] for stats in told)
             opened.add((entry.name,), self._numbers.total(("opened", entry.name), count))
-        for view in now.upstream_views:
-            connections.add((view.name, "active"), sum(server.connections_active for server in view.servers))
-            connections.add((view.name, "idle"), sum(server.connections_idle for server in view.servers))
+            connections.add((entry.name, "active"), sum(stats["connections_active"] for stats in told))
+            connections.add((entry.name, "idle"), sum(stats["connections_idle"] for stats in told))
         return retries, refused, hedges, copies, response, connect, connections, opened, *queue_gauges(now), *governor_gauges(now)
 
     def _collect_servers(self, now: Capture) -> Iterable[Family]:
@@ -165,7 +165,7 @@ class Collector:
         info = gauge("config_info", "The config that serves; always 1.", ("hash",))
         info.add((now.config_hash,), 1)
         ready = gauge("ready", "Whether every upstream in use has a usable server (1), as `/ready` tells, else 0.")
-        ready.add((), float(now.ready))
+        ready.add((), float(is_ready(now)))
         build = gauge("build_info", "The program; always 1.", ("version", "python", "implementation"))
         build.add((self._version, platform.python_version(), platform.python_implementation()), 1)
         return success, at, reloads, info, ready, build
@@ -211,6 +211,12 @@ class Collector:
         return written, dropped, sampled_out, untapped, spans, waiting, limit, failing
 
 
+def is_ready(now: Capture) -> bool:
+    """As `Views.not_ready` finds it, from the handles."""
+    usable = (any(member.server.state()["usable"] for member in entry.servers) for entry in now.upstreams if entry.used)
+    return now.phase == "serving" and all(usable)
+
+
 def names_of(entry: ServerEntry) -> Labels:
     return entry.upstream, entry.label
 
@@ -252,14 +258,14 @@ def governor_gauges(now: Capture) -> Iterable[Family]:
     circuit = gauge("upstream_circuit_open", "Whether the breaker refuses requests: 1 open, 0.5 half open, 0 closed.", ("upstream",))
     limit = gauge("upstream_concurrency_limit", "Requests at a time, as the adaptive limit has found.", ("upstream",))
     hedge = gauge("upstream_hedge_delay_seconds", "After so long a hedged request sends its second try.", ("upstream",))
-    for view in now.upstream_views:
-        governor = view.governor
+    for entry in now.upstreams:
+        governor = entry.governor
         if governor.circuit is not None:
-            circuit.add((view.name,), {"closed": 0.0, "half_open": 0.5, "open": 1.0}[governor.circuit.state])
+            circuit.add((entry.name,), {"closed": 0.0, "half_open": 0.5, "open": 1.0}[governor.circuit.state])
         if governor.limit:
-            limit.add((view.name,), governor.limit)
+            limit.add((entry.name,), governor.limit)
         if governor.hedge_ms:
-            hedge.add((view.name,), governor.hedge_ms / 1000)
+            hedge.add((entry.name,), governor.hedge_ms / 1000)
     return circuit, limit, hedge
 
 
@@ -269,12 +275,22 @@ def server_gauges(now: Capture) -> Iterable[Family]:
     weight = gauge("upstream_server_weight", "The server's share.", labels)
     in_flight = gauge("upstream_server_requests_in_flight", "Requests that the server is working on, and flows that it has.", labels)
     state = gauge("upstream_server_state", "1 for the state that the server is in, else 0.", (*labels, "state"))
-    for view in now.upstream_views:
-        for server in view.servers:
-            names = (view.name, server.label)
-            up.add(names, float(server.usable))
-            weight.add(names, server.weight)
-            in_flight.add(names, server.in_flight)
-            for word in SERVER_STATES:
-                state.add((*names, word), float(server.state == word))
+    for upstream in now.upstreams:
+        for entry in upstream.servers:
+            names, told = names_of(entry), entry.server.state()
+            up.add(names, float(told["usable"]))
+            weight.add(names, entry.weight)
+            in_flight.add(names, entry.server.stats()["in_flight"])
+            put_state(state, names, server_state(told))
+        for label, share in upstream.unresolved:
+            names = (upstream.name, label)
+            up.add(names, 0)
+            weight.add(names, share)
+            in_flight.add(names, 0)
+            put_state(state, names, "unresolved")
     return up, weight, in_flight, state
+
+
+def put_state(family: Numbers, names: Labels, word: ServerState) -> None:
+    for known in SERVER_STATES:
+        family.add((*names, known), int(known == word))

@@ -11,7 +11,7 @@ from proxyd.metrics.families import Family
 from proxyd.metrics.source import Capture
 
 NOTHING = Capture(
-    config_hash="", reloads={}, last_reload_at=0.0, last_reload_ok=True, max_series=0, ready=True, upstream_views=(), listeners=(),
+    config_hash="", reloads={}, last_reload_at=0.0, last_reload_ok=True, max_series=0, phase="serving", listeners=(),
     routes=(), upstreams=(), engines=(), logs=(),
 )
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from proxyd.state import CacheEntry, EngineEntry, LimitEntries, ListenerEntry, LogEntry, RouteEntry, TraceEntry, UpstreamEntry, UpstreamView
+from proxyd.state import CacheEntry, EngineEntry, LimitEntries, ListenerEntry, LogEntry, Phase, RouteEntry, TraceEntry, UpstreamEntry
 
 
 class Handle(Protocol):
@@ -38,6 +38,8 @@ class MetricsSource(Protocol):
     def audit_failed(self) -> int: ...
 
     def upstreams(self) -> tuple[UpstreamView, ...]: ...
+    @property
+    def phase(self) -> Phase: ...
 
     def listener_entries(self) -> tuple[ListenerEntry, ...]: ...
 
@@ -68,8 +70,7 @@ class Capture:
     last_reload_at: float
     last_reload_ok: bool
     max_series: int
-    ready: bool
-    upstream_views: tuple[UpstreamView, ...]
+    phase: Phase
     listeners: tuple[ListenerEntry, ...]
     routes: tuple[RouteEntry, ...]
     upstreams: tuple[UpstreamEntry, ...]
@@ -89,8 +90,7 @@ def capture(source: MetricsSource) -> Capture:
         last_reload_at=source.last_reload_at,
         last_reload_ok=source.last_reload_ok,
         max_series=source.max_series,
-        ready=not source.not_ready(),
-        upstream_views=source.upstreams(),
+        phase=source.phase,
         listeners=source.listener_entries(),
         routes=source.route_entries(),
         upstreams=source.upstream_entries(),

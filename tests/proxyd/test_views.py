@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 import pytest
 
-from proxyd.state import CheckView, ServerState
-from proxyd.views import failure, server_state
+from proxyd.state import CheckView, ServerState, server_state
+from proxyd.views import failure
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ from proxyd.state import (
     ListenerView,
     LogEntry,
     OverrideView,
+    Phase,
     PolicyVerdict,
     ReloadResult,
     RouteDecision,
@@ -130,6 +131,7 @@ class FakeDaemon:
     last_reload_at: float = 1_000.0
     last_reload_ok: bool = True
     max_series: int = 20_000
+    phase: Phase = "serving"
     records_dropped: int = 0
     audit: Audit = field(default_factory=lambda: Audit(None, SystemClock()))
     audit_failed: int = 0

@@ -14,7 +14,7 @@ from proxyd.cachetier.counters import TierCounters
 from proxyd.compress.compressor import Counters
 from proxyd.metrics.exposition import Exposition
 from proxyd.metrics.source import Capture
-from proxyd.state import CacheEntry, CircuitView, GovernorView, LimitEntries, LogEntry, ServerView, TierEntry, TraceEntry, UpstreamView
+from proxyd.state import CacheEntry, CircuitView, GovernorView, LimitEntries, LogEntry, Phase, TierEntry, TraceEntry, UpstreamEntry
 from proxyd_ext.core.stats import BUCKETS_SECONDS
 from tests.support.store import FakeStore, as_cache
 
@@ -47,10 +47,16 @@ def route(name: str, **stats: Any) -> Any:
     return SimpleNamespace(listener="web", route=name, stats=handle(**(empty | stats)))
 
 
-def server(label: str, checks: Mapping[str, int] | None = None, ejections: Mapping[str, int] | None = None, **stats: Any) -> Any:
-    empty = {"requests": {}, "errors": {}, "flows": 0, "opened": 0, "bytes_in": 0, "bytes_out": 0}
+def server(
+    label: str, checks: Mapping[str, int] | None = None, ejections: Mapping[str, int] | None = None, *, weight: int = 1,
+    down: tuple[str, ...] = (), **stats: Any,
+) -> Any:
+    empty = {"requests": {}, "errors": {}, "flows": 0, "opened": 0, "bytes_in": 0, "bytes_out": 0, "in_flight": 0, "connections_active": 0,
+             "connections_idle": 0}
+    state = {"usable": not down, "down": list(down), "ejected_for_ms": 0}
+    told = SimpleNamespace(stats=lambda: empty | stats, state=lambda: state)
     return SimpleNamespace(
-        upstream="app", label=label, server=handle(**(empty | stats)), check_results=checks or {}, ejections=ejections or {}
+        upstream="app", label=label, weight=weight, server=told, check_results=checks or {}, ejections=ejections or {}
     )
 
 
@@ -60,9 +66,12 @@ QUIET: dict[str, Any] = {
 }
 
 
-def upstream(*servers: Any, departed: int = 0, **stats: Any) -> Any:
-    state = handle(**({"response_seconds": EMPTY, "connect_seconds": EMPTY, "retries": {}} | QUIET | stats))
-    return SimpleNamespace(name="app", state=state, servers=servers, departed_opened=departed)
+def upstream(
+    *servers: Any, name: str = "app", departed: int = 0, unresolved: tuple[tuple[str, int], ...] = (),
+    governor: GovernorView | None = None, used: bool = True, **stats: Any,
+) -> Any:
+    state: Any = handle(**({"response_seconds": EMPTY, "connect_seconds": EMPTY, "retries": {}} | QUIET | stats))
+    return UpstreamEntry(name, state, servers, departed, unresolved, governor or GovernorView(), used)
 
 
 def engine(index: int, **stats: Any) -> Any:
@@ -71,21 +80,11 @@ def engine(index: int, **stats: Any) -> Any:
     return SimpleNamespace(index=index, engine=handle(**(zero | stats)))
 
 
-UP = ServerView(
-    label="", source="", state="up", reason="", since=900.0, usable=True, weight=1, backup=False, down=(), ejected_for_ms=0, ejections=0,
-    consecutive_failures=0, in_flight=0, connections_active=0, connections_idle=0, requests=0, errors={}, checks=(),
-)
-
-
-def server_view(label: str, **changes: Any) -> ServerView:
-    return replace(UP, label=label, source=label, **changes)
-
-
 class Source:
     """A `MetricsSource` whose capture a test sets."""
 
     def __init__(self) -> None:
-        self.now = Capture("abc", {"ok": 1, "failed": 0}, 1_000.0, True, 20_000, True, (), (), (), (), (), ())
+        self.now = Capture("abc", {"ok": 1, "failed": 0}, 1_000.0, True, 20_000, "serving", (), (), (), (), ())
 
     def set(self, **changes: Any) -> None:
         self.now = replace(self.now, **changes)
@@ -119,6 +118,9 @@ class Source:
 
     def upstreams(self) -> tuple[UpstreamView, ...]:
         return self.now.upstream_views
+    @property
+    def phase(self) -> Phase:
+        return self.now.phase
 
     def listener_entries(self) -> Any:
         return self.now.listeners
@@ -284,23 +286,23 @@ async def test_histograms_are_cumulative(source: Source, exposition: Exposition)
 
 async def test_upstreams(source: Source, exposition: Exposition) -> None:
     source.set(
-        upstreams=(upstream(server("s:1", opened=4), server("s:2", opened=1), departed=10, retries={"connect_refused": 3},
-                            connect_seconds=histogram(0.1, b1=5)),),
-        upstream_views=(UpstreamView("app", "p2c", (
-            server_view("s:1", connections_active=2, connections_idle=3, in_flight=2, weight=5),
-            server_view("s:2", state="down", usable=False, connections_idle=1),
-        ), 1, ""),),
+        upstreams=(upstream(
+            server("s:1", weight=5, opened=4, connections_active=2, connections_idle=3, in_flight=2),
+            server("s:2", down=("health",), opened=1, connections_idle=1),
+            unresolved=(("s.internal:80", 3),), departed=10, retries={"connect_refused": 3}, connect_seconds=histogram(0.1, b1=5),
+        ),),
     )
     page = await scrape(exposition)
     assert page.value("proxyd_upstream_connections_opened_total", upstream="app") == 15
     assert page.of("proxyd_upstream_connections", "upstream", "state") == {("app", "active"): 2, ("app", "idle"): 4}
     assert page.value("proxyd_http_retries_total", upstream="app", reason="connect_refused") == 3
     assert page.value("proxyd_upstream_connect_duration_seconds_count", upstream="app") == 5
-    assert page.of("proxyd_upstream_server_up", "upstream", "server") == {("app", "s:1"): 1, ("app", "s:2"): 0}
+    assert page.of("proxyd_upstream_server_up", "upstream", "server") == {
+        ("app", "s:1"): 1, ("app", "s:2"): 0, ("app", "s.internal:80"): 0}
     assert page.value("proxyd_upstream_server_weight", upstream="app", server="s:1") == 5
     assert page.value("proxyd_upstream_server_requests_in_flight", upstream="app", server="s:1") == 2
     states = {labels: value for labels, value in page.of("proxyd_upstream_server_state", "upstream", "server", "state").items() if value}
-    assert states == {("app", "s:1", "up"): 1, ("app", "s:2", "down"): 1}
+    assert states == {("app", "s:1", "up"): 1, ("app", "s:2", "down"): 1, ("app", "s.internal:80", "unresolved"): 1}
 
 
 async def test_servers(source: Source, exposition: Exposition) -> None:
@@ -321,7 +323,7 @@ async def test_what_governs_an_upstream(source: Source, exposition: Exposition) 
         "well": GovernorView(CircuitView("closed", 1.0, "")),
         "none": GovernorView(),
     }
-    source.set(upstream_views=tuple(UpstreamView(name, "p2c", (), 0, "", governor) for name, governor in governors.items()))
+    source.set(upstreams=tuple(upstream(name=name, governor=governor) for name, governor in governors.items()))
     page = await scrape(exposition)
     assert page.of("proxyd_upstream_circuit_open", "upstream") == {("open",): 1, ("half",): 0.5, ("well",): 0}
     assert page.of("proxyd_upstream_concurrency_limit", "upstream") == {("open",): 120}
@@ -344,6 +346,16 @@ async def test_counters_never_fall_over_a_reload(source: Source, exposition: Exp
     assert page.value("proxyd_upstream_ejections_total", upstream="app", server="s:1", reason="latency") == 3
     assert page.value("proxyd_http_retries_total", upstream="app", reason="connect_refused") == 2
     assert page.value("proxyd_http_requests_total", listener="web", route="api", method="GET", code="200") == 8
+
+
+async def test_readiness(source: Source, exposition: Exposition) -> None:
+    well, dead = upstream(server("s:1"), server("s:2", down=("health",))), upstream(server("s:1", down=("health",)), name="dead")
+    unused = upstream(name="unused", used=False)
+    for upstreams, ready in (((), 1), ((well, unused), 1), ((well, dead), 0)):
+        source.set(upstreams=upstreams)
+        assert (await scrape(exposition)).value("proxyd_ready") == ready
+    source.set(upstreams=(), phase="draining")
+    assert (await scrape(exposition)).value("proxyd_ready") == 0
 
 
 async def test_config_and_engines(source: Source, exposition: Exposition) -> None:
