@@ -231,7 +231,7 @@ template(name="seen" type="string" string="%pri% %timegenerated:::date-unixtimes
 
 @pytest.fixture
 def rsyslog(tmp_path: Path) -> Iterator[dict[str, Any]]:
-    places = {"local": tmp_path / "local", "unix": tmp_path / "unix", "port": free_port(), "out": tmp_path / "out"}
+    places: dict[str, Any] = {"local": tmp_path / "local", "unix": tmp_path / "unix", "port": free_port(), "out": tmp_path / "out"}
     config = tmp_path / "rsyslog.conf"
     config.write_text(RSYSLOG.format(**places))
     daemon = Process([needed("rsyslogd"), "-n", "-f", str(config), "-i", str(tmp_path / "pid")], tmp_path / "rsyslog.log")
