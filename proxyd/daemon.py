@@ -197,7 +197,10 @@ class Daemon:
             policing=self._policing,
             store=store,
             tap=self.records,
+            state=state,
         )
+        self._transactions = Transactions(Parts(
+            self._reloading, configs, self.audit, self.history, self._clock, self._tasks, self._lock, lambda: self._phase))
         self._engines.start()
         try:
             await self._serving.take(config, loaded.hash)
@@ -210,8 +213,6 @@ class Daemon:
         self._tasks.keep("rotate logs", self._rotate_logs)
         self._traces.follow(config.tracing)
         self._reloading.begin(self._serving, loaded, own)
-        self._transactions = Transactions(Parts(
-            self._reloading, configs, self.audit, self.history, self._clock, self._tasks, self._lock, lambda: self._phase))
         await self._transactions.begin(loaded, last_good=loaded is not own)
         self._phase = "serving"
         self._tasks.keep("republish", self._republish)

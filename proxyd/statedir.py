@@ -1,7 +1,8 @@
 """Where proxyd keeps what should outlive it: the history of its configs and its audit trail.
 
-`$PROXYD_STATE`, `$STATE_DIRECTORY` (which systemd sets), `/var/lib/proxyd` for root, `$XDG_STATE_HOME/proxyd`, `~/.local/state/proxyd`: the
-first that is there to use. In it each config file has a folder of its own, so that two daemons of one machine keep apart.
+`$PROXYD_STATE`, `$STATE_DIRECTORY` (which systemd sets), `/var/lib/proxyd` for root and for whom root has left the folder there,
+`$XDG_STATE_HOME/proxyd`, `~/.local/state/proxyd`: the first of them. In it each config file has a folder of its own, so that two daemons of
+one machine keep apart.
 `PROXYD_STATE=none`: nothing is kept.
 """
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NONE = "none"
+SYSTEM = Path("/var/lib/proxyd")
 LOCK_PATIENCE = 2.0       # seconds
 LOCK_POLL = 0.01
 
@@ -28,22 +30,27 @@ class StateDir:
     folder: Path | None = None
     warning: str = ""
 
+    def files(self) -> list[Path]:
+        """The folder and what is in it: root makes them for the user that it becomes (`runtime.user`)."""
+        return [self.folder, *self.folder.iterdir()] if self.folder is not None else []
+
 
 def state_dir(config_path: Path | None, environ: Mapping[str, str] = os.environ, uid: int | None = None) -> Path | None:
     """The folder of a config file; None for configs without one, and where nothing is to be kept."""
-    base = _base(environ, os.geteuid() if uid is None else uid)
-    if config_path is None or base is None:
+    if config_path is None:
         return None
     path = os.path.abspath(config_path)
-    return base / f"{Path(path).name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
+    name = f"{Path(path).name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
+    base = _base(environ, os.geteuid() if uid is None else uid, name)
+    return base / name if base is not None else None
 
 
-def _base(environ: Mapping[str, str], uid: int) -> Path | None:
+def _base(environ: Mapping[str, str], uid: int, name: str) -> Path | None:
     named = environ.get("PROXYD_STATE", "") or environ.get("STATE_DIRECTORY", "").partition(":")[0]      # systemd may name several
     if named:
         return None if named == NONE else Path(named)
-    if uid == 0:
-        return Path("/var/lib/proxyd")
+    if uid == 0 or os.access(SYSTEM / name, os.W_OK):
+        return SYSTEM
     state, home = environ.get("XDG_STATE_HOME", ""), environ.get("HOME", "")
     if state.startswith("/"):
         return Path(state, "proxyd")

@@ -43,6 +43,7 @@ class Reloading:
         self.last: LastReload | None = None
         self.counts = {"ok": 0, "unchanged": 0, "failed": 0}
         self.loaded_at = 0.0             # wall time
+        self._of_file = True             # what serves was read from the daemon's own file
         self._compared: tuple[Print, str, bool] | None = None      # files as they were, what served, whether they differed
 
     def begin(self, serving: Serving, loaded: Loaded, own: Loaded) -> None:

@@ -98,17 +98,22 @@ class Transactions:
         Concurrent calls take turns. TransactionError: the terms make no sense.
         """
         if self._parts.phase() != "serving":
-            message = f"proxyd is {self._parts.phase()}: it takes no config"
-            return self._reloading.refused([Diagnostic(codes.SERVICE_FAILED.code, message)], dry_run)
+            return self._takes_none(dry_run)
         return await self._in_turn("reload", lambda: self._reload(text, path, dry_run, terms, by))
 
     async def rollback(self, number: int | None, *, by: By) -> ReloadResult:
         """Serve the config of an entry again; None: of the one before. The file stays as it is. TransactionError: there is none."""
+        if self._parts.phase() != "serving":
+            return self._takes_none()
         return await self._in_turn("rollback", lambda: self._rollback(number, by))
 
     async def confirm(self, *, by: By) -> Entry:
         """Keep the config that is on trial. TransactionError: none is."""
         return await self._in_turn("confirm", lambda: self._confirm(by))
+
+    def _takes_none(self, dry_run: bool = False) -> ReloadResult:
+        message = f"proxyd is {self._parts.phase()}: it takes no config"
+        return self._reloading.refused([Diagnostic(codes.SERVICE_FAILED.code, message)], dry_run)
 
     async def _in_turn(self, name: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         async def turn() -> T:
