@@ -15,17 +15,20 @@ from proxyd.admin.server import AdminServer
 from proxyd.diagnostics import Diagnostic
 from proxyd.snapshot.explain import Question
 from proxyd.snapshot.explain_flow import FlowQuestion
+from tests.proxyd.admin.fake_daemon import FakeDaemon
 
 Ask = Callable[..., Awaitable[Answer]]
 
 
-async def test_the_index_lists_only_what_is_there(ask: Ask) -> None:
+async def test_the_index_lists_only_what_is_there(ask: Ask, daemon: FakeDaemon) -> None:
+    daemon.flight.on_records([{"time": "", "id": "one"}])
     paths = (await ask("GET", "")).json()
     assert {(entry["method"], entry["path"]) for entry in paths} >= {("GET", "/api/v1/status"), ("POST", "/api/v1/config")}
     for entry in paths:
         if entry["method"] == "GET":
             query = {"url": "http://h/"} if "url=URL" in entry["summary"] else None
             path = entry["path"].removeprefix("/api/v1").format(upstream="app", policy="per-ip", number=5)
+            path = entry["path"].removeprefix("/api/v1").replace("{id:.+}", "one").format(upstream="app", policy="per-ip")
             answer = await ask("HEAD" if path.endswith("/stream") else "GET", path, query=query)      # a stream has no end
             assert answer.status == 200
             assert entry["summary"]
