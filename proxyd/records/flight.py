@@ -6,7 +6,7 @@
     slow        requests that took longest                                                    20 of each of the last 15 minutes
     sample      one in N, where N follows the traffic; all of them while there is little      the last 1,000
 
-At most 4,300 records are kept. One takes 3 KB as a rule, so that all take 13 MB; with every string at its longest, 40 MB.
+At most 4,300 records are kept. One takes 3.4 KB as a rule, so that all take 15 MB; with every string at its longest, 45 MB.
 
 What is slow and what N is follow the traffic: every second `tune` sets both so that some RATE records a second arrive of either.
 """

@@ -90,7 +90,7 @@ async def test_what_is_shown(daemon: Daemon) -> None:
         assert all(table.region.width <= 80 and table.virtual_size.width <= 80 for table in app.query(DataTable)), "it fits 80 columns"
 
 
-async def test_sort_and_reverse(daemon: Daemon) -> None:
+async def test_keys_of_the_tables(daemon: Daemon) -> None:
     async with running(daemon) as (app, pilot):
         await pilot.press("shift+tab")
         await pilot.press("r")
@@ -98,6 +98,14 @@ async def test_sort_and_reverse(daemon: Daemon) -> None:
         app._sorts["routes"] = (7, True)
         await pilot.press("s")
         assert column(app, "routes", 0) == ["web/api", "web/media"], "behind the last column comes the first, by name"
+        await pilot.press("p")
+        app.show(sample(routes=[route("new")]))
+        assert column(app, "routes", 0) == ["web/api", "web/media"], "it stands still"
+        await pilot.press("p", "question_mark")
+        app.show(sample(routes=[route("new")]))
+        assert isinstance(app.screen, Question), "help"
+        await pilot.press("escape")
+        assert column(app, "routes", 0) == ["web/new"]
 
 
 async def test_filter(daemon: Daemon) -> None:
@@ -111,7 +119,7 @@ async def test_filter(daemon: Daemon) -> None:
         assert column(app, "routes", 0) == ["web/api", "web/media"]
 
 
-async def test_drain_asks_first(daemon: Daemon) -> None:
+async def test_drain_asks_first_and_a_refusal_is_told(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(daemon) as (app, pilot):
         await pilot.press("d")
         assert daemon.orders == []
@@ -122,17 +130,12 @@ async def test_drain_asks_first(daemon: Daemon) -> None:
         assert daemon.orders == []
         await pilot.press("d", "y")
         await until(lambda: daemon.orders == [("app", "10.0.0.1:80", "drain")])
-        await pilot.press("down", "y", "y")
-        await until(lambda: daemon.orders[1:] == [("app", "10.0.0.2:80", "ready")])
-
-
-async def test_a_refusal_is_told(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = list[str]()
-    daemon.refusal = "it is the last usable server"
-    async with running(daemon) as (app, pilot):
+        told = list[str]()
         monkeypatch.setattr(app, "notify", lambda text, **_: told.append(text))
-        await pilot.press("down", "d", "y")
-        await until(lambda: told == ["it is the last usable server"])
+        daemon.refusal = "it may not"
+        await pilot.press("down", "y", "y")
+        await until(lambda: told == ["it may not"])
+        assert daemon.orders[1:] == [("app", "10.0.0.2:80", "ready")]
 
 
 async def test_the_cursor_stays_on_its_server(daemon: Daemon) -> None:
@@ -145,16 +148,6 @@ async def test_the_cursor_stays_on_its_server(daemon: Daemon) -> None:
         assert (column(app, "servers", 0)[table.cursor_row], table.cursor_row) == ("10.0.0.2:80", 4)
 
 
-async def test_it_stands_still(daemon: Daemon) -> None:
-    async with running(daemon) as (app, pilot):
-        await pilot.press("p")
-        app.show(sample(routes=[route("new")]))
-        assert column(app, "routes", 0) == ["web/api", "web/media"]
-        await pilot.press("p")
-        app.show(sample(routes=[route("new")]))
-        assert column(app, "routes", 0) == ["web/new"]
-
-
 async def test_a_daemon_that_leaves_is_asked_again(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app_module, "AGAIN_S", 0.01)
     said = list[str]()
@@ -165,11 +158,3 @@ async def test_a_daemon_that_leaves_is_asked_again(daemon: Daemon, monkeypatch: 
         daemon.given.put(sample(routes=[route("back")]))
         await shown(app, 1)
         assert said[:2] == ["no proxyd answers; asking again every 0.01 s", "the daemon has left; asking again every 0.01 s"]
-
-
-async def test_help(daemon: Daemon) -> None:
-    async with running(daemon) as (app, pilot):
-        await pilot.press("question_mark")
-        assert isinstance(app.screen, Question)
-        await pilot.press("escape")
-        assert not isinstance(app.screen, Question)
