@@ -517,6 +517,10 @@ class Daemon:
     def status(self) -> StatusView:
         views, not_ready = self._serving.views, self.not_ready()
         now = self._clock.wall()
+        views, now = self._serving.views, self._clock.wall()
+        upstreams = views.upstreams()
+        not_ready = self._not_ready(upstreams)
+        warnings = (*self._warnings, *self._loaded.places.put(self._serving.unresolved(self.config)))
         return StatusView(
             version=own_version(),
             pid=os.getpid(),
@@ -531,7 +535,7 @@ class Daemon:
             not_ready=not_ready,
             last_reload=self._reloading.last,
             listeners=views.listeners(),
-            upstreams=views.upstreams(),
+            upstreams=upstreams,
             engines=self._engines.views(),
             warnings=(
                 *map(one_line, self._reloading.findings()),
@@ -552,9 +556,12 @@ class Daemon:
 
     def not_ready(self) -> tuple[str, ...]:
         """What keeps the daemon from being ready, as sentences; empty = ready (`/ready`)."""
+        return self._not_ready(self.upstreams() if self._phase == "serving" else ())
+
+    def _not_ready(self, upstreams: tuple[UpstreamView, ...]) -> tuple[str, ...]:
         if self._phase != "serving":
             return (f"proxyd is {self._phase}",)
-        return tuple(self._serving.views.not_ready())
+        return tuple(self._serving.views.not_ready(upstreams))
 
     def explain(self, question: Question) -> tuple[RouteDecision, ...]:
         """What a request would meet, one decision for every listener address (or those of one listener).

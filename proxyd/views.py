@@ -166,6 +166,11 @@ class Views:
         """A sentence for every upstream in use that has no usable server."""
         for view in self.upstreams():
             if view.name in self.compiled.used and not view.usable:
+    def not_ready(self, upstreams: Sequence[UpstreamView]) -> Iterator[str]:
+        """A sentence for every upstream in use that has no usable server. `upstreams`: as they are now."""
+        used = set(used_upstreams(self.compiled.config))
+        for view in upstreams:
+            if view.name in used and not view.usable:
                 yield f"upstream {view.name} has no usable server: {', '.join(map(_plight, view.servers))}"
 
     # ------------------------------------------------------------------ entries

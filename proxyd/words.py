@@ -1,6 +1,7 @@
 """Findings and results as one line each, for the log and for `status`."""
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
@@ -9,6 +10,7 @@ from proxyd.diagnostics import Diagnostic
 from proxyd.state import Change, ReloadResult
 
 
+@functools.cache
 def own_version() -> str:
     """The installed version; "unknown" in a tree that was built in place and never installed."""
     try:

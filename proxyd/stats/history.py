@@ -94,6 +94,7 @@ class History:
     servers: Sums[ServerKey, Server] = field(default_factory=lambda: Sums(of_server))
     codes: Retained[Route] = field(default_factory=lambda: Retained(frozenset({"requests", "errors"})))
     times: Sums[str, UpstreamState] = field(default_factory=lambda: Sums(of_upstream))
+    states: Mapping[str, UpstreamState] = field(default_factory=dict)      # of the upstreams that serve
     _points: deque[Point] = field(default_factory=lambda: deque(maxlen=POINTS))
     _generation: int = -1
     _looked: float | None = None   # when the last point ended
@@ -150,7 +151,8 @@ class History:
         self.routes.serve(((entry.listener, entry.route), entry.stats) for entry in self.source.route_entries())
         upstreams = self.source.upstream_entries()
         self.servers.serve(((server.upstream, server.label), server.server) for entry in upstreams for server in entry.servers)
-        self.times.serve((entry.name, entry.state) for entry in upstreams)
+        self.states = {entry.name: entry.state for entry in upstreams}
+        self.times.serve(self.states.items())
 
     def _upstreams(self, servers: Mapping[ServerKey, Figures]) -> dict[str, Figures]:
         """What the servers of each upstream did together, with the times of the upstream, which has a histogram of them."""

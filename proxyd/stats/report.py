@@ -82,7 +82,11 @@ def report(daemon: Reported, *, routes: int | None = None) -> dict[str, Any]:
 
 
 def row(figures: Figures, recent: Figures, seconds: float, recent_seconds: float, *, tries: bool = False) -> dict[str, Any]:
-    return facts(totals_of(figures, seconds, tries=tries)) | {"recent": facts(totals_of(recent, recent_seconds, tries=tries))}
+    """Most routes and servers of a large config have been idle of late: what is told of them is made once."""
+    def told(part: Figures, span: float) -> dict[str, Any]:
+        return IDLE if part == NOTHING else facts(totals_of(part, span, tries=tries))
+
+    return told(figures, seconds) | {"recent": told(recent, recent_seconds)}
 
 
 def facts(found: Totals) -> dict[str, Any]:
@@ -90,6 +94,9 @@ def facts(found: Totals) -> dict[str, Any]:
     plain = ("requests", "errors", "proxy_errors", "bytes_in", "bytes_out", "cache_asked", "cache_answered")
     times = {name: found.quantile(share) for name, share in QUANTILES.items()}
     return {name: getattr(found, name) for name in plain} | {"classes": found.classes, "mean": found.mean_seconds} | times
+
+
+IDLE = facts(totals_of(NOTHING, 0.0))
 
 
 def gains(points: Sequence[Point], parts: str) -> dict[Any, Figures]:
@@ -116,12 +123,12 @@ def upstream_rows(history: History, points: Sequence[Point], status: StatusView)
     recent_servers: dict[ServerKey, Figures] = gains(points, "servers")
     recent: dict[str, Figures] = gains(points, "upstreams")
     seconds = sum(point.seconds for point in points)
-    entries = {entry.name: entry.state.stats() for entry in history.source.upstream_entries()}
     done: dict[str, Figures] = {}
     for (name, _), figures in servers.items():
         done[name] = plus(done.get(name, NOTHING), without_times(figures))
     for view in status.upstreams:
-        now = entries.get(view.name)
+        state = history.states.get(view.name)
+        now = state.stats() if state is not None else None
         figures = plus(done.get(view.name, NOTHING), times.get(view.name, NOTHING))
         yield {
             "name": view.name,
