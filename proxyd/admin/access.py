@@ -28,7 +28,7 @@ from proxyd.clock import Clock
 from proxyd.gateway.basic import parse_credential
 
 if TYPE_CHECKING:
-    from proxyd.config.admin import Admin
+    from proxyd.config.admin import Admin, AdminUser
 
 VIEWS: web.AppKey[dict[web.AbstractRoute, View]] = web.AppKey("views", dict)
 RANKS = {"viewer": 0, "operator": 1, "admin": 2}
@@ -84,16 +84,17 @@ class Access:
             with self._held(name, session):
                 return await handler(request)
         answer = await handler(request)
-        renewed = self.sessions.renew(session, token) if session is not None else ""
-        if renewed:
-            set_cookie(request, answer, renewed)
+        if session is not None and (renewed := self.sessions.renew(session, token)):
+            set_cookie(request, answer, renewed, secure=session.secure)
         return answer
 
-    async def log_in(self, request: web.Request, name: str, password: str) -> str:
-        """The token of a new session. Raises Problem."""
-        if not await self.users.check(name, password.encode("utf-8", "surrogatepass"), str(request.remote)):
+    async def log_in(self, request: web.Request, name: str, password: str) -> tuple[str, AdminUser]:
+        """The token of a new session, and whose it is. Raises Problem."""
+        right = await self.users.check(name, password.encode("utf-8", "surrogatepass"), str(request.remote))
+        user = self.users.get(name) if right else None
+        if user is None:
             raise self.unknown(request, problem.LOGIN_REFUSED, "the user or the password is wrong")
-        return self.sessions.begin(name)
+        return self.sessions.begin(name, secure=by_https(request)), user
 
     def unknown(self, request: web.Request, kind: problem.Kind, detail: str) -> Problem:
         found = Problem(kind, detail)
@@ -152,7 +153,11 @@ def cookie_name(request: web.Request) -> str:
     return f"proxyd_{port or 0}"
 
 
-def set_cookie(request: web.Request, answer: web.StreamResponse, token: str) -> None:
-    """Give the browser a token. `Secure` where its page was fetched by https, from a proxy in front of us."""
-    secure = request.headers.get("Origin", "").startswith("https:")
+def by_https(request: web.Request) -> bool:
+    """Whether the page that asks was fetched by https, from a proxy in front of us."""
+    return request.headers.get("Origin", "").startswith("https:")
+
+
+def set_cookie(request: web.Request, answer: web.StreamResponse, token: str, *, secure: bool) -> None:
+    """Give the browser a token."""
     answer.set_cookie(cookie_name(request), token, httponly=True, samesite="Strict", path="/", secure=secure)

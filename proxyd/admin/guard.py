@@ -88,7 +88,7 @@ async def refuse_strangers(request: web.Request, handler: Handler) -> web.Stream
         check_uid(peer_of(sock)[1])
     else:
         host, hosts = request.headers.get("Host", ""), request.app[HOSTS]
-        check_host(host, {*hosts, address_of(sock)})
+        check_host(host, {*hosts, address_of(sock)} if sock is not None else hosts)
         if request.method not in SAFE_METHODS:
             check_not_cross_site(request.headers.get("Content-Type", ""), request.headers.get(REQUEST_FIELD))
             check_origin(request.headers.get("Origin", ""), request.headers.get("Sec-Fetch-Site", ""), host, hosts)
@@ -108,7 +108,7 @@ def check_uid(uid: int) -> None:
 
 def address_of(sock: Any) -> str:
     """The address of ours that the client has connected to, as a Host field spells it without brackets."""
-    address = ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]) if sock is not None else None
+    address = ipaddress.ip_address(sock.getsockname()[0].partition("%")[0])
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from proxyd.admin import problem
-from proxyd.admin.access import Access, cookie_name, is_unix, set_cookie
+from proxyd.admin.access import Access, by_https, cookie_name, is_unix, set_cookie
 from proxyd.admin.guard import json_answer
 from proxyd.admin.problem import Problem
 from proxyd.admin.request import JSON, View, json_object, maybe_identity, text_member, user
@@ -33,13 +33,11 @@ class LoginViews:
             raise Problem(problem.PARAMETER_INVALID, "nobody has to log in here: this address asks for no user")
         value = await json_object(request)
         name, password = text_member(value, "user", ""), text_member(value, "password", "")
-        token = await self._access.log_in(request, name, password)
-        found = self._access.users.get(name)
-        assert found is not None
+        token, found = await self._access.log_in(request, name, password)
         self._end(request)
         _log.info("%s logged in at %s", name, request.remote)
         answer = json_answer({"user": name, "role": found.role, "asks": True, "idle_seconds": IDLE_S, "life_seconds": LIFE_S})
-        set_cookie(request, answer, token)
+        set_cookie(request, answer, token, secure=by_https(request))
         return answer
 
     async def log_out(self, request: web.Request) -> web.Response:

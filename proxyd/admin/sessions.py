@@ -28,6 +28,7 @@ class Session:
     used: float
     digest: bytes            # of its token
     issued: float
+    secure: bool             # its cookie is for https alone
     before: bytes = b""      # digest of the token before it; b"": that holds no more
     seen: float | None = None        # when the token was used first, while there is one before it
 
@@ -45,10 +46,10 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def begin(self, user: str) -> str:
+    def begin(self, user: str, *, secure: bool = False) -> str:
         """A new session; returns its token."""
         now, token = self._clock.monotonic(), secrets.token_urlsafe(32)
-        session = Session(user, now, now, _digest(token), now)
+        session = Session(user, now, now, _digest(token), now, secure)
         self._sessions[session] = None
         self._by_digest[session.digest] = session
         while len(self._sessions) > SESSIONS_MAX:

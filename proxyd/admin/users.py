@@ -46,7 +46,7 @@ class Users:
             raise found
         user = self._users.get(name)
         right = len(password) <= LONGEST_BYTES and await self._matches((user or self._stand_in(name)).password, password, client)
-        if right and user is not None:
+        if right and user is not None and self._users.get(name) == user:       # else a reload came between
             self._attempts.give_back(client)
             return True
         return False

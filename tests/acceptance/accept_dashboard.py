@@ -1,6 +1,5 @@
 """The dashboard in a real browser, at the width of a desk and of a phone, light and dark: nothing on the console, nothing from elsewhere,
-nothing to scroll sideways; roles, orders with their dialogs, figures that are those of the daemon. Screenshots
-stay in the test's folder."""
+nothing to scroll sideways; roles, orders with their dialogs, figures that are those of the daemon. Screenshots stay in its folder."""
 from __future__ import annotations
 
 import http.client
@@ -19,6 +18,8 @@ from proxyd.admin.address import TcpAddress
 from proxyd.admin.client import Client
 from tests.acceptance.stage import OriginProcess, Proxyd, ending, free_port, needed, until
 
+VIOLATIONS = "window.violations = []; addEventListener('securitypolicyviolation', (event) => violations.push(event.violatedDirective))"
+GROUNDS = {"light": "rgb(246, 247, 249)", "dark": "rgb(14, 17, 22)"}
 CHROMIUM = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
 ]
@@ -63,7 +64,7 @@ listen: 127.0.0.1:{port}
 upstreams:
   shop:
     servers: [{one}, {{address: {two}, weight: {weight}}}]
-    health: {{active: {{path: /healthz, interval: 200ms, timeout: 200ms, rise: 1}}}}
+    health: {{active: {{path: /healthz, interval: 500ms, timeout: 500ms, rise: 1}}}}
   gone: {{servers: [127.0.0.1:1], health: none}}
 policies:
   per-user: {{rate_limit: {{rate: 1000/s, burst: 1000, key: "header:x-user"}}}}
@@ -149,8 +150,7 @@ def open_page(browser: Browser, world: World) -> Iterator[Open]:
         context = browser.new_context(viewport={"width": width, "height": 860}, color_scheme=theme, **words)
         contexts.append(context)
         page = context.new_page()
-        page.add_init_script("window.violations = []; "
-                             "addEventListener('securitypolicyviolation', (e) => violations.push(e.violatedDirective))")
+        page.add_init_script(VIOLATIONS)
         seen.watch(page, origin)
         page.goto(f"{origin}/#/{name}")
         if user:
@@ -173,6 +173,12 @@ def log_in(page: Page, user: str) -> None:
     expect(page.locator("h1:focus")).to_have_count(1)
 
 
+def shoot(page: Page, path: Path) -> None:
+    """A picture of a page that has come to rest."""
+    page.evaluate("Promise.all(document.getAnimations().map((animation) => animation.finished))")
+    page.screenshot(path=path)
+
+
 def server(page: Page, label: str) -> Locator:
     return page.get_by_label("Servers of shop").get_by_role("row").filter(has_text=label)
 
@@ -193,8 +199,7 @@ def test_every_page_at_every_size(width: int, theme: str, open_page: Open, folde
         expect(page.locator("main .note.bad")).to_have_count(0)
         page.wait_for_load_state("networkidle") if name not in {"", "live"} else page.wait_for_timeout(1500)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
-        ground = {"light": "rgb(246, 247, 249)", "dark": "rgb(14, 17, 22)"}[theme]
-        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == ground
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == GROUNDS[theme]
         page.screenshot(path=folder / f"{name or 'overview'}-{width}-{theme}.png", full_page=True)
     print(f"\nscreenshots in {folder}")
 
@@ -202,7 +207,7 @@ def test_every_page_at_every_size(width: int, theme: str, open_page: Open, folde
 def test_a_theme_that_is_chosen_stays(open_page: Open) -> None:
     page = open_page("val", theme="light")
     page.get_by_role("button", name="Dark").click()
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(14, 17, 22)"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == GROUNDS["dark"]
     page.reload()
     expect(page.locator("#frame")).to_be_visible()
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
@@ -216,9 +221,10 @@ def test_nothing_moves_for_those_who_do_not_want_it(open_page: Open) -> None:
 
 
 # ------------------------------------------------------------------ who may what
-def test_logging_in_and_out(open_page: Open, world: World) -> None:
+def test_logging_in_and_out(open_page: Open, world: World, folder: Path) -> None:
     page = open_page(refused=401)
     expect(page).to_have_title("Log in · proxyd")
+    shoot(page, folder / "login.png")
     expect(page.get_by_label("User")).to_be_focused()
     with page.expect_response(re.compile("/session")):
         page.get_by_label("User").fill("ops")
@@ -272,7 +278,7 @@ def test_drain_and_ready(open_page: Open, world: World, folder: Path) -> None:
     page.get_by_role("button", name=f"Drain shop/{label}").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("It gets no new requests")
-    page.screenshot(path=folder / "drain.png")
+    shoot(page, folder / "drain.png")
     dialog.get_by_role("button", name="Drain").click()
     expect(dialog).to_have_count(0)
     expect(page.locator("#toasts")).to_contain_text(f"shop/{label} drains.")
@@ -330,7 +336,7 @@ def test_a_reload_is_tried_first(open_page: Open, world: World, texts: dict[str,
     page.get_by_role("button", name="Reload…").first.click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("weight: 1 -> 3")
-    page.screenshot(path=folder / "reload.png")
+    shoot(page, folder / "reload.png")
     dialog.get_by_role("button", name="Cancel").click()
     assert world.api("/config")["generation"] == generation, "a dry run changes nothing"
     page.get_by_role("button", name="Reload…").first.click()
@@ -350,7 +356,7 @@ def test_a_config_that_served_before(open_page: Open, world: World, folder: Path
     dialog = page.get_by_role("dialog")
     expect(dialog.locator(".code.diff .added")).to_have_count(1)
     expect(dialog.locator(".code.diff .added")).to_contain_text("weight: 3")
-    page.screenshot(path=folder / "compare.png")
+    shoot(page, folder / "compare.png")
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Roll back to 1").click()
     page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
@@ -388,7 +394,7 @@ def test_live_requests_and_why(open_page: Open, world: World, folder: Path) -> N
     row.click()
     dialog = page.get_by_role("dialog")
     expect(dialog.locator(".steps li").first).to_contain_text("127.0.0.1")
-    page.screenshot(path=folder / "why.png")
+    shoot(page, folder / "why.png")
     page.keyboard.press("Escape")
     page.get_by_label("Status").select_option("2xx")
     page.get_by_role("button", name="Clear").click()

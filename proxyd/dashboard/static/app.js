@@ -87,6 +87,8 @@ function setTheme(theme) {
 }
 
 async function endSession() {
+  leave();                     // its streams end with the session, and a stream that is cut off is an error on the console
+  leave = () => {};
   try {
     await logOut();
     showLogin();

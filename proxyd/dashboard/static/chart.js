@@ -9,25 +9,20 @@ const EDGE = { top: 12, right: 4, bottom: 22, left: 48 };
 const SPANS = [60, 300, 900];  // seconds: a daemon that has just begun has little to show
 const PER_PIXEL = 2.5;         // of the screen for a point: closer ones are put together
 
-/** Round numbers from 0 to at least `most`, a handful of them. */
-function ticks(most) {
+/** Round numbers from 0 to at least `most`, a handful of them; `least`: the smallest step. */
+function ticks(most, least) {
   if (!(most > 0)) return [0, 1];
   const step = 10 ** Math.floor(Math.log10(most / 3));
-  const nice = [1, 2, 2.5, 5, 10].map((factor) => factor * step).find((size) => most / size <= 4) ?? step * 10;
+  const nice = Math.max(least, [1, 2, 2.5, 5, 10].map((factor) => factor * step).find((size) => most / size <= 4) ?? step * 10);
   const found = [];
   for (let value = 0; value < most + nice * 0.999; value += nice) found.push(value);
   return found;
 }
 
-/** 900 -> 15 min; 100 -> 1:40 */
-function clockOf(seconds) {
-  return seconds % 60 ? `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}` : `${seconds / 60} min`;
-}
-
 export class Chart {
-  /** series: {id, title, mark: class of its colour, area?, merge?: "max"}; `format` writes a value, `floor` is the least top of the axis. */
-  constructor({ title, series, format, floor = 0, ceiling = Infinity }) {
-    Object.assign(this, { title, series, format, floor, ceiling });
+  /** series: {id, title, mark: class of its colour, area?, merge?: "max"}; `format` writes a value, `floor` is the least top of the axis, `step` its least step. */
+  constructor({ title, series, format, floor = 0, ceiling = Infinity, step = 0 }) {
+    Object.assign(this, { title, series, format, floor, ceiling, step });
     this.points = [];
     this.at = null;
     this.svg = svg("svg", { role: "img", tabindex: "0", "aria-label": title });
@@ -64,7 +59,7 @@ export class Chart {
     this.span = SPANS.find((span) => begun <= span) ?? SPANS[SPANS.length - 1];
     this.merged = this.#merge(Math.max(1, Math.ceil((this.span * PER_PIXEL) / inner)));
     const values = this.merged.flatMap((point) => this.series.map((line) => point[line.id])).filter((value) => value !== null && value !== undefined);
-    const marks = ticks(Math.min(this.ceiling, Math.max(this.floor, ...values, 0))).filter((value) => value <= this.ceiling * 1.0001);
+    const marks = ticks(Math.min(this.ceiling, Math.max(this.floor, ...values, 0)), this.step).filter((value) => value <= this.ceiling * 1.0001);
     const top = marks[marks.length - 1];
     this.x = (at) => EDGE.left + ((at - last + this.span) / this.span) * inner;
     this.y = (value) => EDGE.top + (1 - Math.min(value, top) / top) * (HEIGHT - EDGE.top - EDGE.bottom);
@@ -99,26 +94,28 @@ export class Chart {
     const rows = marks.map((value) => {
       const y = Math.round(this.y(value)) + 0.5;
       return [svg("line", { class: "grid", x1: EDGE.left, x2: width - EDGE.right, y1: y, y2: y }),
-        svg("text", { class: "tick", x: EDGE.left - 8, y: y + 3.5, "text-anchor": "end" }, this.format(value))];
+        svg("text", { class: "tick", x: EDGE.left - 8, y: y + 3.5, "text-anchor": "end" }, value ? this.format(value) : "0")];
     });
-    const parts = inner < 420 ? 3 : 5;
+    const parts = this.span === 60 || (this.span === 900 && inner < 420) ? 3 : 5;      // so that the labels are round
     const columns = Array.from({ length: parts + 1 }, (_, part) => {
       const seconds = Math.round((this.span * (parts - part)) / parts);
       return svg("text", {
         class: "tick", y: HEIGHT - 4, x: EDGE.left + (part / parts) * inner, "text-anchor": part === 0 ? "start" : part === parts ? "end" : "middle",
-      }, seconds ? (this.span > 60 ? clockOf(seconds) : `${seconds} s`) : "now");
+      }, seconds ? (this.span > 60 ? `${seconds / 60} min` : `${seconds} s`) : "now");
     });
     return [rows, columns];
   }
 
   #line({ id, mark, area }) {
     let path = "";
+    let lone = "";
     let fillPath = "";
     let run = [];
     const flush = () => {
       if (!run.length) return;
       const text = run.map(([x, y], index) => `${index ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
-      path += run.length === 1 ? `${text}h0.1` : text;
+      if (run.length === 1) lone += `${text}h0.01`;
+      else path += text;
       fillPath += `${text}L${run[run.length - 1][0].toFixed(1)} ${this.y(0)}L${run[0][0].toFixed(1)} ${this.y(0)}Z`;
       run = [];
     };
@@ -130,7 +127,7 @@ export class Chart {
       before = point.at;
     }
     flush();
-    return [area ? svg("path", { class: "area", d: fillPath }) : null, svg("path", { class: `series ${mark}`, d: path })];
+    return [area ? svg("path", { class: "area", d: fillPath }) : null, svg("path", { class: `series ${mark}`, d: path }), lone ? svg("path", { class: `series lone ${mark}`, d: lone }) : null];
   }
 
   #summary() {

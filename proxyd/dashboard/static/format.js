@@ -35,7 +35,7 @@ export function percent(share) {
 /** Seconds of a response: 0.4 ms, 12 ms, 1.24 s */
 export function latency(seconds) {
   if (!known(seconds)) return DASH;
-  if (seconds === 0) return "0";
+  if (seconds === 0) return "0\u202fms";
   if (seconds < 0.00095) return `${Math.round(seconds * 1e6)}\u202fµs`;
   if (seconds < 0.00995) return `${(seconds * 1e3).toFixed(1)}\u202fms`;
   if (seconds < 0.9995) return `${Math.round(seconds * 1e3)}\u202fms`;

@@ -226,10 +226,13 @@ async def test_a_wrong_password_does_not_log_in(browser: Ask) -> None:
     assert "Set-Cookie" not in answer.fields
 
 
-async def test_behind_tls_the_cookie_is_secure(tcp: Ask) -> None:
+async def test_behind_tls_every_cookie_is_secure(tcp: Ask, clock: FakeClock) -> None:
     fields = {"Origin": "https://proxy.internal", "Content-Type": "application/json"}
     answer = await tcp("POST", "/session", data=json.dumps({"user": "ops", "password": PASSWORDS["OPS"]}), headers=fields)
     assert "; Secure" in answer.fields["Set-Cookie"]
+    clock.pass_time(TOKEN_S)
+    renewed = await tcp("GET", "/status", headers={"Cookie": answer.fields["Set-Cookie"].partition(";")[0]})
+    assert "; Secure" in renewed.fields["Set-Cookie"]
 
 
 async def test_the_token_is_replaced(browser: Ask, clock: FakeClock) -> None:

@@ -2,7 +2,7 @@ import { get, has, stream } from "../api.js";
 import { open } from "../dialog.js";
 import { fill, h, say } from "../dom.js";
 import { bytes, latency, plural, time } from "../format.js";
-import { head, lacking, problemNote, sentence } from "../parts.js";
+import { head, lacking, problemNote } from "../parts.js";
 
 export const title = "Live requests";
 
@@ -120,7 +120,7 @@ async function why(record) {
   fill(dialog.body,
     h("p", {}, h("span", { class: `tag ${statusMark(record.status) || "good"}` }, String(record.status)), ` ${at(record)} · `, h("code", {}, record.id)),
     record.why ? h("p", {}, record.why) : null, steps,
-    h("dl", { class: "facts" }, FACTS.filter(([name]) => record[name] !== undefined && record[name] !== "" && record[name] !== null)
+    h("dl", { class: "facts" }, FACTS.filter(([name]) => record[name] !== undefined && record[name] !== "" && record[name] !== 0)
       .map(([name, label, format]) => [h("dt", {}, label), h("dd", {}, format ? format(record[name]) : Array.isArray(record[name]) ? record[name].join(", ") : String(record[name]))])));
   const close = h("button", { type: "button", onclick: dialog.close }, "Close");
   fill(dialog.foot, close);
@@ -136,6 +136,6 @@ async function why(record) {
 /** An id that a client chose may be that of several requests; this is the one whose record it is. */
 function stepsOf(found, record) {
   const { steps } = found.find((entry) => entry.record.time === record.time) ?? found[0];
-  return h("ol", { class: "steps" }, steps.map((step) => h("li", {}, h("span", {}, sentence(step.text)))));
+  return h("ol", { class: "steps" }, steps.map((step) => h("li", {}, h("span", {}, step.text))));
 }
 

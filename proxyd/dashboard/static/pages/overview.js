@@ -67,11 +67,11 @@ function figuresText(now) {
 
 function makeCharts() {
   return [
-    new Chart({ title: "Requests per second", format: short, floor: 1, series: [{ id: "rate", title: "requests", mark: "c1", area: true }, { id: "failed", title: "errors", mark: "c-bad" }] }),
+    new Chart({ title: "Requests per second", format: short, floor: 1, step: 1, series: [{ id: "rate", title: "requests", mark: "c1", area: true }, { id: "failed", title: "errors", mark: "c-bad" }] }),
     new Chart({ title: "Response time", format: latency, floor: 0.001, series: [
       { id: "p50", title: "p50", mark: "c1", merge: "max" }, { id: "p95", title: "p95", mark: "c2", merge: "max" }, { id: "p99", title: "p99", mark: "c3", merge: "max" }] }),
     new Chart({ title: "Errors, share of requests", format: percent, floor: 0.01, ceiling: 1, series: [{ id: "errors", title: "errors", mark: "c-bad", merge: "max" }] }),
-    new Chart({ title: "Load", format: short, floor: 1, series: [
+    new Chart({ title: "Load", format: short, floor: 1, step: 1, series: [
       { id: "in_flight", title: "in flight", mark: "c1", merge: "max" }, { id: "open", title: "connections", mark: "c2", merge: "max" }] }),
   ];
 }
@@ -95,6 +95,11 @@ function findings(status, now) {
   if (reload && !reload.ok) found.push(["warn", sentence(`The last reload was refused ${ago(reload.at)}, the config before it serves on: ${reload.summary}`)]);
   if (status.serving?.trial) found.push(["warn", "The config is on trial; see Config."]);
   else if (status.serving?.file_differs) found.push(["warn", "What serves is not what the file says; see Config."]);
+  for (const { name, recent } of now?.upstreams ?? []) {
+    if (recent.errors < 3 || recent.errors < recent.requests / 20) continue;      // rough on purpose: a sentence that changes every second cannot be read
+    const most = recent.errors > recent.requests / 2;
+    found.push([most ? "bad" : "warn", `${most ? "Most" : "More than one in twenty"} of the requests to upstream ${name} failed lately; Live requests show why.`]);
+  }
   if (now?.dropped) found.push(["warn", `${plural(now.dropped, "access record was", "access records were")} dropped: what takes the log is too slow.`]);
   status.warnings.forEach((text) => found.push(["warn", sentence(text)]));
   return found.sort((a, b) => (a[0] === b[0] ? 0 : a[0] === "bad" ? -1 : 1));

@@ -9,9 +9,9 @@ import { Table } from "../table.js";
 export const title = "Upstreams";
 
 const ORDERS = {
-  drain: { action: "Drain", done: "drains", text: "It gets no new requests. Those that are under way finish, and sessions that stick to it may go on until they end." },
-  maint: { action: "Maint", done: "is in maintenance", text: "It gets no requests at all, sticky ones neither, and it is not checked. Those under way finish." },
-  ready: { action: "Ready", done: "is ready", text: "It gets requests again, as soon as its checks pass." },
+  drain: { action: "Drain", asks: (name) => `Drain ${name}?`, done: "drains", text: "It gets no new requests. Those that are under way finish, and sessions that stick to it may go on until they end." },
+  maint: { action: "Maint", asks: (name) => `Take ${name} into maintenance?`, done: "is in maintenance", text: "It gets no requests at all, sticky ones neither, and it is not checked. Those under way finish." },
+  ready: { action: "Ready", asks: (name) => `Make ${name} ready?`, done: "is ready", text: "It gets requests again, as soon as its checks pass." },
 };
 
 export function mount(root) {
@@ -111,11 +111,11 @@ function actions(upstream, row, now, again) {
 const path = (upstream, label) => `/upstreams/${encodeURIComponent(upstream)}/servers/${encodeURIComponent(label)}`;
 
 function ask(upstream, row, order, again) {
-  const { action, done, text } = ORDERS[order];
+  const { action, asks, done, text } = ORDERS[order];
   let force = null;
   const busy = row.in_flight ? [`${plural(row.in_flight, "request is", "requests are")} in flight on it now.`] : [];
   confirm({
-    title: `${action}: ${upstream}/${row.label}?`,
+    title: asks(`${upstream}/${row.label}`),
     text: [text, ...busy],
     action,
     danger: order !== "ready",
