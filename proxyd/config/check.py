@@ -24,7 +24,9 @@ from proxyd.diagnostics.diagnostic import Diagnostic, Severity
 from proxyd.diagnostics.fail import shown
 from proxyd.diagnostics.marked import Map, Step, dotted, locate
 from proxyd.diagnostics.suggest import closest
+from proxyd.diagnostics.validate import MOST, enough
 
+SUGGESTED = 50  # unknown names for which it is looked up what was meant
 MAX_LINES = 16_384  # bytes of fields that a route adds to one head
 
 
@@ -54,13 +56,25 @@ def check(config: Config, data: Map, declared: Declared, *, complete: bool) -> l
     return _Check(config, data, declared, complete).run()
 
 
+class _Enough(Exception):
+    """So much is wrong that no more is looked for."""
+
+
 class _Check:
     def __init__(self, config: Config, data: Map, declared: Declared, complete: bool) -> None:
         self.config, self.data, self.declared, self.complete = config, data, declared, complete
         self.found: list[Diagnostic] = []
         self.used: set[tuple[str, str]] = set()
+        self.looked_up = 0
 
     def run(self) -> list[Diagnostic]:
+        try:
+            self.look()
+        except _Enough:
+            self.found.append(enough(self.found))
+        return self.found
+
+    def look(self) -> None:
         self.listeners()
         self.addresses()
         for path, routes in self.tables():
@@ -76,11 +90,12 @@ class _Check:
         if self.complete:
             for code, message, path, help in lint(self.config):
                 self.tell(code, message, path, help, severity="warning")
-        return self.found
 
     def tell(
         self, code: str, message: str, path: tuple[Step, ...], help: str = "", *, key: bool = False, severity: Severity = "error"
     ) -> None:
+        if len(self.found) >= MOST:
+            raise _Enough
         place = locate(self.data, path)
         at_key = key and place.depth == len(path)
         self.found.append(Diagnostic(code, message, place.key if at_key else place.value, help, severity, dotted(path)))
@@ -225,11 +240,16 @@ class _Check:
         self.used.add(("upstreams", name))
         if self.declared.upstreams is None or name in self.declared.upstreams:
             return
-        near = closest(name, self.declared.upstreams)
+        near = self.closest(name, self.declared.upstreams)
         known = ", ".join(sorted(self.declared.upstreams)[:20]) or "none"
         help = (f"did you mean `{near}`? " if near else "") + f"defined: {known}"
         help += f"; an address is written with its port, `{name}:80`" if key else ""
         self.tell("PXD-050", f"{what} the upstream {shown(name)}, which is not defined", path, help, key=key)
+
+    def closest(self, name: str, known: Collection[str]) -> str | None:
+        """What was meant, for as many as one can read: with thousands of names it takes its time."""
+        self.looked_up += 1
+        return closest(name, known) if self.looked_up <= SUGGESTED else None
 
     def policies(self, here: tuple[Step, ...], use: tuple[str, ...]) -> None:
         for index, name in enumerate(use):
@@ -238,7 +258,7 @@ class _Check:
                 self.tell("PXD-025", f"the policy {shown(name)} is used twice", (*here, "use", index), "remove one of them")
             if self.declared.policies is None or name in self.declared.policies or name in BUILT_IN:
                 continue
-            near = closest(name, (*self.declared.policies, *BUILT_IN))
+            near = self.closest(name, (*self.declared.policies, *BUILT_IN))
             known = ", ".join(sorted(self.declared.policies)[:20]) or "none"
             help = (f"did you mean `{near}`? " if near else "") + f"defined: {known}; built in: {', '.join(BUILT_IN)}"
             self.tell("PXD-051", f"the policy {shown(name)} is not defined", (*here, "use", index), help)

@@ -41,7 +41,7 @@ CODES: dict[str, Code] = {
     "PXD-004": Code(
         "too large",
         "A config may be 8 MiB of text, 32 levels deep and 500,000 values, aliases written out; one secret file 64 KiB. A file beyond "
-        "that is either generated wrongly or made to harm.",
+        "that is either generated wrongly or made to harm. Of mistakes, 500 are told at a time.",
     ),
     "PXD-005": Code(
         "a part of YAML that is not used here",

@@ -124,13 +124,11 @@ def _lift_hellos(listener: Map) -> None:
 
 
 def _name_routes(routes: object) -> None:
-    taken = {str(route["name"]) for route in _maps(routes) if "name" in route}
+    names = _Names({str(route["name"]) for route in _maps(routes) if "name" in route})
     for route in _maps(routes):
         if "name" in route or "name" in route.lost:
             continue
-        name = _free(name_of(route.get("match")), taken)
-        taken.add(name)
-        route.put("name", name, Spot(route.span, route.span))
+        route.put("name", names.take(name_of(route.get("match"))), Spot(route.span, route.span))
 
 
 def name_of(match: object) -> str:
@@ -165,10 +163,20 @@ def _keys(value: object) -> Iterable[str]:
     return value if isinstance(value, Map) else ()
 
 
-def _free(name: str, taken: set[str]) -> str:
-    if name not in taken:
-        return name
-    return next(f"{name}-{count}" for count in range(2, len(taken) + 3) if f"{name}-{count}" not in taken)
+class _Names:
+    """Names that are given out once: `api`, then `api-2`, `api-3`."""
+
+    def __init__(self, taken: set[str]) -> None:
+        self.taken = taken
+        self.next: dict[str, int] = {}  # so that thousands of one name do not count up from 2 each
+
+    def take(self, name: str) -> str:
+        found, count = name, self.next.get(name, 2)
+        while found in self.taken:
+            found, count = f"{name}-{count}", count + 1
+        self.taken.add(found)
+        self.next[name] = count
+        return found
 
 
 class _Upstreams:
@@ -178,7 +186,7 @@ class _Upstreams:
         self.data, self.found = data, found
         upstreams = data.get("upstreams")
         self.named = set(upstreams) if isinstance(upstreams, Map) else set()
-        self.taken = set(self.named)
+        self.names = _Names(set(self.named))
 
     def lift(self, route: Map, name: str) -> None:
         value = route.get("to")
@@ -187,9 +195,7 @@ class _Upstreams:
         if isinstance(value, Seq) and self.refuse_names(value, route):
             return
         spot = route.spots["to"]
-        upstream = _free(_free_of(name, self.named), self.taken)
-        self.taken.add(upstream)
-        route["to"] = upstream
+        route["to"] = upstream = self.names.take(_free_of(name, self.named))
         upstreams = self.data.get("upstreams")
         if upstreams is None:
             upstreams = Map(spot.key)

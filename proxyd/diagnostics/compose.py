@@ -28,6 +28,7 @@ from proxyd.diagnostics.nodes import MappingNode, Node, ScalarNode, SequenceNode
 MAX_BYTES = 8 * 1024 * 1024
 MAX_DEPTH = 32
 MAX_NODES = 500_000  # after aliases are expanded
+_NEAR = 200  # characters of a line, on each side of a mistake, that are looked at for what was meant
 
 _LOADER: type[yaml.CSafeLoader] | type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # YAML 1.2 §5.1, without a mark inside
@@ -275,11 +276,13 @@ def _syntax_help(source: Source, problem: str, span: Span, context: yaml.Mark | 
 
 def _flow_hint(source: Source, span: Span) -> str:
     """Help for what must be quoted: `*…` anywhere, `${…}` and `:80` inside brackets; empty when none is near."""
-    text = source.lines[span.line] if span.line < len(source.lines) else ""
-    star = re.match(r"\*[^\s,\]}]*", text[span.column :])
+    line = source.lines[span.line] if span.line < len(source.lines) else ""
+    start = max(span.column - _NEAR, 0)  # what is searched below takes the square of its length
+    text, column = line[start : span.column + _NEAR], span.column - start
+    star = re.match(r"\*[^\s,\]}]*", text[column:])
     if star:
         return f'put it in quotes: "{star[0]}"'
     for found in re.finditer(r"(?:[^\s,\[{:\"']|:(?!\s))*\$\{[^}\s]*\}[^\s,\]}\"']*|(?<=[\[,{ ]):[^\s,\]}\"']+", text):
-        if found.start() <= span.column <= found.end() and text[: found.start()].rstrip().endswith((":", ",", "[", "{")):
+        if found.start() <= column <= found.end() and text[: found.start()].rstrip().endswith((":", ",", "[", "{")):
             return f'put it in quotes: "{found[0]}"'
     return ""

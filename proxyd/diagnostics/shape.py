@@ -147,20 +147,26 @@ def elsewhere(model: type[BaseModel], path: Sequence[str | int], data: object = 
     return None
 
 
-@cache
-def homes_of(model: type[BaseModel], name: str, most: int = 2) -> tuple[tuple[str, ...], ...]:
+def homes_of(model: type[BaseModel], name: str) -> tuple[tuple[str, ...], ...]:
     """The paths below a model, `NAME` for keys that the user chooses, whose models have an option of this name: those nearest to the top,
-    at most `most`, and none where there are more of them, since it says nothing then."""
+    and none where there are more than two of them, since it says nothing then."""
+    homes = _homes(model).get(name, ())
+    return homes if len(homes) <= 2 else ()
+
+
+@cache
+def _homes(model: type[BaseModel]) -> dict[str, tuple[tuple[str, ...], ...]]:
+    """By option, in one walk from the top."""
+    found: dict[str, tuple[tuple[str, ...], ...]] = {}
     level: list[tuple[tuple[str, ...], Shape]] = [((), Shape("model", model, model=model))]
     seen: set[type[BaseModel]] = set()
     while level:
-        models = [(path, found) for path, shape in level for found in _models_of(shape) if found not in seen]
-        homes = list(dict.fromkeys(path for path, found in models if name in found.model_fields))
-        if homes:
-            return tuple(homes) if len(homes) <= most else ()
-        seen |= {found for _, found in models}
-        level = [_inside(path, key, field_shape(field)) for path, found in models for key, field in found.model_fields.items()]
-    return ()
+        models = [(path, known) for path, shape in level for known in _models_of(shape) if known not in seen]
+        for name in {name for _, known in models for name in known.model_fields} - found.keys():
+            found[name] = tuple(dict.fromkeys(path for path, known in models if name in known.model_fields))
+        seen |= {known for _, known in models}
+        level = [_inside(path, key, field_shape(field)) for path, known in models for key, field in known.model_fields.items()]
+    return found
 
 
 def _models_of(shape: Shape) -> tuple[type[BaseModel], ...]:

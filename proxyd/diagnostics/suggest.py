@@ -18,6 +18,8 @@ def distance(left: str, right: str, limit: int) -> int:
             if row > 1 and column > 1 and a == right[column - 2] and left[row - 2] == b:
                 cost = min(cost, before[column - 2] + 1)
             current.append(cost)
+        if min(current) > limit and min(previous) > limit:
+            return limit + 1  # a row is never less than the least of the two above it
         before, previous = previous, current
     return min(previous[-1], limit + 1)
 

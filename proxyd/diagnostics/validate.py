@@ -9,7 +9,9 @@ good for the checks that look across the whole.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from annotated_types import Ge, Le
@@ -26,6 +28,7 @@ from proxyd.diagnostics.suggest import closest
 
 M = TypeVar("M", bound=BaseModel)
 _ROUNDS = 20
+MOST = 500  # mistakes that are told
 _EXPECTED = {"model_type": "a mapping", "dict_type": "a mapping", "tuple_type": "a list", "list_type": "a list", "string_type": "text"}
 _LOC_TAG = "[key]"  # pydantic's last step when a mapping's key is at fault
 
@@ -46,12 +49,22 @@ def validate(model: type[M], data: Map) -> Validated[M]:
             return Validated(model.model_validate(data), found)
         except ValidationError as error:
             mistakes = [_Mistake(model, data, detail) for detail in error.errors(include_url=False)]
-        found += [mistake.diagnostic() for mistake in mistakes if not mistake.is_consequence(mistakes)]
+        told = islice((mistake for mistake in mistakes if not mistake.is_consequence(mistakes)), MOST)
+        found += [mistake.diagnostic() for mistake in told]
+        if len(found) >= MOST:
+            return Validated(None, [*found[:MOST], enough(found[:MOST])])
         # the last first, so that an item taken out of a list does not shift those still to be taken out
         guilty = {mistake.culprit(): not mistake.is_extra or bool(mistake.meant()) for mistake in mistakes}
         if not sum(remove(data, path, known=guilty[path]) for path in sorted(guilty, key=_reading_order, reverse=True)):
             break
     return Validated(None, found)
+
+
+def enough(found: Iterable[Diagnostic]) -> Diagnostic:
+    """Says, behind the last of them, that no more was looked for: the file is no config, or has one mistake a thousand times."""
+    last = max((item.span for item in found if item.span is not None), key=lambda span: (span.line, span.end_column), default=None)
+    span = last._replace(column=last.end_column, end_line=last.line) if last is not None else None
+    return Diagnostic("PXD-004", f"more than {MOST} mistakes", span, "mend these first: what else is wrong is told then")
 
 
 def _reading_order(path: tuple[Step, ...]) -> list[tuple[int, str]]:

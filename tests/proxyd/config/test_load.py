@@ -13,6 +13,7 @@ from proxyd.config import LoadResult, load, load_text
 from proxyd.config.canonical import canonical_text, config_hash
 from proxyd.config.codes import CODES
 from proxyd.diagnostics import render_all, render_json
+from proxyd.diagnostics.validate import MOST
 
 CONFIGS = sorted(path for path in Path(__file__).parents[3].joinpath("config").rglob("*.yaml") if path.parent.name != "prometheus")
 
@@ -259,3 +260,4 @@ def test_a_secret_in_the_file_is_told_and_not_shown(text: str) -> None:
     assert "PXD-113" in {item.code for item in found}
     assert "***" in render_all(found)
     assert "hunter2" not in render_all(found) + render_json(found)
+    assert len(broken.diagnostics) == MOST + 1
