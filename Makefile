@@ -20,7 +20,7 @@ FUZZ_TARGETS ?=
 BENCH ?=
 TESTS ?=
 
-.PHONY: help run test build system env lint debug-test asan tsan fuzz acceptance package-test bench sdist wheel clean
+.PHONY: help run test build system env lint debug-test asan tsan fuzz acceptance package-test bench sdist wheel deb man clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -84,7 +84,8 @@ fuzz: env ## coverage-guided fuzzing of every parser, FUZZ_SECONDS=60 each; FUZZ
 acceptance: build package-test ## what needs real peers: installs them when root, fails without them
 	@$(NEED) nginx=nginx haproxy=haproxy wrk=wrk curl=curl promtool=prometheus redis-server=redis-server memcached=memcached \
 		nginx-stream=libnginx-mod-stream postgres=postgresql dig=bind9-dnsutils unbound=unbound openssl=openssl \
-		goaccess=goaccess halog=haproxy h2load=nghttp2-client rsyslogd=rsyslog
+		goaccess=goaccess halog=haproxy h2load=nghttp2-client rsyslogd=rsyslog \
+		debootstrap=debootstrap lintian=lintian man=man-db systemd-socket-activate=systemd
 	$(PYTEST) --timeout 900 -x tests/acceptance/accept_*.py
 
 package-test: env ## pip install, pip install -e, sdist and wheel into empty environments (slow: they compile)
@@ -100,6 +101,13 @@ sdist: env ## dist/proxyd-*.tar.gz
 
 wheel: env ## dist/proxyd-*.whl
 	$(PY) -m pip wheel -q --disable-pip-version-check --no-deps -w dist . </dev/null
+
+deb: build ## dist/proxyd_*.deb for Debian 12, with its libraries; needs dpkg-deb, no root
+	@$(NEED) dpkg-deb=dpkg strip=binutils
+	@$(PY) tests/packaging/deb.py
+
+man: build ## build/proxyd.1, the man page: `man -l build/proxyd.1`
+	@$(PY) -m proxyd.cli.manpage > build/proxyd.1 && echo build/proxyd.1
 
 clean: ## remove what was built; .venv and the fuzz corpus stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
