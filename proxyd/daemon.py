@@ -356,7 +356,10 @@ class Daemon:
                 raise UpgradeError(f"config {trial.entry} is on trial: confirm it, or roll it back, before")
             began = self._clock.monotonic()
             await self._caching.save()
-            self._successor = await Upgrade(sockets_of(self._serving.bounds())).run()
+            sockets = sockets_of(self._serving.bounds())
+            for name, fds in self.passed.by_name().items():
+                sockets.setdefault(name, []).extend(fds)
+            self._successor = await Upgrade(sockets).run()
             seconds = self._clock.monotonic() - began
             log.info("process %d serves, after %.1f s; this one drains", self._successor, seconds)
             self._notifier.send(f"MAINPID={self._successor}")

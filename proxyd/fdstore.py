@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from proxyd.notify import Notifier
+from proxyd.passed import KEPT
 from proxyd.sockets import Bound
 
 Sockets = Mapping[str, Sequence[int]]
@@ -27,7 +28,9 @@ class FdStore:
         self._kept: dict[str, list[int]] = {}      # name -> inodes of its sockets
 
     def follow(self, sockets: Sockets, gone: Iterable[str] = ()) -> None:
-        """Keep these and no others. `gone`: names that a process before us has left there."""
+        """Keep these and no others (but for those of the manager's own socket units, which it has anyway). `gone`: names that a process
+        before us has left there."""
+        sockets = {name: fds for name, fds in sockets.items() if name.startswith(KEPT)}
         wanted = {name: [os.fstat(fd).st_ino for fd in fds] for name, fds in sockets.items()}
         for name in {*gone, *(name for name, inodes in self._kept.items() if wanted.get(name) != inodes)}:
             self._notifier.forget(name)

@@ -23,10 +23,15 @@ MOST = 64      # descriptors of one address: as many as there can be engines
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Descriptors of one address. `kept`: a proxyd opened them."""
+    """Descriptors of one address."""
 
     fds: list[int]
-    kept: bool
+    name: str
+
+    @property
+    def kept(self) -> bool:
+        """A proxyd opened them."""
+        return self.name.startswith(KEPT)
 
 
 def keep_name(address: str, *, datagrams: bool) -> str:
@@ -66,16 +71,16 @@ class PassedFds:
         fds = [fd for fd in self._names if self._names[fd] == name or _serves(fd, bind, datagrams)][:MOST]
         if not fds:
             return None
-        kept = self._names[fds[0]].startswith(KEPT)
-        if bind.is_unix and kept and not os.path.exists(bind.path):
+        taken = Taken(fds, self._names[fds[0]])
+        if bind.is_unix and taken.kept and not os.path.exists(bind.path):
             self._close(fds)                  # removed by who opened it, when it left: nobody can come here any more
             return None
         for fd in fds:
             del self._names[fd]
-        return Taken(fds, kept)
+        return taken
 
     def by_name(self) -> dict[str, list[int]]:
-        """What is left, by name: for a process that only passes it on."""
+        """What is left, by name: for a process that passes it on."""
         found: dict[str, list[int]] = {}
         for fd, name in self._names.items():
             found.setdefault(name, []).append(fd)

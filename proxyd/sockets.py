@@ -65,12 +65,13 @@ class Bound:
     file: tuple[str, int, int] | None = None     # path, device, inode of a socket file that we made
     placed: str = ""           # where the socket file belongs; "" once it is there (and for TCP)
     kind: Kind = "http"
+    passed_as: str = ""        # the name under which it was passed to us; "": we opened it
     _closed: bool = field(default=False, repr=False)
 
     @property
     def keep_name(self) -> str:
         """The name under which its descriptors are kept or handed over."""
-        return keep_name(self.address, datagrams=self.kind == "udp")
+        return self.passed_as or keep_name(self.address, datagrams=self.kind == "udp")
 
     def give_away(self) -> None:
         """Another process serves here from now on: the socket file is its own."""
@@ -144,7 +145,8 @@ def _passed_bound(bind: BindAddress, kind: Kind, taken: Taken, engines: int) -> 
     if bind.is_unix and taken.kept:
         facts = os.lstat(bind.path)
         file = (bind.path, facts.st_dev, facts.st_ino)
-    return Bound(str(bind), taken.fds, shared=kind != "udp" and len(taken.fds) < engines, port=bind.port, file=file, kind=kind)
+    shared = kind != "udp" and len(taken.fds) < engines
+    return Bound(str(bind), taken.fds, shared=shared, port=bind.port, file=file, kind=kind, passed_as=taken.name)
 
 
 def _set_up(sock: socket.socket, kind: Kind) -> None:

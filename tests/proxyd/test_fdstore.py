@@ -38,27 +38,33 @@ def test_it_follows_the_config(pair: list[socket.socket]) -> None:
     told = Told()
     store = FdStore(told)
     one, two = (sock.fileno() for sock in pair)
-    store.follow({"a": [one], "b": [two]})
-    assert told.take() == ["FDSTORE a 1", "FDSTORE b 1"]
-    store.follow({"a": [one], "b": [two]})
+    store.follow({"proxyd-a": [one], "proxyd-b": [two]})
+    assert told.take() == ["FDSTORE proxyd-a 1", "FDSTORE proxyd-b 1"]
+    store.follow({"proxyd-a": [one], "proxyd-b": [two]})
     assert told.take() == []
-    store.follow({"a": [one]})
-    assert told.take() == ["FDSTOREREMOVE b 0"]
+    store.follow({"proxyd-a": [one]})
+    assert told.take() == ["FDSTOREREMOVE proxyd-b 0"]
 
 
 def test_another_socket_at_the_same_address_takes_its_place(pair: list[socket.socket]) -> None:
     told = Told()
     store = FdStore(told)
-    store.follow({"a": [pair[0].fileno()]})
+    store.follow({"proxyd-a": [pair[0].fileno()]})
     told.take()
-    store.follow({"a": [pair[1].fileno()]})
-    assert told.take() == ["FDSTOREREMOVE a 0", "FDSTORE a 1"]
+    store.follow({"proxyd-a": [pair[1].fileno()]})
+    assert told.take() == ["FDSTOREREMOVE proxyd-a 0", "FDSTORE proxyd-a 1"]
 
 
 def test_what_a_process_before_us_left_there_is_forgotten(pair: list[socket.socket]) -> None:
     told = Told()
-    FdStore(told).follow({"a": [pair[0].fileno()]}, gone={"a"})
-    assert told.take() == ["FDSTOREREMOVE a 0", "FDSTORE a 1"]
+    FdStore(told).follow({"proxyd-a": [pair[0].fileno()]}, gone={"proxyd-a"})
+    assert told.take() == ["FDSTOREREMOVE proxyd-a 0", "FDSTORE proxyd-a 1"]
+
+
+def test_what_a_socket_unit_passed_is_the_managers_anyway(pair: list[socket.socket]) -> None:
+    told = Told()
+    FdStore(told).follow({"proxyd.socket": [pair[0].fileno()]})
+    assert told.take() == []
 
 
 def test_sockets_by_name() -> None:

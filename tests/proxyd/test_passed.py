@@ -55,7 +55,7 @@ def test_a_listener_takes_the_descriptor_with_its_address(passed: tuple[PassedFd
 
 def test_each_is_taken_once(passed: tuple[PassedFds, int, Path]) -> None:
     fds, port, _ = passed
-    assert fds.take(BindAddress.parse(f"127.0.0.1:{port}")) == Taken([500], kept=False)
+    assert fds.take(BindAddress.parse(f"127.0.0.1:{port}")) == Taken([500], "a")
     assert fds.take(BindAddress.parse(f"127.0.0.1:{port}")) is None
 
 
@@ -135,6 +135,20 @@ def test_a_unix_socket_whose_file_is_gone_is_bound_anew(hand_over: Callable[...,
         client.connect(bind.path)
     assert (fds.left(), fds.close_kept(), fds.close_kept()) == ((), {old.keep_name}, set())
     new.close()
+
+
+def test_the_file_of_a_socket_unit_stays_the_units(hand_over: Callable[..., PassedFds], tmp_path: Path) -> None:
+    """Also behind an upgrade, which passes the socket on under the unit's name."""
+    path = tmp_path / "unit.sock"
+    with socket.socket(socket.AF_UNIX) as unit:
+        unit.bind(str(path))
+        unit.listen()
+        bind = BindAddress.parse(f"unix:{path}")
+        bound = open_bound(bind, engines=1, passed=hand_over(["proxyd.socket"], unit.fileno()))
+        again = open_bound(bind, engines=1, passed=hand_over([bound.keep_name], os.dup(bound.fds[0])))
+        assert (bound.keep_name, again.keep_name) == ("proxyd.socket", "proxyd.socket")
+        again.close()
+        assert path.exists()
 
 
 def test_what_no_listener_wants_any_more_is_closed(hand_over: Callable[..., PassedFds]) -> None:
