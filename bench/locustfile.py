@@ -1,8 +1,9 @@
-"""Load for whoever prefers locust: `pip install locust && locust -f bench/locustfile.py --host http://127.0.0.1:8080` (then http://127.0.0.1:8089).
+"""Load for whoever prefers locust: `pip install locust`, `make run` in another terminal, and then
 
-Without its page, for a minute: add `--headless -u 100 -r 20 -t 60s`. The paths are those of `bench/origin`;
-run it behind the proxy, or set BENCH_PATHS to paths of your own. locust is Python and runs out of CPU long before a
-proxy does: read failures and latency here, not throughput.
+    BENCH_PATHS=/,/echo BENCH_POST=/echo locust -f bench/locustfile.py --host http://127.0.0.1:8080 --headless -u 50 -r 25 -t 30s
+
+Without `--headless` and what follows it there is a page at http://127.0.0.1:8089. Unset, the paths are those of `bench/origin`. locust is
+Python and runs out of CPU long before a proxy does: read failures and latency here, not throughput.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 from locust import FastHttpUser, between, task
 
 PATHS = os.environ.get("BENCH_PATHS", "/64,/64,/64,/10k,/1m").split(",")
+POST = os.environ.get("BENCH_POST", "/post")
 BODY = b"x" * 10 * 1024
 
 
@@ -33,7 +35,7 @@ class Visitor(FastHttpUser):
 
     @task(1)
     def upload(self) -> None:
-        self.client.post("/post", data=BODY, headers={"Content-Type": "application/octet-stream"})
+        self.client.post(POST, name=f"POST {POST}", data=BODY, headers={"Content-Type": "application/octet-stream"})
 
 
 class Stranger(FastHttpUser):
@@ -44,4 +46,4 @@ class Stranger(FastHttpUser):
 
     @task
     def read(self) -> None:
-        self.client.get("/64", name="/64 (new connection)", headers={"Connection": "close"})
+        self.client.get(PATHS[0], name=f"{PATHS[0]} (new connection)", headers={"Connection": "close"})

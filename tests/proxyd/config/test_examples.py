@@ -12,7 +12,8 @@ from proxyd.config import load
 from proxyd.snapshot.explain import compile_unbound
 
 FOLDER = Path(__file__).parents[3] / "config"
-BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", (FOLDER.parent / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+PAGES = [FOLDER.parent / "README.md", *sorted((FOLDER / "guide").iterdir())]
+BLOCKS = [block for page in PAGES for block in re.findall(r"^```yaml\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)]
 CONFIGS = [block for block in BLOCKS if block.startswith("listen:")]
 SHIPPED = sorted(path for path in FOLDER.rglob("*.yaml") if path.parent.name != "prometheus")
 FILES = {name: block for block in BLOCKS for name in re.findall(r"\A# ([\w.]+\.yaml)\b", block)}  # those that the configs name
@@ -80,7 +81,7 @@ def test_the_quickstart_sends_to_the_demo_origins() -> None:
 
 
 @pytest.mark.parametrize("text", CONFIGS, ids=range(len(CONFIGS)))
-def test_what_the_readme_prints_loads(text: str, tmp_path: Path) -> None:
+def test_what_the_pages_print_loads(text: str, tmp_path: Path) -> None:
     for name, content in FILES.items():
         (tmp_path / name).write_text(content)
     (tmp_path / "proxyd.yaml").write_text(text)
