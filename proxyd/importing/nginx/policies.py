@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from proxyd.config.builtin import BUILT_IN
+from proxyd.config.match import METHODS
 from proxyd.config.password_hashes import check_hash
 from proxyd.config.policies import Policy
 from proxyd.importing.nginx.tree import Directive, Scope
@@ -24,6 +25,10 @@ LIMITED = {
     "remote_addr": "client.ip", "binary_remote_addr": "client.ip", "host": "host", "http_host": "host", "server_name": "host",
     "uri": "path", "document_uri": "path", "request_method": "method", "remote_user": "user",
 }  # fmt: skip
+LOCKS = (
+    "auth_jwt", "auth_oidc", "secure_link", "access_by_lua", "access_by_lua_block", "access_by_lua_file", "js_access", "auth_ldap",
+    "auth_pam", "auth_digest",
+)  # fmt: skip
 CLOSED: dict[str, Value] = {"access": {"deny": "all"}}
 _SHUT = "routes that need it refuse everybody until it is replaced"
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -144,6 +149,22 @@ def asked_policy(scope: Scope, server: Scope, report: Report) -> dict[str, Value
             return {"auth": {"forward": {"url": url}}}
     report.left_out(asked.origin, f"its location does not pass to one address; {_SHUT}", "`auth: {forward: URL}`")
     return CLOSED
+
+
+def other_lock(scope: Scope, report: Report) -> dict[str, Value] | None:
+    """Of what else keeps requests out: `limit_except` as the methods that are served; anything else as nobody."""
+    for one in scope.block.all("limit_except"):
+        if [(rule.name, rule.first) for rule in one.block] == [("deny", "all")] and set(one.args) <= set(METHODS):
+            report.changed(one.origin, "other methods get 405, not 403")
+            return {"request": {"methods": [*one.args]}}
+        report.left_out(one.origin, f"it does more than to deny all other methods; {_SHUT}", "write a route for each set of methods")
+        return CLOSED
+    for name in LOCKS:
+        lock = scope.one(name)
+        if lock is not None and lock.first != "off":
+            report.left_out(lock.origin, f"who it lets in cannot be told; {_SHUT}", "`auth: {jwt: …}`, or a filter in Python")
+            return CLOSED
+    return None
 
 
 @dataclass(slots=True)

@@ -125,7 +125,9 @@ def _branch(one: Directive, scope: Scope, report: Report, found: Rewriting, *, t
         return
     tests = condition(one.args, tls=tls)
     if tests is None:
-        report.left_out(one.origin, "routes have no such condition", "see `proxyd explain routes.match`")
+        refuses = inner.final is not None and any(code in str(inner.final.route.get("respond")) for code in ("401", "403", "404", "444"))
+        passes = "; what it refuses passes now" if refuses else ""
+        report.left_out(one.origin, f"routes have no such condition{passes}", "see `proxyd explain routes.match`")
         return
     answers = [*inner.answers, *([inner.final] if inner.final else [])]
     for each in tests:

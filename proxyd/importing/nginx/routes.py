@@ -11,7 +11,7 @@ from proxyd.importing.nginx.caching import Caches
 from proxyd.importing.nginx.locations import Location, Placed, in_order, locations_of
 from proxyd.importing.nginx.maps import Maps
 from proxyd.importing.nginx.patterns import Overlap, PathPattern, within
-from proxyd.importing.nginx.policies import Policies, Zones, access_policy, asked_policy, basic_policy, body_size
+from proxyd.importing.nginx.policies import Policies, Zones, access_policy, asked_policy, basic_policy, body_size, other_lock
 from proxyd.importing.nginx.proxying import Passed, fields_to_clients, fields_to_servers, parse_pass, path_rewrite, retries, timeouts
 from proxyd.importing.nginx.rewriting import Answer, Rewriting, Tests, not_imported, rewriting_of
 from proxyd.importing.nginx.tree import Directive, Scope
@@ -222,6 +222,8 @@ class Server:
         ):
             if made is not None and one is not None:
                 found.append(policies.name_of(wanted if "auth" in made else "closed", made, one.origin))
+        if (lock := other_lock(scope, report)) is not None:
+            found.append(policies.name_of("closed" if "access" in lock else "methods", lock, scope.block.origin))
         for one in scope.all("limit_req"):
             if (limit := zones.rate_limit(scope, one)) is not None:
                 found.append(policies.name_of(limit[0], limit[1], one.origin))

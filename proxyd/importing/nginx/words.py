@@ -14,14 +14,15 @@ def _words(text: str) -> frozenset[str]:
 
 
 TRANSLATED = _words(
-    "add_header allow auth_basic auth_basic_user_file auth_request break client_header_timeout client_max_body_size default_type deny "
-    "error_page events expires gzip gzip_min_length gzip_types http if internal ip_hash keepalive keepalive_timeout "
-    "large_client_header_buffers least_conn least_time limit_conn limit_conn_dry_run limit_conn_status limit_conn_zone limit_req "
-    "limit_req_dry_run limit_req_status limit_req_zone listen location map proxy_cache proxy_cache_bypass proxy_cache_key "
-    "proxy_cache_lock proxy_cache_lock_timeout proxy_cache_methods proxy_cache_path proxy_cache_use_stale proxy_cache_valid "
-    "proxy_connect_timeout proxy_hide_header proxy_ignore_headers proxy_intercept_errors proxy_next_upstream "
-    "proxy_next_upstream_timeout proxy_next_upstream_tries proxy_no_cache proxy_pass proxy_protocol proxy_read_timeout proxy_redirect "
-    "proxy_responses proxy_send_timeout proxy_set_header proxy_timeout random real_ip_header return rewrite root server server_name set "
+    "access_by_lua access_by_lua_block access_by_lua_file add_header allow auth_basic auth_basic_user_file auth_digest auth_jwt "
+    "auth_ldap auth_oidc auth_pam auth_request break client_header_timeout client_max_body_size default_type deny error_page events "
+    "expires gzip gzip_min_length gzip_types http if internal ip_hash js_access keepalive keepalive_timeout large_client_header_buffers "
+    "least_conn least_time limit_conn limit_conn_dry_run limit_conn_status limit_conn_zone limit_except limit_req limit_req_dry_run "
+    "limit_req_status limit_req_zone listen location map proxy_cache proxy_cache_bypass proxy_cache_key proxy_cache_lock "
+    "proxy_cache_lock_timeout proxy_cache_methods proxy_cache_path proxy_cache_use_stale proxy_cache_valid proxy_connect_timeout "
+    "proxy_hide_header proxy_ignore_headers proxy_intercept_errors proxy_next_upstream proxy_next_upstream_timeout "
+    "proxy_next_upstream_tries proxy_no_cache proxy_pass proxy_protocol proxy_read_timeout proxy_redirect proxy_responses "
+    "proxy_send_timeout proxy_set_header proxy_timeout random real_ip_header return rewrite root secure_link server server_name set "
     "set_real_ip_from split_clients ssl_preread stream try_files upstream worker_processes"
 )
 
@@ -52,7 +53,6 @@ _BODY = ("bodies of answers are passed on as they are", "let the server do it")
 
 ELSEWHERE: dict[str, tuple[str, str]] = {
     "alias": _FILES,
-    "auth_jwt": ("tokens are a policy with an issuer", "see `proxyd explain policies.tokens.auth.jwt`"),
     "autoindex": _FILES,
     "client_body_timeout": ("there is a slowest rate for bodies instead", "see `limits.min_body_rate` of the listener"),
     "dav_methods": _FILES,
@@ -67,7 +67,6 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     "health_check": ("it says which", "write `health: {active: {path: …}}` into the upstream"),
     "image_filter": _BODY,
     "index": _FILES,
-    "limit_except": ("methods are part of a route's match", "write a route with `match: GET,HEAD /…` before it"),
     "limit_rate": ("rates of bytes are not limited", ""),
     "memcached_pass": _NOT_HTTP,
     "mail": ("mail is passed on as TCP", "write a listener with `mode: tcp`"),
@@ -84,7 +83,6 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     "proxy_upload_rate": ("rates of bytes are not limited", ""),
     "satisfy": ("all policies of a route must hold", "make a route of its own for the networks that need no password, by `match.source`"),
     "scgi_pass": _NOT_HTTP,
-    "secure_link": ("links are not signed", "write a filter in Python"),
     "slice": ("ranges are served from whole answers in the cache", ""),
     "ssi": _BODY,
     "stub_status": ("there are metrics instead", "`admin: {bind: [auto, 127.0.0.1:2080]}` has /metrics and /api/v1/status"),
@@ -104,7 +102,6 @@ _FAMILIES = {  # beginnings of names that mean the same for all of them
     "js_": ("there are no scripts inside", "write a filter in Python"),
     "lua_": ("there are no scripts inside", "write a filter in Python"),
     "content_by_lua": ("there are no scripts inside", "write a filter in Python"),
-    "access_by_lua": ("there are no scripts inside", "write a filter in Python"),
     "rewrite_by_lua": ("there are no scripts inside", "write a filter in Python"),
 }
 _VALUES = frozenset({"map", "split_clients", "types", "geo", "events"})  # blocks whose entries are no directives

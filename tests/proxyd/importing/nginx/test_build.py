@@ -139,12 +139,25 @@ def test_what_stands_where_is_said(tmp_path: Path) -> None:
         ("location / { root /srv; }", "not imported"),
         ("location /a { auth_basic x; auth_basic_user_file /nonexistent; proxy_pass http://127.0.0.1:1; }", "deny: all"),
         ("location /a { auth_request /who; proxy_pass http://127.0.0.1:1; }", "deny: all"),
+        ("location /a { auth_jwt realm; proxy_pass http://127.0.0.1:1; }", "deny: all"),
+        ("location /a { limit_except GET { allow 10.0.0.0/8; deny all; } proxy_pass http://127.0.0.1:1; }", "deny: all"),
+        ("location /a { if ($geo) { return 403; } proxy_pass http://127.0.0.1:1; }", "to: 127.0.0.1-1"),
     ],
 )
 def test_what_cannot_be_translated_keeps_its_place(tmp_path: Path, inside: str, line: str) -> None:
     _, found = loaded(tmp_path, http(f"server {{ {inside} }}"))
     assert line in found.text
     assert found.report.of("left out")
+
+
+def test_methods(tmp_path: Path) -> None:
+    inside = "location / { limit_except GET POST { deny all; } proxy_pass http://127.0.0.1:1; }"
+    config, found = loaded(tmp_path, http(f"server {{ {inside} }}"))
+    request = config.policies["methods"].request
+    assert request is not None
+    assert request.methods == ("GET", "POST")
+    assert told(found, "changed") == [(3, "limit_except")]
+    assert told(found, "left out") == []
 
 
 def test_a_service_is_asked(tmp_path: Path) -> None:
