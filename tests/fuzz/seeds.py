@@ -129,6 +129,9 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
     ),
     "proxy_header": tuple(bytes([transport, n]) + text for n, text in enumerate(_PROXIED) for transport in (0, 1)),
     "client_hello": tuple(bytes([n, n]) + text for n, text in enumerate(_HELLOS)),
+    "redact": (
+        b"\x01a=1&token=abc;d&x=%74oken", b"\x01%54OKEN=&a+b=x&a%20b=y#token=z", b"\x00https://a/?token=1&b=2#token=3;token=4",
+    ),
     "limits": (bytes(range(64)), (bytes(16) + b"\x03\x00") * 3, bytes.fromhex("0401040105010401060106010601") * 2),
     "config": tuple(file.read_bytes() for file in sorted((ROOT / "config").rglob("*.yaml")) if file.stat().st_size < 8192),
 }
@@ -150,6 +153,7 @@ WORDS: dict[str, tuple[str, ...]] = {
         "\r\n", "key=", "&key=", "q=", "&", "%", "\n",
     ),
     "changed_answer": ("200 ", "204 ", "304 ", "404 ", "\r\nX-A: ", "\r\nServer: ", "\r\nSet-Cookie: ", *_HEAD_WORDS),
+    "redact": ("token", "%74oken", "a+b", "a%20b", "=", "&", ";", "?", "#", "***", "%"),
     "country": ("MaxMind.com", "node_count", "record_size", "ip_version", "country", "iso_code", "\x00\x00\x10"),
     "proxy_header": (
         "PROXY ", "TCP4 ", "TCP6 ", "UNKNOWN", "192.0.2.1 ", "::1 ", "::", "ffff:", " 65535", " 0", "\r\n", "\r\n\r\n\0\r\nQUIT\n",
