@@ -518,12 +518,9 @@ class Daemon:
         return self._serving.compiled.generation
 
     def status(self) -> StatusView:
-        views, not_ready = self._serving.views, self.not_ready()
-        now = self._clock.wall()
         views, now = self._serving.views, self._clock.wall()
         upstreams = views.upstreams()
         not_ready = self._not_ready(upstreams)
-        warnings = (*self._warnings, *self._loaded.places.put(self._serving.unresolved(self.config)))
         return StatusView(
             version=own_version(),
             pid=os.getpid(),

@@ -162,15 +162,10 @@ class Views:
                 state = self.store.server(upstream, member.label, member.address).state()
                 self.since.note((upstream, member.label), server_state(state), state["ejected_for_ms"])
 
-    def not_ready(self) -> Iterator[str]:
-        """A sentence for every upstream in use that has no usable server."""
-        for view in self.upstreams():
-            if view.name in self.compiled.used and not view.usable:
     def not_ready(self, upstreams: Sequence[UpstreamView]) -> Iterator[str]:
         """A sentence for every upstream in use that has no usable server. `upstreams`: as they are now."""
-        used = set(used_upstreams(self.compiled.config))
         for view in upstreams:
-            if view.name in used and not view.usable:
+            if view.name in self.compiled.used and not view.usable:
                 yield f"upstream {view.name} has no usable server: {', '.join(map(_plight, view.servers))}"
 
     # ------------------------------------------------------------------ entries

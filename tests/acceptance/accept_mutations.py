@@ -1,5 +1,5 @@
-"""No config makes `proxyd check` raise: MUTANTS mutations of each example and of the corpus of broken configs, through all that a reload does
-with a config before it serves (tests/support/mutations.py). A failure names the seed that makes it again."""
+"""No config makes `proxyd check` raise: MUTANTS mutations of each example and of the corpus of broken configs, through all that a reload
+does with a config before it serves (tests/support/mutations.py). A failure names the seed that makes it again."""
 from __future__ import annotations
 
 import os

@@ -27,7 +27,10 @@ WORK = ROOT / "build" / "fuzz"
 CORPUS = ROOT / "fuzz-corpus"
 PROGRAM = WORK / "fuzz"
 # `config` runs Python under a trace function: shorter inputs, a longer limit for one of them.
-MAX_LEN = {"config": 2048, "authority": 256, "path": 1024, "regex": 256, "range": 512, "http_date": 40, "limits": 512, "country": 2048, "redact": 256}
+MAX_LEN = {
+    "config": 2048, "authority": 256, "path": 1024, "regex": 256, "range": 512, "http_date": 40, "limits": 512, "country": 2048,
+    "redact": 256,
+}
 SLOW = {"config"}
 
 

@@ -15,6 +15,7 @@ Run = Callable[..., Result]
 STATUS: dict[str, Any] = {
     "config_path": "/etc/proxyd/proxyd.yaml", "version": "0.1.0", "phase": "serving", "pid": 42, "uptime_seconds": 100.0, "ready": True,
     "not_ready": [], "config_hash": "abcdef0123456789", "last_reload": {"ok": True, "at": 1.0, "summary": "3 changes"},
+    "serving": {"entry": 3, "restores": 0, "trial": None},
 }
 LIMITS: dict[str, Any] = {"limits": [
     {"policy": "per-ip", "decisions": {"passed": 9, "refused": 40}}, {"policy": "login", "decisions": {"passed": 9, "refused": 0}}]}

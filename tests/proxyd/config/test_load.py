@@ -243,7 +243,7 @@ def test_large_configs_load_in_little_time() -> None:
     result = load_text(text, env={})
     assert result.diagnostics == []
     broken = load_text(text.replace("match", "metch"), env={})
-    assert len(broken.diagnostics) == 4000
+    assert len(broken.diagnostics) == MOST + 1
 
 
 @pytest.mark.parametrize(
@@ -260,4 +260,3 @@ def test_a_secret_in_the_file_is_told_and_not_shown(text: str) -> None:
     assert "PXD-113" in {item.code for item in found}
     assert "***" in render_all(found)
     assert "hunter2" not in render_all(found) + render_json(found)
-    assert len(broken.diagnostics) == MOST + 1

@@ -109,15 +109,10 @@ class Source:
     def max_series(self) -> int:
         return self.now.max_series
 
-    def not_ready(self) -> tuple[str, ...]:
-        return () if self.now.ready else ("upstream app has no usable server",)
-
     @property
     def audit_failed(self) -> int:
         return self.now.audit_failed
 
-    def upstreams(self) -> tuple[UpstreamView, ...]:
-        return self.now.upstream_views
     @property
     def phase(self) -> Phase:
         return self.now.phase
