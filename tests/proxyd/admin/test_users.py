@@ -41,14 +41,15 @@ def test_a_new_config_tells_whose_password_holds_no_more(users: Users) -> None:
 
 
 async def test_a_password_that_was_changed_meanwhile_lets_nobody_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Users(FakeClock())
+
     async def check(self: Passwords, stored: str, password: bytes, client: str, remember: float) -> bool:
-        users.use({"ann": user("another horse")})
+        known.use({"ann": user("another horse")})
         return True
 
     monkeypatch.setattr(Passwords, "check", check)
-    users = Users(FakeClock())
-    users.use({"ann": user(HASH)})
-    assert not await users.check("ann", b"correct horse", "192.0.2.1")
+    known.use({"ann": user(HASH)})
+    assert not await known.check("ann", b"correct horse", "192.0.2.1")
 
 
 async def test_an_unknown_name_is_checked_like_a_known_one(monkeypatch: pytest.MonkeyPatch) -> None:
