@@ -39,7 +39,8 @@ def reload_line(status: Facts) -> str:
     serving, reload = serving_text(status), status["last_reload"]
     if reload is None:
         return f"{serving}, not reloaded since the start"
-    return f"{serving}; last reload {ago(reload['at'])}: {clipped(reload['summary'], 40)}"
+    word, what = ("taken", f": {clipped(reload['summary'], 32)}") if reload["ok"] else (paint("refused", "error"), "")
+    return f"{serving}; last reload {word} {ago(reload['at'])}{what}"
 
 
 def serving_text(status: Facts) -> str:
