@@ -350,7 +350,7 @@ def test_a_reload_is_tried_first(open_page: Open, world: World, texts: dict[str,
     world.proxyd.config.write_text(texts["second"])
 
 
-def test_a_config_that_served_before(open_page: Open, world: World, folder: Path) -> None:
+def test_a_config_that_served_before(open_page: Open, world: World, texts: dict[str, str], folder: Path) -> None:
     page = open_page("ada", "config")
     page.get_by_role("button", name="Compare 1 with what serves").click()
     dialog = page.get_by_role("dialog")
@@ -362,6 +362,7 @@ def test_a_config_that_served_before(open_page: Open, world: World, folder: Path
     page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
     expect(page.locator("main")).to_contain_text("What serves is not what the file says")
     assert [entry["weight"] for entry in world.api("/upstreams/shop")["servers"]] == [1, 1]
+    assert world.proxyd.reload(texts["first"]).returncode == 0
 
 
 # ------------------------------------------------------------------ figures

@@ -151,7 +151,7 @@ function historyCard(refresh) {
     sort: { id: "number", down: true },
     empty: "No config was taken yet.",
     columns: [
-      { id: "number", title: "#", name: "Number", kind: "main", text: (row) => `#${row.number}`, sort: (row) => row.number },
+      { id: "number", title: "#", name: "Number", kind: "main", text: (row) => `#${row.number}`, sort: (row) => row.number, render: (row) => h("b", {}, `#${row.number}`) },
       { id: "at", title: "When", text: (row) => date(row.at), sort: (row) => row.at, mark: () => "nowrap" },
       { id: "by", title: "By", text: (row) => `${row.by}, ${row.how}`, sort: (row) => row.by },
       { id: "result", title: "Result", text: (row) => row.result, sort: (row) => row.result, render: (row) => h("span", { class: `tag ${RESULTS[row.result] ?? ""}` }, row.result) },
@@ -165,9 +165,9 @@ function historyCard(refresh) {
 
 function entryActions(row, refresh) {
   if (!row.kept) return h("div", {});
-  const serves = row.result === "serving" || row.result === "on trial";
+  if (row.result === "serving" || row.result === "on trial") return h("div", {});
   return h("div", {}, h("button", { type: "button", class: "small quiet", "aria-label": `Compare ${row.number} with what serves`, onclick: () => compare(row) }, "Compare"),
-    serves ? null : h("button", needs("admin", { type: "button", class: "small quiet", "aria-label": `Roll back to ${row.number}`, onclick: () => rollback(row, refresh) }), "Roll back…"));
+    h("button", needs("admin", { type: "button", class: "small quiet", "aria-label": `Roll back to ${row.number}`, onclick: () => rollback(row, refresh) }), "Roll back…"));
 }
 
 async function compare(row) {

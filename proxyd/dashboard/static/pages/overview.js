@@ -94,7 +94,6 @@ function findings(status, now) {
   const reload = status.last_reload;
   if (reload && !reload.ok) found.push(["warn", sentence(`The last reload was refused ${ago(reload.at)}, the config before it serves on: ${reload.summary}`)]);
   if (status.serving?.trial) found.push(["warn", "The config is on trial; see Config."]);
-  else if (status.serving?.file_differs) found.push(["warn", "What serves is not what the file says; see Config."]);
   for (const { name, recent } of now?.upstreams ?? []) {
     if (recent.errors < 3 || recent.errors < recent.requests / 20) continue;      // rough on purpose: a sentence that changes every second cannot be read
     const most = recent.errors > recent.requests / 2;
