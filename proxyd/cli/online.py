@@ -1,24 +1,39 @@
 """`proxyd check --online`: what only this machine and the network can tell. A listener that cannot be bound, or a log that cannot be
 opened, is an error; a dead server or a name without an address is a warning, as it is when proxyd starts. Servers that get datagrams only
-are not connected to: what they answer to is known to their checks alone."""
+are not connected to: what they answer to is known to their checks alone. The stores and services beside them (tiers, shared limits, keys of
+tokens, forward auth) are connected to, and told nothing.
+
+All of it takes TOTAL_S at most; what was not tried by then is told."""
 from __future__ import annotations
 
 import asyncio
 import os
 import socket
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from proxyd.codes import BIND_FAILED, LOG_FAILED, SERVER_DEAD, UNRESOLVED
 from proxyd.config import Config
 from proxyd.config.address import Address, BindAddress
+from proxyd.config.key_files import jwt_policies
 from proxyd.diagnostics import Diagnostic
 from proxyd.snapshot.describe import reachable
 from proxyd.sockets import BindError, Kind, open_bound, socket_kind
 
 Transport = Literal["tcp", "udp"]
 CONNECT_TIMEOUT_S = 2.0
+TOTAL_S = 15.0
 AT_ONCE = 64
+
+
+class Place(NamedTuple):
+    """Something remote that the config names."""
+
+    path: str
+    address: Address
+    by: Transport = "tcp"
+    help: str = "proxyd starts nevertheless, and uses the server when it answers"
 
 
 async def check_online(config: Config, served: frozenset[tuple[str, Transport]]) -> list[Diagnostic]:
@@ -27,12 +42,24 @@ async def check_online(config: Config, served: frozenset[tuple[str, Transport]])
         entry for path, bind, kind in binds(config) if (str(bind), transport(kind)) not in served for entry in check_bind(path, bind, kind)
     ]
     found += check_log(config)
+    return found + await try_all([*servers(config), *services(config)])
+
+
+async def try_all(places: Sequence[Place], *, within: float = TOTAL_S) -> list[Diagnostic]:
+    """A warning for each that cannot be reached, and one for those that there was no time for."""
     turns = asyncio.Semaphore(AT_ONCE)
-    found += [
-        entry
-        for result in await asyncio.gather(*(check_server(place, address, turns, by=by) for place, address, by in servers(config)))
-        for entry in result
-    ]
+    tasks = [asyncio.ensure_future(check_place(place, turns)) for place in places]
+    if not tasks:
+        return []
+    done, left = await asyncio.wait(tasks, timeout=within)
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    found = [entry for task in tasks if task in done for entry in task.result()]
+    if left:
+        message = f"{len(left)} of {len(tasks)} addresses were not tried: {within:g} s are over"
+        help_ = "most of those before them do not answer; mend these first"
+        found.append(Diagnostic(SERVER_DEAD.code, message, help=help_, severity="warning"))
     return found
 
 
@@ -46,7 +73,38 @@ def transport(kind: Kind) -> Transport:
     return "udp" if kind == "udp" else "tcp"
 
 
-def servers(config: Config) -> Iterable[tuple[str, Address, Transport]]:
+def services(config: Config) -> Iterable[Place]:
+    """Beside the servers: what proxyd itself asks."""
+    shared = config.cache.shared
+    if shared is not None and config.stores and config.cache.is_shared:
+        help_ = "proxyd starts nevertheless: its own memory serves alone until the tier answers"
+        if shared.redis is not None:
+            yield Place("cache.shared.redis", shared.redis.address, help=help_)
+        for index, address in enumerate(shared.memcached):
+            yield Place(f"cache.shared.memcached[{index}]", address, help=help_)
+    if config.limits is not None and config.limits.redis is not None:
+        help_ = "proxyd starts nevertheless: until it answers, each proxy admits its share"
+        yield Place("limits.redis", config.limits.redis.address, help=help_)
+    for name, policy in config.policies.items():
+        if policy.auth is not None and policy.auth.forward is not None:
+            help_ = "who is asked about is refused with 503 until it answers"
+            yield from url_place(f"policies.{name}.auth.forward.url", policy.auth.forward.url, help_)
+    for name, jwt in jwt_policies(config):
+        help_ = "tokens are refused with 503 until the keys can be fetched"
+        here = f"policies.{name}.auth.jwt"
+        if jwt.keys is not None and jwt.keys.jwks is not None:
+            yield from url_place(f"{here}.keys.jwks", jwt.keys.jwks, help_)
+        for index, issuer in enumerate(jwt.issuer if jwt.keys is None else ()):
+            yield from url_place(f"{here}.issuer[{index}]", issuer, help_)
+
+
+def url_place(path: str, url: str, help_: str) -> Iterable[Place]:
+    parts = urlsplit(url)
+    if parts.hostname:
+        yield Place(path, Address(parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)), help=help_)
+
+
+def servers(config: Config) -> Iterable[Place]:
     used: dict[str, set[Transport]] = {}
     for listener in config.listeners:
         for route in config.flow_routes_of(listener):
@@ -58,7 +116,7 @@ def servers(config: Config) -> Iterable[tuple[str, Address, Transport]]:
     for name, upstream in config.upstreams.items():
         by: Transport = "udp" if used.get(name) == {"udp"} else "tcp"
         for index, server in enumerate(upstream.servers):
-            yield f"upstreams.{name}.servers[{index}].address", server.address, by
+            yield Place(f"upstreams.{name}.servers[{index}].address", server.address, by)
 
 
 def check_bind(path: str, bind: BindAddress, kind: Kind) -> list[Diagnostic]:
@@ -84,7 +142,8 @@ def check_log(config: Config) -> list[Diagnostic]:
     return [Diagnostic(LOG_FAILED.code, f"cannot open the access log {to}: {reason}", help=LOG_FAILED.help, path="log.access.to")]
 
 
-async def check_server(path: str, address: Address, turns: asyncio.Semaphore, *, by: Transport = "tcp") -> list[Diagnostic]:
+async def check_place(place: Place, turns: asyncio.Semaphore) -> list[Diagnostic]:
+    path, address, by, help_ = place
     async with turns:
         try:
             await asyncio.wait_for(connect(address) if by == "tcp" else resolve(address), CONNECT_TIMEOUT_S)
@@ -93,7 +152,6 @@ async def check_server(path: str, address: Address, turns: asyncio.Semaphore, *,
             return [Diagnostic(UNRESOLVED.code, message, help="its servers count as down until it does", severity="warning", path=path)]
         except OSError as error:
             reason = os.strerror(error.errno).lower() if error.errno else "no answer"    # a TimeoutError is an OSError without a number
-            help_ = "proxyd starts nevertheless, and uses the server when it answers"
             return [Diagnostic(SERVER_DEAD.code, f"no connection to `{address}`: {reason}", help=help_, severity="warning", path=path)]
     return []
 

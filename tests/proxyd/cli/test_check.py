@@ -7,6 +7,8 @@ from collections.abc import Callable
 from click.testing import Result
 
 from proxyd.cli.errors import Exit
+from proxyd.cli.online import Place, try_all
+from proxyd.config.address import Address
 
 Run = Callable[..., Result]
 Write = Callable[[str, str], str]
@@ -95,6 +97,41 @@ def test_online_does_not_connect_to_servers_of_datagrams(run: Run, write: Write)
         assert set(found) == {"PXD-070", "PXD-090"}
         assert f"`ss -lunp 'sport = :{taken}'`" in found["PXD-070"]["help"]
         assert "nosuch.invalid" in found["PXD-090"]["message"]
+
+
+def test_online_asks_for_what_stands_beside_the_servers(run: Run, write: Write) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as alive, socket.socket() as dead:
+        dead.bind(("127.0.0.1", 0))
+        up, down = alive.getsockname()[1], dead.getsockname()[1]
+        text = f"""\
+listen: 127.0.0.1:0
+routes: [{{to: '127.0.0.1:{up}', use: [sso, asked], cache: 10m}}]
+cache: {{shared: {{redis: 'redis://127.0.0.1:{down}/0'}}}}
+limits: {{redis: 'redis://127.0.0.1:{up}/0'}}
+policies:
+  sso: {{auth: {{jwt: {{issuer: https://id.example, audience: shop, keys: 'http://127.0.0.1:{down}/keys'}}}}}}
+  asked: {{auth: {{forward: 'http://127.0.0.1:{down}/ask'}}}}
+"""
+        result = run("check", "--online", "--json", write("a.yaml", text))
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(entry["code"], entry["severity"], entry["path"]) for entry in found] == [
+        ("PXD-091", "warning", path)
+        for path in ("cache.shared.redis", "policies.sso.auth.jwt.keys.jwks", "policies.asked.auth.forward.url")
+    ]
+    assert result.exit_code == 0
+
+
+async def test_online_takes_no_longer_than_it_may() -> None:
+    """The servers take the connection and the queue of the third is full: nobody answers."""
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for client in (first, second):
+            client.setblocking(False)
+            client.connect_ex(full.getsockname())
+        place = Place("upstreams.a.servers[0].address", Address("127.0.0.1", full.getsockname()[1]))
+        found = await try_all([place, place], within=0.05)
+    assert [item.message for item in found] == ["2 of 2 addresses were not tried: 0.05 s are over"]
 
 
 def test_flows_count_as_routes(run: Run, write: Write) -> None:
