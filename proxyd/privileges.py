@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from proxyd import codes
+from proxyd import codes, statedir
 from proxyd.diagnostics import Diagnostic
 from proxyd.state import DaemonError
 
@@ -67,9 +67,8 @@ def identity(user: str, group: str | None) -> Identity:
 
 def files_of(config: Config, bounds: Iterable[Bound]) -> Iterator[Path]:
     """What root has opened, or made, and the user goes on with: logs, socket files, what outlives a restart."""
-    state = Path(os.environ.get("STATE_DIRECTORY", STATE_FOLDER))
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    yield state
+    if (state := state_folder()) is not None:
+        yield state
     snapshot, access = config.cache.memory.snapshot, config.log.access
     names = [snapshot.file if snapshot else "", config.usage.file if config.usage else "", access.to if access else ""]
     names += [bound.file[0] for bound in bounds if bound.file]
@@ -77,6 +76,12 @@ def files_of(config: Config, bounds: Iterable[Bound]) -> Iterator[Path]:
         yield path
         if path.parent.name.startswith(OWN_FOLDER):
             yield path.parent
+
+
+def state_folder() -> Path | None:
+    """Where root's state is (proxyd.statedir); None: it keeps none."""
+    name = os.environ.get("PROXYD_STATE") or os.environ.get("STATE_DIRECTORY", "").partition(":")[0] or STATE_FOLDER
+    return None if name == statedir.NONE else Path(name)
 
 
 def drop(user: str | None, group: str | None, files: Iterable[Path]) -> None:
@@ -90,6 +95,9 @@ def drop(user: str | None, group: str | None, files: Iterable[Path]) -> None:
     if os.geteuid() != 0:
         raise _refused("user", f"only root can become `{user}`, and proxyd was started as {_own_name()}",
                        "start it as root, or as that user, or leave out `runtime.user`")
+    if (state := state_folder()) is not None:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.environ["PROXYD_STATE"] = str(state)      # for a process that takes over from us, and has never been root
     for file in files:
         for path in (file, *file.rglob("*")) if file.is_dir() else (file,):
             with contextlib.suppress(FileNotFoundError):

@@ -52,7 +52,8 @@ def test_only_root_can(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_goes_over_to_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    monkeypatch.setenv("PROXYD_STATE", "")
+    monkeypatch.setenv("STATE_DIRECTORY", f"{tmp_path}/state:{tmp_path}/other")
     (tmp_path / "proxyd").mkdir()
     config = load_text(f"""
         listen: 127.0.0.1:8080
@@ -68,4 +69,5 @@ def test_what_goes_over_to_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     names = {"state", "proxyd/access.log", "proxyd", "cache", "usage.json", "s"}
     assert found == {tmp_path / name for name in names}
     assert privileges.STATE_FOLDER not in map(str, found)
-    assert (tmp_path / "state").is_dir()
+    monkeypatch.setenv("PROXYD_STATE", "none")
+    assert tmp_path / "state" not in set(files_of(config, []))
