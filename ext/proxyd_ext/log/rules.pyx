@@ -1,4 +1,5 @@
 """`Rules`: the settings of an access log, as the log thread reads them. Nobody changes them while it does."""
+cimport cython
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
@@ -14,6 +15,7 @@ cdef Slice _slice(bytes text):
     return slice_of(<const uint8_t*><const char*>text, len(text))
 
 
+@cython.no_gc    # bytes only; and a collector that clears it would pull the names from under the log thread
 cdef class Rules:
     """keep: of a hundred records, how many are taken, by "1xx" to "5xx" and "flows"; 100 where it says nothing.  slow_us: requests that
     took so long always are; None: their time does not matter.  hide: "client.ip", "host", "user_agent", "referer".  parameters: names

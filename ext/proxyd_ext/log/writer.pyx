@@ -1,4 +1,5 @@
 """`AccessLog`, the Python face of the log thread; how that works stands in thread.pyx."""
+cimport cython
 from cpython.ref cimport Py_INCREF
 from libc.stdint cimport uint8_t
 from proxyd_ext.log.fields cimport RecordFields
@@ -26,6 +27,7 @@ cdef int _raise_for(int error) except -1:
     return 0
 
 
+@cython.no_gc    # it holds rules only, and these until its thread has ended
 cdef class AccessLog:
     """Access records of `engines` engines, written to a duplicate of `fd` as lines of `format` (json, combined, pretty, haproxy, logfmt).
     fd -1: there is no sink, and the records are for the tap.

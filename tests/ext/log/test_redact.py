@@ -1,6 +1,7 @@
 """Redaction: what must not be told is in no line, and everything else is as it was."""
 from __future__ import annotations
 
+import gc
 import ipaddress
 import re
 from pathlib import Path
@@ -134,6 +135,21 @@ def test_nothing_else_changes() -> None:
     plain = redacted(Rules(), record)
     assert plain == redacted(Rules(parameters=["token"]), record)
     assert {name: plain[name] for name in record} == record
+
+
+def test_the_collector_leaves_the_rules_to_the_thread(target: tuple[Path, int]) -> None:
+    """A log that is garbage within a cycle is stopped first, and what it still writes is redacted."""
+    log = AccessLog(target[1], "json", 1, rules=Rules(parameters=["token"]))
+    for _ in range(1_000):
+        log.submit(0, {"query": b"token=hunter2"})
+    log.start()
+    cycle: list[object] = [log]
+    cycle.append(cycle)
+    del log, cycle
+    gc.collect()
+    text = target[0].read_bytes()
+    assert text.count(b"token=***") == 1_000
+    assert b"hunter2" not in text
 
 
 def test_words_that_say_nothing() -> None:
