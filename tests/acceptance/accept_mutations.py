@@ -1,5 +1,3 @@
-"""No config makes `proxyd check` raise: MUTANTS mutations of each example and of the corpus of broken configs, through all that a reload
-does with a config before it serves (tests/support/mutations.py). A failure names the seed that makes it again."""
 """No config makes `proxyd check` raise: mutants of each example and of the corpus of broken configs (tests/support/mutations.py) go through
 all that a reload does with a config before it serves. PROXYD_MUTANTS says how many; a failure names the seed that makes its mutant."""
 from __future__ import annotations
