@@ -78,7 +78,10 @@ async def test_an_error_of_our_own_is_recorded(ask: Ask, daemon: Any, monkeypatc
     with pytest.raises(Refused):
         await ask("POST", "/cache/purge", body=b'{"all": true}')
     record, = await records(daemon)
-    assert (record["result"], record["code"], record["target"]) == ("refused", "PXD-248", "all")
+    assert (record["result"], record["code"], record["target"]) == ("refused", "PXD-248", "everything")
+
+
+FORM = {"Content-Type": "text/plain"}      # what a page of another site could send without being asked
 
 
 @pytest.fixture
@@ -95,13 +98,13 @@ async def test_strangers_are_recorded_but_cannot_fill_the_disk(daemon: Any, cloc
     address, clock = clocked
     async with aiohttp.ClientSession(f"http://{address}") as session:
         for _ in range(STRANGERS_A_MINUTE + 10):
-            async with session.post("/api/v1/stop") as answer:      # what a page of another site could send
+            async with session.post("/api/v1/stop", headers=FORM) as answer:
                 assert answer.status == 403
         found = await records(daemon)
         assert len(found) == STRANGERS_A_MINUTE
         assert (found[0]["who"], found[0]["origin"], found[0]["code"]) == ("127.0.0.1", "127.0.0.1", "PXD-241")
         clock.pass_time(1.5)
-        async with session.post("/api/v1/stop"):
+        async with session.post("/api/v1/stop", headers=FORM):
             pass
     assert (await records(daemon))[-1]["detail"] == {"unrecorded_before": 10}
 
