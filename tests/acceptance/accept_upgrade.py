@@ -20,7 +20,7 @@ from tests.acceptance.stage import OriginProcess, Process, Proxyd, Wrk, allow_de
 
 GET = b"GET /who HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 CLOSE = "wrk.headers['Connection'] = 'close'\n"
-BACK_WITHIN = 1.0
+BACK_WITHIN = 1.0      # seconds; on a machine where a mere start takes longer, as long as that
 
 
 def config(port: int, origin: OriginProcess, threads: int, turn: int = 0) -> str:
@@ -107,9 +107,10 @@ class Crowd:
         self.refused = self.answered = self.cut = 0
         self.longest = 0.0
 
-    def come(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+    def come(self, answers: int) -> None:
+        """Until so many more have been answered."""
+        enough = self.answered + answers
+        while self.answered < enough:
             began = time.monotonic()
             try:
                 answer = exchange(self.port, GET)
@@ -129,7 +130,7 @@ def kill_and_watch(proxyd: Proxyd, port: int) -> Crowd:
     for _ in range(3):
         pid = proxyd.status()["pid"]
         os.kill(pid, signal.SIGKILL)
-        crowd.come(2.5)
+        crowd.come(200)
         assert proxyd.status()["pid"] != pid
     return crowd
 
@@ -138,13 +139,14 @@ def test_the_supervisor_holds_the_sockets(tmp_path: Path) -> None:
     port = free_port()
     origin = OriginProcess(tmp_path, "one")
     with ending(origin):
+        began = time.monotonic()
         proxyd = Proxyd(tmp_path, config(port, origin, 2), "--supervise")
+        usual = time.monotonic() - began
         with ending(proxyd):
             crowd = kill_and_watch(proxyd, port)
-            print(f"\nsupervisor: {crowd.answered} answered, {crowd.refused} refused, longest wait {crowd.longest:.2f} s")
+            print(f"\nsupervisor: {crowd.refused} of {crowd.answered} refused, longest wait {crowd.longest:.2f} s; a start {usual:.2f} s")
             assert crowd.refused == 0
-            assert crowd.answered > 100
-            assert crowd.longest < BACK_WITHIN
+            assert crowd.longest < max(BACK_WITHIN, usual)
             done = proxyd.run("upgrade")
             assert done.returncode == 0, done.stdout + done.stderr
             assert kill_and_watch(proxyd, port).refused == 0
@@ -192,14 +194,16 @@ def killed(child: subprocess.Popen[bytes]) -> Iterator[None]:
 def test_a_service_manager_holds_the_sockets(tmp_path: Path) -> None:
     """Restarted by hand here, 100 ms after its death (RestartSec=)."""
     port = free_port()
-    text = f"runtime: {{threads: 2}}\nlisten: '127.0.0.1:{port}'\nroutes: [{{respond: {{body: 'turn 0.'}}}}]\n"
+    text = f"runtime: {{threads: 2}}\nlog: {{access: none}}\nlisten: '127.0.0.1:{port}'\nroutes: [{{respond: {{body: 'turn 0.'}}}}]\n"
     (tmp_path / "proxyd.yaml").write_text(text)
     admin = f"unix:{tmp_path}/admin.sock"
     command = [sys.executable, "-m", "proxyd", "run", "-c", str(tmp_path / "proxyd.yaml"), "--admin", admin]
     manager = Manager(tmp_path, command, tmp_path / "log")
+    began = time.monotonic()
     first = manager.start()
     with killed(first):
         until(lambda: "READY" in manager.hear(), "the first one is ready")
+        usual = time.monotonic() - began
         assert len(manager.store) == 2       # the listener, and the admin socket
         first.kill()
         first.wait()
@@ -212,8 +216,9 @@ def test_a_service_manager_holds_the_sockets(tmp_path: Path) -> None:
         for client in waiting:
             assert b"200 OK" in client.recv(1000)
             client.close()
-        print(f"\nservice manager: 50 waited, first answers after {time.monotonic() - began:.2f} s")
-        assert time.monotonic() - began < BACK_WITHIN
+        back = time.monotonic() - began
+        print(f"\nservice manager: 50 waited {back:.2f} s; a start {usual:.2f} s")
+        assert back < max(BACK_WITHIN, 1.2 * usual)
         until(lambda: "READY" in manager.hear(), "the second one is ready")
         second.terminate()
         assert second.wait(10) == 0
