@@ -36,7 +36,7 @@ HEADS: list[tuple[Literal["none", "file", "local", "rfc5424"], str]] = [
 
 
 @pytest.mark.usefixtures("new_york")
-@pytest.mark.parametrize(("frame", "head"), HEADS)
+@pytest.mark.parametrize(("frame", "head"), HEADS, ids=[frame for frame, _ in HEADS])
 def test_to_the_letter(frame: Literal["none", "file", "local", "rfc5424"], head: str) -> None:
     assert framed(Rules(frame=frame, machine="edge-1"), {"time_us": NEW_YEAR}).decode() == head
 
