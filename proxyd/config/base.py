@@ -15,7 +15,7 @@ class Model(BaseModel):
     """Immutable; unknown keys are errors. `later` names the keys that the interface reserves for versions to come; `moved` says of keys
     that one might look for here where to find them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False, arbitrary_types_allowed=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, validate_default=False, arbitrary_types_allowed=False)
     later: ClassVar[frozenset[str]] = frozenset()
     moved: ClassVar[Mapping[str, str]] = {}
 
