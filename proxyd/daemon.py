@@ -197,7 +197,6 @@ class Daemon:
             policing=self._policing,
             store=store,
             tap=self.records,
-            state=state,
         )
         self._transactions = Transactions(Parts(
             self._reloading, configs, self.audit, self.history, self._clock, self._tasks, self._lock, lambda: self._phase))

@@ -40,7 +40,6 @@ from proxyd.snapshot.members import Members, names_of, needs_lookup
 from proxyd.snapshot.store import ListenerKey, Store
 from proxyd.sockets import BindError, Bound, close_all, open_bound, socket_kind
 from proxyd.state import DaemonError, Service
-from proxyd.statedir import StateDir
 from proxyd.upkeep import build_checks, cache_wanted, governor_policy, hedge_percentiles, outlier_policy
 from proxyd.views import Views
 from proxyd_ext.io.listener import Listener
@@ -75,7 +74,6 @@ class Serving:
     policing: Policing
     store: Store
     tap: Tap
-    state: StateDir
     current: Compiled | None = None
     sink: AccessSink | None = None
     overrides: Overrides = field(default_factory=Overrides)
@@ -103,8 +101,7 @@ class Serving:
             candidate = await self._prepare(config, config_hash)
             sink = await self._follow(config)
             if self.current is None:
-                own = [*privileges.files_of(config, self.bounds()), *self.state.files()]
-                privileges.drop(config.runtime.user, config.runtime.group, own)
+                privileges.drop(config.runtime.user, config.runtime.group, privileges.files_of(config, self.bounds()))
         except BaseException:
             await self._abandon()
             raise

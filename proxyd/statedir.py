@@ -1,8 +1,8 @@
 """Where proxyd keeps what should outlive it: the history of its configs and its audit trail.
 
-`$PROXYD_STATE`, `$STATE_DIRECTORY` (which systemd sets), `/var/lib/proxyd` for root and for whom root has left the folder there,
-`$XDG_STATE_HOME/proxyd`, `~/.local/state/proxyd`: the first of them. In it each config file has a folder of its own, so that two daemons of
-one machine keep apart.
+`$PROXYD_STATE` (which root sets for the user that it becomes, `privileges.py`), `$STATE_DIRECTORY` (which systemd sets), `/var/lib/proxyd`
+for root and for whom root has left the folder there, `$XDG_STATE_HOME/proxyd`, `~/.local/state/proxyd`: the first of them. In it each
+config file has a folder of its own, so that two daemons of one machine keep apart.
 `PROXYD_STATE=none`: nothing is kept.
 """
 from __future__ import annotations
@@ -29,10 +29,6 @@ class StateDir:
 
     folder: Path | None = None
     warning: str = ""
-
-    def files(self) -> list[Path]:
-        """The folder and what is in it: root makes them for the user that it becomes (`runtime.user`)."""
-        return [self.folder, *self.folder.iterdir()] if self.folder is not None else []
 
 
 def state_dir(config_path: Path | None, environ: Mapping[str, str] = os.environ, uid: int | None = None) -> Path | None:

@@ -448,7 +448,7 @@ async def test_a_broken_file_at_hup_is_told_with_each_error_once(tmp_path: Path,
         await until(lambda: len([record for record in caplog.records if record.levelname == "ERROR"]) == 2)
         first, second = (record.getMessage() for record in caplog.records if record.levelname == "ERROR")
         assert first.startswith("reload refused, the old config serves on: ")
-        assert "proxyd.yaml:1:9: the address `80` lacks a port" in first
+        assert "proxyd.yaml:1:9: `80` is a port without an address" in first
         assert "proxyd.yaml:2:6: the address `x` lacks a port" in second
         assert (await get(port_of(daemon))).body == b"one"
 

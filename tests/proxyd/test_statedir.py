@@ -39,8 +39,6 @@ def test_what_root_left_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert found.parent == Path("/home/a/.local/state/proxyd")
     (tmp_path / found.name).mkdir()
     assert state_dir(CONFIG, environ, 1000) == tmp_path / found.name
-    (tmp_path / found.name / "history.json").write_text("")
-    assert StateDir(tmp_path / found.name).files() == [tmp_path / found.name, tmp_path / found.name / "history.json"]
 
 
 def test_every_config_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

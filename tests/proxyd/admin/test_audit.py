@@ -16,6 +16,8 @@ from tests.support.clock import FakeClock
 
 Ask = Callable[..., Awaitable[Answer]]
 
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}      # what a page of another site could send
+
 
 async def records(daemon: Any) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = await daemon.audit.last(200)
@@ -99,12 +101,14 @@ async def test_strangers_are_recorded_but_cannot_fill_the_disk(daemon: Any, cloc
     async with aiohttp.ClientSession(f"http://{address}") as session:
         for _ in range(STRANGERS_A_MINUTE + 10):
             async with session.post("/api/v1/stop", headers=FORM) as answer:
+            async with session.post("/api/v1/stop", data="a=b", headers=FORM) as answer:
                 assert answer.status == 403
         found = await records(daemon)
         assert len(found) == STRANGERS_A_MINUTE
         assert (found[0]["who"], found[0]["origin"], found[0]["code"]) == ("127.0.0.1", "127.0.0.1", "PXD-241")
         clock.pass_time(1.5)
         async with session.post("/api/v1/stop", headers=FORM):
+        async with session.post("/api/v1/stop", data="a=b", headers=FORM):
             pass
     assert (await records(daemon))[-1]["detail"] == {"unrecorded_before": 10}
 
