@@ -77,6 +77,44 @@ async def test_dead_servers_and_unknown_names_do_not_refuse_the_start() -> None:
         assert daemon.status().warnings == ("<text>:5:44: nothing.onion:80 does not resolve: domain name not found [PXD-090]",)
 
 
+async def test_a_bad_source_disables_what_needs_it_and_nothing_else(tmp_path: Path) -> None:
+    """Keys, tiers, shared limits and services that do not answer: the routes that need none of them serve from the start. A file of the
+    config that goes later changes nothing until a reload, which is refused."""
+    (tmp_path / "keys.yaml").write_text(f"shop: {'k' * 24}\n")
+    (tmp_path / "proxyd.yaml").write_text(f"""
+        listen: "127.0.0.1:0"
+        admin: {{bind: "unix:{tmp_path}/admin.sock"}}
+        routes:
+          - {{match: /tokens, respond: 204, use: sso}}
+          - {{match: /asked, respond: 204, use: asked}}
+          - {{match: /keys, respond: 204, use: keys}}
+          - {{match: /limited, respond: 204, use: everywhere}}
+          - {{match: /cached, to: gone, cache: 10m}}
+          - {{respond: 200}}
+        upstreams: {{gone: ["nothing.onion:80"]}}
+        policies:
+          sso: {{auth: {{jwt: {{issuer: https://id.example, audience: shop, keys: "http://127.0.0.1:1/keys"}}}}}}
+          asked: {{auth: {{forward: "http://127.0.0.1:1/ask"}}}}
+          keys: {{auth: {{api_key: keys.yaml}}}}
+          everywhere: {{rate_limit: {{rate: 100/s, burst: 50, scope: cluster}}}}
+        cache: {{shared: {{redis: "redis://127.0.0.1:1/0"}}}}
+        limits: {{redis: "redis://127.0.0.1:1/0"}}
+    """)
+    daemon = Daemon(path=tmp_path / "proxyd.yaml")
+    await daemon.start()
+    try:
+        port = port_of(daemon)
+        asked = {path: (await get(port, path)).status for path in ("/", "/limited", "/asked", "/cached", "/keys")}
+        assert asked == {"/": 200, "/limited": 204, "/asked": 503, "/cached": 503, "/keys": 401}
+        (tmp_path / "keys.yaml").unlink()
+        result = await daemon.reload()
+        assert (result.ok, [item.code for item in result.diagnostics if item.severity == "error"]) == (False, ["PXD-009"])
+        assert (await get(port, "/")).status == 200
+    finally:
+        daemon.stop(now=True)
+        await daemon.wait()
+
+
 async def test_an_upstream_without_any_address_is_not_ready() -> None:
     text = 'listen: "127.0.0.1:0"\nto: app\nupstreams: {app: {servers: ["nothing.onion:80"]}}\n'
     async with running(text) as daemon:
