@@ -21,7 +21,7 @@ from aiohttp import web
 from proxyd.admin import problem
 from proxyd.admin.guard import Handler
 from proxyd.admin.problem import Problem
-from proxyd.admin.request import EVENTS, Identity, View, identify
+from proxyd.admin.request import EVENTS, RANKS, Identity, View, identify
 from proxyd.admin.sessions import LIFE_S, Session, Sessions
 from proxyd.admin.users import Users
 from proxyd.clock import Clock
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from proxyd.config.admin import Admin, AdminUser
 
 VIEWS: web.AppKey[dict[web.AbstractRoute, View]] = web.AppKey("views", dict)
-RANKS = {"viewer": 0, "operator": 1, "admin": 2}
 CHALLENGE = 'Basic realm="proxyd", charset="UTF-8"'
 FOR_BROWSERS = 'Session realm="proxyd"'      # RFC 9110 §11.6.1 wants some challenge; a scheme that no browser knows opens no dialog
 

@@ -16,6 +16,8 @@ from proxyd.admin.problem import Problem
 
 Role = Literal["viewer", "operator", "admin"]
 
+RANKS: Mapping[Role, int] = {"viewer": 0, "operator": 1, "admin": 2}
+
 JSON, YAML, EVENTS = "application/json", "application/yaml", "text/event-stream"
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,13 @@ def role_of(request: web.Request) -> Role:
     """Of one who was let in."""
     identity = maybe_identity(request)
     return identity.role if identity is not None else "viewer"
+
+
+def demand(request: web.Request, role: Role, what: str) -> None:
+    """Raise Problem unless the asker has that role: for a part of a view, `what`, that takes more than the view itself."""
+    identity = maybe_identity(request)
+    if identity is None or RANKS[identity.role] < RANKS[role]:
+        raise Problem(problem.ROLE_TOO_LOW, f"{what} takes the role {role}, and {user(request)} is {role_of(request)}")
 
 
 @dataclass(frozen=True, slots=True)

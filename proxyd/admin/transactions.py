@@ -14,7 +14,7 @@ from proxyd.admin.configs import show
 from proxyd.admin.control import Control
 from proxyd.admin.guard import json_answer
 from proxyd.admin.problem import Problem
-from proxyd.admin.request import YAML, View, audited, body_text, flag, origin, unaudited, user
+from proxyd.admin.request import YAML, View, audited, body_text, demand, flag, origin, unaudited, user
 from proxyd.diagnostics import Diagnostic, render
 from proxyd.state import ReloadResult
 from proxyd.transactions.guard import GuardError, parse_duration, parse_guard, seconds_text
@@ -40,7 +40,7 @@ class ConfigViews:
                  }),
             View("POST", "/config/confirm", self.confirm, "keep the config that is on trial", role="admin", action="config.confirm"),
             View("GET", "/config/diff", self.diff, "what the file would change, and what operators changed at run time",
-                 query={"path": "another file, absolute"}),
+                 query={"path": "another file, absolute (role admin)"}),
             View("GET", "/config/history", self.history, "the configs that served, and those that were refused; the newest first"),
             View("GET", "/config/history/{number}", self.entry, "one of them, with its files"),
             View("POST", "/config/rollback", self.rollback, "serve the config before the one that serves", role="admin",
@@ -108,7 +108,10 @@ class ConfigViews:
         return json_answer(asdict(entry) | {"files": files})
 
     async def diff(self, request: web.Request) -> web.Response:
-        found = await self._control.diff(maybe_path(request))
+        path = maybe_path(request)
+        if path is not None:
+            demand(request, "admin", "reading another file")
+        found = await self._control.diff(path)
         errors = sum(1 for entry in found.diagnostics if entry.severity == "error")
         return json_answer({
             "path": found.path,

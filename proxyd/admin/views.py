@@ -20,7 +20,7 @@ from proxyd.admin.limits import LimitViews
 from proxyd.admin.login import LoginViews
 from proxyd.admin.openapi import document
 from proxyd.admin.problem import Problem
-from proxyd.admin.request import JSON, YAML, View, asker, body_text, json_object, text_member, text_pairs, texts_member
+from proxyd.admin.request import JSON, YAML, View, asker, body_text, demand, json_object, text_member, text_pairs, texts_member
 from proxyd.admin.requests import RequestViews
 from proxyd.admin.transactions import ConfigViews, diagnostic_facts
 from proxyd.admin.upstreams import UpstreamViews
@@ -46,7 +46,8 @@ class Views:
             View("GET", "/ready", self.ready, "200 when traffic may come, else 503 with the reasons", at_root=True),
             View("GET", "/live", self.live, "200 while every engine moves, else 503", at_root=True),
             *ConfigViews(control).table,
-            View("POST", "/check", self.check, "check the config in the body, or the daemon's file", role="viewer", takes=YAML),
+            View("POST", "/check", self.check, "check the config in the body (role admin: it may include any file), or the daemon's file",
+                 role="viewer", takes=YAML),
             View("GET", "/listeners", self.listeners, "the bound addresses"),
             View("GET", "/routes", self.routes, "the routes of every listener, in order"),
             *UpstreamViews(control).table,
@@ -108,6 +109,8 @@ class Views:
     # ------------------------------------------------------------------ questions and orders
     async def check(self, request: web.Request) -> web.Response:
         text = await body_text(request)
+        if text is not None:
+            demand(request, "admin", "checking another config, which may name any file of this machine and is told what stands in it,")
         path = self._control.config_path
         if text is None and path is None:
             text = self._control.config_text

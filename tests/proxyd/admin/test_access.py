@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -157,7 +158,7 @@ async def test_the_hash_of_a_password(daemon: Any) -> None:
 ])
 async def test_roles(name: str, password: str, allowed: int, tcp: Ask, daemon: Any) -> None:
     orders: tuple[tuple[str, str, Any], ...] = (
-        ("POST", "/check", {}), ("PATCH", "/upstreams/app/servers/10.0.0.1:80", {"state": "drain"}), ("POST", "/config", None),
+        ("POST", "/check", None), ("PATCH", "/upstreams/app/servers/10.0.0.1:80", {"state": "drain"}), ("POST", "/config", None),
     )
     found = [await tcp(method, path, json=body, headers=basic(name, password)) for method, path, body in orders]
     assert [asked.status for asked in found] == [200] * allowed + [403] * (3 - allowed)
@@ -167,6 +168,21 @@ async def test_roles(name: str, password: str, allowed: int, tcp: Ask, daemon: A
     assert len(daemon.asked) == allowed - 1
     if allowed > 1:
         assert daemon.asked[0][4] == name, "changes are signed"
+
+
+@pytest.mark.parametrize(("method", "path", "body"), [
+    ("POST", "/check", b"include: {file}\n"), ("GET", "/config/diff?path={file}", None),
+])
+async def test_files_of_the_machine_are_not_for_viewers(method: str, path: str, body: bytes | None, tcp: Ask, tmp_path: Path) -> None:
+    """Findings quote what they are about: with the name of any file, they would tell what stands in it."""
+    secret = tmp_path / "shadow"
+    secret.write_text("root:hash-of-root\n")
+    sent = body and body.replace(b"{file}", bytes(secret))
+    for name, password, status in (("val", "VIEW", 403), ("ops", "OPS", 403), ("ada", "ADMIN", 200)):
+        fields = basic(name, PASSWORDS[password]) | {"Content-Type": "application/yaml"}
+        asked = await tcp(method, path.replace("{file}", str(secret)), data=sent, headers=fields)
+        assert asked.status == status, asked.body
+        assert ("hash-of-root" in json.dumps(asked.body)) <= (status == 200)
 
 
 async def test_who_asks_has_a_name(tcp: Ask) -> None:
