@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from proxyd import logs, rotation
 from proxyd.audit.trail import Audit
 from proxyd.caching.purge import Purge, Purged, urls_of
 from proxyd.caching.report import CacheView, ObjectView, WhyView
@@ -31,18 +30,21 @@ from proxyd.discovery.resolver import AresResolver, Resolver
 from proxyd.engines import Answer, Callbacks, EngineSet
 from proxyd.events.ring import Events
 from proxyd.events.watch import Notes, Watch
-from proxyd.fdstore import FdStore, sockets_of
 from proxyd.files import allow_many_files
 from proxyd.governor.governor import Governors
 from proxyd.health.ejections import Ejections
 from proxyd.health.monitor import HealthMonitor
 from proxyd.health.passive import Outliers
+from proxyd.logs import rotation
+from proxyd.logs.own import set_up_log
 from proxyd.metrics.exposition import Exposition
-from proxyd.notify import Notifier
 from proxyd.operate import Operator
-from proxyd.passed import PassedFds
 from proxyd.policing import Policing
 from proxyd.pools import Pools
+from proxyd.process.fdstore import FdStore, sockets_of
+from proxyd.process.notify import Notifier
+from proxyd.process.passed import PassedFds
+from proxyd.process.upgrade import Predecessor, Upgrade, Upgraded, UpgradeError
 from proxyd.records import flight
 from proxyd.records.flight import Flight
 from proxyd.records.tap import Tap
@@ -81,7 +83,6 @@ from proxyd.transactions.opening import choose
 from proxyd.transactions.reloading import Reloading
 from proxyd.transactions.service import Parts, Transactions
 from proxyd.transactions.terms import BY_ITSELF, SIGNAL, UNCONDITIONAL, WATCH, By, Terms
-from proxyd.upgrade import Predecessor, Upgrade, Upgraded, UpgradeError
 from proxyd.watch import fingerprint, watch
 from proxyd.words import one_line, own_version
 
@@ -681,7 +682,7 @@ def serve(
     async def main() -> int:
         allow_many_files()
         daemon = Daemon(path=path, text=text, services=services, watch=watch, last_good=last_good)
-        logs.set_up("info")
+        set_up_log("info")
         await daemon.start()
         # What is there now stays: no collection of garbage needs to walk it (60 ms, in which neither the loop nor an inline engine moves).
         gc.freeze()

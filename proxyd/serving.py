@@ -15,8 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from proxyd import codes, privileges
-from proxyd.access_log import AccessSink, LogWanted
+from proxyd import codes
 from proxyd.caching.service import Caching
 from proxyd.clock import Clock
 from proxyd.config.address import BindAddress
@@ -28,10 +27,12 @@ from proxyd.health.check import Address
 from proxyd.health.ejections import Ejections
 from proxyd.health.monitor import HealthMonitor, Wanted
 from proxyd.health.passive import Judged, Outliers
+from proxyd.logs.access import AccessSink, LogWanted
 from proxyd.overrides import Overrides
-from proxyd.passed import PassedFds
 from proxyd.policing import Policing
 from proxyd.pools import Pools
+from proxyd.process import privileges
+from proxyd.process.passed import PassedFds
 from proxyd.records.tap import Tap
 from proxyd.since import Since
 from proxyd.snapshot.build import build_spec

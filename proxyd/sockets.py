@@ -22,7 +22,7 @@ from itertools import count
 from typing import Literal, Protocol
 
 from proxyd.config.address import BindAddress
-from proxyd.passed import Taken, keep_name
+from proxyd.process.passed import Taken, keep_name
 
 _SERIAL = count()    # sets apart the temporary names of one process
 BACKLOG = 65_535   # the kernel cuts it to net.core.somaxconn
@@ -48,7 +48,7 @@ class BindError(Exception):
 
 
 class Passed(Protocol):
-    """Descriptors that were passed to us (proxyd.passed)."""
+    """Descriptors that were passed to us (proxyd.process.passed)."""
 
     def take(self, bind: BindAddress, *, datagrams: bool = False) -> Taken | None:
         """The listening descriptors (or those of datagram sockets) bound to this address, at most once; None if there is none."""

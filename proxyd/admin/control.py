@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from proxyd.gateway.views import AuthView, UsageOfQuotas
     from proxyd.limits.views import KeyView, LimitsView, LimitView, ResetView
     from proxyd.metrics.exposition import Exposition
+    from proxyd.process.upgrade import Upgraded
     from proxyd.records.flight import Flight
     from proxyd.records.live import Subscribing
     from proxyd.snapshot.explain import Question
     from proxyd.snapshot.explain_flow import FlowQuestion
     from proxyd.stats.history import History
-    from proxyd.upgrade import Upgraded
 
 
 class AuditTrail(Protocol):

@@ -26,9 +26,9 @@ from proxyd.admin.transactions import ConfigViews, diagnostic_facts
 from proxyd.admin.upstreams import UpstreamViews
 from proxyd.admin.watching import WatchViews
 from proxyd.config.target import client_part, field_part, flow_parts, port_part, protocol_part, query_part, request_parts
+from proxyd.process.upgrade import UpgradeError
 from proxyd.snapshot.explain import Question
 from proxyd.snapshot.explain_flow import FlowQuestion
-from proxyd.upgrade import UpgradeError
 
 PREFIX = "/api/v1"
 BODY_LIMIT_BYTES = 16 * 1024 * 1024

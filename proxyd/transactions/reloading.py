@@ -11,7 +11,7 @@ from proxyd.clock import Clock
 from proxyd.config.bundle import TEXT
 from proxyd.diagnostics import Diagnostic
 from proxyd.loading import Loaded, load_given, load_path
-from proxyd.notify import Notifier
+from proxyd.process.notify import Notifier
 from proxyd.serving import Serving
 from proxyd.snapshot.plan import plan
 from proxyd.snapshot.rehearsal import rehearse

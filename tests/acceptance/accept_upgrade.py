@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from proxyd import program
+from proxyd.process import program
 from tests.acceptance.stage import OriginProcess, Process, Proxyd, Wrk, allow_descriptors, ending, exchange, free_port, until
 
 GET = b"GET /who HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"

@@ -45,11 +45,11 @@ def supervise_self() -> int:
     """The same command, without --supervise, in a process below this one. Its exit code, when it is over."""
     import asyncio
 
-    from proxyd import logs
-    from proxyd.program import own_command
-    from proxyd.supervise import Supervisor
+    from proxyd.logs.own import set_up_log
+    from proxyd.process.program import own_command
+    from proxyd.process.supervise import Supervisor
 
-    logs.set_up("info")
+    set_up_log("info")
     return asyncio.run(Supervisor(own_command(without=SUPERVISE)).run())
 
 

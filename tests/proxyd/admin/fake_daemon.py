@@ -39,6 +39,7 @@ from proxyd.limits.sharing import LeaseView
 from proxyd.limits.views import KeyView, LaneView, LimitsView, LimitView, PlacesView, ResetView, StoreView, TopKey
 from proxyd.metrics.exposition import Exposition
 from proxyd.overrides import OverrideError
+from proxyd.process.upgrade import Upgraded, UpgradeError
 from proxyd.records.flight import Flight
 from proxyd.records.tap import Tap
 from proxyd.snapshot.explain import Question
@@ -80,7 +81,6 @@ from proxyd.stats.history import History
 from proxyd.transactions.entry import Entry
 from proxyd.transactions.service import TransactionError
 from proxyd.transactions.terms import BY_ITSELF, UNCONDITIONAL, By, Terms
-from proxyd.upgrade import Upgraded, UpgradeError
 from tests.support.store import FakeStore, as_cache, as_object
 
 BROKEN = Source("proxyd.yaml", "listen: :8080\ntoo: x\n")

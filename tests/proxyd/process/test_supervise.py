@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from proxyd.clock import SystemClock
-from proxyd.supervise import Supervisor, is_descendant
+from proxyd.process.supervise import Supervisor, is_descendant
 from tests.support.wait import until
 
 CHILD = """

@@ -7,7 +7,7 @@ import pytest
 
 from proxyd.config.log import Rotate
 from proxyd.config.units import Duration, Size
-from proxyd.rotation import Rotation
+from proxyd.logs.rotation import Rotation
 
 DAY = 86_400.0
 

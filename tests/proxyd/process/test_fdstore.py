@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from proxyd.config.address import BindAddress
-from proxyd.fdstore import FdStore, sockets_of
-from proxyd.notify import Notifier
+from proxyd.process.fdstore import FdStore, sockets_of
+from proxyd.process.notify import Notifier
 from proxyd.sockets import close_all, open_bound
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from proxyd.logs import PlainFormatter
+from proxyd.logs.own import PlainFormatter
 
 
 @pytest.mark.parametrize(("clock", "shape"), [(False, r"^warning it happened$"), (True, r"^\d\d:\d\d:\d\d warning it happened$")])

@@ -1,4 +1,4 @@
-"""What proxyd tells about itself: stdlib logging to stderr. (Access records: access_log.py.)"""
+"""What proxyd tells about itself: stdlib logging to stderr. (Access records: access.py.)"""
 from __future__ import annotations
 
 import logging
@@ -18,7 +18,7 @@ class PlainFormatter(logging.Formatter):
         return super().format(record)
 
 
-def set_up(level: str, stream: TextIO | None = None) -> None:
+def set_up_log(level: str, stream: TextIO | None = None) -> None:
     """Send the control plane's log to `stream` (stderr). Called again, it only sets the level."""
     root = logging.getLogger("proxyd")
     root.setLevel(level.upper())

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from proxyd import access_log
-from proxyd.access_log import AccessSink, LogWanted, open_target
 from proxyd.config.model import Config
+from proxyd.logs import access
+from proxyd.logs.access import AccessSink, LogWanted, open_target
 from proxyd.state import DaemonError, LogEntry
 from tests.support.config import config_of
 
@@ -136,7 +136,7 @@ def test_syslog_by_udp() -> None:
 
 
 def test_the_syslog_of_this_machine_is_the_first_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access_log, "LOCAL_SYSLOG", (str(tmp_path / "none"), str(tmp_path / "log")))
+    monkeypatch.setattr(access, "LOCAL_SYSLOG", (str(tmp_path / "none"), str(tmp_path / "log")))
     with pytest.raises(DaemonError, match="cannot open the access log syslog: no such file"):
         opened("syslog")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:

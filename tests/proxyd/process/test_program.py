@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from proxyd import program
+from proxyd.process import program
 
 TELL = """
 import json, os, socket

@@ -21,10 +21,10 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
-from proxyd import program
 from proxyd.clock import Clock, SystemClock
-from proxyd.notify import Notifier
-from proxyd.passed import PassedFds
+from proxyd.process import program
+from proxyd.process.notify import Notifier
+from proxyd.process.passed import PassedFds
 
 PR_SET_CHILD_SUBREAPER = 36
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -37,7 +37,7 @@ CREDENTIALS = struct.Struct("3i")          # struct ucred: pid, uid, gid
 OUR_OWN = ("FDSTORE", "FDSTOREREMOVE", "FDNAME", "FDPOLL", "MAINPID")
 """What a child says to us and not to our own manager."""
 
-log = logging.getLogger("proxyd.supervise")
+log = logging.getLogger("proxyd.process")
 
 
 class KeptSockets:

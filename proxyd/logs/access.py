@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from proxyd.config.address import Address
 from proxyd.config.log import STANDARD, hidden_fields, hidden_parameters, syslog_of
-from proxyd.rotation import Rotation
+from proxyd.logs.rotation import Rotation
 from proxyd.state import DaemonError, LogEntry
 from proxyd_ext.log import AccessLog, Rules
 
@@ -25,7 +25,7 @@ Frame = Literal["none", "file", "local", "rfc5424"]
 LOCAL_SYSLOG = ("/dev/log", "/run/systemd/journal/syslog")
 NOTHING = LogEntry("access", 0, 0)
 
-log = logging.getLogger("proxyd.access_log")
+log = logging.getLogger("proxyd.logs")
 
 
 @dataclass(frozen=True, slots=True)

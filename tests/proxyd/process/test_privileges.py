@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from proxyd import privileges
 from proxyd.config.address import BindAddress
 from proxyd.config.load import load_text
-from proxyd.privileges import Identity, drop, files_of, identity
+from proxyd.process import privileges
+from proxyd.process.privileges import Identity, drop, files_of, identity
 from proxyd.sockets import open_bound
 from proxyd.state import DaemonError
 

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from proxyd import launch
-from proxyd.fdstore import Sockets
+from proxyd.process import launch
+from proxyd.process.fdstore import Sockets
 
 
 def own_command(*, without: str = "") -> list[str]:
@@ -19,7 +19,7 @@ def own_command(*, without: str = "") -> list[str]:
 def start(
     command: Sequence[str], sockets: Sockets, environ: Mapping[str, str], *, more: Sequence[int] = (), stderr: int | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a program that finds these sockets (proxyd.passed), and the descriptors `more` behind them, from `first_free(sockets)` on."""
+    """Start a program that finds these sockets (passed.py), and the descriptors `more` behind them, from `first_free(sockets)` on."""
     names = [name for name, fds in sockets.items() for _ in fds]
     fds = [*(fd for each in sockets.values() for fd in each), *more]
     environment = {**environ, "LISTEN_FDS": str(len(names)), "LISTEN_FDNAMES": ":".join(names)}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxyd.config.address import BindAddress
-from proxyd.passed import PassedFds, Taken
+from proxyd.process.passed import PassedFds, Taken
 from proxyd.sockets import open_bound
 
 

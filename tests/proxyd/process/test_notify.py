@@ -4,7 +4,7 @@ import os
 import socket
 from pathlib import Path
 
-from proxyd.notify import Notifier
+from proxyd.process.notify import Notifier
 
 
 def test_it_tells_the_manager(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ import threading
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 
-from proxyd import program
-from proxyd.fdstore import Sockets
+from proxyd.process import program
+from proxyd.process.fdstore import Sockets
 
 VARIABLE = "PROXYD_PREDECESSOR"    # "READY-FD,STDERR-FD", in the new one's environment
 READY = b"READY=1\n"

@@ -1,12 +1,12 @@
 """What the service manager keeps for us: every listening socket of the config that serves, so that after a crash the next process finds
-them, with whoever came meanwhile in their queues (FileDescriptorStoreMax= of systemd.service(5); proxyd/supervise.py)."""
+them, with whoever came meanwhile in their queues (FileDescriptorStoreMax= of systemd.service(5); proxyd/process/supervise.py)."""
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
-from proxyd.notify import Notifier
-from proxyd.passed import KEPT
+from proxyd.process.notify import Notifier
+from proxyd.process.passed import KEPT
 from proxyd.sockets import Bound
 
 Sockets = Mapping[str, Sequence[int]]

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from proxyd import program, upgrade
 from proxyd.config.address import BindAddress
-from proxyd.fdstore import Sockets, sockets_of
+from proxyd.process import program, upgrade
+from proxyd.process.fdstore import Sockets, sockets_of
+from proxyd.process.upgrade import READY, Predecessor, Upgrade, UpgradeError
 from proxyd.sockets import open_bound
-from proxyd.upgrade import READY, Predecessor, Upgrade, UpgradeError
 from tests.support.client import get
 from tests.support.daemon import running
 from tests.support.wait import until
