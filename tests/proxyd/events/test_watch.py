@@ -97,7 +97,7 @@ async def test_reloads(threads: int) -> None:
         assert (await daemon.reload(whole_config(text.replace("200", "204"), threads=threads))).ok
         refused, taken = texts(daemon.events, "config.reload")
         assert refused.startswith("reload refused, the old config serves on: ")
-        assert taken == f"config {daemon.config_hash[:12]} serves: 1 change"
+        assert taken == f"config {daemon.config_hash[:12]} serves: 1 route changed, no connection will drain"
 
 
 async def test_purges() -> None:
