@@ -19,6 +19,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?=
 BENCH ?=
 TESTS ?=
+WORKERS ?= 2
 
 .PHONY: help run test build system env lint debug-test asan tsan fuzz acceptance package-test bench sdist wheel deb man clean
 
@@ -28,8 +29,8 @@ help: ## this list
 run: build ## build, then start proxyd with two demo origins on config/quickstart.yaml; Ctrl-C stops all
 	@exec $(PY) -m proxyd run --demo -c config/quickstart.yaml
 
-test: build ## the suite: no root, no other programs; TESTS=path runs a part
-	$(PYTEST) $(TESTS)
+test: build ## the suite: no root, no other programs; TESTS=path runs a part, WORKERS=0 in one process
+	$(PYTEST) -n $(WORKERS) --dist loadfile $(TESTS)
 
 build: env ## compile what changed, in place (PROXYD_DEBUG=1: with live-object counting)
 	@$(BUILD)

@@ -686,6 +686,7 @@ def serve(
         await daemon.start()
         # What is there now stays: no collection of garbage needs to walk it (60 ms, in which neither the loop nor an inline engine moves).
         gc.freeze()
+        gc.enable()
         daemon.install_signals()
         if on_ready is not None:
             on_ready(daemon)

@@ -1,6 +1,7 @@
 """`proxyd logs`: requests that the daemon keeps, and with -f those that come, whatever its access log is set to."""
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from typing import Any
@@ -37,6 +38,7 @@ def command(settings: Settings, /, follow: bool, lines: int, **words: str | None
     client = settings.client(timeout_s=SILENCE_S)
     try:
         if follow:
+            gc.enable()
             _follow(settings, client, wanted, lines)
         else:
             for record in kept(client, wanted, lines):

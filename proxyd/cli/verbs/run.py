@@ -1,6 +1,7 @@
 """`proxyd run`: serve a config in the foreground."""
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Sequence
 
@@ -48,6 +49,8 @@ def supervise_self() -> int:
     from proxyd.logs.own import set_up_log
     from proxyd.process.program import own_command
     from proxyd.process.supervise import Supervisor
+
+    gc.enable()
 
     set_up_log("info")
     return asyncio.run(Supervisor(own_command(without=SUPERVISE)).run())

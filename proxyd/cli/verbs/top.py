@@ -1,6 +1,7 @@
 """`proxyd top`: what the daemon does now, live. The screen is Textual's, and imported only for it."""
 from __future__ import annotations
 
+import gc
 import sys
 
 import click
@@ -37,4 +38,5 @@ def command(settings: Settings, once: bool) -> None:
     client.get("/live", accept=frozenset({503}))     # so that a daemon that does not run is told as by any other command
     from proxyd.cli.top.app import Top
 
+    gc.enable()
     Top(Daemon(client)).run()

