@@ -10,6 +10,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from proxyd.codes import BIND_FAILED, LOG_FAILED, SERVER_DEAD, UNRESOLVED
 from proxyd.config import Config
 from proxyd.config.address import Address, BindAddress
 from proxyd.config.key_files import jwt_policies
+from proxyd.config.log import is_file, syslog_of
 from proxyd.diagnostics import Diagnostic
 from proxyd.snapshot.describe import reachable
 from proxyd.sockets import BindError, Kind, open_bound, socket_kind
@@ -85,6 +87,9 @@ def services(config: Config) -> Iterable[Place]:
     if config.limits is not None and config.limits.redis is not None:
         help_ = "proxyd starts nevertheless: until it answers, each proxy admits its share"
         yield Place("limits.redis", config.limits.redis.address, help=help_)
+    if config.tracing is not None:
+        help_ = "proxyd starts nevertheless; spans that the collector does not take are dropped"
+        yield from url_place("tracing.otlp", config.tracing.otlp, help_)
     for name, policy in config.policies.items():
         if policy.auth is not None and policy.auth.forward is not None:
             help_ = "who is asked about is refused with 503 until it answers"
@@ -131,15 +136,25 @@ def check_bind(path: str, bind: BindAddress, kind: Kind) -> list[Diagnostic]:
 
 
 def check_log(config: Config) -> list[Diagnostic]:
-    """Whether the access log's file could be opened; it is not, since that would make it."""
+    """Whether the access log's file could be opened; it is not, since that would make it. A syslog daemon may come later; datagrams tell
+    nothing of who takes them."""
     to = config.log.access.to if config.log.access is not None else "stdout"
-    if to in ("stdout", "stderr"):
-        return []
+    if not is_file(to):
+        return list(check_syslog(to))
     place = to if os.path.exists(to) else os.path.dirname(to) or "."
     if os.access(place, os.W_OK) and (place == to or os.path.isdir(place)):
         return []
     reason = "no permission to write there" if os.path.exists(place) else f"there is no folder `{place}`"
     return [Diagnostic(LOG_FAILED.code, f"cannot open the access log {to}: {reason}", help=LOG_FAILED.help, path="log.access.to")]
+
+
+def check_syslog(to: str) -> Iterable[Diagnostic]:
+    """Of those on this machine, whether the socket is there."""
+    receiver = syslog_of(to)
+    if receiver is not None and receiver.is_unix and not Path(receiver.path).is_socket():
+        message = f"no syslog daemon has a socket at {receiver.path}"
+        help_ = "proxyd starts nevertheless; records that nobody takes are dropped and counted"
+        yield Diagnostic(SERVER_DEAD.code, message, help=help_, severity="warning", path="log.access.to")
 
 
 async def check_place(place: Place, turns: asyncio.Semaphore) -> list[Diagnostic]:
