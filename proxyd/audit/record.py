@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from proxyd.plain import plain
+
 Result = Literal["ok", "refused"]
 
 NOTHING_BEFORE = "0" * 64
@@ -34,10 +36,10 @@ class Note:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
     def words(self) -> str:
-        """For the daemon's log: `app/10.0.0.1:80: server.change by ops (unix pid 4242) ok {"state": "drain"}`."""
+        """For the daemon's log, on one line: `app/10.0.0.1:80: server.change by ops (unix pid 4242) ok {"state": "drain"}`."""
         detail = f" {json.dumps(self.detail, ensure_ascii=False)}" if self.detail else ""
         result = f"refused ({self.code})" if self.result == "refused" else "ok"
-        return f"{self.action}{' ' + self.target if self.target else ''} by {self.who} ({self.origin}): {result}{detail}"
+        return plain(f"{self.action}{' ' + self.target if self.target else ''} by {self.who} ({self.origin}): {result}{detail}")
 
 
 def link(note: Note, *, seq: int, at: float, prev: str) -> dict[str, Any]:

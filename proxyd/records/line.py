@@ -4,10 +4,11 @@
 """
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+
+from proxyd.plain import plain
 
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 _COLORS = {2: "\x1b[32m", 3: "\x1b[36m", 4: "\x1b[33m", 5: "\x1b[31m"}
@@ -74,12 +75,8 @@ def _painted(text: str, code: str, *, color: bool) -> str:
 
 
 def shown(text: object) -> str:
-    """What clients sent must not steer the terminal: what is not plainly shown is written as `\\x1b`, byte by byte of its UTF-8."""
-    return "".join(char if _is_plain(char) else "".join(f"\\x{byte:02x}" for byte in char.encode()) for char in str(text))
-
-
-def _is_plain(char: str) -> bool:
-    return char.isprintable() if char.isascii() else unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    """What clients sent must not steer the terminal."""
+    return plain(str(text))
 
 
 def duration(seconds: float) -> str:

@@ -13,6 +13,7 @@ from proxyd.audit.verify import verify
 from proxyd.cli.errors import CliError, Exit
 from proxyd.cli.output import paint, plural, print_json, table
 from proxyd.cli.settings import Settings, common, pass_settings
+from proxyd.plain import plain
 from proxyd.statedir import state_dir
 
 
@@ -104,7 +105,7 @@ def record_lines(records: list[dict[str, Any]]) -> list[str]:
         refused = record["result"] == "refused"
         detail = ", ".join(f"{name} {value if isinstance(value, str) else json.dumps(value)}" for name, value in record["detail"].items())
         rows.append([
-            str(record["seq"]), record["time"], record["who"], record["origin"], record["action"], record["target"] or "-",
-            paint(f"refused {record['code']}".rstrip(), "error") if refused else record["result"], detail,
+            str(record["seq"]), *(plain(record[name]) for name in ("time", "who", "origin", "action")), plain(record["target"]) or "-",
+            paint(plain(f"refused {record['code']}".rstrip()), "error") if refused else plain(record["result"]), plain(detail),
         ])
     return table(rows, indent="")
