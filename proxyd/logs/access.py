@@ -174,11 +174,17 @@ def open_target(to: str) -> int:
         if receiver is not None:
             return _connect(receiver)
         # O_NONBLOCK for the opening only: a pipe that nobody reads must be refused, not waited for.
-        fd = os.open(to, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK, 0o640)
+        fd = os.open(to, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | _as_root(to), 0o640)
         os.set_blocking(fd, True)
         return fd
     except OSError as error:
         raise DaemonError(f"cannot open the access log {to}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _as_root(to: str) -> int:
+    """Root follows no link in a folder of somebody else, such as the user that it becomes (`runtime.user`): who was proxyd once would have
+    root write into any file."""
+    return os.O_NOFOLLOW if os.geteuid() == 0 and os.stat(os.path.dirname(os.path.abspath(to))).st_uid != 0 else 0
 
 
 def _connect(receiver: Address) -> int:

@@ -12,6 +12,7 @@ import ctypes
 import grp
 import os
 import pwd
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,15 +100,40 @@ def drop(user: str | None, group: str | None, files: Iterable[Path]) -> None:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.environ["PROXYD_STATE"] = str(state)      # for a process that takes over from us, and has never been root
     for file in files:
-        for path in (file, *file.rglob("*")) if file.is_dir() else (file,):
-            with contextlib.suppress(FileNotFoundError):
-                os.chown(path, wanted.uid, wanted.gid, follow_symlinks=False)
+        give(file, wanted.uid, wanted.gid)
     _prctl(PR_SET_KEEPCAPS, 1)
     os.setgroups(wanted.groups)
     os.setresgid(wanted.gid, wanted.gid, wanted.gid)
     os.setresuid(wanted.uid, wanted.uid, wanted.uid)
     _keep_one_capability(CAP_NET_BIND_SERVICE)
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def give(path: Path, uid: int, gid: int) -> None:
+    """Let that user own a file, or a folder and all below it.
+
+    The folder may be the user's since an earlier start, and then the user says what is in it: no link is followed, and a file that has
+    another name elsewhere stays whose it is, or whoever was proxyd once could get any file of root's with the next start.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        _give_one(str(path), None, uid, gid)
+    if path.is_symlink() or not path.is_dir():
+        return
+    for _, folders, files, place in os.fwalk(path, follow_symlinks=False):
+        for name in (*folders, *files):
+            with contextlib.suppress(FileNotFoundError):
+                _give_one(name, place, uid, gid)
+
+
+def _give_one(name: str, place: int | None, uid: int, gid: int) -> None:
+    """By a descriptor, so that nobody can put something else in its place between the look and the change."""
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place)
+    try:
+        facts = os.fstat(fd)
+        if not stat.S_ISLNK(facts.st_mode) and (stat.S_ISDIR(facts.st_mode) or facts.st_nlink == 1):
+            os.chown(f"/proc/self/fd/{fd}", uid, gid)
+    finally:
+        os.close(fd)
 
 
 def _keep_one_capability(number: int) -> None:

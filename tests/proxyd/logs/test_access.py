@@ -36,6 +36,21 @@ def test_without_an_access_log_records_are_for_the_tap() -> None:
     assert sink.entries() == ()
 
 
+@pytest.mark.parametrize(("me", "owner", "followed"), [(0, 4_321, False), (0, 0, True), (4_321, 4_321, True)])
+def test_root_follows_no_link_of_others(me: int, owner: int, followed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path := tmp_path / "access.log").symlink_to(tmp_path / "passwd")
+    facts = os.stat(tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: me)
+    monkeypatch.setattr(os, "stat", lambda found: os.stat_result((*facts[:4], owner, *facts[5:])))
+    if followed:
+        os.close(open_target(str(path)))
+    else:
+        with pytest.raises(DaemonError, match="symbolic link"):
+            open_target(str(path))
+    monkeypatch.undo()
+    assert (tmp_path / "passwd").exists() == followed
+
+
 def test_a_file_is_appended_to_and_not_for_everybody(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     path.write_text("before\n")

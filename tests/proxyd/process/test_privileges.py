@@ -12,6 +12,7 @@ from proxyd.config.address import BindAddress
 from proxyd.config.load import load_text
 from proxyd.process import privileges
 from proxyd.process.privileges import Identity, drop, files_of, identity
+from proxyd.privileges import Identity, drop, files_of, give, identity
 from proxyd.sockets import open_bound
 from proxyd.state import DaemonError
 
@@ -71,3 +72,20 @@ def test_what_goes_over_to_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert privileges.STATE_FOLDER not in map(str, found)
     monkeypatch.setenv("PROXYD_STATE", "none")
     assert tmp_path / "state" not in set(files_of(config, []))
+
+
+def test_nothing_but_what_is_there_goes_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder may be the user's since an earlier start: links in it lead to what root must keep."""
+    (ours := tmp_path / "proxyd" / "sub").mkdir(parents=True)
+    (theirs := tmp_path / "etc").mkdir()
+    (theirs / "shadow").write_text("root's")
+    (ours / "state").write_text("ours")
+    (tmp_path / "proxyd" / "cache").symlink_to(theirs)
+    (ours / "folder").symlink_to(theirs)
+    (ours / "file").symlink_to(theirs / "shadow")
+    (ours / "name").hardlink_to(theirs / "shadow")
+    given: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(os, "chown", lambda path, uid, gid: given.append((os.readlink(path), uid, gid)))
+    for path in (tmp_path / "proxyd", tmp_path / "proxyd" / "cache", tmp_path / "gone"):
+        give(path, 54321, 54322)
+    assert given == [(str(path), 54321, 54322) for path in (tmp_path / "proxyd", ours, ours / "state")]
