@@ -32,6 +32,7 @@ LEAVING = (signal.SIGTERM, signal.SIGINT)
 BACKOFF_FIRST, BACKOFF_MAX = 0.1, 10.0     # seconds
 STEADY = 10.0          # seconds that a child has lived when its death counts as the first one
 MESSAGE_BYTES = 65_536
+PID_DIGITS = 9
 FDS_A_MESSAGE = 253    # SCM_MAX_FD of the kernel
 CREDENTIALS = struct.Struct("3i")          # struct ucred: pid, uid, gid
 OUR_OWN = ("FDSTORE", "FDSTOREREMOVE", "FDNAME", "FDPOLL", "MAINPID")
@@ -178,12 +179,23 @@ class Supervisor:
             self.served = True
         if facts.get("STOPPING") == "1":
             self._kept.close()
-        if facts.get("MAINPID", "").isdigit():
-            self._main, self._code = int(facts["MAINPID"]), None
+        pid = maybe_pid(facts.get("MAINPID", ""))
+        if pid:
+            self._main, self._code = pid, None
             self._moved.set()
         passed_on = [f"{key}={value}" for key, value in facts.items() if key not in OUR_OWN]
         if passed_on:
             self._manager.send(*passed_on)
+
+
+def maybe_pid(text: str) -> int:
+    """A process that signals may go to: one below us, or one that has ended meanwhile. 0: it is none.
+
+    Our child may have given up root's rights, which we still have: it must not send them to a process of its choice.
+    """
+    if not (text.isascii() and text.isdigit()) or len(text) > PID_DIGITS or int(text) <= 1 or int(text) == os.getpid():
+        return 0
+    return int(text) if is_descendant(int(text)) or not Path(f"/proc/{int(text)}").exists() else 0
 
 
 def adopt_orphans() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from proxyd.clock import SystemClock
 from proxyd.process.supervise import Supervisor, is_descendant
+from proxyd.supervise import Supervisor, is_descendant, maybe_pid
 from tests.support.wait import until
 
 CHILD = """
@@ -154,3 +155,12 @@ def test_who_may_speak_to_it() -> None:
     assert not is_descendant(os.getppid())
     assert not is_descendant(1)
     assert not is_descendant(0)
+
+
+async def test_who_may_become_the_main_process() -> None:
+    child = await asyncio.create_subprocess_exec(sys.executable, "-S", "-c", "input()", stdin=asyncio.subprocess.PIPE)
+    assert maybe_pid(str(child.pid)) == child.pid
+    await child.communicate(b"\n")
+    assert maybe_pid(str(child.pid)) == child.pid, "it has ended: that is seen, and another one is started"
+    for text in ("", "0", "1", str(os.getpid()), str(os.getppid()), "-5", "\u00b2", "9" * 30):
+        assert maybe_pid(text) == 0
