@@ -31,7 +31,8 @@ class ConfigViews:
     def __init__(self, control: Control) -> None:
         self._control = control
         self.table: tuple[View, ...] = (
-            View("GET", "/config", self.config, "the config as it serves", query={"view": "file (default), running, full"}),
+            View("GET", "/config", self.config, "the config as it serves", query={
+                "view": "file (default, role admin), running, full"}),
             View("POST", "/config", self.reload, "take the config in the body, or the daemon's file again, for good or on trial",
                  role="admin", action="config.reload", takes=YAML, query={
                      "dry_run": "1: only say what would change", "path": "another file, absolute",
@@ -42,7 +43,7 @@ class ConfigViews:
             View("GET", "/config/diff", self.diff, "what the file would change, and what operators changed at run time",
                  query={"path": "another file, absolute (role admin)"}),
             View("GET", "/config/history", self.history, "the configs that served, and those that were refused; the newest first"),
-            View("GET", "/config/history/{number}", self.entry, "one of them, with its files"),
+            View("GET", "/config/history/{number}", self.entry, "one of them, with its files as they were written", role="admin"),
             View("POST", "/config/rollback", self.rollback, "serve the config before the one that serves", role="admin",
                  action="config.rollback"),
             View("POST", "/config/rollback/{number}", self.rollback, "serve the config of an entry of the history", role="admin",
@@ -53,6 +54,8 @@ class ConfigViews:
         view = request.query.get("view", "file")
         if view not in CONFIG_VIEWS:
             raise Problem(problem.PARAMETER_INVALID, f"view is `{view}`; it may be {', '.join(CONFIG_VIEWS)}")
+        if view == "file":
+            demand(request, "admin", "the config as it was written, with the secrets that stand in it (view=running hides them),")
         text = self._control.config_text if view == "file" else show(self._control.config, full=view == "full")
         path = self._control.config_path
         return json_answer({

@@ -185,6 +185,14 @@ async def test_files_of_the_machine_are_not_for_viewers(method: str, path: str, 
         assert ("hash-of-root" in json.dumps(asked.body)) <= (status == 200)
 
 
+async def test_texts_with_what_is_secret_in_them_are_not_for_viewers(tcp: Ask) -> None:
+    """A password may stand in the file, and a viewer must not become an admin by it."""
+    for name, password, allowed in (("val", "VIEW", False), ("ops", "OPS", False), ("ada", "ADMIN", True)):
+        found = [(await tcp("GET", path, headers=basic(name, PASSWORDS[password]))).status for path in (
+            "/config", "/config?view=file", "/config/history/4", "/config?view=running", "/config/history", "/config/diff")]
+        assert found == [*([200] * 3 if allowed else [403] * 3), 200, 200, 200]
+
+
 async def test_who_asks_has_a_name(tcp: Ask) -> None:
     assert (await tcp("GET", "/name", headers=basic("ops", PASSWORDS["OPS"]))).body == ["ops", "ops at 127.0.0.1"]
 

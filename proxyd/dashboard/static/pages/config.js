@@ -4,7 +4,7 @@ import { diffLines, hunks } from "../diff.js";
 import { fill, h } from "../dom.js";
 import { ago, date, plural } from "../format.js";
 import { card, diagnostics, head, lacking, problemNote, segments, sentence, toast, trouble } from "../parts.js";
-import { needs, refusal } from "../session.js";
+import { may, needs, refusal } from "../session.js";
 import { Table } from "../table.js";
 
 export const title = "Config";
@@ -18,7 +18,8 @@ export function mount(root) {
   const text = h("div", {});
   const plan = h("div", { class: "card-body stack" });
   const facts = h("span", { class: "muted" });
-  let view = "file";
+  const views = [["file", "As written"], ["running", "Canonical"], ["full", "With defaults"]].filter(([name]) => name !== "file" || may("admin"));
+  let view = views[0][0];
 
   const refresh = () => Promise.all([drawText(), drawDiff(), history.draw()]).catch(wrong.show);
   const drawText = async () => {
@@ -39,7 +40,7 @@ export function mount(root) {
       card("File and running config", "what a reload would change", plan),
       history.element,
       h("section", { class: "card", "aria-label": "Text" },
-        h("header", {}, segments("View", [["file", "As written"], ["running", "Canonical"], ["full", "With defaults"]], view, (chosen) => { view = chosen; drawText().catch(wrong.show); }), facts),
+        h("header", {}, segments("View", views, view, (chosen) => { view = chosen; drawText().catch(wrong.show); }), facts),
         text)));
   refresh();
   let seen = "";
@@ -166,7 +167,7 @@ function historyCard(refresh) {
 function entryActions(row, refresh) {
   if (!row.kept) return h("div", {});
   if (row.result === "serving" || row.result === "on trial") return h("div", {});
-  return h("div", {}, h("button", { type: "button", class: "small quiet", "aria-label": `Compare ${row.number} with what serves`, onclick: () => compare(row) }, "Compare"),
+  return h("div", {}, h("button", needs("admin", { type: "button", class: "small quiet", "aria-label": `Compare ${row.number} with what serves`, onclick: () => compare(row) }), "Compare"),
     h("button", needs("admin", { type: "button", class: "small quiet", "aria-label": `Roll back to ${row.number}`, onclick: () => rollback(row, refresh) }), "Roll back…"));
 }
 
