@@ -79,6 +79,9 @@ class Address:
     @classmethod
     def _with_port(cls, host: str) -> str:
         """What was most likely meant, if it is not secret, else all forms."""
+        name, _, port = host.rpartition(" ")
+        if re.match(r"[0-9]{1,5}\Z", port) and (_ip(name) or _HOST_NAME.match(name)):
+            return f"a colon before the port: `{name}:{port}`"
         return f"`{host}:80`, or another port" if _ip(host) is not None or _HOST_NAME.match(host) else cls.forms
 
     @classmethod

@@ -132,12 +132,14 @@ def parse_duration(text: str) -> float | None:
 
 
 def seconds_text(seconds: float) -> str:
-    """`300ms`, `30s`, `1m30s`."""
+    """`300ms`, `30s`, `1m30s`, `24h`."""
     if seconds < 1:
         return f"{seconds * 1000:.3g}ms"
     if seconds < 60:
         return f"{seconds:.3g}s"
     minutes, rest = divmod(round(seconds), 60)
+    if not rest and not minutes % 60:
+        return f"{minutes // 60}h"
     return f"{minutes}m" + (f"{rest}s" if rest else "")
 
 

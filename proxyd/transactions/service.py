@@ -245,7 +245,7 @@ class Transactions:
     def _entry(self, number: int) -> Entry:
         entry = self._history.entry(number)
         if entry is None:
-            raise TransactionError(codes.NO_ENTRY, f"the history has no entry {number}")
+            raise TransactionError(codes.NO_ENTRY, f"the history has no entry {number}; `proxyd history` lists what there is")
         return entry
 
     def _target(self, number: int | None) -> Entry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,7 @@ def read_tree(path: Path, report: Report) -> Directive:
     payload: dict[str, Any] = parse(str(path), combine=True, catch_errors=True, comments=False, strict=False)
     folder = str(path.parent)
     for error in payload["errors"]:
-        message = str(error["error"]).rpartition(" in ")[0] or str(error["error"])
+        message = re.sub(r"\[Errno [0-9]+\] ", "", str(error["error"]).rpartition(" in ")[0] or str(error["error"]))
         report.left_out(Origin(_shown(error["file"], folder), error["line"] or 0, "nginx's syntax"), message, "`nginx -t` says the same")
     block = tuple(_directive(entry, folder) for config in payload["config"] for entry in config["parsed"])
     if not block:

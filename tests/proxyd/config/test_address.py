@@ -31,6 +31,7 @@ def test_servers(text: str, address: Address, is_ip: bool) -> None:
     [
         ("localhost", "lacks a port"),
         ("10.0.0.1", "lacks a port"),
+        ("10.0.0.1 9001", "lacks a port"),
         ("10.0.0.1:", "is not a port"),
         ("10.0.0.1:0", "is not a port"),
         ("10.0.0.1:99999", "is not a port"),
@@ -63,6 +64,7 @@ def test_what_is_no_server(text: str, says: str) -> None:
 def test_help_repairs_the_usual_slips() -> None:
     for text, help in [
         ("::1", "`[::1]:8080`"),
+        ("127.0.0.1 9001", "a colon before the port: `127.0.0.1:9001`"),
         ("http://app/x", "`app:80`"),
         ("https://app", "`app:443`"),
         ("http://app:8000/x", "`app:8000`"),

@@ -130,3 +130,8 @@ def test_durations(text: str, seconds: float | None) -> None:
 @given(st.integers(1, 3_600))
 def test_durations_are_read_as_they_are_written(seconds: int) -> None:
     assert parse_duration(seconds_text(seconds)) == seconds
+
+
+def test_durations_are_written_as_people_do() -> None:
+    written = ["300ms", "30s", "1m30s", "2m", "1h", "90m", "24h"]
+    assert [seconds_text(seconds) for seconds in (0.3, 30, 90, 120, 3_600, 5_400, 86_400)] == written

@@ -130,6 +130,13 @@ def test_what_stands_where_is_said(tmp_path: Path) -> None:
     assert "# nginx.conf:5 location /x" in imported(tmp_path, text).text
 
 
+def test_an_include_that_is_missing_is_told_in_words(tmp_path: Path) -> None:
+    found = imported(tmp_path, http("include mime.types;\nserver { location / { proxy_pass http://127.0.0.1:1; } }"))
+    [told] = [str(one) for one in found.report.of("left out")]
+    assert told.startswith("nginx.conf:3 nginx's syntax: No such file or directory: ")
+    assert "mime.types" in told
+
+
 @pytest.mark.parametrize(
     ("inside", "line"),
     [
