@@ -11,8 +11,7 @@ import pytest
 from proxyd.config.address import BindAddress
 from proxyd.config.load import load_text
 from proxyd.process import privileges
-from proxyd.process.privileges import Identity, drop, files_of, identity
-from proxyd.privileges import Identity, drop, files_of, give, identity
+from proxyd.process.privileges import Identity, drop, files_of, give, identity
 from proxyd.sockets import open_bound
 from proxyd.state import DaemonError
 

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from proxyd.clock import SystemClock
-from proxyd.process.supervise import Supervisor, is_descendant
-from proxyd.supervise import Supervisor, is_descendant, maybe_pid
+from proxyd.process.supervise import Supervisor, is_descendant, maybe_pid
 from tests.support.wait import until
 
 CHILD = """
