@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,8 @@ from proxyd.config.units import Percent, Within
 from proxyd.diagnostics.fail import fail, shown
 from proxyd.diagnostics.suggest import closest
 
+Kind = Literal["round_robin", "least_conn", "p2c", "ewma", "random", "first", "hash", "maglev"]
+KINDS = get_args(Kind)
 HASHED = ("hash", "maglev")
 
 
@@ -23,8 +25,8 @@ def expand_balance(value: object) -> object:
     if value == "flow_hash":
         return {"kind": "maglev", "hash": "flow"}
     if isinstance(value, str):
-        near = closest(value, ("ip_hash", "flow_hash"))
-        if near is not None and value not in HASHED:
+        near = closest(value, ("ip_hash", "flow_hash")) if value not in KINDS else None
+        if near is not None:
             raise fail("PXD-034", f"{shown(value)} is not a way to choose servers", f"did you mean `{near}`?")
         return {"kind": value}
     if not isinstance(value, dict) or "kind" in value:
@@ -37,7 +39,7 @@ def expand_balance(value: object) -> object:
 class Balance(Model):
     """Canonical form: `{kind: maglev, hash: client.ip}`; short: `round_robin`, `{hash: client.ip}`, `{maglev: client.ip}`."""
 
-    kind: Literal["round_robin", "least_conn", "p2c", "ewma", "random", "first", "hash", "maglev"] = Field(
+    kind: Kind = Field(
         "round_robin",
         description=(
             "`round_robin` (smooth, by weight), `least_conn` (fewest requests in flight), `p2c` (the better of two at random), `ewma` "

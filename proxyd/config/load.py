@@ -56,7 +56,7 @@ class LoadResult:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """A config is a hundred thousand objects that stay: the collector of cycles would go through them all again and again while they
     come, which is a third of the time."""
     enabled = gc.isenabled()
@@ -68,7 +68,7 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-@_uncollected()
+@uncollected()
 def load(path: str | os.PathLike[str], *, env: Mapping[str, str] | None = None) -> LoadResult:
     """Load a config file with what it includes. `env` stands for the process's environment."""
     found: list[Diagnostic] = []
@@ -79,7 +79,7 @@ def load(path: str | os.PathLike[str], *, env: Mapping[str, str] | None = None) 
     return _load(source, env, files, [Path(path)])
 
 
-@_uncollected()
+@uncollected()
 def load_text(text: str, *, name: str = TEXT, folder: str = ".", env: Mapping[str, str] | None = None) -> LoadResult:
     """Load a config that stands in memory; relative paths in it start at `folder`."""
     files = Files()
@@ -87,7 +87,7 @@ def load_text(text: str, *, name: str = TEXT, folder: str = ".", env: Mapping[st
     return _load(Source(name, text.removeprefix("\ufeff"), folder), env, files, [])
 
 
-@_uncollected()
+@uncollected()
 def load_kept(bundle: Bundle, *, env: Mapping[str, str] | None = None) -> LoadResult:
     """Load a config again as its files were. What a bundle does not hold (see bundle.py) is read as it is now."""
     found: list[Diagnostic] = []

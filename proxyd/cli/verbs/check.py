@@ -9,6 +9,7 @@ from proxyd.cli.errors import Exit
 from proxyd.cli.output import colored, paint, plural
 from proxyd.cli.settings import Settings, common, pass_settings
 from proxyd.config import Config, load
+from proxyd.config.load import uncollected
 from proxyd.diagnostics import Diagnostic, by_position, render_all, render_json
 
 
@@ -25,7 +26,14 @@ def command(settings: Settings, file: Path | None, online: bool, strict: bool, f
 
     Exit codes: 0 right, 3 errors, 4 warnings with --strict.
     """
-    path = file or settings.config_path()
+    with uncollected():       # when it ends, the config is gone: one pass of the collector less over all of it
+        code = look(settings, file or settings.config_path(), online=online, strict=strict, as_json=settings.json or format_ == "json")
+    if code != Exit.OK:
+        raise click.exceptions.Exit(code)
+
+
+def look(settings: Settings, path: Path, *, online: bool, strict: bool, as_json: bool) -> Exit:
+    """Print what is found, and tell the exit code."""
     result = load(path)
     diagnostics = list(result.diagnostics)
     if result.config is not None and result.config.tests:
@@ -34,17 +42,15 @@ def command(settings: Settings, file: Path | None, online: bool, strict: bool, f
         diagnostics = by_position([*diagnostics, *result.places.put(rehearse(result.config))])
     if online and result.config is not None:
         diagnostics = by_position([*diagnostics, *result.places.put(try_out(result.config, settings))])
-    if settings.json or format_ == "json":
+    if as_json:
         print(render_json(diagnostics), end="")
     else:
         print(render_all(diagnostics, color=colored()), end="")
         if result.config is not None and not settings.quiet and not diagnostics:
             print(f"{path}: {paint('ok', 'good')}, {contents(result.config)}")
-    errors = sum(1 for entry in diagnostics if entry.severity == "error")
-    if errors:
-        raise click.exceptions.Exit(Exit.CONFIG_INVALID)
-    if strict and diagnostics:
-        raise click.exceptions.Exit(Exit.WARNINGS)
+    if any(entry.severity == "error" for entry in diagnostics):
+        return Exit.CONFIG_INVALID
+    return Exit.WARNINGS if strict and diagnostics else Exit.OK
 
 
 def contents(config: Config) -> str:
