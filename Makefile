@@ -34,6 +34,7 @@ test: build ## the suite: no root, no other programs; TESTS=path runs a part, WO
 
 build: env ## compile what changed, in place (PROXYD_DEBUG=1: with live-object counting)
 	@$(BUILD)
+	@$(PY) -m compileall -q proxyd ext/proxyd_ext
 
 # On its own, because make expands a whole recipe before its first line runs: PYTHON may be there only after this.
 system:
