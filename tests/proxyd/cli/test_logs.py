@@ -64,10 +64,9 @@ def test_follow_until_the_daemon_leaves(run: Run, served: Served, submit: Callab
     def go_on() -> None:
         while not daemon.records._greedy:          # nobody follows yet
             threading.Event().wait(0.005)
-        submit("/new", "/other")
         seen = threading.Event()
-        daemon.records.subscribe(lambda _: seen.set())
-        submit("/last")
+        daemon.records.subscribe(lambda records: seen.set() if any(entry["path"] == "/last" for entry in records) else None)
+        submit("/new", "/other", "/last")
         seen.wait(10)
         served._loop.call_soon_threadsafe(daemon.left.set)
 
