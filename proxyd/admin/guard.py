@@ -41,7 +41,8 @@ _log = logging.getLogger("proxyd.admin")
 
 
 def json_answer(value: object, status: int = 200, content_type: str = "application/json") -> web.Response:
-    body = json.dumps(value, ensure_ascii=False, indent=2).encode() + b"\n"
+    # A lone surrogate, which JSON of a client may hold, becomes the escape that it was.
+    body = json.dumps(value, ensure_ascii=False, indent=2).encode("utf-8", "backslashreplace") + b"\n"
     return web.Response(status=status, body=body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
 
@@ -72,7 +73,7 @@ async def render_problems(request: web.Request, handler: Handler) -> web.StreamR
     except web.HTTPNotFound:
         return problem_answer(Problem(problem.NOT_FOUND, f"there is no {request.path}; see /api/v1 for what there is"), request.path)
     except web.HTTPRequestEntityTooLarge:
-        return problem_answer(Problem(problem.BODY_TOO_LARGE, "the body of the request is longer than 16 MiB"), request.path)
+        return problem_answer(Problem(problem.BODY_TOO_LARGE, "the body of the request is longer than this path takes"), request.path)
     except web.HTTPException as error:
         return problem_answer(Problem(problem.PARAMETER_INVALID, error.reason), request.path)
     except Exception:

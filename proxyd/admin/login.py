@@ -13,6 +13,8 @@ from proxyd.admin.problem import Problem
 from proxyd.admin.request import JSON, View, json_object, maybe_identity, text_member, user
 from proxyd.admin.sessions import IDLE_S, LIFE_S
 
+LOG_IN_BYTES = 16 * 1024
+
 _log = logging.getLogger("proxyd.admin")
 
 
@@ -31,7 +33,7 @@ class LoginViews:
     async def log_in(self, request: web.Request) -> web.Response:
         if not self._access.users or is_unix(request):
             raise Problem(problem.PARAMETER_INVALID, "nobody has to log in here: this address asks for no user")
-        value = await json_object(request)
+        value = await json_object(request.clone(client_max_size=LOG_IN_BYTES))      # from anybody: no more than this is kept of it
         name, password = text_member(value, "user", ""), text_member(value, "password", "")
         token, found = await self._access.log_in(request, name, password)
         self._end(request)

@@ -19,6 +19,8 @@ Role = Literal["viewer", "operator", "admin"]
 RANKS: Mapping[Role, int] = {"viewer": 0, "operator": 1, "admin": 2}
 
 JSON, YAML, EVENTS = "application/json", "application/yaml", "text/event-stream"
+DIGITS_MAX = 18            # of a number
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -143,9 +145,10 @@ def number(request: web.Request, name: str, default: int, least: int, most: int 
     text = request.query.get(name, "")
     if not text:
         return default
-    if not (text.isascii() and text.isdigit()) or int(text) < least or (most is not None and int(text) > most):
+    # So many digits are not even read: int() refuses some thousands by itself.
+    if not (text.isascii() and text.isdigit()) or len(text) > DIGITS_MAX or not least <= int(text) <= (int(text) if most is None else most):
         bounds = f"{least} to {most}" if most is not None else f"{least} or more"
-        raise Problem(problem.PARAMETER_INVALID, f"{name} is `{text}`; it may be {bounds}")
+        raise Problem(problem.PARAMETER_INVALID, f"{name} is `{text[:40]}`; it may be {bounds}")
     return int(text)
 
 
@@ -165,7 +168,7 @@ async def json_object(request: web.Request) -> dict[str, Any]:
     text = await body_text(request)
     try:
         value = json.loads(text) if text else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Problem(problem.PARAMETER_INVALID, f"the body is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise Problem(problem.PARAMETER_INVALID, "the body must be a JSON object")

@@ -29,7 +29,7 @@ T = TypeVar("T")
 def frame(value: object, *, event: str = "", id: int = 0) -> bytes:
     """One event. JSON on one line holds no line break, so one `data` field is enough."""
     head = (f"event: {event}\n" if event else "") + (f"id: {id}\n" if id else "")
-    return f"{head}data: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
+    return f"{head}data: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))}\n\n".encode("utf-8", "backslashreplace")
 
 
 async def stream(

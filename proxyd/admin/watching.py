@@ -9,7 +9,7 @@ from proxyd.admin import problem
 from proxyd.admin.control import Control
 from proxyd.admin.guard import json_answer
 from proxyd.admin.problem import Problem
-from proxyd.admin.request import EVENTS, View, number
+from proxyd.admin.request import DIGITS_MAX, EVENTS, View, number
 from proxyd.admin.sse import frame, stream, wants_stream
 from proxyd.events.ring import LIMIT, Event
 from proxyd.stats.history import POINTS, Point, named
@@ -63,7 +63,7 @@ class WatchViews:
         if not wants_stream(request):
             return json_answer([asdict(event) for event in events.after(number(request, "after", 0, 0), limit)])
         last = request.headers.get("Last-Event-ID", "")
-        after = int(last) if last.isascii() and last.isdigit() else number(request, "after", 0, 0)
+        after = int(last) if last.isascii() and last.isdigit() and len(last) <= DIGITS_MAX else number(request, "after", 0, 0)
         return await stream(request, self._control, events.feed, event_frame, lambda: map(event_frame, events.after(after, limit)))
 
 

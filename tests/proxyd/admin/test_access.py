@@ -17,6 +17,7 @@ from aiohttp import web
 from proxyd.admin.address import TcpAddress, parse_address
 from proxyd.admin.attempts import BURST
 from proxyd.admin.client import Client, Refused
+from proxyd.admin.login import LOG_IN_BYTES
 from proxyd.admin.request import EVENTS, View, asker, user
 from proxyd.admin.server import AdminServer
 from proxyd.admin.sessions import TOKEN_S
@@ -191,6 +192,12 @@ async def test_texts_with_what_is_secret_in_them_are_not_for_viewers(tcp: Ask) -
         found = [(await tcp("GET", path, headers=basic(name, PASSWORDS[password]))).status for path in (
             "/config", "/config?view=file", "/config/history/4", "/config?view=running", "/config/history", "/config/diff")]
         assert found == [*([200] * 3 if allowed else [403] * 3), 200, 200, 200]
+
+
+async def test_strangers_do_not_fill_our_memory(tcp: Ask) -> None:
+    body = json.dumps({"user": "ops", "password": PASSWORDS["OPS"], "more": "x" * LOG_IN_BYTES}).encode()
+    asked = await tcp("POST", "/session", data=body, headers=BROWSER | {"Content-Type": "application/json"})
+    assert (asked.status, asked.code) == (413, "PXD-245")
 
 
 async def test_who_asks_has_a_name(tcp: Ask) -> None:

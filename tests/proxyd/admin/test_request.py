@@ -1,0 +1,43 @@
+"""What a request carries, when it was made to do harm: each is answered as the client's mistake, and none as an error of ours."""
+from __future__ import annotations
+
+import json
+
+import aiohttp
+import pytest
+
+from proxyd.admin.guard import json_answer
+from proxyd.admin.server import AdminServer
+from proxyd.admin.sse import frame
+
+FIELDS = {"X-Proxyd-Request": "1"}
+DIGITS = "9" * 5_000      # more than int() takes
+
+
+async def status_of(server: AdminServer, method: str, path: str, body: bytes | None = None, fields: dict[str, str] | None = None) -> int:
+    address, headers = f"http://{server.addresses[1]}/api/v1{path}", FIELDS | (fields or {})
+    async with aiohttp.ClientSession() as session, session.request(method, address, data=body, headers=headers) as answer:
+        return answer.status
+
+
+@pytest.mark.parametrize(("method", "path", "body"), [
+    ("GET", f"/requests?limit={DIGITS}", None), ("GET", f"/events?after={DIGITS}", None), ("GET", f"/stats/stream?routes={DIGITS}", None),
+    ("POST", "/stop", b"[" * 200_000), ("POST", "/route/explain", b'{"url": "/", "method": "\\ud800"}'),
+])
+async def test_no_error_of_ours(method: str, path: str, body: bytes | None, server: AdminServer) -> None:
+    assert await status_of(server, method, path, body) == 400
+
+
+async def test_what_nobody_can_read_is_answered_all_the_same(server: AdminServer) -> None:
+    assert await status_of(server, "POST", "/cache/purge", b'{"url": "\\ud800"}') == 200
+
+
+async def test_an_id_that_no_event_can_have(server: AdminServer) -> None:
+    assert await status_of(server, "GET", "/events", fields={"Last-Event-ID": DIGITS}) == 200
+
+
+def test_lone_surrogates_come_back_as_they_came() -> None:
+    found = json_answer({"text": "\ud800"}).body
+    assert isinstance(found, bytes)
+    assert json.loads(found) == {"text": "\ud800"}
+    assert json.loads(frame("\udc80").removeprefix(b"data: ")) == "\udc80"
