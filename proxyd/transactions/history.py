@@ -132,8 +132,8 @@ class ConfigHistory:
         except (ValueError, KeyError, TypeError) as error:
             log.error("%s is damaged (%s: %s) and begins anew; it is kept as %s.damaged", path, type(error).__name__, error, path.name)
             os.replace(path, path.with_name(f"{path.name}.damaged"))
-            numbers = [int(found.stem.removeprefix("config-")) for found in self._folder.glob("config-[0-9]*.json")]
-            self._next = max(self._next, *(number + 1 for number in numbers), 1)
+            texts = [found.stem.removeprefix("config-") for found in self._folder.glob("config-[0-9]*.json")]
+            self._next = max(self._next, *(int(text) + 1 for text in texts if text.isdecimal() and len(text) < 10), 1)
 
     def _write(self, folder: Path) -> None:
         for number, bundle in list(self._in_memory.items()):

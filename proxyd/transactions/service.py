@@ -172,14 +172,18 @@ class Transactions:
         return trial
 
     async def _watch(self, trial: Trial) -> None:
-        while self._trial is trial:
+        """A daemon that leaves takes no config: it would listen anew. The next one finds that the trial was cut short."""
+        while self._is_on(trial):
             verdict = trial.look(self._clock.monotonic(), self._parts.figures)
             if verdict is None:
                 await self._clock.sleep(LOOK_EVERY)
                 continue
             async with self._parts.lock:
-                if self._trial is trial:
+                if self._is_on(trial):
                     await self._obey(trial, verdict)
+
+    def _is_on(self, trial: Trial) -> bool:
+        return self._trial is trial and self._parts.phase() == "serving"
 
     async def _end_trial(self, trial: Trial, result: Result, note: str) -> None:
         """The last step: whoever sees that no trial is on finds what became of it, and serving what should."""

@@ -104,6 +104,7 @@ def test_a_damaged_list_begins_anew_and_is_kept(tmp_path: Path, damage: str) -> 
     before = ConfigHistory(StateDir(tmp_path))
     before.add(draft("a"), bundle("a"))
     (tmp_path / "history.json").write_text(damage, "latin-1")
+    (tmp_path / "config-1 (copy).json").write_text("somebody's")
     after = ConfigHistory(StateDir(tmp_path))
     after.open()
     assert after.entries == ()

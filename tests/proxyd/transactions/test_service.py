@@ -278,6 +278,16 @@ async def test_a_start_with_the_same_config_goes_on_with_its_entry(kept: Path) -
     assert [record["action"] for record in await daemon.audit.last(9)] == ["config.start"], "what starts anew changes nothing"
 
 
+async def test_a_daemon_that_leaves_takes_nothing_back(daemon: Daemon, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    await reload(daemon, config("two"), CONFIRM)
+    monkeypatch.setattr(daemon, "_phase", "draining")
+    await clock.advance(61)
+    await until(lambda: "trial" not in {task.get_name() for task in asyncio.all_tasks()})
+    assert daemon.status().serving.trial is not None
+    assert await body(daemon) == b"two"
+    monkeypatch.undo()
+
+
 async def test_a_trial_that_ends_with_the_daemon_is_no_good_config(kept: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with running(config("one"), path=kept) as daemon:
         write(kept, whole_config(config("two")))
