@@ -21,6 +21,8 @@ from proxyd.plain import plain
 Result = Literal["ok", "refused"]
 
 NOTHING_BEFORE = "0" * 64
+TARGET_MAX = 10_000        # characters
+DETAIL_MAX = 100_000       # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +48,16 @@ def link(note: Note, *, seq: int, at: float, prev: str) -> dict[str, Any]:
     """The record of a note, chained to the one before."""
     time = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     record: dict[str, Any] = {
-        "seq": seq, "time": time, "who": note.who, "origin": note.origin, "action": note.action, "target": note.target,
-        "result": note.result, "code": note.code, "detail": dict(note.detail), "prev": prev,
+        "seq": seq, "time": time, "who": note.who, "origin": note.origin, "action": note.action, "target": note.target[:TARGET_MAX],
+        "result": note.result, "code": note.code, "detail": _short(note.detail), "prev": prev,
     }
     return record | {"hash": digest(record)}
+
+
+def _short(detail: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of a change, or how long that would be: the end of the chain must be found in the last part of a file."""
+    size = len(_text(detail))
+    return dict(detail) if size <= DETAIL_MAX else {"left_out_bytes": size}
 
 
 def line_of(record: Mapping[str, Any]) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from proxyd.audit.file import AuditFile, maybe_record
+from proxyd.audit.file import TAIL_BYTES, AuditFile, maybe_record
 from proxyd.audit.record import Note
 from proxyd.audit.verify import verify
 
@@ -42,6 +42,16 @@ def test_two_daemons_write_in_turn(tmp_path: Path) -> None:
     for file in (new, old, old, new):
         file.append([(CHANGE, 1.0)])
     assert [seq for seq, _ in facts(new)] == [1, 2, 3, 4, 5]
+
+
+def test_no_record_hides_where_the_chain_ends(tmp_path: Path) -> None:
+    """Who is allowed to purge may name as many megabytes as a body holds."""
+    AuditFile(tmp_path).append([(Note("ops", "127.0.0.1", "cache.purge", "x" * TAIL_BYTES, detail={"why": "\x00" * TAIL_BYTES}), 1.0)])
+    after = AuditFile(tmp_path)
+    after.open()
+    after.append([(CHANGE, 2.0)])
+    assert facts(after) == [(1, "cache.purge"), (2, "server.change")]
+    assert after.last(2)[0]["detail"]["left_out_bytes"] > TAIL_BYTES
 
 
 def test_a_torn_line_is_taken_away_and_told(tmp_path: Path) -> None:
