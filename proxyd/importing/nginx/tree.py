@@ -71,7 +71,10 @@ class Scope:
 def read_tree(path: Path, report: Report) -> Directive:
     """The whole config as one block named `main`. What crossplane refuses is reported as left out; raises NotRead where nothing is left."""
     parse = importlib.import_module("crossplane").parse  # here, because no other command needs it
-    payload: dict[str, Any] = parse(str(path), combine=True, catch_errors=True, comments=False, strict=False)
+    try:
+        payload: dict[str, Any] = parse(str(path), combine=True, catch_errors=True, comments=False, strict=False)
+    except RecursionError:
+        raise NotRead(f"{path} is not an nginx config: a file includes itself, or blocks are nested without end") from None
     folder = str(path.parent)
     for error in payload["errors"]:
         message = re.sub(r"\[Errno [0-9]+\] ", "", str(error["error"]).rpartition(" in ")[0] or str(error["error"]))

@@ -263,3 +263,8 @@ def test_whatever_comes_out_passes_check(tmp_path: Path, written: list[str]) -> 
     found = imported(tmp_path, http(f"{zones}\n" + "\n".join(written)))
     result = load_text(found.text, folder=str(tmp_path))
     assert result.ok, f"{[str(error) for error in result.errors]}\n{found.text}"
+
+
+def test_a_file_that_includes_itself(tmp_path: Path) -> None:
+    with pytest.raises(NotRead, match="includes itself"):
+        imported(tmp_path, "include nginx.conf;\nevents {}\n")
