@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -110,21 +111,10 @@ class Client:
         """Raises TimedOut, NotReachable, NotPermitted, Refused (any status of 400 and more that is not in `accept`) or AdminError."""
         target = PREFIX + path + (f"?{urlencode(query)}" if query else "")
         headers = self._headers() | {"Connection": "close"} | ({"Content-Type": content_type} if content_type else {})
-        connection = self._connection()
-        try:
+        with self._conversation("did not answer within") as connection:
             connection.request(method, target, body=body or None, headers=headers)
             response = connection.getresponse()
             payload = response.read()
-        except TimeoutError:
-            raise TimedOut(f"proxyd at {self.address} did not answer within {self.timeout_s:g} s") from None
-        except OSError as error:
-            raise self._explain(error) from None
-        except http.client.IncompleteRead:
-            raise NotReachable(f"the answer from {self.address} was cut short") from None
-        except http.client.HTTPException:
-            raise AdminError(f"what answers at {self.address} does not speak HTTP; is this proxyd's admin address?") from None
-        finally:
-            connection.close()
         answer = Answer(response.status, response.headers.get_content_type(), payload)
         if answer.status >= 400 and answer.status not in accept:
             raise self._refusal(answer)
@@ -136,19 +126,27 @@ class Client:
         Ends when the daemon ends it. Raises as `send` does.
         """
         target = PREFIX + path + (f"?{urlencode(query)}" if query else "")
-        connection = self._connection()
-        try:
+        with self._conversation("has said nothing for") as connection:
             connection.request("GET", target, headers=self._headers() | {"Accept": EVENTS})
             response = connection.getresponse()
             if response.status != 200:
                 raise self._refusal(Answer(response.status, response.headers.get_content_type(), response.read()))
             yield from _events(response)
+
+    @contextmanager
+    def _conversation(self, late: str) -> Iterator[http.client.HTTPConnection]:
+        """A connection for one request; what goes wrong on it, as an AdminError. `late`: what is said of a daemon that is too slow."""
+        connection = self._connection()
+        try:
+            yield connection
         except TimeoutError:
-            raise TimedOut(f"proxyd at {self.address} has said nothing for {self.timeout_s:g} s") from None
+            raise TimedOut(f"proxyd at {self.address} {late} {self.timeout_s:g} s") from None
         except OSError as error:
             raise self._explain(error) from None
+        except http.client.IncompleteRead:
+            raise NotReachable(f"the answer from {self.address} was cut short") from None
         except http.client.HTTPException:
-            raise NotReachable(f"the stream from {self.address} was cut short") from None
+            raise AdminError(f"what answers at {self.address} does not speak HTTP; is this proxyd's admin address?") from None
         finally:
             connection.close()
 
