@@ -386,7 +386,7 @@ def test_live_requests_and_why(open_page: Open, world: World, folder: Path) -> N
 
     def came() -> bool:
         world.get("/gone/away?x=<b>1</b>")
-        return page.locator(".request").count() > 0
+        return bool(page.locator(".request").count())
 
     until(came, "a request is shown")
     row = page.locator(".request").first
