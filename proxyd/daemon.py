@@ -41,6 +41,7 @@ from proxyd.metrics.exposition import Exposition
 from proxyd.operate import Operator
 from proxyd.policing import Policing
 from proxyd.pools import Pools
+from proxyd.process import privileges
 from proxyd.process.fdstore import FdStore, sockets_of
 from proxyd.process.notify import Notifier
 from proxyd.process.passed import PassedFds
@@ -201,6 +202,7 @@ class Daemon:
         )
         self._transactions = Transactions(Parts(
             self._reloading, configs, self.audit, self.history, self._clock, self._tasks, self._lock, lambda: self._phase))
+        privileges.renounce(config.runtime.user)
         self._engines.start()
         try:
             await self._serving.take(config, loaded.hash)

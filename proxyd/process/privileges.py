@@ -109,6 +109,19 @@ def drop(user: str | None, group: str | None, files: Iterable[Path]) -> None:
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
+def renounce(user: str | None) -> None:
+    """Before there are threads whose programs could gain rights back once we have become that user: each has this from the one that begins
+    it, and nobody can give it to another one."""
+    if user is not None and os.geteuid() == 0:
+        _prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def renounce_as_main() -> None:
+    """In a thread that may be older than that, and is about to start a program."""
+    if "NoNewPrivs:\t1" in Path("/proc/self/status").read_text():
+        _prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
 def give(path: Path, uid: int, gid: int) -> None:
     """Let that user own a file, or a folder and all below it.
 

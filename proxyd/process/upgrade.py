@@ -19,7 +19,7 @@ import threading
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 
-from proxyd.process import program
+from proxyd.process import privileges, program
 from proxyd.process.fdstore import Sockets
 
 VARIABLE = "PROXYD_PREDECESSOR"    # "READY-FD,STDERR-FD", in the new one's environment
@@ -74,6 +74,7 @@ class Upgrade:
         raise UpgradeError(message, (self._output + (words or b"")).decode(errors="replace").strip())
 
     def _start(self, ready: int) -> subprocess.Popen[bytes]:
+        privileges.renounce_as_main()
         place = program.first_free(self._sockets)
         environ = {**program.environment(), VARIABLE: f"{place},{place + 1}"}
         reading, writing = os.pipe()

@@ -4,6 +4,8 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,3 +90,34 @@ def test_nothing_but_what_is_there_goes_over(tmp_path: Path, monkeypatch: pytest
     for path in (tmp_path / "proxyd", tmp_path / "proxyd" / "cache", tmp_path / "gone"):
         give(path, 54321, 54322)
     assert given == [(str(path), 54321, 54322) for path in (tmp_path / "proxyd", ours, ours / "state")]
+
+
+RENOUNCED = """
+import sys, threading
+from proxyd.process import privileges
+def look(before=lambda: None):
+    before()
+    with open("/proc/thread-self/status") as status:
+        found.append("NoNewPrivs:\\t1" in status.read())
+found, main = [], threading.Event()
+old = threading.Thread(target=lambda: (main.wait(), look(), look(privileges.renounce_as_main)))
+old.start()
+privileges.renounce_as_main()
+look()
+privileges.os.geteuid = lambda: 0
+privileges.renounce(None)
+look()
+privileges.renounce("54321")
+new = threading.Thread(target=look)
+new.start()
+new.join()
+main.set()
+old.join()
+print(found)
+"""
+
+
+def test_engines_and_programs_gain_nothing_back() -> None:
+    """Threads that begin later have it, and one that is older takes it before it starts a program."""
+    found = subprocess.run([sys.executable, "-c", RENOUNCED], capture_output=True, text=True, check=True)
+    assert found.stdout == "[False, False, True, False, True]\n"
