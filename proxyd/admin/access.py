@@ -52,8 +52,9 @@ class Access:
         self._streams: set[_Stream] = set()
 
     def use(self, admin: Admin) -> None:
-        """Take the users of a config. Who is gone, or has another password, is logged out."""
-        for name in self.users.use(admin.users):
+        """Take the users of a config. Who is gone, or has another password, is logged out; so is who was not asked, where one is now."""
+        nobody = [""] if admin.users else []
+        for name in self.users.use(admin.users) + nobody:
             self.sessions.end_of(name)
             self._end_streams([stream for stream in self._streams if stream.user == name])
 
@@ -65,9 +66,12 @@ class Access:
         view = request.app[VIEWS].get(request.match_info.route)
         if view is None:                             # files of the dashboard, and what is not there at all
             return await handler(request)
-        if not self.users or is_unix(request):
+        if is_unix(request):
             identify(request, Identity("admin"))
             return await handler(request)
+        if not self.users:
+            identify(request, Identity("admin"))
+            return await self._answer(request, handler, view, "", None)
         token = request.cookies.get(cookie_name(request), "")
         session = self.sessions.find(token) if token else None
         name = session.user if session is not None else await self._maybe_basic(request)
@@ -79,13 +83,16 @@ class Access:
                 raise self.unknown(request, problem.LOGIN_NEEDED, "this address of the admin API asks for a user and a password")
             if RANKS[user.role] < RANKS[view.needs]:
                 raise Problem(problem.ROLE_TOO_LOW, f"this takes the role {view.needs}, and {name} is {user.role}")
+        answer = await self._answer(request, handler, view, name, session)
+        if session is not None and not answer.prepared and (renewed := self.sessions.renew(session, token)):
+            set_cookie(request, answer, renewed, secure=session.secure)
+        return answer
+
+    async def _answer(self, request: web.Request, handler: Handler, view: View, name: str, session: Session | None) -> web.StreamResponse:
         if view.answers == EVENTS or EVENTS in request.headers.get("Accept", ""):
             with self._held(name, session):
                 return await handler(request)
-        answer = await handler(request)
-        if session is not None and (renewed := self.sessions.renew(session, token)):
-            set_cookie(request, answer, renewed, secure=session.secure)
-        return answer
+        return await handler(request)
 
     async def log_in(self, request: web.Request, name: str, password: str) -> tuple[str, AdminUser]:
         """The token of a new session, and whose it is. Raises Problem."""

@@ -303,6 +303,19 @@ async def test_a_stream_ends_with_the_right_to_see_it(
     writer.close()
 
 
+async def test_a_stream_of_nobody_ends_where_somebody_is_asked_for(guarded: AdminServer) -> None:
+    await guarded.apply(config_with("", "127.0.0.1:0"))
+    host, _, port = guarded.addresses[0].rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"GET /api/v1/forever HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+    assert b"begins" in await reader.readuntil(b"begins")
+    await guarded.apply(config_with(USERS, "127.0.0.1:0"))
+    await asyncio.wait_for(reader.read(), 5)
+    await until(lambda: not guarded._access._streams)
+    writer.close()
+
+
+
 # ------------------------------------------------------------------ pages of others
 @pytest.mark.parametrize("fields", [
     {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "http://127.0.0.1:3000"}, {"Origin": "null"},
