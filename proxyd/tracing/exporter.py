@@ -136,8 +136,9 @@ class Exporter:
             self._settle(batch, "failed")
         else:
             self._settle(batch, "sent")
-            self._spans["sent"] -= outcome.rejected
-            self._spans["rejected"] += outcome.rejected
+            rejected = min(outcome.rejected, sum(map(count_spans, batch)))      # a counter must not fall, whatever the collector says
+            self._spans["sent"] -= rejected
+            self._spans["rejected"] += rejected
 
     def _settle(self, batch: Sequence[Record], result: str) -> None:
         for _ in batch:

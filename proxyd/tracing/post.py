@@ -71,7 +71,7 @@ def rejected_spans(body: bytes) -> int:
     try:
         told = json.loads(body or b"{}").get("partialSuccess", {}).get("rejectedSpans", 0)
         return max(int(told), 0)
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return 0
 
 
@@ -79,7 +79,7 @@ def retry_after(value: str, now: float) -> float:
     """Seconds (RFC 9110 section 10.2.3), at most WAIT_MAX; 0.0: it says nothing."""
     try:
         seconds = float(value) if value.strip().isdecimal() else parsedate_to_datetime(value).timestamp() - now
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     return min(max(seconds, 0.0), WAIT_MAX)
 

@@ -137,6 +137,18 @@ async def test_patience_with_a_collector() -> None:
     await stage.exporter.close()
 
 
+async def test_a_collector_cannot_reject_more_than_it_got() -> None:
+    """A counter would fall."""
+    stage = Stage()
+    stage.follow()
+    stage.post.outcomes = [Outcome(rejected=10**9)]
+    stage.tell(record())
+    await stage.second()
+    await stage.counted("rejected", 2)
+    assert stage.entry().spans["sent"] == 0
+    await stage.exporter.close()
+
+
 async def test_a_batch_that_nobody_takes_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "proxyd.tracing")
     stage = Stage()

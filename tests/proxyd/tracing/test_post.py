@@ -22,6 +22,7 @@ def test_how_long_a_collector_asks_to_wait(value: str, seconds: float) -> None:
 
 @pytest.mark.parametrize(("body", "rejected"), [
     (b'{"partialSuccess":{"rejectedSpans":"3","errorMessage":"too old"}}', 3), (b'{"partialSuccess":{"rejectedSpans":2}}', 2),
+    (b'{"partialSuccess":{"rejectedSpans":1e999}}', 0), (b"[" * 50_000, 0),
     (b"{}", 0), (b"", 0), (b"\x0a\x00", 0), (b"[]", 0), (b'{"partialSuccess":null}', 0), (b'{"partialSuccess":{"rejectedSpans":"x"}}', 0),
 ])
 def test_what_a_collector_rejects(body: bytes, rejected: int) -> None:
