@@ -86,6 +86,16 @@ def test_other_programs(peer: Peer, answer: bytes, words: str) -> None:
         Client(peer(answer)).get("/status")
 
 
+@pytest.mark.parametrize(("answer", "words"), [
+    (b"SSH-2.0-OpenSSH_9.2\r\n", "does not speak HTTP"),
+    (b"", "no proxyd answers"),
+    (http("503 Service Unavailable", b'{"code": "PXD-245", "detail": "not now"}', "application/problem+json"), "not now"),
+])
+def test_a_stream_that_does_not_begin(peer: Peer, answer: bytes, words: str) -> None:
+    with pytest.raises(AdminError, match=words):
+        list(Client(peer(answer)).stream("/stats/stream"))
+
+
 def test_silence_ends() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = Client(TcpAddress("127.0.0.1", listener.getsockname()[1]), timeout_s=0.05)
