@@ -15,8 +15,8 @@ from proxyd_ext.core.fault cimport FaultInfo, fault_info
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.log.record cimport T_NONE, AccessRecord
 from proxyd_ext.log.text cimport (
-    Moment, Out, local_moment_of, moment_of, out_of, put_byte, put_bytes, put_clock, put_hex, put_month, put_padded, put_rfc3339, put_text,
-    put_uint, utf8_step)
+    Moment, Out, local_moment_of, moment_of, out_of, put_byte, put_bytes, put_clock, put_day_and_clock, put_hex, put_padded, put_rfc3339,
+    put_text, put_uint, utf8_step)
 
 
 cdef inline size_t end_line(Out* o, const uint8_t* begin) noexcept nogil:
@@ -169,13 +169,7 @@ cdef inline void apache_or_dash(Out* o, Slice s) noexcept nogil:
 cdef inline void apache_time(Out* o, const AccessRecord* r) noexcept nogil:
     cdef Moment m = moment_of(r.time_us)
     put_text(o, b" [")
-    put_padded(o, m.mday, 2)
-    put_byte(o, c'/')
-    put_month(o, &m)
-    put_byte(o, c'/')
-    put_padded(o, m.year, 4)
-    put_byte(o, c':')
-    put_clock(o, &m)
+    put_day_and_clock(o, &m)
     put_text(o, b" +0000] ")
 
 

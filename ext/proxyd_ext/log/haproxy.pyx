@@ -24,7 +24,7 @@ from proxyd_ext.core.fault cimport (
 from proxyd_ext.core.slice cimport Slice
 from proxyd_ext.log.forms cimport end_line
 from proxyd_ext.log.record cimport RECORD_UDP, STATUS_BY_CACHE, STATUS_BY_PROXYD, T_NONE, AccessRecord
-from proxyd_ext.log.text cimport Moment, Out, local_moment_of, out_of, put_byte, put_clock, put_month, put_padded, put_text, put_uint
+from proxyd_ext.log.text cimport Moment, Out, local_moment_of, out_of, put_byte, put_day_and_clock, put_padded, put_text, put_uint
 
 
 cdef void _put_string(Out* o, Slice s) noexcept nogil:
@@ -154,13 +154,7 @@ cdef void _put_begin(Out* o, const AccessRecord* r) noexcept nogil:
     put_byte(o, c':')
     put_uint(o, r.client_port)
     put_text(o, b" [")
-    put_padded(o, m.mday, 2)
-    put_byte(o, c'/')
-    put_month(o, &m)
-    put_byte(o, c'/')
-    put_padded(o, m.year, 4)
-    put_byte(o, c':')
-    put_clock(o, &m)
+    put_day_and_clock(o, &m)
     put_byte(o, c'.')
     put_padded(o, m.us // 1_000, 3)
     put_text(o, b"] ")

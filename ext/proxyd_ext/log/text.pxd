@@ -154,6 +154,17 @@ cdef inline void put_clock(Out* o, const Moment* m) noexcept nogil:
     put_padded(o, m.second, 2)
 
 
+cdef inline void put_day_and_clock(Out* o, const Moment* m) noexcept nogil:
+    """`06/Feb/2009:12:14:14`, as Apache and HAProxy begin a time."""
+    put_padded(o, m.mday, 2)
+    put_byte(o, c'/')
+    put_month(o, m)
+    put_byte(o, c'/')
+    put_padded(o, m.year, 4)
+    put_byte(o, c':')
+    put_clock(o, m)
+
+
 cdef inline void put_rfc3339(Out* o, const Moment* m) noexcept nogil:
     """`2026-11-21T14:02:11.000123Z`, of a time in UTC."""
     put_padded(o, m.year, 4)
