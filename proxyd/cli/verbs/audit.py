@@ -11,6 +11,7 @@ from proxyd.admin.client import NotReachable
 from proxyd.audit.file import NAME, maybe_record
 from proxyd.audit.verify import verify
 from proxyd.cli.errors import CliError, Exit
+from proxyd.cli.number import Number
 from proxyd.cli.output import paint, plural, print_json, table
 from proxyd.cli.settings import Settings, common, pass_settings
 from proxyd.plain import plain
@@ -26,7 +27,7 @@ def command() -> None:
 @command.command("show", short_help="the newest records")
 @common
 @click.argument("file", required=False, type=click.Path(path_type=Path), metavar="[FILE]")
-@click.option("-n", "--number", "count", type=click.IntRange(1, 1_000), default=20, show_default=True, help="How many records.")
+@click.option("-n", "--number", "count", type=Number(1, 1_000), default=20, show_default=True, help="How many records.")
 @pass_settings
 def show(settings: Settings, file: Path | None, count: int) -> None:
     """The newest records, the last one at the end."""

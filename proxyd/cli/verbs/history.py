@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from proxyd.cli.number import Number
 from proxyd.cli.output import ago, paint, print_json, table
 from proxyd.cli.settings import Settings, common, pass_settings
 
@@ -15,7 +16,7 @@ HASH_DIGITS = 12
 
 @click.command("history", short_help="the configs that served, and those that were refused")
 @common
-@click.argument("number", required=False, type=click.IntRange(min=1), metavar="[N]")
+@click.argument("number", required=False, type=Number(min=1), metavar="[N]")
 @click.option("--all", "every", is_flag=True, help="All that is known, not only the last twenty.")
 @pass_settings
 def command(settings: Settings, number: int | None, every: bool) -> None:

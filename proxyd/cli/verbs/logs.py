@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from proxyd.admin.client import Client
+from proxyd.cli.number import Number
 from proxyd.cli.output import colored, plural
 from proxyd.cli.settings import Settings, common, pass_settings
 from proxyd.cli.wanted import filter_options
@@ -21,7 +22,7 @@ SILENCE_S = 60.0         # without a word from the daemon, which says something 
 @click.command("logs", short_help="requests that were kept, and with -f those that come")
 @common
 @click.option("-f", "--follow", is_flag=True, help="Go on with requests as they come, until Ctrl-C.")
-@click.option("-n", "--lines", type=click.IntRange(0, 5_000), default=50, show_default=True, metavar="N", help="How many of the kept ones.")
+@click.option("-n", "--lines", type=Number(0, 5_000), default=50, show_default=True, metavar="N", help="How many of the kept ones.")
 @filter_options
 @pass_settings
 def command(settings: Settings, /, follow: bool, lines: int, **words: str | None) -> None:

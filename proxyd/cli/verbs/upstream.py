@@ -7,6 +7,7 @@ import click
 
 from proxyd.cli.duration import as_seconds
 from proxyd.cli.errors import CliError, Exit
+from proxyd.cli.number import Number
 from proxyd.cli.output import count, paint, print_json, table
 from proxyd.cli.overrides import override_line
 from proxyd.cli.settings import Settings, common, pass_settings
@@ -132,7 +133,7 @@ def ready(settings: Settings, target: str, wait: float) -> None:
 @command.command("weight")
 @common
 @click.argument("target", metavar="UPSTREAM/SERVER")
-@click.argument("weight", type=click.IntRange(1, 65_535), metavar="N")
+@click.argument("weight", type=Number(1, 65_535), metavar="N")
 @pass_settings
 def weight(settings: Settings, target: str, weight: int) -> None:
     """Its share of the requests, against the other servers' weights. The config's own weight ends the override."""
@@ -145,7 +146,7 @@ def weight(settings: Settings, target: str, weight: int) -> None:
 @common
 @click.argument("upstream", metavar="UPSTREAM")
 @click.argument("address", metavar="ADDRESS")
-@click.option("--weight", type=click.IntRange(1, 65_535), metavar="N", help="Its share of the requests. [default: 1]")
+@click.option("--weight", type=Number(1, 65_535), metavar="N", help="Its share of the requests. [default: 1]")
 @click.option("--backup", is_flag=True, default=None, help="Used only while no other server is usable.")
 @click.option("--priority", type=int, metavar="N", help="Its tier; the lowest with a usable server gets the requests. [default: 0]")
 @click.option("--zone", metavar="NAME", help="Where it is.")
