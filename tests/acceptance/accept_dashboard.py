@@ -327,7 +327,7 @@ def test_reset_of_a_limit(open_page: Open) -> None:
 
 
 def test_a_reload_is_tried_first(open_page: Open, world: World, texts: dict[str, str], folder: Path) -> None:
-    generation = world.api("/config")["generation"]
+    generation = world.api("/status")["generation"]
     page = open_page("ada", "config")
     expect(page.locator("main")).to_contain_text("The file says what serves.")
     world.proxyd.config.write_text(texts["second"])
@@ -338,11 +338,11 @@ def test_a_reload_is_tried_first(open_page: Open, world: World, texts: dict[str,
     expect(dialog).to_contain_text("weight: 1 -> 3")
     shoot(page, folder / "reload.png")
     dialog.get_by_role("button", name="Cancel").click()
-    assert world.api("/config")["generation"] == generation, "a dry run changes nothing"
+    assert world.api("/status")["generation"] == generation, "a dry run changes nothing"
     page.get_by_role("button", name="Reload…").first.click()
     page.get_by_role("dialog").get_by_role("button", name="Reload").click()
     expect(page.get_by_label("File and running config")).to_contain_text("The file says what serves.")
-    assert world.api("/config")["generation"] == generation + 1
+    assert world.api("/status")["generation"] == generation + 1
     world.proxyd.config.write_text("listen: nowhere\n")
     page.get_by_role("button", name="Check the file").click()
     expect(page.get_by_role("dialog")).to_contain_text("PXD-035")
