@@ -1,4 +1,5 @@
-"""Acceptance 1, second half: typical mistakes in the two configs that one begins with, each mended by what the message says and by nothing else.
+"""Acceptance 1, second half: typical mistakes in the two configs that one begins with, each mended by what the message
+says and by nothing else.
 
 The one who mends knows YAML and can read: takes the finding's place, and writes there what stands in backquotes behind "did you mean" or
 "write" in its help. No knowledge of proxyd is in it, so a message that lacks what is needed fails.

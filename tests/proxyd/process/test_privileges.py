@@ -1,4 +1,4 @@
-"""Who proxyd becomes. That it does is shown, as root, in tests/acceptance/accept_privileges.py."""
+"""Who proxyd becomes. That it does is shown, as root, in tests/acceptance/accept_package.py."""
 from __future__ import annotations
 
 import grp
