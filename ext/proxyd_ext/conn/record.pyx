@@ -98,7 +98,8 @@ cdef void record_exchange(Exchange* exchange) noexcept nogil:
                 counter_add(&local.cache_bytes, exchange.bytes_out - exchange.head_out)
         counter_add(&local.bytes_in, exchange.bytes_in)
         counter_add(&local.bytes_out, exchange.bytes_out)
-    if context.log != NULL and log_wanted(context.log, <uint16_t>exchange.fault, exchange.status, total_us, exchange.id, exchange.traced):
+    if context.log != NULL and log_wanted(context.log, context.clock.now_ms, <uint16_t>exchange.fault, exchange.status, total_us,
+                                          exchange.id, exchange.traced):
         _submit(exchange, total_us)
 
 

@@ -146,7 +146,8 @@ cdef void facts_end(Facts* facts, int end, Slice route, Slice upstream, Slice na
     cdef ListenerLocal* local = facts.local
     facts_leave(facts)
     count_add(&local.ended, end, 1)
-    if context.log != NULL and log_wanted(context.log, facts.fault, 0, 0, facts.id, TRACE_NONE):
+    if context.log != NULL and log_wanted(context.log, context.clock.now_ms, facts.fault,
+                                          fault_info(facts.fault).status if facts.fault else 0, 0, facts.id, TRACE_NONE):
         _record(facts, end, route, upstream, name, alpn)
     if facts.server != NULL:
         server_drop(facts.server)

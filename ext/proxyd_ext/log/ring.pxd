@@ -2,7 +2,7 @@
 
 A record that does not fit is dropped and counted: logging never slows an engine.
 """
-from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uint8_t
 from proxyd_ext.log.record cimport AccessRecord, TRIES_KEPT, TryNote
 
 
@@ -35,6 +35,18 @@ ctypedef struct LogWants:
     uint64_t few               # ... or whose id lies below: a sample.  Faults, 5xx and sampled traces always are
 
 
+# What is made of telling records that nobody follows, by class (5xx, other faults, slow ones and samples): a flood of one class, or a
+# load that comes all of a sudden while everything counts as slow, costs next to nothing and leaves the others their share.
+cdef enum:
+    BUDGET_CLASSES = 3
+    BUDGET_STEP_MS = 10        # one record in so long ...
+    BUDGET_BURST = 500         # ... and so many at once
+
+
+ctypedef struct LogBudget:
+    int64_t[BUDGET_CLASSES] until_ms    # GCRA: when what was made has been paid for
+
+
 cdef LogRing* log_ring_new(size_t bytes) noexcept nogil          # NULL: no memory.  bytes is rounded up to a power of two.
 cdef void log_ring_free(LogRing* ring) noexcept nogil
 
@@ -44,12 +56,12 @@ cdef void log_submit(LogRing* ring, const AccessRecord* record) noexcept nogil
 
 cdef uint64_t log_dropped(const LogRing* ring) noexcept nogil    # records refused so far
 
-# Whether somebody reads a record of these facts.  total_us: 0 where a long time means nothing.
-cdef bint log_wanted(const LogRing* ring, uint16_t fault, uint16_t status, uint64_t total_us, uint64_t id, uint8_t traced) noexcept nogil
-cdef bint log_is_telling(const LogWants* wants, uint16_t fault, uint16_t status, uint64_t total_us, uint64_t id,
-                         uint8_t traced) noexcept nogil    # the same, leaving `everything` aside
+# Whether somebody reads a record of these facts.  total_us: 0 where a long time means nothing; now_ms: any clock that goes forward.
+cdef bint log_wanted(LogRing* ring, int64_t now_ms, uint16_t fault, uint16_t status, uint64_t total_us, uint64_t id,
+                     uint8_t traced) noexcept nogil
+cdef bint log_is_telling(const LogWants* wants, LogBudget* budget, int64_t now_ms, uint16_t fault, uint16_t status, uint64_t total_us,
+                         uint64_t id, uint8_t traced) noexcept nogil    # the same, leaving `everything` aside
 
-# The reader's side.
 # Before the first submit; both outlive the ring.  wants NULL: everything.
 cdef void log_ring_attach(LogRing* ring, LogWaker* waker, const LogWants* wants) noexcept nogil
 cdef const AccessRecord* log_ring_peek(LogRing* ring) noexcept nogil        # the oldest record, valid until popped; NULL: none

@@ -12,7 +12,7 @@ Sleeping reader: the engine publishes `head`, then reads `sleeping`; the reader 
 sequentially consistent, so at least one side sees the other (Dekker); a wake-up is never lost and the engine writes to the eventfd at
 most once a sleep.
 """
-from libc.stdint cimport uint16_t, uint64_t, uint8_t
+from libc.stdint cimport int64_t, uint16_t, uint64_t, uint8_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 from proxyd_ext.core.shim cimport (
@@ -59,7 +59,8 @@ cdef struct LogRing:
     uint64_t head              # bytes ever written
     uint64_t tail_seen         # `tail` when the engine last looked
     uint64_t dropped           # records refused
-    uint8_t[LINE - 24] _gap_engine
+    LogBudget budget
+    uint8_t[LINE - 48] _gap_engine
     # The reader's line.
     uint64_t tail              # bytes ever let go of
     uint64_t head_seen         # `head` when the reader last looked
@@ -94,16 +95,34 @@ cdef void log_ring_attach(LogRing* ring, LogWaker* waker, const LogWants* wants)
     ring.wants = wants
 
 
-cdef bint log_is_telling(const LogWants* wants, uint16_t fault, uint16_t status, uint64_t total_us, uint64_t id,
-                         uint8_t traced) noexcept nogil:
-    return (fault != 0 or status >= 500 or total_us >= load_u32(&wants.slow_us) or id < load_u64(&wants.few)
-            or traced == TRACE_SAMPLED)
+cdef inline bint _take_budget(int64_t* until_ms, int64_t now_ms) noexcept nogil:
+    cdef int64_t ahead = until_ms[0] - now_ms
+    if ahead < 0 or ahead > (BUDGET_BURST + 1) * BUDGET_STEP_MS:     # paid for; or the clock went back
+        ahead = 0
+    if ahead > (BUDGET_BURST - 1) * BUDGET_STEP_MS:
+        return False
+    until_ms[0] = now_ms + ahead + BUDGET_STEP_MS
+    return True
 
 
-cdef bint log_wanted(const LogRing* ring, uint16_t fault, uint16_t status, uint64_t total_us, uint64_t id, uint8_t traced) noexcept nogil:
+cdef bint log_is_telling(const LogWants* wants, LogBudget* budget, int64_t now_ms, uint16_t fault, uint16_t status, uint64_t total_us,
+                         uint64_t id, uint8_t traced) noexcept nogil:
+    if traced == TRACE_SAMPLED:
+        return True
+    if status >= 500:
+        return _take_budget(&budget.until_ms[0], now_ms)
+    if fault != 0:
+        return _take_budget(&budget.until_ms[1], now_ms)
+    if total_us >= load_u32(&wants.slow_us) or id < load_u64(&wants.few):
+        return _take_budget(&budget.until_ms[2], now_ms)
+    return False
+
+
+cdef bint log_wanted(LogRing* ring, int64_t now_ms, uint16_t fault, uint16_t status, uint64_t total_us, uint64_t id,
+                     uint8_t traced) noexcept nogil:
     if ring.wants == NULL or load_int(&ring.wants.everything):
         return True
-    return log_is_telling(ring.wants, fault, status, total_us, id, traced)
+    return log_is_telling(ring.wants, &ring.budget, now_ms, fault, status, total_us, id, traced)
 
 
 cdef inline size_t _cut(Slice* s, size_t most) noexcept nogil:

@@ -36,8 +36,8 @@ from proxyd_ext.log.record cimport AccessRecord, RECORD_HTTP
 from proxyd_ext.log.redact cimport Redacted, redact
 from proxyd_ext.log.render cimport LOG_JSON, LOG_LINE_MAX, render
 from proxyd_ext.log.ring cimport (
-    LogRing, LogWaker, LogWants, log_dropped, log_is_telling, log_ring_at, log_ring_attach, log_ring_bytes, log_ring_end, log_ring_free,
-    log_ring_new, log_ring_peek, log_ring_pop, log_waker_sleep)
+    LogBudget, LogRing, LogWaker, LogWants, log_dropped, log_is_telling, log_ring_at, log_ring_attach, log_ring_bytes, log_ring_end,
+    log_ring_free, log_ring_new, log_ring_peek, log_ring_pop, log_waker_sleep)
 from proxyd_ext.log.rules cimport FRAME_MAX, LogRules
 from proxyd_ext.log.sample cimport sample_keeps
 from proxyd_ext.log.sink cimport Sink, sink_close, sink_open, sink_write
@@ -60,6 +60,7 @@ cdef struct LogWriter:
     LogWants wants             # what engines are to make records of
     bint sinks                 # there is a sink
     int following              # the tap takes everything
+    LogBudget budget           # of what it takes else
     LogTap tap
     uint8_t* line              # LOG_LINE_MAX: for the tap
     LogRing** rings            # one per engine
@@ -169,9 +170,10 @@ cdef bint _send(LogWriter* w, bint* moved) noexcept nogil:
     return True
 
 
-cdef inline bint _tap_takes(const LogWriter* w, const AccessRecord* r) noexcept nogil:
+cdef inline bint _tap_takes(LogWriter* w, const AccessRecord* r) noexcept nogil:
     return load_int(&w.following) or log_is_telling(
-        &w.wants, r.fault, r.status, r.t_total_us if r.kind == RECORD_HTTP else 0, r.id, r.traced)
+        &w.wants, &w.budget, r.time_us // 1_000, r.fault, r.status if r.kind == RECORD_HTTP or r.fault else 0,
+        r.t_total_us if r.kind == RECORD_HTTP else 0, r.id, r.traced)
 
 
 cdef void _take(LogWriter* w, const AccessRecord* r) noexcept nogil:

@@ -16,7 +16,7 @@ from proxyd_ext.log import AccessLog
 from tests.support.access_log import flood, until
 
 Open = Callable[..., AccessLog]
-REFUSED = int(faults()["connect_refused"]["code"])
+REFUSED, LIMITED = (int(faults()[word]["code"]) for word in ("connect_refused", "rate_limited"))
 
 
 @pytest.fixture
@@ -126,3 +126,20 @@ def test_it_ends_with_its_log() -> None:
     del log
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(fd)
+
+
+def test_a_flood_of_one_class_is_bounded_and_leaves_the_others_their_share(silent: AccessLog) -> None:
+    silent.want(0, 0)
+    kinds: tuple[dict[str, int], ...] = ({"status": 200}, {"status": 429, "fault": LIMITED}, {"status": 502, "fault": REFUSED})
+    for kind in kinds:
+        for _ in range(700):
+            silent.submit(0, kind | {"time_us": 10**15})
+    assert [record["status"] for record in taken(silent)] == [200] * 500 + [429] * 500 + [502] * 500
+    for _ in range(700):
+        silent.submit(0, kinds[2] | {"time_us": 10**15 + 1_000_000})
+    assert len(taken(silent)) == 100, "one each ten milliseconds"
+    silent.submit(0, kinds[2] | {"time_us": 10**15 - 60_000_000})
+    assert len(taken(silent)) == 1, "a clock that goes back holds nothing up"
+    for _ in range(700):
+        silent.submit(0, {"traced": 2, "time_us": 10**15})
+    assert len(taken(silent)) == 700, "what is traced is always wanted"
