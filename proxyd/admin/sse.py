@@ -2,7 +2,7 @@
 
 A stream begins with what the client asked for of the past, says `: ` every KEEPALIVE seconds so that both sides notice when the other has
 gone, and ends when the daemon begins to leave. A client that takes too little misses what its queue has no room for and is told how much
-(`event: missed`).
+(`event: missed`). One that takes nothing at all for PATIENCE seconds is cut off.
 """
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from proxyd.admin.problem import Problem
 from proxyd.feed import ROOM, Feed
 
 KEEPALIVE = 15.0         # seconds
+PATIENCE = 30.0          # seconds that a client may take nothing
 STREAMS_MAX = 100        # at a time, of one feed
 CONTENT_TYPE = "text/event-stream"
 
@@ -52,7 +53,7 @@ async def stream(
             await response.prepare(request)
             if request.method == "HEAD":
                 return response
-            await response.write(begin)
+            await _write(response, begin)
             leaving.add_done_callback(lambda _: listening.wake())
             missed = 0
             while not leaving.done():
@@ -62,13 +63,22 @@ async def stream(
                     missed = listening.missed
                     frames += frame({"missed": missed}, event="missed")
                 if frames or not came:
-                    await response.write(frames or b": \n\n")
+                    await _write(response, frames or b": \n\n")
     except ConnectionResetError:
         return response                                  # the client has gone
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()                    # it is there and takes nothing: others want its place
+        return response
     finally:
         leaving.cancel()
     await response.write_eof()
     return response
+
+
+async def _write(response: web.StreamResponse, frames: bytes) -> None:
+    async with asyncio.timeout(PATIENCE):
+        await response.write(frames)
 
 
 def wants_stream(request: web.Request) -> bool:

@@ -70,6 +70,8 @@ class Exporter:
                     await self._send(tries=1)
         except TimeoutError:
             log.warning("%d traced requests were not exported in time", len(self._queue))
+        except Exception:
+            log.exception("the last traced requests were not exported")     # what else is to be closed must be
         self._count("dropped", self._queue)
         self._queue.clear()
         await self._post.close()
