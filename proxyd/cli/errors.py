@@ -1,13 +1,12 @@
 """How a command fails: a sentence, a hint, an exit code. Exit codes are part of the interface (interface.md §3)."""
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
-from proxyd.cli.output import paint
+from proxyd.cli.output import paint, print_json
 
 
 class Exit(IntEnum):
@@ -45,7 +44,7 @@ class CliError(Exception):
     def show(self, *, as_json: bool = False) -> None:
         """Words to standard error; with --json an object to standard output, where a script reads the other answers, too."""
         if as_json:
-            print(json.dumps(self.as_dict(), ensure_ascii=False, indent=2))
+            print_json(self.as_dict())
             return
         if self.shown:
             print(self.shown.rstrip("\n") + "\n", file=sys.stderr)

@@ -3,12 +3,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from typing import IO, Any
 
 import click
 
+STEERING = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What JSON leaves as it is: controls beyond ASCII, line separators, marks that turn text round, halves of pairs."""
 STYLES = {"error": "red", "warning": "yellow", "good": "green", "dim": "bright_black"}
 
 
@@ -21,8 +24,13 @@ def paint(text: str, style: str, stream: IO[str] | None = None) -> str:
     return click.style(text, fg=STYLES[style]) if colored(stream) else text
 
 
+def json_text(value: object, indent: int | None = None) -> str:
+    """JSON as people read it, without what steers a terminal: paths and names in it are those of others."""
+    return STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False, indent=indent))
+
+
 def print_json(value: object) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    print(json_text(value, indent=2))
 
 
 def plural(count: int, noun: str) -> str:

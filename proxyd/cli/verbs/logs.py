@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import sys
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 
 from proxyd.admin.client import Client
 from proxyd.cli.number import Number
-from proxyd.cli.output import colored, plural
+from proxyd.cli.output import colored, json_text, plural
 from proxyd.cli.settings import Settings, common, pass_settings
 from proxyd.cli.wanted import filter_options
 from proxyd.records.filters import words_of
@@ -72,4 +71,4 @@ def _follow(settings: Settings, client: Client, wanted: dict[str, str], lines: i
 
 
 def tell(settings: Settings, record: dict[str, Any]) -> None:
-    print(json.dumps(record, ensure_ascii=False) if settings.json else line(record, color=colored()), flush=True)
+    print(json_text(record) if settings.json else line(record, color=colored()), flush=True)

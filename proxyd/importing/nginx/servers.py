@@ -179,8 +179,8 @@ def _route(host: HostPattern, step: Step, bound: int, draft: Draft) -> list[Valu
         return []
     route = dict(step.route)
     if step.body and step.body != bound:
-        use = [*route["use"]] if isinstance(route.get("use"), list) else []  # type: ignore[misc]
-        route["use"] = [*use, draft.policies.name_of("bodies", body_policy(step.body), step.origin.origin)]
+        use, origin = route.get("use"), step.origin.origin
+        route["use"] = [*(use if isinstance(use, list) else ()), draft.policies.name_of("bodies", body_policy(step.body), origin)]
     for each in (route, not_imported(step.origin)):
         whole: dict[str, Value] = ({"match": match} if match else {}) | each
         reason = _refused(whole)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import click
 import pytest
@@ -60,3 +61,12 @@ def test_diagnostics_without_a_rendering_are_still_told() -> None:
     entry = {"severity": "error", "code": "PXD-021", "message": "unknown", "file": "a.yaml", "line": 2, "column": 1, "help": "look"}
     assert output.render_diagnostics([entry]) == "error[PXD-021]: unknown\n --> a.yaml:2:1\n  = help: look"
     assert output.render_diagnostics([{"rendered": "as\nthe daemon says"}]) == "as\nthe daemon says"
+
+
+def test_json_of_others_texts_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    path = "/\x9b31m/\u202e/\x1b[2J/\ud800/\u00e4\u2192"
+    output.print_json({"path": path})
+    shown = capsys.readouterr().out
+    assert json.loads(shown) == {"path": path}
+    assert all(char.isprintable() or char == "\n" for char in shown)
+    assert "\u00e4\u2192" in shown
