@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from proxyd_ext.cache.arena cimport Arena
 from proxyd_ext.cache.curve cimport Curve
 from proxyd_ext.cache.key cimport KeyRecipe
-from proxyd_ext.cache.object cimport Base, Chain, Fetch, FetchWaiter, Object
+from proxyd_ext.cache.object cimport Base, Chain, Fetch, FetchWaiter, KEY_MAX, Object, TAGS_MAX, TAG_MAX, VARY_MAX
 from proxyd_ext.cache.purge cimport PurgeLog
 from proxyd_ext.cache.shard cimport Shard
 from proxyd_ext.core.shim cimport fetch_add_int, load_acquire_ptr
@@ -152,8 +152,6 @@ cdef Object* object_new(StoreData* store, uint64_t hash, const ObjectShape* shap
 # The base of an object that is pinned, pinned; NULL: the object is not found any more.
 cdef Base* store_base_of(StoreData* store, Object* object, uint32_t* version) noexcept nogil
 cdef int store_outcome(StoreData* store, Base* base, FetchWaiter* waiter) noexcept nogil      # FETCH_*; 0: still waiting
-# Copies of an object's tags, in `room`; how many fit.
-cdef int store_tags(StoreData* store, Object* object, Slice* out, uint8_t* room, size_t size) noexcept nogil
 
 # For who holds the shard's lock: take an object out, chained to *dead, which store_bury gets after the lock is given back.
 cdef void shard_kill(StoreData* store, Shard* shard, Object* object, int why, Object** dead) noexcept nogil
@@ -168,5 +166,15 @@ ctypedef struct StoreTotals:
     uint64_t tags
     uint64_t overhead         # bytes outside of the arena
 cdef void store_totals(StoreData* store, StoreTotals* out) noexcept nogil
-# Key and Vary names of an object's base; the key's size, -1: nobody finds the object any more.  NULL: not wanted.
-cdef int store_names(StoreData* store, Object* object, uint8_t* key, uint8_t* names, uint32_t* names_size) noexcept nogil
+
+
+ctypedef struct ObjectNames:  # what an object goes by, while it is found: with its place in the store it loses key, names and tags
+    uint32_t key_size
+    uint32_t vary_size
+    int tag_count
+    uint32_t[TAGS_MAX] tag_sizes
+    uint8_t[KEY_MAX] key
+    uint8_t[VARY_MAX] vary
+    uint8_t[TAGS_MAX * TAG_MAX] tags     # one behind another
+# All of them as they were at one moment.  False: nobody finds the object any more, and nothing is written.
+cdef bint store_names(StoreData* store, Object* object, ObjectNames* out) noexcept nogil

@@ -690,24 +690,6 @@ cdef Base* store_base_of(StoreData* store, Object* object, uint32_t* version) no
     return base
 
 
-cdef int store_tags(StoreData* store, Object* object, Slice* out, uint8_t* room, size_t size) noexcept nogil:
-    cdef Shard* shard = store_shard(store, object.hash)
-    cdef const Tag* tag
-    cdef size_t used = 0
-    cdef int i, count = 0
-    lock_take(&shard.lock)
-    for i in range(object.tag_count):
-        tag = object.links[i].tag
-        if used + tag.size > size:
-            break
-        memcpy(room + used, <const uint8_t*>tag + sizeof(Tag), tag.size)
-        out[count] = slice_of(room + used, tag.size)
-        used += tag.size
-        count += 1
-    lock_give(&shard.lock)
-    return count
-
-
 # ---- storing ----
 
 cdef Slice _first_name(Slice names) noexcept nogil:
@@ -950,19 +932,25 @@ cdef void store_totals(StoreData* store, StoreTotals* out) noexcept nogil:
         lock_give(&shard.lock)
 
 
-cdef int store_names(StoreData* store, Object* object, uint8_t* key, uint8_t* names, uint32_t* names_size) noexcept nogil:
+cdef bint store_names(StoreData* store, Object* object, ObjectNames* out) noexcept nogil:
     cdef Shard* shard = store_shard(store, object.hash)
     cdef Base* base
-    cdef int size = -1
+    cdef const Tag* tag
+    cdef uint8_t* at = out.tags
+    cdef int i
     lock_take(&shard.lock)
     base = object.base
     if base != NULL:
-        size = <int>base.key_size
-        if key != NULL:
-            memcpy(key, base_key(base).data, size)
-        if names != NULL:
-            names_size[0] = base.vary_size
-            if base.vary_size:
-                memcpy(names, base.vary, base.vary_size)
+        out.key_size = base.key_size
+        memcpy(out.key, base_key(base).data, base.key_size)
+        out.vary_size = base.vary_size
+        if base.vary_size:
+            memcpy(out.vary, base.vary, base.vary_size)
+        out.tag_count = object.tag_count
+        for i in range(object.tag_count):
+            tag = object.links[i].tag
+            out.tag_sizes[i] = tag.size
+            memcpy(at, <const uint8_t*>tag + sizeof(Tag), tag.size)
+            at += tag.size
     lock_give(&shard.lock)
-    return size
+    return base != NULL

@@ -13,7 +13,10 @@ cdef class Cache:
 cdef class CachedObject:
     cdef Object* object       # pinned
     cdef Cache _cache
+    # As they were when it was found; empty when nobody found it any more by then.
     cdef readonly bytes key
+    cdef readonly str vary    # names, canonical; empty: it does not vary
+    cdef tuple _tags          # of bytes
 
 
 # The pin goes over to the Python object.

@@ -11,9 +11,10 @@ from proxyd_ext.cache.curve cimport CURVE_POINTS, CurvePoint, curve_read
 from proxyd_ext.cache.freshness cimport Freshness, STORE_COUNT
 from proxyd_ext.cache.key cimport Url, url_read
 from proxyd_ext.cache.memory cimport (
-    INSERT_RETRY, INSERT_STORED, KILL_CAPACITY, KILL_FAILED, KILL_PURGED, KILL_RECLAIMED, KILL_REPLACED, KILL_VARIANTS, ObjectShape,
-    object_new, object_weight, store_chain, store_create, store_destroy, store_find, store_insert, store_insert_beside, store_largest,
-    store_leave, store_names, store_extend, store_release, store_resize, store_tags, store_totals, store_vary, StoreTotals,
+    INSERT_RETRY, INSERT_STORED, KILL_CAPACITY, KILL_FAILED, KILL_PURGED, KILL_RECLAIMED, KILL_REPLACED, KILL_VARIANTS, ObjectNames,
+    ObjectShape, StoreTotals, object_is_found, object_new, object_weight, store_chain, store_create, store_destroy, store_extend,
+    store_find, store_insert, store_insert_beside, store_largest, store_leave, store_names, store_release, store_resize, store_totals,
+    store_vary,
 )
 from proxyd_ext.cache.object cimport (
     Base, CHAIN_COMPLETE, ChainReader, FORM_BR, FORM_GZIP, FORM_NONE, FORM_ZSTD, INLINE_MAX, KEY_MAX, OBJECT_COMPRESS,
@@ -55,19 +56,25 @@ cdef Clock _now():
 
 cdef CachedObject stored_object(Object* object, Cache cache):
     cdef CachedObject out = CachedObject.__new__(CachedObject)
+    cdef ObjectNames names
+    cdef bint found
+    cdef size_t at = 0
+    cdef int i
     out.object = object
     out._cache = cache
-    out.key = store_key(cache, object)
-    return out
-
-
-cdef bytes store_key(Cache cache, Object* object):
-    """Of the object's base, while it has one."""
-    cdef uint8_t[KEY_MAX] text
-    cdef int size
+    out.key, out.vary, out._tags = b"", "", ()
     with nogil:
-        size = store_names(cache.data, object, text, NULL, NULL)
-    return (<const char*>text)[:size] if size > 0 else b""
+        found = store_names(cache.data, object, &names)
+    if found:
+        out.key = (<const char*>names.key)[:names.key_size]
+        if object.variant:
+            out.vary = (<const char*>names.vary)[:names.vary_size].decode("latin-1")
+        tags = []
+        for i in range(names.tag_count):
+            tags.append((<const char*>names.tags + at)[:names.tag_sizes[i]])
+            at += names.tag_sizes[i]
+        out._tags = tuple(tags)
+    return out
 
 
 @cython.no_gc
@@ -130,15 +137,6 @@ cdef class CachedObject:
         return _FORMS[self.object.encoding]
 
     @property
-    def vary(self) -> str:
-        cdef uint8_t[VARY_MAX] names
-        cdef uint32_t size = 0
-        cdef int found
-        with nogil:
-            found = store_names(self._cache.data, self.object, NULL, names, &size)
-        return (<const char*>names)[:size].decode("latin-1") if found >= 0 and self.object.variant else ""
-
-    @property
     def variant(self) -> bytes:
         return _bytes(object_variant(self.object))
 
@@ -167,12 +165,7 @@ cdef class CachedObject:
 
     @property
     def tags(self) -> list[str]:
-        cdef Slice[TAGS_MAX] tags
-        cdef uint8_t[KEY_MAX] room
-        cdef int i, count
-        with nogil:
-            count = store_tags(self._cache.data, self.object, tags, room, sizeof(room))
-        return [_bytes(tags[i]).decode("latin-1") for i in range(count)]
+        return [tag.decode("latin-1") for tag in self._tags]
 
     @property
     def reason(self) -> str:
@@ -203,9 +196,9 @@ cdef class CachedObject:
         return (self.object.flags & OBJECT_SHARE) != 0
 
     def blob(self) -> bytes:
-        """Everything that `Cache.load` needs to have it again, here or elsewhere, with a checksum; times are wall clock. ValueError: it
-        is a
-        marker, a form that we made, is not whole, or nobody finds it any more."""
+        """Everything that `Cache.load` needs to have it again, here or elsewhere, with a checksum; times are wall clock.
+
+        ValueError: it is a marker, a form that we made, is not whole, or nobody finds it any more."""
         if self.state != "complete" or self.object.encoding != FORM_NONE or not self.key:
             raise ValueError(f"nothing to keep: {self.state}, {self.encoding or 'plain'}")
         cdef Object* o = self.object
@@ -215,7 +208,11 @@ cdef class CachedObject:
         variant, head, body = self.variant, self.head, self.body
         if len(body) != self.size:
             raise ValueError("nothing to keep: it has gone meanwhile")
-        tags = "\n".join(self.tags).encode("latin-1")
+        if not object_is_found(self.object):
+            raise ValueError("nothing to keep: it has gone from the store meanwhile, perhaps by a purge")
+        tags = b"\n".join(self._tags)
+        if len(tags) > 0xFFFF:
+            raise ValueError("nothing to keep: its tags have more than 65,535 bytes")
         bits = f.no_cache | f.must_revalidate << 1 | f.explicit << 2 | f.no_transform << 3
         fixed = _BLOB.pack(_MAGIC, o.status, o.flags & _FLAGS_KEPT, bits, o.response_s, lifetime, f.initial_age_s,
                            f.stale_while_revalidate_s, f.stale_if_error_s, o.last_modified_s, len(self.key), len(variant), len(head),
@@ -541,11 +538,10 @@ cdef class Cache:
         """A compressed form beside its source. False: the source has gone or changed meanwhile, or there is no room."""
         cdef Parts parts
         cdef Slice[TAGS_MAX] tags
-        cdef uint8_t[KEY_MAX] room
         cdef Object* object = source.object
         cdef Object* fresh
         cdef bint stored = False
-        cdef int count
+        cdef int i, count = len(source._tags)
         codes = {name: code for code, name in _FORMS.items() if name}
         if encoding not in codes:
             raise ValueError(f"no encoding {encoding}: gzip, br, zstd")
@@ -560,8 +556,9 @@ cdef class Cache:
         parts.status, parts.encoding, parts.flags = object.status, codes[encoding], object.flags & OBJECT_SOFT
         parts.response_ms, parts.response_s, parts.last_modified_s = object.response_ms, object.response_s, object.last_modified_s
         parts.epoch, parts.fresh = object.epoch, object.fresh
+        for i in range(count):
+            tags[i] = _view(source._tags[i])
         with nogil:
-            count = store_tags(self.data, object, tags, room, sizeof(room))
             fresh = _make(self.data, &parts, object.hash, tags, count)
             if fresh != NULL:
                 fresh.variant = object.variant

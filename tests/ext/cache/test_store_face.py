@@ -39,6 +39,25 @@ def test_a_blob_brings_back_all_of_it() -> None:
     assert abs(again.fresh_s - found.fresh_s) < 2
 
 
+def test_all_of_many_long_tags_are_known_and_kept() -> None:
+    tags = [f"{n:>1000}".replace(" ", "t") for n in range(64)]
+    source = with_page(tags=tags)
+    assert only(source).tags == tags
+    store = store_of_pages()
+    assert store.load(only(source).blob())
+    assert store.purge("tag", tags[63]) == 1
+
+
+def test_what_has_gone_keeps_its_names_but_is_no_blob() -> None:
+    """Its tags went with its place in the store: a blob without them could be purged by none of them."""
+    store = with_page(tags=["a", "b"], vary="x", variant=b"v")
+    found = only(store)
+    assert store.purge("tag", "b") == 1
+    assert (found.key, found.tags, found.vary, found.body) == (b"app\0" + URL.encode(), ["a", "b"], "x", b"page")
+    with pytest.raises(ValueError, match="it has gone from the store"):
+        found.blob()
+
+
 @pytest.mark.parametrize("at", [0, 4, 6, 40, 63, 76, 90, 120, 150, -5, -1])
 def test_a_damaged_blob_is_none(at: int) -> None:
     blob = bytearray(page_blob(URL, b"page"))

@@ -136,6 +136,7 @@ def test_minimum_body_rate_is_off(clocked: Rig) -> None:
 def test_slow_origin_is_not_the_clients_fault(clocked: Rig) -> None:
     """While the origin takes nothing, the client's rate is not measured."""
     origin = clocked.origin(receive_bytes=4096)
+    clocked.listen(receive_bytes=65_536)
     clocked.serve(origin, min_body_rate=1000, action={"between_bytes_ms": 50_000})
     client = clocked.connect()
     client.send(get("/", f"Content-Length: {20 * MIB}", method="POST") + b"x" * (20 * MIB))

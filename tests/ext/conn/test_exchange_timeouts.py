@@ -177,6 +177,7 @@ def test_between_bytes_timeout_of_an_answer_without_length(clocked: Rig) -> None
 def test_write_timeout(clocked: Rig) -> None:
     """The origin stops taking the request."""
     origin = clocked.origin(receive_bytes=4096)
+    clocked.listen(receive_bytes=65_536)
     clocked.serve(origin, action={"between_bytes_ms": 10_000}, min_body_rate=0)
     client = clocked.connect()
     client.send(get("/", f"Content-Length: {20 * MIB}", method="PUT") + b"x" * (20 * MIB))

@@ -237,7 +237,7 @@ def test_bad_chunks_in_an_answer(rig: Rig, version: str, chunks: bytes) -> None:
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_client_leaves_within_a_large_body(rig: Rig, encoding: str, how: str, direction: str) -> None:
     origin = rig.origin(receive_bytes=65_536, send_bytes=65_536)
-    rig.listen(send_bytes=65_536)
+    rig.listen(send_bytes=65_536, receive_bytes=65_536)
     rig.serve(origin)
     client = rig.connect(receive_bytes=65_536, send_bytes=65_536)
     data = bytes(24 * MIB)

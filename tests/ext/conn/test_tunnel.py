@@ -29,7 +29,7 @@ def tunnel(
     """A client and an origin with an open tunnel between them."""
     origin = rig.origin(receive_bytes=origin_buffer, send_bytes=origin_buffer)
     if client_buffer:
-        rig.listen(send_bytes=client_buffer)
+        rig.listen(send_bytes=client_buffer, receive_bytes=client_buffer)
     rig.serve(origin, **settings)
     client = rig.connect(receive_bytes=client_buffer, send_bytes=client_buffer)
     client.send(get("/chat", *UPGRADE) + behind_request)
