@@ -6,9 +6,12 @@ credential is asked about once at a time. An authority keeps no verdicts: those 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from proxyd_ext.auth.verdict import Verdict
+
+if TYPE_CHECKING:
+    from proxyd.gateway.views import KeysView
 
 DENIED_TTL = 10.0
 """Seconds for which it is remembered that a credential is bad, so that repeating it costs nothing; short, because it may become good."""
@@ -64,6 +67,13 @@ class PromptAuthority(Authority, Protocol):
     """One that never waits. It is asked without a task, at a third of the cost: guesses are what it sees most."""
 
     def decide_now(self, asked: Asked) -> Decided: ...
+
+
+@runtime_checkable
+class KeyedAuthority(Authority, Protocol):
+    """One that fetches its keys from somewhere."""
+
+    def views(self) -> tuple[KeysView, ...]: ...
 
 
 def parse_asked(request: bytes, credential: bytes) -> Asked:

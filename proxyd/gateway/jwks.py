@@ -26,6 +26,7 @@ from proxyd.config.fetch_url import is_safe_url
 from proxyd.gateway.authority import AuthUnavailable
 from proxyd.gateway.fetch import Fetch, FetchError, Tag
 from proxyd.gateway.parts import nothing
+from proxyd.gateway.views import KeysView
 from proxyd.jose.encoding import parse_object
 from proxyd.jose.keyset import KeySet, Unusable, parse_jwks
 from proxyd.tasks import Tasks
@@ -81,18 +82,6 @@ class Place:
 
     def __str__(self) -> str:
         return self.jwks or self.issuer
-
-
-@dataclass(frozen=True, slots=True)
-class KeysView:
-    """For status and metrics. age_s: seconds since the keys were confirmed; None: there are none."""
-
-    place: str
-    keys: int
-    age_s: float | None
-    fetches: int
-    failures: int
-    last_error: str
 
 
 class RemoteKeys:

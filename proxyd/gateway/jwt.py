@@ -23,7 +23,7 @@ from proxyd.config.jwt_claims import claims_wanted
 from proxyd.gateway.authority import DENIED_TTL, Asked, Decided
 from proxyd.gateway.claims import ClaimRules, Refused, attributes_of, check_claims, forward_lines, user_of
 from proxyd.gateway.fetch import Fetch, HttpFetch
-from proxyd.gateway.jwks import FixedKeys, KeySource, KeysView, Place, RemoteKeys, TooSoon
+from proxyd.gateway.jwks import FixedKeys, KeySource, Place, RemoteKeys, TooSoon
 from proxyd.gateway.parts import nothing
 from proxyd.jose.keyset import KeySet, key_of_secret, parse_key_file
 from proxyd.jose.token import Token, TokenError, parse_token, verify
@@ -33,6 +33,7 @@ from proxyd_ext.auth.verdict import Verdict
 
 if TYPE_CHECKING:
     from proxyd.gateway.parts import Parts
+    from proxyd.gateway.views import KeysView
 
 
 @dataclass(frozen=True, slots=True)

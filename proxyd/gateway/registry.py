@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from proxyd.gateway import api_key, basic, forward
+from proxyd.gateway import api_key, basic
 from proxyd.gateway.parts import Parts
 
 if TYPE_CHECKING:
     from proxyd.config.auth import AuthKind
     from proxyd.gateway.authority import Authority
 
+
+def _forward(parts: Parts) -> Authority:
+    from proxyd.gateway import forward  # here, like the next: a proxy without them does not load their libraries
+
+    return forward.build(parts)
+
+
 def _jwt(parts: Parts) -> Authority:
-    from proxyd.gateway import jwt  # here: a proxy without tokens does not load the libraries
+    from proxyd.gateway import jwt
 
     return jwt.build(parts)
 
@@ -21,6 +28,6 @@ def _jwt(parts: Parts) -> Authority:
 BUILDERS: Mapping[AuthKind, Callable[[Parts], Authority]] = {
     "api_key": api_key.build,
     "basic": basic.build,
-    "forward": forward.build,
+    "forward": _forward,
     "jwt": _jwt,
 }

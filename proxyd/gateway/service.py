@@ -19,14 +19,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from proxyd.gateway.authority import Authority, AuthUnavailable, Decided, PromptAuthority, parse_asked
+from proxyd.gateway.authority import Authority, AuthUnavailable, Decided, KeyedAuthority, PromptAuthority, parse_asked
 from proxyd.gateway.consumers import Consumers
-from proxyd.gateway.jwt import JwtAuthority
 from proxyd.gateway.parts import Parts
 from proxyd.gateway.passwords import Passwords
 from proxyd.gateway.registry import BUILDERS
 from proxyd.gateway.usage import UsageKeeper, UsageRule, current
-from proxyd.gateway.views import AuthView, ConsumerUsage, PolicyView, UsageOfQuotas
+from proxyd.gateway.views import AuthView, ConsumerUsage, KeysView, PolicyView, UsageOfQuotas
 from proxyd_ext.snapshot.spec import AuthFilter
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from proxyd.config.auth import AuthKind
     from proxyd.config.model import Config
     from proxyd.gateway.authority import Asked
-    from proxyd.gateway.jwks import KeysView
     from proxyd.tasks import Tasks
     from proxyd_ext.auth.verdict import Verdict, Verdicts
     from proxyd_ext.snapshot.spec import SnapshotSpec
@@ -271,7 +269,7 @@ def _forget(served: _Served, user: str | None) -> int:
 
 
 def _keys_of(authority: Authority) -> tuple[KeysView, ...]:
-    return authority.views() if isinstance(authority, JwtAuthority) else ()
+    return authority.views() if isinstance(authority, KeyedAuthority) else ()
 
 
 def _auth_filters(spec: SnapshotSpec) -> Iterator[tuple[int, AuthFilter]]:

@@ -5,8 +5,19 @@ from dataclasses import dataclass
 
 from proxyd.config.auth import AuthKind
 from proxyd.config.plans import Period
-from proxyd.gateway.jwks import KeysView
 from proxyd.gateway.usage import UsageView
+
+
+@dataclass(frozen=True, slots=True)
+class KeysView:
+    """For status and metrics. age_s: seconds since the keys were confirmed; None: there are none."""
+
+    place: str
+    keys: int
+    age_s: float | None
+    fetches: int
+    failures: int
+    last_error: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-import aiohttp
-
 from proxyd.clock import Clock
 from proxyd.health.expect import Test
 from proxyd.health.reason import plain_reason
@@ -129,7 +127,7 @@ class PostgresCheck(Rhythm):
 
 Check = HttpCheck | TcpCheck | UdpCheck | DnsCheck | RedisCheck | PostgresCheck
 Probe = Callable[[Check, Address], Awaitable[None]]
-"""Returns when the check passes; raises `CheckFailed`, OSError or aiohttp.ClientError when it does not."""
+"""Returns when the check passes; raises `CheckFailed` or OSError when it does not."""
 
 
 class CheckFailed(Exception):
@@ -147,7 +145,7 @@ async def run_check(check: Check, address: Address, clock: Clock, probe: Probe) 
         # What the probe had seen when its time was over (it notes that on its own cancellation).
         seen = getattr(error.__cause__, "__notes__", [])
         reason = ": ".join([f"no answer within {check.timeout:g} s", *seen])
-    except (CheckFailed, OSError, aiohttp.ClientError) as error:
+    except (CheckFailed, OSError) as error:
         reason = plain_reason(error)
     return Outcome(not reason, reason, clock.monotonic() - began)
 

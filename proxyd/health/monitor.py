@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol
 
 from proxyd.clock import Clock
 from proxyd.health.check import Address, Check, PostgresCheck, Probe, RedisCheck, run_check
-from proxyd.health.probe import probe
+from proxyd.health.probe import load, probe
 from proxyd.health.state import CheckState, Outcome, Verdict
 from proxyd.state import CheckView
 from proxyd.tasks import Tasks
@@ -143,6 +143,7 @@ class HealthMonitor:
     async def watch_one(self, wanted: Wanted, watch: _Watch) -> None:
         """The life of one check: ends only by cancellation."""
         check = watch.check
+        load(check)
         while True:
             began = self.clock.monotonic()
             outcome = await run_check(check, wanted.address, self.clock, self.probe)

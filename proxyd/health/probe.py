@@ -3,14 +3,9 @@ from __future__ import annotations
 
 from functools import partial
 
-import aiohttp
-from multidict import CIMultiDict
-from yarl import URL
-
 from proxyd.health.check import (
     Address,
     Check,
-    CheckFailed,
     DnsCheck,
     HttpCheck,
     PostgresCheck,
@@ -21,11 +16,16 @@ from proxyd.health.check import (
 from proxyd.health.datagram import ask
 from proxyd.health.dns import question
 from proxyd.health.postgres import probe_postgres
-from proxyd.health.preface import build_connector
 from proxyd.health.reason import excerpt
 from proxyd.health.redis import probe_redis
-from proxyd.health.script import LIMIT, holds, in_words
+from proxyd.health.script import holds, in_words
 from proxyd.health.stream import run_script
+
+
+def load(check: Check) -> None:
+    """What an HTTP check needs takes 0.1 s to import: neither the first request that proxyd serves nor the check waits for it."""
+    if isinstance(check, HttpCheck):
+        import proxyd.health.http  # noqa: F401
 
 
 async def probe(check: Check, address: Address) -> None:
@@ -33,7 +33,9 @@ async def probe(check: Check, address: Address) -> None:
     preface = check.preface if where == address else b""
     match check:
         case HttpCheck():
-            await _probe_http(check, where, preface)
+            from proxyd.health.http import probe_http
+
+            await probe_http(check, where, preface)
         case TcpCheck():
             await run_script(where, check.script, preface)
         case UdpCheck():
@@ -51,44 +53,3 @@ def _judge_datagram(check: UdpCheck, answer: bytes) -> str:
     if check.expect is None or holds(check.expect, answer):
         return ""
     return f"got {excerpt(answer)}, expected {in_words(check.expect)}"
-
-
-async def _probe_http(check: HttpCheck, address: Address, preface: bytes) -> None:
-    if isinstance(address, str):
-        authority = "localhost"
-    else:
-        host, port = address
-        authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    # encoded=True: the path goes out as the config spells it.
-    url = URL(f"http://{authority}{check.path}", encoded=True)
-    # identity: the body is looked at as it comes.
-    headers = {"User-Agent": "proxyd health check", "Accept-Encoding": "identity"} | ({"Host": check.host} if check.host else {})
-    given = CIMultiDict(check.headers)
-    fields = CIMultiDict([*((name, value) for name, value in headers.items() if name not in given), *check.headers])
-    async with (
-        aiohttp.ClientSession(
-            connector=build_connector(address, preface), auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
-        ) as session,
-        session.request(check.method, url, headers=fields, allow_redirects=False) as response,
-    ):
-        await _judge(check, response)
-
-
-async def _judge(check: HttpCheck, response: aiohttp.ClientResponse) -> None:
-    if not any(low <= response.status <= high for low, high in check.expect):
-        raise CheckFailed(f"status {response.status}, expected {format_expect(check.expect)}")
-    for name, test in check.header:
-        values = [value.encode("utf-8", "surrogateescape") for value in response.headers.getall(name, ())]
-        if not test.passes(values):
-            got = excerpt(values[0]) if values else "absent"
-            raise CheckFailed(f"field {name} is {got}, expected {test}")
-    if check.body is not None:
-        body = bytearray()
-        while len(body) < LIMIT and (more := await response.content.read(LIMIT - len(body))):
-            body += more
-        if not check.body.passes([bytes(body)]):
-            raise CheckFailed(f"body is {excerpt(bytes(body))}, expected {check.body}")
-
-
-def format_expect(expect: tuple[tuple[int, int], ...]) -> str:
-    return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in expect)

@@ -6,15 +6,9 @@ import os
 import socket
 import ssl
 
-import aiohttp
-
 
 def plain_reason(error: BaseException) -> str:
     """A failure in words that people use: "connection refused", not a class name and a tuple."""
-    if isinstance(error, aiohttp.ClientConnectorError):
-        error = error.os_error
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return "closed the connection without an answer"
     if isinstance(error, ssl.SSLError):
         return f"TLS: {error.reason or error}"
     if isinstance(error, socket.gaierror):
@@ -22,8 +16,6 @@ def plain_reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno:
         # uvloop's errors carry the number, asyncio's text repeats the address: the number tells it best.
         return os.strerror(error.errno).lower() if error.errno in errno.errorcode else str(error)
-    if isinstance(error, aiohttp.ClientResponseError):
-        return f"not an HTTP answer: {error.message or error}".splitlines()[0]
     return str(error) or type(error).__name__
 
 

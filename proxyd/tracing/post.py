@@ -7,9 +7,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import aiohttp
+if TYPE_CHECKING:
+    import aiohttp
 
 RETRYABLE = frozenset({429, 502, 503, 504})
 ANSWER_BYTES = 64 * 1024      # of an answer that are looked at
@@ -39,6 +40,8 @@ class HttpPost:
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Outcome:
+        import aiohttp  # here: a proxy that exports nothing does not wait for it at start
+
         if self._session is None:
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         own = {"Content-Type": "application/json", "Content-Encoding": "gzip", "User-Agent": "proxyd"}

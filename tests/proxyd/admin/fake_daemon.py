@@ -31,9 +31,8 @@ from proxyd.compress.compressor import Counters as Compressed
 from proxyd.config import Config, load_text
 from proxyd.diagnostics import Diagnostic, Source, Span
 from proxyd.events.ring import Events
-from proxyd.gateway.jwks import KeysView
 from proxyd.gateway.usage import UsageView
-from proxyd.gateway.views import AuthView, ConsumerUsage, PolicyView, UsageOfQuotas
+from proxyd.gateway.views import AuthView, ConsumerUsage, KeysView, PolicyView, UsageOfQuotas
 from proxyd.limits.service import LimitError
 from proxyd.limits.sharing import LeaseView
 from proxyd.limits.views import KeyView, LaneView, LimitsView, LimitView, PlacesView, ResetView, StoreView, TopKey
