@@ -26,13 +26,14 @@ class Daemon:
 
     def __init__(self, *first: Sample) -> None:
         self.given: queue.SimpleQueue[Sample | Exception | None] = queue.SimpleQueue()
+        self.over = False
         self.orders: list[tuple[str, str, str]] = []
         self.refusal = ""
         for one in first:
             self.given.put(one)
 
     def samples(self) -> Iterator[Sample]:
-        while (found := self.given.get()) is not None:
+        while not self.over and (found := self.given.get()) is not None:
             if isinstance(found, Exception):
                 raise found
             yield found
@@ -76,6 +77,7 @@ async def running(daemon: Daemon) -> AsyncIterator[tuple[Top, Pilot[None]]]:
     async with app.run_test(size=SIZE) as pilot:
         await shown(app)
         yield app, pilot
+        daemon.over = True          # before the word that ends a wait: the app may ask again at once
         daemon.given.put(None)
 
 
