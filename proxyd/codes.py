@@ -82,11 +82,11 @@ AUDIT_FAILED = Code("PXD-256", "Audit records cannot be written", (
     "The change was made all the same. The record stands in the daemon's log, and is written to the file with the next one that can be: "
     "make room on the disk, or give the daemon the right to write to its state folder."))
 STATE_UNUSABLE = Code("PXD-257", "The state folder cannot be used", (
-    "The history of configs and the audit trail are kept in memory, and end with the daemon. Name another folder in $PROXYD_STATE, or "
-    "`none` there if that is as it should be."))
+    "The history of configs, the audit trail and what operators changed of servers are kept in memory, and end with the daemon. Name "
+    "another folder in $PROXYD_STATE, or `none` there if that is as it should be."))
 FILE_DIFFERS = Code("PXD-258", "The file is not what serves", (
-    "A rollback does not touch the file: the next start, or reload, would take it again. Repair it, or write back what serves: "
-    "`proxyd history N` prints the text."))
+    "A rollback does not touch the file: a reload, or a stop and a start, would take it again. A crash or an upgrade does not, as long as "
+    "the file stays as it is. Repair it, or write back what serves: `proxyd history N` prints the text."))
 ROLLBACK_FAILED = Code("PXD-259", "A rollback failed", (
     "The old config could not be taken again, for the reason that is told; the config on trial serves on, and is not on trial any more."))
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
+from proxyd import codes
 from proxyd.audit.trail import Audit
 from proxyd.caching.purge import Purge, Purged, urls_of
 from proxyd.caching.report import CacheView, ObjectView, WhyView
@@ -39,6 +40,7 @@ from proxyd.logs import rotation
 from proxyd.logs.own import set_up_log
 from proxyd.metrics.exposition import Exposition
 from proxyd.operate import Operator
+from proxyd.overrides import OverrideError
 from proxyd.policing import Policing
 from proxyd.pools import Pools
 from proxyd.process import privileges
@@ -49,6 +51,7 @@ from proxyd.process.upgrade import Predecessor, Upgrade, Upgraded, UpgradeError
 from proxyd.records import flight
 from proxyd.records.flight import Flight
 from proxyd.records.tap import Tap
+from proxyd.serverstate import ServerState, text_of
 from proxyd.serving import Serving
 from proxyd.since import Since
 from proxyd.snapshot.explain import Question, explain
@@ -158,11 +161,13 @@ class Daemon:
 
     async def _start(self) -> None:
         self._started_at = self._clock.wall()
-        own, state = self._reloading.load(), open_state(self._path)
+        own = self._reloading.load()
+        state = open_state(self._path, leaving_root=own.config is None or own.config.runtime.user is not None)
         self._seen = fingerprint(own.files)
         configs = ConfigHistory(state)
         configs.open()
-        loaded = choose(own, configs, last_good=self._last_good)
+        opening = choose(own, configs, last_good=self._last_good, wall=self._clock.wall())
+        loaded = opening.loaded
         config = loaded.config
         assert config is not None
         logging.getLogger("proxyd").setLevel(config.log.level.upper())
@@ -174,6 +179,7 @@ class Daemon:
         self.history.on_point = self._on_point
         self.records.subscribe(self.flight.on_records)
         self._resolver = self._make_resolver()
+        self._server_state = ServerState(state)
         store = Store()
         self._caching = Caching(self._tasks, self._clock)
         self._policing = Policing(self._tasks, self._clock, store, self._loop_lag)
@@ -199,6 +205,7 @@ class Daemon:
             policing=self._policing,
             store=store,
             tap=self.records,
+            overrides=self._server_state.take_up(self._predecessor.handed, config),
         )
         self._transactions = Transactions(Parts(
             self._reloading, configs, self.audit, self.history, self._clock, self._tasks, self._lock, lambda: self._phase))
@@ -215,7 +222,9 @@ class Daemon:
         self._tasks.keep("rotate logs", self._rotate_logs)
         self._traces.follow(config.tracing)
         self._reloading.begin(self._serving, loaded, own)
-        await self._transactions.begin(loaded, last_good=loaded is not own)
+        await self._server_state.keep(self._serving.overrides)
+        self._notes.on_kept(self._server_state.kept_text(self._serving.overrides))
+        await self._transactions.begin(opening)
         self._phase = "serving"
         self._tasks.keep("republish", self._republish)
         self._tasks.keep("stats", self.history.run)
@@ -228,6 +237,8 @@ class Daemon:
         """Serve until stopped. Returns the exit code: 0, or 1 when an engine died."""
         await self._stop.wait()
         self._phase = "draining"
+        if self._successor is None and not self._exit_code:
+            await self._transactions.leave()
         seconds = 0.0 if self._stop_now.is_set() else self.config.runtime.shutdown.drain.seconds
         extend = f"EXTEND_TIMEOUT_USEC={int((seconds + CLOSE_SECONDS) * 1e6)}"
         if not self._exit_code:          # else it is no stop: another process is wanted at once
@@ -342,6 +353,7 @@ class Daemon:
         self.history.look()      # so that a point begins with it
         self._traces.follow(self.config.tracing)
         self._keep_sockets()
+        self._tasks.spawn("keep server state", self._server_state.keep(self._serving.overrides))
 
     # ------------------------------------------------------------------ the process after this one
     async def upgrade(self) -> Upgraded:
@@ -354,14 +366,13 @@ class Daemon:
         async with self._lock:
             if self._successor is not None:
                 raise UpgradeError(f"process {self._successor} serves already")
-            if (trial := self._transactions.view().trial) is not None:
-                raise UpgradeError(f"config {trial.entry} is on trial: confirm it, or roll it back, before")
+            self._transactions.check_upgrade()
             began = self._clock.monotonic()
             await self._caching.save()
             sockets = sockets_of(self._serving.bounds())
             for name, fds in self.passed.by_name().items():
                 sockets.setdefault(name, []).extend(fds)
-            self._successor = await Upgrade(sockets).run()
+            self._successor = await Upgrade(sockets, handed=text_of(self._serving.overrides)).run()
             seconds = self._clock.monotonic() - began
             log.info("process %d serves, after %.1f s; this one drains", self._successor, seconds)
             self._notifier.send(f"MAINPID={self._successor}")
@@ -395,7 +406,10 @@ class Daemon:
     async def _operate(self, by: str, order: Callable[[Operator], Coroutine[Any, Any, ServerChange]]) -> ServerChange:
         async def in_turn() -> ServerChange:
             async with self._lock:
+                if self._successor is not None:
+                    raise OverrideError(codes.CHANGE_INVALID, f"process {self._successor} has taken over: tell it")
                 change = await order(Operator(self._serving, self._clock, by))
+                await self._server_state.keep(self._serving.overrides)
                 self._notes.on_server_change(change, by)
                 return change
 
@@ -541,6 +555,7 @@ class Daemon:
             engines=self._engines.views(),
             warnings=(
                 *map(one_line, self._reloading.findings()),
+                *self._server_state.warnings(self._serving.overrides),
                 *self._transactions.warnings(), *self.metrics.warnings(), *self._traces.warnings(),
             ),
             serving=self._transactions.view(),

@@ -4,7 +4,8 @@ Plain values and the rules for them; `proxyd.serving` brings them to the engines
 or, for one that is a name in the config, by its spelling there ("app.internal:8000"): then it holds for all its addresses, also for those
 that the name gets later. A change of one address wins over that of its name.
 
-They live until somebody takes them back, the daemon ends, or a reload drops the upstream or the server that they speak of.
+They live until somebody takes them back, or a reload drops the upstream or the server that they speak of; `proxyd.serverstate` keeps them
+for the process after this one.
 """
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ STATES: tuple[State, ...] = ("ready", "drain", "maint")
 WEIGHT_MAX = 65_535
 
 _Aspect = Literal["state", "weight", "membership"]
-_ASPECTS: dict[OverrideWord, _Aspect] = {
+ASPECTS: dict[OverrideWord, _Aspect] = {
     "drain": "state", "maint": "state", "weight": "weight", "added": "membership", "removed": "membership",
 }
 _Key = tuple[str, str, _Aspect]      # upstream, server as the change names it
@@ -88,7 +89,20 @@ class Override:
 class Overrides:
     _held: dict[_Key, Override] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, entries: Iterable[Override]) -> Overrides:
+        """What `entries` gave; a later one wins over an earlier one of the same."""
+        found = cls()
+        for entry in entries:
+            found._put(entry)
+        return found
+
     # ------------------------------------------------------------------ what holds
+    @property
+    def entries(self) -> tuple[Override, ...]:
+        """In the order in which they were made."""
+        return tuple(self._held.values())
+
     def views(self, upstream: str | None = None) -> tuple[OverrideView, ...]:
         """In the order in which they were made; of one upstream, or of all."""
         return tuple(entry.view() for entry in self._held.values() if upstream in (None, entry.upstream))
@@ -180,7 +194,7 @@ class Overrides:
         return bool(stale)
 
     def _put(self, entry: Override) -> None:
-        key: _Key = (entry.upstream, entry.server, _ASPECTS[entry.word])
+        key: _Key = (entry.upstream, entry.server, ASPECTS[entry.word])
         self._held.pop(key, None)
         self._held[key] = entry
 

@@ -1,4 +1,4 @@
-"""Where proxyd keeps what should outlive it: the history of its configs and its audit trail.
+"""Where proxyd keeps what should outlive it: the history of its configs, what operators changed of servers, and its audit trail.
 
 `$PROXYD_STATE` (which root sets for the user that it becomes, `privileges.py`), `$STATE_DIRECTORY` (which systemd sets), `/var/lib/proxyd`
 for root and for whom root has left the folder there, `$XDG_STATE_HOME/proxyd`, `~/.local/state/proxyd`: the first of them. In it each
@@ -53,8 +53,12 @@ def _base(environ: Mapping[str, str], uid: int, name: str) -> Path | None:
     return Path(home, ".local/state/proxyd") if home.startswith("/") else None
 
 
-def open_state(config_path: Path | None, environ: Mapping[str, str] = os.environ) -> StateDir:
-    """Make the folder, or take the one that is there. Never raises: a daemon starts without it, too."""
+def open_state(config_path: Path | None, environ: Mapping[str, str] = os.environ, *, leaving_root: bool = False) -> StateDir:
+    """Make the folder, or take the one that is there. Never raises: a daemon starts without it, too.
+
+    `leaving_root`: root will be an ordinary user before it writes there (`privileges.py`), so the folder may be such a one's since an
+    earlier start. It is for reading until then; and what is read says what that user may say.
+    """
     folder = state_dir(config_path, environ)
     if folder is None:
         return StateDir()
@@ -63,7 +67,8 @@ def open_state(config_path: Path | None, environ: Mapping[str, str] = os.environ
         facts = folder.stat()
     except OSError as error:
         return StateDir(None, _unusable(folder, (error.strerror or str(error)).lower()))
-    if facts.st_uid not in {os.geteuid(), 0} or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    foreign = facts.st_uid not in {os.geteuid(), 0} and not (leaving_root and os.geteuid() == 0)
+    if foreign or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return StateDir(None, _unusable(folder, "other users may write to it"))
     if not os.access(folder, os.W_OK | os.X_OK):
         return StateDir(None, _unusable(folder, "it is not writable"))

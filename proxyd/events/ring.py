@@ -18,6 +18,7 @@ Kind = Literal[
     "config.reload",         # ok, changed, hash, generation
     "config.rollback",       # hash, why
     "server.change",         # upstream, servers, by
+    "server.kept",           # from before the start
     "cache.purge",           # objects
     "limit.reset",           # policy
     "log.drops",             # dropped; `over` once it has ended

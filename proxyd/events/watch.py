@@ -62,6 +62,11 @@ class Notes:
             facts = {"upstream": change.upstream.name, "servers": list(change.servers), "by": by}
             self.events.note("server.change", f"{change.text} by {by}", **facts)
 
+    def on_kept(self, text: str) -> None:
+        """At the start: what operators changed before it holds on."""
+        if text:
+            self.events.note("server.kept", text)
+
     def on_purge(self, orders: Sequence[Purge], purged: Purged) -> None:
         what = str(orders[0]) if len(orders) == 1 else f"{len(orders)} orders"
         self.events.note("cache.purge", f"cache purged of {what}: {purged.objects} objects", objects=purged.objects)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import grp
+import logging
 import os
 import pwd
 import stat
@@ -31,6 +32,8 @@ CAP_NET_BIND_SERVICE = 10
 CAPABILITY_VERSION = 0x20080522    # _LINUX_CAPABILITY_VERSION_3: sets of 64 bits, in two words each
 STATE_FOLDER = "/var/lib/proxyd"
 OWN_FOLDER = "proxyd"              # a folder whose name begins so, and all in it, is meant for us
+
+log = logging.getLogger("proxyd.process")
 
 
 class _Header(ctypes.Structure):
@@ -107,6 +110,17 @@ def drop(user: str | None, group: str | None, files: Iterable[Path]) -> None:
     os.setresuid(wanted.uid, wanted.uid, wanted.uid)
     _keep_one_capability(CAP_NET_BIND_SERVICE)
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def become_owner(folder: Path | None) -> None:
+    """Before root does what something in a folder says: become whoever could have written it, by owning the folder or one above it."""
+    if folder is None or os.geteuid() != 0:
+        return
+    places = (place.lstat() for place in (folder.absolute(), *folder.absolute().parents))
+    owner = next((facts for facts in places if facts.st_uid != 0), None)
+    if owner is not None:
+        log.warning("%s is user %d's: proxyd becomes this user before it takes a config from there", folder, owner.st_uid)
+        drop(str(owner.st_uid), str(owner.st_gid), ())
 
 
 def renounce(user: str | None) -> None:

@@ -2,6 +2,7 @@
 
     the old one                                              the new one
     starts the program, with its listening sockets     →     takes a config, opens what is new in it, begins to serve
+    and what operators changed (`Predecessor.handed`)        as the old one did
     stops listening, drains, leaves                    ←     READY=1   (`Predecessor.tell_ready`)
 
 Both accept from the same sockets for a moment, so there is none in which nobody does. A new one that ends before READY, or says nothing for
@@ -23,6 +24,7 @@ from proxyd.process import privileges, program
 from proxyd.process.fdstore import Sockets
 
 VARIABLE = "PROXYD_PREDECESSOR"    # "READY-FD,STDERR-FD", in the new one's environment
+HANDED = "PROXYD_HANDED_OVER"      # "FD", of a file in memory; a variable of its own, since an older program may be the new one
 READY = b"READY=1\n"
 PATIENCE = 30.0        # seconds that the new one has until READY
 LAST_WORDS = 5.0       # seconds that it then has to leave by itself
@@ -49,8 +51,11 @@ class Upgraded:
 class Upgrade:
     """One attempt to have a new process take over."""
 
-    def __init__(self, sockets: Sockets, *, command: Sequence[str] | None = None, patience: float = PATIENCE) -> None:
-        self._sockets, self._patience = sockets, patience
+    def __init__(
+        self, sockets: Sockets, *, handed: bytes = b"", command: Sequence[str] | None = None, patience: float = PATIENCE
+    ) -> None:
+        """`handed`: what else the new one shall know (`Predecessor.handed`)."""
+        self._sockets, self._handed, self._patience = sockets, handed, patience
         self._command = program.own_command() if command is None else list(command)
         self._output = bytearray()      # of its stderr
 
@@ -76,17 +81,18 @@ class Upgrade:
     def _start(self, ready: int) -> subprocess.Popen[bytes]:
         privileges.renounce_as_main()
         place = program.first_free(self._sockets)
-        environ = {**program.environment(), VARIABLE: f"{place},{place + 1}"}
+        environ = {**program.environment(), VARIABLE: f"{place},{place + 1}", HANDED: str(place + 2)}
         reading, writing = os.pipe()
-        stderr = os.dup(2)
+        stderr, handed = os.dup(2), os.memfd_create("proxyd-handed-over")
         try:
-            child = program.start(self._command, self._sockets, environ, more=[ready, stderr], stderr=writing)
+            os.pwrite(handed, self._handed, 0)
+            child = program.start(self._command, self._sockets, environ, more=[ready, stderr, handed], stderr=writing)
         except OSError:
             os.close(reading)
             raise
         finally:
-            os.close(writing)
-            os.close(stderr)
+            for fd in (writing, stderr, handed):
+                os.close(fd)
         self._listener = threading.Thread(target=self._pass_on, args=(reading,), name="proxyd-upgrade", daemon=True)
         self._listener.start()
         return child
@@ -129,11 +135,16 @@ class Upgrade:
 class Predecessor:
     """The process that we take over from, if there is one."""
 
-    __slots__ = ("_ready",)
+    __slots__ = ("_ready", "handed")
 
     def __init__(self, environ: MutableMapping[str, str] | None = None) -> None:
-        """Reads the environment and removes the variable from it: it is meant for us alone. From here on stderr is our own."""
+        """Reads the environment and removes the variables from it: they are meant for us alone. From here on stderr is our own."""
         source = os.environ if environ is None else environ
+        handed = source.pop(HANDED, "")
+        self.handed: bytes | None = None      # None: there is no predecessor, or one that hands nothing over
+        if handed:
+            with open(int(handed), "rb") as file:
+                self.handed = file.read()
         ready, _, stderr = source.pop(VARIABLE, "").partition(",")
         self._ready = socket.socket(fileno=int(ready)) if ready else None
         if self._ready is not None:

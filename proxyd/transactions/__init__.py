@@ -2,5 +2,5 @@
 
 `service.Transactions` is what the daemon uses. Reading order: service.py (orders, in turn) · reloading.py (the steps of a reload) ·
 entry.py and history.py (what served, and what was refused) · terms.py, guard.py and trial.py (when a reload is gone back from by itself) ·
-plan_text.py and drains.py (a plan in one line).
+opening.py (what a process begins with after another one) · plan_text.py and drains.py (a plan in one line).
 """

@@ -52,6 +52,28 @@ class ConfigHistory:
         """The newest that served, was not on trial, and can be loaded again."""
         return next((entry for entry in reversed(self._entries) if entry.result in GOOD and entry.kept), None)
 
+    def live(self) -> Entry | None:
+        """What serves, or served when its daemon was killed: one that leaves by itself says so (`leave`)."""
+        return next((entry for entry in reversed(self._entries) if entry.result in LIVE), None)
+
+    def aside(self, hash: str) -> Entry | None:
+        """What is live in place of the file's config, which has this hash: a rollback, or a text. None: the file's is to be served, since
+        it is live, or somebody has changed the file since, or the daemon left by itself."""
+        live = self.live()
+        newest = next((entry for entry in reversed(self._entries) if entry.of_file and entry.result != "refused"), None)
+        if live is None or live.of_file or newest is None or hash == live.hash or hash != newest.hash:
+            return None
+        return live
+
+    @property
+    def folder(self) -> Path | None:
+        return self._folder
+
+    @property
+    def durable(self) -> bool:
+        """The next process will find all of it."""
+        return self._folder is not None and not self._ahead
+
     def open(self) -> None:
         """Read what an earlier daemon left. Never raises."""
         try:
@@ -78,8 +100,12 @@ class ConfigHistory:
         """Change members of an entry, if it is (still) there."""
         self._change(lambda entries, _: [replace(entry, **changes) if entry.number == number else entry for entry in entries])
 
+    def leave(self) -> None:
+        """The daemon leaves, and not since it was killed: the next one shall serve its file. A trial goes on with it all the same."""
+        self._change(lambda entries, _: [replace(entry, result="served") if entry.result == "serving" else entry for entry in entries])
+
     def end_trials(self) -> None:
-        """At start: a trial that an earlier daemon did not see to its end was cut short."""
+        """At start, with a file that is not what was on trial: an earlier daemon did not see it to its end."""
         if any(entry.result == "on trial" for entry in self._entries):
             note = "the daemon ended during the trial"
             self._change(lambda entries, _: [

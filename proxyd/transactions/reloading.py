@@ -144,6 +144,11 @@ class Reloading:
             self._compared = (now, self.loaded.hash, _differs(self.loaded))
         return self._compared[2]
 
+    @property
+    def serves_file(self) -> bool:
+        """Whether what serves is what this daemon was started from (or what that was when it was last read)."""
+        return self._of_file or (self.path is not None and not self.file_differs)
+
     def note(self, result: ReloadResult) -> None:
         """Count a reload and write its line in the log."""
         self.counts["failed" if not result.ok else "ok" if result.changed else "unchanged"] += 1

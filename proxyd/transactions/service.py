@@ -17,11 +17,13 @@ from proxyd.audit.trail import Audit
 from proxyd.clock import Clock
 from proxyd.diagnostics import Diagnostic
 from proxyd.loading import Loaded, load_again
+from proxyd.process.upgrade import UpgradeError
 from proxyd.state import Phase, ReloadResult, ServingView
 from proxyd.tasks import Tasks
-from proxyd.transactions.entry import CHANGES_MAX, GOOD, Entry, Result
+from proxyd.transactions.entry import CHANGES_MAX, GOOD, Entry, Result, Tried
 from proxyd.transactions.guard import Figures
 from proxyd.transactions.history import ConfigHistory
+from proxyd.transactions.opening import Opening
 from proxyd.transactions.reloading import Reloading
 from proxyd.transactions.terms import BY_ITSELF, UNCONDITIONAL, By, How, Terms
 from proxyd.transactions.trial import Trial, Verdict
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from proxyd.config.model import Config
 
 LOOK_EVERY = 0.25      # seconds between looks at a trial
+RESTARTED = "the daemon was restarted meanwhile"
 
 T = TypeVar("T")
 
@@ -67,9 +70,12 @@ class Transactions:
         self._serving = 0                  # the entry whose config serves
         self._restores = 0                 # the entry that it was gone back to
 
-    async def begin(self, loaded: Loaded, *, last_good: bool = False) -> None:
-        """`loaded` serves since the start. A start with the config that served last goes on with its entry."""
-        newest = self._history.last_good()
+    async def begin(self, opening: Opening) -> None:
+        """It serves since the start. A start with the config that served last goes on with its entry."""
+        loaded, newest = opening.loaded, self._history.last_good()
+        if opening.trial is not None and opening.trial.tried is not None:
+            await self._go_on(opening.trial, opening.trial.tried, opening.verdict, loaded)
+            return
         for entry in self._history.entries:
             if entry.result == "on trial":
                 log.warning("config %d was on trial when the daemon ended; what it starts with is on none", entry.number)
@@ -78,9 +84,22 @@ class Transactions:
             await self._change(newest.number, result="serving")
             self._serving, self._restores = newest.number, newest.restores
         else:
-            await self._enter(By(how="start"), loaded, ReloadResult(True, True, False, 1, loaded.hash))
-        if last_good or newest is None or newest.number != self._serving:
-            await self._note("config.start", By(how="start"), detail={"entry": self._serving, "last_good": last_good})
+            await self._enter(By(how="start"), loaded, ReloadResult(True, True, False, 1, loaded.hash), of_file=not opening.last_good)
+        if opening.last_good or newest is None or newest.number != self._serving:
+            await self._note("config.start", By(how="start"), detail={"entry": self._serving, "last_good": opening.last_good})
+
+    async def leave(self) -> None:
+        """The daemon leaves, and nobody has taken over: the next one shall serve its file. What is on trial stays so."""
+        await asyncio.to_thread(self._history.leave)
+
+    def check_upgrade(self) -> None:
+        """UpgradeError: a process that takes over would not serve what serves now."""
+        if self._trial is not None:
+            raise UpgradeError(f"config {self._trial.entry} is on trial: confirm it, or roll it back, before")
+        if not self._history.durable and not self._reloading.serves_file:
+            serves = f"config {self._restores or self._serving}"
+            raise UpgradeError(f"{serves} serves, not what the new process would read, and there is no state folder that would tell it so: "
+                               f"write {serves} back (`proxyd history` prints it), or reload, before")
 
     # ------------------------------------------------------------------ orders
     async def reload(
@@ -139,8 +158,9 @@ class Transactions:
         self._reloading.note(result)
         if result.ok and not result.changed:
             return result
-        entry = await self._enter(by, loaded, result, terms=terms if result.ok else UNCONDITIONAL)
-        trial = self._begin_trial(entry.number, before, terms).view() if result.ok and terms else None
+        tried = Tried(before, terms) if result.ok and terms else None
+        entry = await self._enter(by, loaded, result, tried=tried, of_file=text is None and path is None)
+        trial = self._begin_trial(entry.number, tried).view() if tried is not None else None
         return replace(result, entry=entry.number, trial=trial)
 
     def _refused_for(self, trial: Trial) -> ReloadResult:
@@ -165,14 +185,14 @@ class Transactions:
         return self._entry(number)
 
     # ------------------------------------------------------------------ trials
-    def _begin_trial(self, entry: int, back_to: int, terms: Terms) -> Trial:
-        trial = self._trial = Trial(entry, back_to, terms, now=self._clock.monotonic(), wall=self._clock.wall())
+    def _begin_trial(self, entry: int, tried: Tried, *, elapsed: float | None = None) -> Trial:
+        trial = self._trial = Trial(entry, tried, now=self._clock.monotonic(), wall=self._clock.wall(), elapsed=elapsed)
         self._parts.tasks.spawn("trial", self._watch(trial))
-        log.info("config %d is on trial: %s", entry, terms)
+        log.info("config %d is on trial: %s%s", entry, tried.terms, f" ({RESTARTED})" if trial.resumed else "")
         return trial
 
     async def _watch(self, trial: Trial) -> None:
-        """A daemon that leaves takes no config: it would listen anew. The next one finds that the trial was cut short."""
+        """A daemon that leaves takes no config: it would listen anew. The next one goes on with the trial."""
         while self._is_on(trial):
             verdict = trial.look(self._clock.monotonic(), self._parts.figures)
             if verdict is None:
@@ -183,11 +203,11 @@ class Transactions:
                     await self._obey(trial, verdict)
 
     def _is_on(self, trial: Trial) -> bool:
-        return self._trial is trial and self._parts.phase() == "serving"
+        return self._trial is trial and self._parts.phase() in ("starting", "serving")
 
     async def _end_trial(self, trial: Trial, result: Result, note: str) -> None:
         """The last step: whoever sees that no trial is on finds what became of it, and serving what should."""
-        await self._change(trial.entry, result=result, note=note)
+        await self._change(trial.entry, result=result, note=f"{note} ({RESTARTED})" if trial.resumed else note)
         self._trial = None
 
     async def _obey(self, trial: Trial, verdict: Verdict) -> None:
@@ -195,16 +215,34 @@ class Transactions:
             log.info("config %d is kept: %s", trial.entry, verdict.why)
             await self._end_trial(trial, "serving", verdict.why)
             return
-        how: How = "guard" if verdict.by_guard else "confirm"
+        by = _order_of(verdict)
         log.error("config %d is rolled back to %d: %s", trial.entry, trial.back_to, verdict.why)
-        by = By("proxyd", how, how)
         result = await self._go_back(self._entry(trial.back_to), by, f"config {trial.entry}: {verdict.why}")
         if result.ok:
             await self._end_trial(trial, "rolled back", verdict.why)
         else:
             await self._end_trial(trial, "serving", f"{verdict.why}; but the rollback failed: {summary(result)}")
-        detail = {"from": trial.entry, "to": trial.back_to, "why": verdict.why}
-        await self._note("config.rollback", by, target=str(trial.back_to), ok=result.ok, detail=detail)
+        await self._note_rollback(by, trial.entry, trial.back_to, verdict.why, ok=result.ok)
+
+    async def _go_on(self, entry: Entry, tried: Tried, verdict: Verdict | None, loaded: Loaded) -> None:
+        """With a trial that the process before has left."""
+        self._serving, self._restores = entry.number, entry.restores
+        if verdict is None:
+            await self._change(entry.number, note=RESTARTED)
+            self._begin_trial(entry.number, tried, elapsed=self._clock.wall() - entry.at)
+        elif verdict.kept:
+            log.error("config %d is kept: %s", entry.number, verdict.why)
+            await self._change(entry.number, result="serving", note=verdict.why)
+        else:
+            by, target = _order_of(verdict), self._entry(tried.back_to)
+            log.error("config %d is rolled back to %d: %s", entry.number, target.number, verdict.why)
+            taken = ReloadResult(True, True, False, 1, loaded.hash)
+            await self._enter(by, loaded, taken, restores=target.restores or target.number, note=f"config {entry.number}: {verdict.why}")
+            await self._change(entry.number, result="rolled back", note=verdict.why)
+            await self._note_rollback(by, entry.number, target.number, verdict.why, ok=True)
+
+    async def _note_rollback(self, by: By, entry: int, target: int, why: str, *, ok: bool) -> None:
+        await self._note("config.rollback", by, target=str(target), ok=ok, detail={"from": entry, "to": target, "why": why})
 
     async def _go_back(self, target: Entry, by: By, note: str = "") -> ReloadResult:
         """Serve the files of an entry. What is refused is in the result, and what served before serves on."""
@@ -226,17 +264,20 @@ class Transactions:
 
     # ------------------------------------------------------------------ the history
     async def _enter(
-        self, by: By, loaded: Loaded, result: ReloadResult, *, terms: Terms = UNCONDITIONAL, restores: int = 0, note: str = ""
+        self, by: By, loaded: Loaded, result: ReloadResult, *,
+        tried: Tried | None = None, restores: int = 0, note: str = "", of_file: bool = False,
     ) -> Entry:
         """Write what happened into the history."""
         draft = Entry(
             0, self._clock.wall(), by.who, by.how, loaded.hash,
-            result="refused" if not result.ok else "on trial" if terms else "serving",
+            result="refused" if not result.ok else "on trial" if tried is not None else "serving",
             plan=result.summary,
             note=note if result.ok else "; ".join([*([note] if note else []), summary(result)]),
             changes=tuple(change.text for change in result.plan[:CHANGES_MAX]),
             restores=restores,
-            terms=str(terms),
+            terms=str(tried.terms) if tried is not None else "",
+            of_file=of_file,
+            tried=tried,
         )
         entry = await asyncio.to_thread(self._history.add, draft, loaded.bundle if result.ok else None)
         if result.ok:
@@ -301,6 +342,12 @@ class Transactions:
             serves = f"config {self._restores or self._serving}"
             found.append(f"{self._reloading.path} is not what serves ({serves} does): a start or a reload would take it [PXD-258]")
         return found + self._parts.audit.warnings()
+
+
+def _order_of(verdict: Verdict) -> By:
+    """Who goes back."""
+    how: How = "guard" if verdict.by_guard else "confirm"
+    return By("proxyd", how, how)
 
 
 def check_names(terms: Terms, config: Config) -> None:

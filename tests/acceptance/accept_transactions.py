@@ -146,6 +146,35 @@ def test_the_story_of_a_day(stage: Stage) -> None:
         assert kept.end() == 0
 
 
+@pytest.mark.parametrize(("crashes", "outcome"), [(1, "confirmed"), (3, "rolled back")])
+def test_a_trial_outlives_crashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crashes: int, outcome: str) -> None:
+    monkeypatch.setenv("PROXYD_STATE", str(tmp_path / "state"))
+    port = free_port()
+    text = f"log: {{access: none}}\nlisten: '127.0.0.1:{port}'\nroutes: [{{respond: {{body: 'one.'}}}}]\n"
+
+    def serves() -> str:
+        answer = exchange(port, b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        return answer.rpartition(b"\r\n\r\n")[2].decode().removesuffix(".")
+
+    proxyd = Proxyd(tmp_path, text, "--supervise")
+    with ending(proxyd):
+        proxyd.config.write_text(text.replace("one.", "two."))
+        assert proxyd.run("reload", "--confirm", "12s").returncode == 0
+        began = proxyd.status()["serving"]["trial"]
+        for _ in range(crashes):
+            proxyd.crash()
+            assert serves() == "two"
+            trial = proxyd.status()["serving"]["trial"]
+            assert (trial["entry"], trial["back_to"]) == (began["entry"], began["back_to"])
+        if outcome == "confirmed":
+            assert proxyd.run("confirm").returncode == 0
+        else:
+            until(lambda: serves() == "one", "nobody confirmed it", 30)
+        tried = json.loads(proxyd.run("history", "--json", "--all").stdout)[-2]
+        assert tried["note"].endswith("(the daemon was restarted meanwhile)")
+        assert tried["result"] == ("serving" if outcome == "confirmed" else "rolled back")
+
+
 class LastGood(Proxyd):
     """The same daemon, started on its broken file."""
 

@@ -96,6 +96,84 @@ def test_a_new_one_that_cannot_serve_changes_nothing(tmp_path: Path) -> None:
             assert proxyd.status()["pid"] == proxyd.pid
 
 
+# ---- what operators said, and what was gone back from ----
+
+
+class Pair:
+    """Two origins behind a proxy, one of them drained; which of them answer."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.port = free_port()
+        self.origins = [OriginProcess(folder, name) for name in ("one", "two")]
+        self.proxyd = Proxyd(folder, self.config("first"), *options)
+        done = self.proxyd.run("upstream", "drain", f"app/{self.origins[0].address}")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def config(self, word: str) -> str:
+        servers = ", ".join(f"'{origin.address}'" for origin in self.origins)
+        return (
+            f"runtime: {{threads: 2}}\nlog: {{access: none}}\nlisten: '127.0.0.1:{self.port}'\n"
+            f"upstreams: {{app: {{servers: [{servers}]}}}}\nroutes: [{{match: /who, respond: {{body: '{word}.'}}}}, {{to: app}}]\n"
+        )
+
+    def upgrade(self) -> None:
+        pid = self.proxyd.status()["pid"]
+        done = self.proxyd.run("upgrade")
+        assert done.returncode == 0, done.stdout + done.stderr
+        until(lambda: gone(pid), "the old one has left")
+
+    def answering(self) -> set[str]:
+        answers = [exchange(self.port, b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n") for _ in range(20)]
+        return {name for name in ("one", "two") for answer in answers if name.encode() in answer}
+
+    def goes_on(self, word: str) -> None:
+        """The next process serves this, with the first origin drained, and says so."""
+        status = self.proxyd.status()
+        assert any(f"1 server kept drained (app/{self.origins[0].address})" in text for text in status["warnings"]), status["warnings"]
+        assert self.answering() == {"two"}
+        assert exchange(self.port, GET).endswith(f"{word}.".encode())
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    monkeypatch.setenv("PROXYD_STATE", str(tmp_path / "state") if request.param == "kept" else "none")
+
+
+@pytest.mark.parametrize("state", ["kept", "none"], indirect=True)
+@pytest.mark.usefixtures("state")
+def test_a_drained_server_stays_drained_over_upgrades(tmp_path: Path) -> None:
+    pair = Pair(tmp_path, "--supervise")
+    with ending(pair.proxyd, *pair.origins):
+        for _ in range(2):
+            pair.upgrade()
+            pair.goes_on("first")
+        assert pair.proxyd.run("upstream", "ready", f"app/{pair.origins[0].address}").returncode == 0
+        assert not any("kept drained" in text for text in pair.proxyd.status()["warnings"])
+        assert pair.answering() == {"one", "two"}
+
+
+@pytest.mark.parametrize("state", ["kept"], indirect=True)
+@pytest.mark.usefixtures("state")
+def test_what_was_gone_back_from_does_not_come_back(tmp_path: Path) -> None:
+    """Neither by a crash, nor by an upgrade; by a stop and a start, which serve the file."""
+    pair = Pair(tmp_path, "--supervise")
+    with ending(pair.proxyd, *pair.origins):
+        assert pair.proxyd.reload(pair.config("second")).returncode == 0
+        assert pair.proxyd.run("rollback").returncode == 0
+        for _ in range(2):
+            pair.proxyd.crash()
+            pair.goes_on("first")
+        before = pair.proxyd.status()
+        pair.upgrade()
+        pair.goes_on("first")
+        assert pair.proxyd.status()["serving"] == before["serving"]
+        assert pair.proxyd.end() == 0
+        pair.proxyd.log.rename(tmp_path / "before.log")
+        pair.proxyd = Proxyd(tmp_path, pair.config("second"))
+        with ending(pair.proxyd):
+            pair.goes_on("second")
+
+
 # ---- kill -9 ----
 
 

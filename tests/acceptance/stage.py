@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import re
 import resource
@@ -156,6 +157,12 @@ class Proxyd(Process):
         assert done.returncode == 0, done.stdout + done.stderr
         status: dict[str, Any] = json.loads(done.stdout)
         return status
+
+    def crash(self) -> None:
+        """SIGKILL for the process that serves, under a supervisor that starts another one; returns when that serves."""
+        banners = self.output().count(", pid ")
+        os.kill(self.status()["pid"], signal.SIGKILL)
+        until(lambda: self.output().count(", pid ") > banners, "another one serves")
 
     def metrics(self) -> dict[str, float]:
         """Sample with labels → value, as Prometheus would read them."""

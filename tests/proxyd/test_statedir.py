@@ -65,6 +65,17 @@ def test_what_cannot_be_used_is_told(tmp_path: Path) -> None:
     assert open_state(CONFIG, {"PROXYD_STATE": str(tmp_path)}).warning.endswith("other users may write to it")
 
 
+def test_who_leaves_root_takes_what_he_kept_as_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = {"PROXYD_STATE": str(tmp_path)}
+    state = open_state(CONFIG, environ)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(Path, "stat", lambda path, **_: os.stat_result((0o40700, 0, 0, 2, 54321, 54321, 0, 0, 0, 0)))
+    assert open_state(CONFIG, environ).warning.endswith("other users may write to it")
+    assert open_state(CONFIG, environ, leaving_root=True) == state
+    monkeypatch.setattr(os, "geteuid", lambda: 54320)
+    assert open_state(CONFIG, environ, leaving_root=True).folder is None
+
+
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     file = tmp_path / "a"
     replace_file(file, b"one")

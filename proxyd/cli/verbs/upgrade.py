@@ -21,8 +21,8 @@ def command(settings: Settings, wait: float) -> None:
     It gets all listening sockets; once it serves, the old one drains and leaves. No connection is refused. When the new one does not come
     up, the old one serves on, what the new one said is printed, and the exit code is 1.
 
-    Drains and other changes of servers at run time end with the old process; its cache is passed on by its snapshot
-    (`cache.memory.snapshot`), else the new one begins with an empty one.
+    Drained servers and other changes at run time go over to the new process. After a rollback it serves what was gone back to, too, unless
+    the file was changed since. The cache is passed on by its snapshot (`cache.memory.snapshot`), else the new one begins with an empty one.
     """
     client = settings.client(timeout_s=wait)
     before = client.get("/status")

@@ -7,13 +7,14 @@ import pwd
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from proxyd.config.address import BindAddress
 from proxyd.config.load import load_text
 from proxyd.process import privileges
-from proxyd.process.privileges import Identity, drop, files_of, give, identity
+from proxyd.process.privileges import Identity, become_owner, drop, files_of, give, identity
 from proxyd.sockets import open_bound
 from proxyd.state import DaemonError
 
@@ -90,6 +91,29 @@ def test_nothing_but_what_is_there_goes_over(tmp_path: Path, monkeypatch: pytest
     for path in (tmp_path / "proxyd", tmp_path / "proxyd" / "cache", tmp_path / "gone"):
         give(path, 54321, 54322)
     assert given == [(str(path), 54321, 54322) for path in (tmp_path / "proxyd", ours, ours / "state")]
+
+
+@pytest.mark.parametrize(("uids", "wanted"), [
+    ({}, []),
+    ({"state/a": 54321}, [("54321", "1")]),
+    ({"state": 54322, "state/a": 0}, [("54322", "1")]),
+    ({"state": 54322, "state/a": 54321}, [("54321", "1")]),
+])
+def test_root_becomes_who_could_have_written_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uids: dict[str, int], wanted: list[tuple[str, str]]
+) -> None:
+    """The owner of a folder above can put another one in its place, be it a link."""
+    dropped: list[tuple[str, str]] = []
+    monkeypatch.setattr(privileges, "drop", lambda user, group, files: dropped.append((user, group)))
+    owners = {tmp_path / name: uid for name, uid in uids.items()}
+    monkeypatch.setattr(Path, "lstat", lambda path: SimpleNamespace(st_uid=owners.get(path, 0), st_gid=1))
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    become_owner(tmp_path / "state/a")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    become_owner(None)
+    assert dropped == []
+    become_owner(tmp_path / "state/a")
+    assert dropped == wanted
 
 
 RENOUNCED = """

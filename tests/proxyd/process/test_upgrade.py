@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from proxyd.config.address import BindAddress
+from proxyd.overrides import OverrideError
 from proxyd.process import program, upgrade
 from proxyd.process.fdstore import Sockets, sockets_of
 from proxyd.process.upgrade import READY, Predecessor, Upgrade, UpgradeError
@@ -32,6 +33,8 @@ client.setblocking(True)
 client.recv(1000)
 client.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 3\\r\\nConnection: close\\r\\n\\r\\nnew")
 """
+READS = SERVES.replace("-Length: 3\\r", "-Length: 6\\r").replace(
+    '\\r\\nnew"', '\\r\\n" + open(int(os.environ["PROXYD_HANDED_OVER"]), "rb").read()')
 SAYS = """
 import os, sys
 os.write(int(os.environ["PROXYD_PREDECESSOR"].split(",")[0]), b"proxyd.yaml:1:1: unknown option")
@@ -53,6 +56,14 @@ async def test_the_new_one_takes_over() -> None:
     pid = await Upgrade(sockets_of([bound]), command=command(SERVES)).run()
     bound.close()
     assert (await get(bound.port)).body == b"new"
+    assert await asyncio.to_thread(os.waitpid, pid, 0) == (pid, 0)
+
+
+async def test_it_has_what_the_old_one_hands_over() -> None:
+    bound = open_bound(BindAddress.parse("127.0.0.1:0"), engines=1)
+    pid = await Upgrade(sockets_of([bound]), handed=b"drains", command=command(READS)).run()
+    bound.close()
+    assert (await get(bound.port)).body == b"drains"
     assert await asyncio.to_thread(os.waitpid, pid, 0) == (pid, 0)
 
 
@@ -81,9 +92,11 @@ async def test_one_that_says_nothing_is_ended(one: Sockets, ignores: str, monkey
 
 def test_the_other_side() -> None:
     ours, theirs = socket.socketpair()
-    environ = {"PROXYD_PREDECESSOR": f"{theirs.detach()},{os.dup(2)}"}
+    memory = os.memfd_create("drains")
+    os.pwrite(memory, b"drains", 0)
+    environ = {"PROXYD_PREDECESSOR": f"{theirs.detach()},{os.dup(2)}", "PROXYD_HANDED_OVER": str(memory)}
     predecessor = Predecessor(environ)
-    assert environ == {}
+    assert (environ, predecessor.handed) == ({}, b"drains")
     predecessor.tell_ready()
     predecessor.tell_failure("too late")
     assert (ours.recv(100), ours.recv(100)) == (READY, b"")
@@ -91,6 +104,7 @@ def test_the_other_side() -> None:
 
 
 def test_no_predecessor_is_told_nothing() -> None:
+    assert Predecessor({}).handed is None
     Predecessor({}).tell_ready()
     Predecessor({}).tell_failure("nobody hears it")
 
@@ -122,6 +136,8 @@ async def test_the_daemon_hands_over_and_leaves(monkeypatch: pytest.MonkeyPatch,
             assert (await get(port)).body == b"old"
             done = await daemon.upgrade()
             assert done.predecessor == os.getpid()
+            with pytest.raises(OverrideError, match=f"process {done.pid} has taken over"):
+                await daemon.add_server("app", {"address": "127.0.0.1:1"}, by="ops")
             assert await daemon.wait() == 0
             assert (await get(port)).body == b"new"
             with pytest.raises(UpgradeError, match="proxyd is stopped"):
