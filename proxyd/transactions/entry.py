@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
-from proxyd.transactions.guard import Condition, Guard
+from proxyd.transactions.guard import METRICS, Condition, Guard
 from proxyd.transactions.terms import How, Terms
 
 Result = Literal["serving", "on trial", "served", "refused", "rolled back", "cut short"]
@@ -51,10 +51,17 @@ def entry_of(value: Mapping[str, Any]) -> Entry:
     if type(facts["number"]) is not int or facts["result"] not in get_args(Result) or facts["how"] not in get_args(How):
         raise ValueError("not an entry of the history")
     tried = _tried(facts["tried"]) if facts["tried"] is not None else None
-    return Entry(**{**facts, "changes": tuple(facts["changes"]), "tried": tried})
+    return Entry(**{**facts, "at": float(facts["at"]), "changes": tuple(facts["changes"]), "tried": tried})
 
 
 def _tried(value: Mapping[str, Any]) -> Tried:
     guard, confirm = value["terms"]["guard"], value["terms"]["confirm"]
-    conditions = tuple(Condition(**condition) for condition in guard["conditions"]) if guard is not None else ()
+    conditions = tuple(map(_condition, guard["conditions"])) if guard is not None else ()
     return Tried(int(value["back_to"]), Terms(Guard(conditions) if conditions else None, float(confirm) if confirm is not None else None))
+
+
+def _condition(value: Mapping[str, Any]) -> Condition:
+    if value["metric"] not in METRICS:
+        raise ValueError("not a metric of a guard")
+    above, seconds = float(value["above"]), float(value["seconds"])
+    return Condition(value["metric"], above, bool(value["inclusive"]), seconds, str(value["route"]), str(value["upstream"]))

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 
 from proxyd.config.bundle import Bundle
 from proxyd.statedir import StateDir
-from proxyd.transactions.entry import Entry, Result, entry_of
+from proxyd.transactions.entry import Entry, Result, Tried, entry_of
+from proxyd.transactions.guard import parse_guard
 from proxyd.transactions.history import ConfigHistory
+from proxyd.transactions.terms import Terms
 
 BOUND = 4
 
@@ -126,6 +129,30 @@ def test_what_the_disk_refuses_is_kept_in_memory_and_written_later(tmp_path: Pat
     assert history.bundle(2) == bundle("b")
 
 
-def test_an_entry_survives_json() -> None:
-    entry = Entry(3, 1.5, "ops", "guard", "h", "rolled back", "p", "n", ("c",), 1, "t", True)
-    assert entry_of(json.loads(json.dumps({name: getattr(entry, name) for name in Entry.__slots__}))) == entry
+TERMS = Terms(parse_guard("errors > 2.125% for 30s or p99 of route api >= 1.2345s"), 90.25)
+
+
+@pytest.mark.parametrize("tried", [None, Tried(2, TERMS), Tried(2, Terms(confirm=3.5)), Tried(2, Terms(TERMS.guard))])
+def test_an_entry_survives_json(tried: Tried | None) -> None:
+    entry = Entry(3, 1.5, "ops", "guard", "h", "rolled back", "p", "n", ("c",), 1, "t", True, False, tried)
+    assert entry_of(json.loads(json.dumps(asdict(entry)))) == entry
+
+
+@pytest.mark.parametrize("damage", [
+    {"at": "soon"}, {"tried": 3}, {"tried": {"back_to": 1, "terms": {"confirm": None, "guard": {"conditions": [{"metric": "x"}]}}}},
+])
+def test_what_is_no_entry_is_refused(damage: dict[str, Any]) -> None:
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        entry_of(asdict(draft("a")) | damage)
+
+
+def test_what_is_live_in_place_of_the_file(history: ConfigHistory) -> None:
+    assert (history.live(), history.aside("a")) == (None, None)
+    history.add(draft("a"), bundle("a"))
+    history.add(draft("b"), bundle("b"))
+    assert history.aside("a") is None, "what is live is of the file"
+    back = history.add(draft("a", restores=1, of_file=False), bundle("a"))
+    history.add(draft("", "refused"), None)
+    assert [history.aside(hash) for hash in ("b", "a", "c", "")] == [back, None, None, None]
+    history.leave()
+    assert history.aside("b") is None
