@@ -162,7 +162,7 @@ class Daemon:
     async def _start(self) -> None:
         self._started_at = self._clock.wall()
         own = self._reloading.load()
-        state = open_state(self._path, leaving_root=own.config is None or own.config.runtime.user is not None)
+        state = open_state(self._path, leaving_root=privileges.leaves_root(own.config))
         self._seen = fingerprint(own.files)
         configs = ConfigHistory(state)
         configs.open()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxyd import codes
 from proxyd.diagnostics import Diagnostic
+from proxyd.process import privileges
 from proxyd.state import DaemonError, EngineView
 from proxyd_ext.engine import Engine
 from proxyd_ext.snapshot import Snapshot
@@ -93,6 +94,7 @@ class EngineSet:
         """Body of an engine thread."""
         error: BaseException | None = None
         try:
+            privileges.renounce_capabilities()
             self.engines[index].run()
         except BaseException as caught:
             error = caught

@@ -51,7 +51,8 @@ class ServerState:
             self._set_aside(error)
             found = Overrides()
         for dropped in found.keep_only(config):
-            log.info("not kept, the config no longer has its server: %s/%s %s", dropped.upstream, dropped.server, dropped.text)
+            if dropped.change != "added":       # else the config has it by now
+                log.info("not kept, the config no longer has its server: %s/%s %s", dropped.upstream, dropped.server, dropped.text)
         self._before = frozenset(found.views())
         if found.entries:
             log.info("%s", self.kept_text(found))

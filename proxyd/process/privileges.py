@@ -108,7 +108,7 @@ def drop(user: str | None, group: str | None, files: Iterable[Path]) -> None:
     os.setgroups(wanted.groups)
     os.setresgid(wanted.gid, wanted.gid, wanted.gid)
     os.setresuid(wanted.uid, wanted.uid, wanted.uid)
-    _keep_one_capability(CAP_NET_BIND_SERVICE)
+    _keep_capabilities(1 << CAP_NET_BIND_SERVICE)
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
@@ -121,6 +121,11 @@ def become_owner(folder: Path | None) -> None:
     if owner is not None:
         log.warning("%s is user %d's: proxyd becomes this user before it takes a config from there", folder, owner.st_uid)
         drop(str(owner.st_uid), str(owner.st_gid), ())
+
+
+def leaves_root(config: Config | None) -> bool:
+    """Whether root becomes somebody else before it writes anything. None: the file is broken, and what is kept is its owner's."""
+    return config is None or config.runtime.user not in {None, "root", "0"}
 
 
 def renounce(user: str | None) -> None:
@@ -163,12 +168,18 @@ def _give_one(name: str, place: int | None, uid: int, gid: int) -> None:
         os.close(fd)
 
 
-def _keep_one_capability(number: int) -> None:
-    """This thread has it from now on, if it had it, and no other one."""
+def renounce_capabilities() -> None:
+    """For an engine's thread, of a daemon that is not root: it may have begun with what the main thread keeps."""
+    if os.geteuid() != 0:
+        _keep_capabilities(0)
+
+
+def _keep_capabilities(wanted: int) -> None:
+    """This thread has those of this mask from now on, as far as it had them, and no others."""
     libc, header, sets = ctypes.CDLL(None, use_errno=True), _Header(CAPABILITY_VERSION, 0), (_Sets * 2)()
     if libc.capget(ctypes.byref(header), sets) != 0:
         raise OSError(ctypes.get_errno(), "capget")
-    kept = sets[0].permitted & (1 << number)
+    kept = sets[0].permitted & wanted
     sets[0] = _Sets(kept, kept, 0)
     sets[1] = _Sets(0, 0, 0)
     if libc.capset(ctypes.byref(header), sets) != 0:

@@ -4,8 +4,10 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +16,7 @@ import pytest
 from proxyd.config.address import BindAddress
 from proxyd.config.load import load_text
 from proxyd.process import privileges
-from proxyd.process.privileges import Identity, become_owner, drop, files_of, give, identity
+from proxyd.process.privileges import Identity, become_owner, drop, files_of, give, identity, leaves_root, renounce_capabilities
 from proxyd.sockets import open_bound
 from proxyd.state import DaemonError
 
@@ -114,6 +116,29 @@ def test_root_becomes_who_could_have_written_it(
     assert dropped == []
     become_owner(tmp_path / "state/a")
     assert dropped == wanted
+
+
+def test_a_thread_without_capabilities(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it began with; the others keep what they have."""
+    def kept() -> list[str]:
+        return re.findall(r"^Cap(?:Prm|Eff):\t(\w+)$", Path("/proc/thread-self/status").read_text(), re.MULTILINE)
+
+    def look() -> None:
+        monkeypatch.setattr(os, "geteuid", lambda: 54321)
+        renounce_capabilities()
+        found.append(kept())
+
+    before, found = kept(), list[list[str]]()
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert (found, kept()) == ([["0" * 16] * 2], before)
+
+
+@pytest.mark.parametrize(("user", "leaves"), [("", False), ("user: root", False), ("user: 0", False), ("user: proxyd", True)])
+def test_who_leaves_root(user: str, leaves: bool) -> None:
+    assert leaves_root(load_text(f"runtime: {{{user}}}\nlisten: 127.0.0.1:8080\nroutes: [respond: 204]").config) is leaves
+    assert leaves_root(None)
 
 
 RENOUNCED = """
