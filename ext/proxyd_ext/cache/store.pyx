@@ -8,19 +8,21 @@ from libc.string cimport memcmp, memcpy, memset
 from proxyd_ext.cache.arena cimport arena_held, arena_used
 from proxyd_ext.cache.chain cimport chain_finish, chain_join, chain_leave, chain_ready, chain_room, chain_wrote
 from proxyd_ext.cache.curve cimport CURVE_POINTS, CurvePoint, curve_read
+from proxyd_ext.cache.find cimport ObjectNames, store_find, store_names, store_vary
 from proxyd_ext.cache.freshness cimport Freshness, STORE_COUNT
+from proxyd_ext.cache.insert cimport INSERT_RETRY, INSERT_STORED, store_insert, store_insert_beside
 from proxyd_ext.cache.key cimport Url, url_read
+from proxyd_ext.cache.make cimport ObjectShape, object_new, object_weight
 from proxyd_ext.cache.memory cimport (
-    INSERT_RETRY, INSERT_STORED, KILL_CAPACITY, KILL_FAILED, KILL_PURGED, KILL_RECLAIMED, KILL_REPLACED, KILL_VARIANTS, ObjectNames,
-    ObjectShape, StoreTotals, object_is_found, object_new, object_weight, store_chain, store_create, store_destroy, store_extend,
-    store_find, store_insert, store_insert_beside, store_largest, store_leave, store_names, store_release, store_resize, store_totals,
-    store_vary,
+    KILL_CAPACITY, KILL_FAILED, KILL_PURGED, KILL_RECLAIMED, KILL_REPLACED, KILL_VARIANTS, StoreTotals, store_chain, store_create,
+    store_destroy, store_extend, store_largest, store_resize, store_totals,
 )
 from proxyd_ext.cache.object cimport (
     Base, CHAIN_COMPLETE, ChainReader, FORM_BR, FORM_GZIP, FORM_NONE, FORM_ZSTD, INLINE_MAX, KEY_MAX, OBJECT_COMPRESS,
     OBJECT_MARKER, OBJECT_SHARE, OBJECT_SOFT, TAGS_MAX, TAG_MAX, VARY_MAX, object_body, object_head, object_route, object_url,
     object_variant,
 )
+from proxyd_ext.cache.pin cimport object_is_found, store_leave, store_release
 from proxyd_ext.cache.policy cimport load_u8
 from proxyd_ext.cache.purge cimport PURGE_ALL, PURGE_HOST, PURGE_PREFIX, PURGE_TAG, purge_count
 from proxyd_ext.cache.reasons cimport REASON_END, REASON_TOO_LARGE, reason_word

@@ -3,8 +3,9 @@
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy
 from proxyd_ext.cache.key cimport key_write, url_read
-from proxyd_ext.cache.memory cimport KILL_PURGED, Zone, shard_kill, shard_tidy, store_bury, store_shard
+from proxyd_ext.cache.memory cimport KILL_PURGED, Zone, store_shard
 from proxyd_ext.cache.object cimport OBJECT_MARKER, OBJECT_SOFT, Base, Tag, TagLink, base_key
+from proxyd_ext.cache.pin cimport shard_kill, shard_tidy, store_bury
 from proxyd_ext.cache.purge cimport PURGE_KEY, PURGE_KEY_PREFIX, PURGE_TAG, purge_means, purge_note
 from proxyd_ext.cache.shard cimport Shard, shard_base, shard_bucket, shard_buckets, shard_freeze, shard_tag, shard_thaw
 from proxyd_ext.core.hash cimport hash_bytes

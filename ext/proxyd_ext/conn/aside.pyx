@@ -4,12 +4,14 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 from proxyd_ext.cache.chain cimport chain_finish, chain_room, chain_wrote
 from proxyd_ext.cache.control cimport CacheControl, parse_cache_control
-from proxyd_ext.cache.memory cimport (
-    INSERT_STORED, ObjectShape, object_new, object_weight, store_chain, store_extend, store_find, store_insert, store_release, store_vary,
-)
+from proxyd_ext.cache.find cimport store_find, store_vary
+from proxyd_ext.cache.insert cimport INSERT_STORED, store_insert
+from proxyd_ext.cache.make cimport ObjectShape, object_new, object_weight
+from proxyd_ext.cache.memory cimport store_chain, store_extend
 from proxyd_ext.cache.object cimport (
     CHAIN_COMPLETE, FORM_NONE, INLINE_MAX, KEY_MAX, OBJECT_MARKER, OBJECT_SHARE, Object, TAGS_MAX, VARY_MAX, object_body, object_head,
 )
+from proxyd_ext.cache.pin cimport store_release
 from proxyd_ext.cache.purge cimport purge_count
 from proxyd_ext.conn.cached cimport cached_tags, cached_tell, cached_use, object_age_s
 from proxyd_ext.conn.model cimport EX_REQUEST_DONE, USE_PASS, USE_SERVE, USE_TAKE, USE_TIER, CacheUse, ClientConn, Context

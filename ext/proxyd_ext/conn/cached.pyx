@@ -8,23 +8,23 @@ from proxyd_ext.cache.chain cimport chain_adopt, chain_disown, chain_finish, cha
 from proxyd_ext.cache.conditional cimport Validators, freshens
 from proxyd_ext.cache.control cimport CC_NO_CACHE, CC_NO_STORE, CC_ONLY_IF_CACHED, control_none, parse_request_directives
 from proxyd_ext.cache.dates cimport parse_http_date
+from proxyd_ext.cache.fetch cimport LEAD_ALONE, LEAD_WAIT, LEAD_YOURS, store_hand_over, store_lead, store_outcome, store_quit, store_resolve
+from proxyd_ext.cache.find cimport store_base_of, store_find, store_variant, store_vary
 from proxyd_ext.cache.freshness cimport (
     Freshness, FreshnessRules, SERVE_FRESH, SERVE_NOT, SERVE_STALE_REVALIDATE, STORE_AUTHORIZATION, STORE_METHOD,
     STORE_NO_STORE_REQUEST, STORE_OK, STORE_PARTIAL, judge_answer, may_serve, read_facts,
 )
+from proxyd_ext.cache.insert cimport INSERT_NO_ROOM, INSERT_PURGED, INSERT_RETRY, INSERT_STORED, store_filled, store_insert, vary_union
 from proxyd_ext.cache.key cimport Url, authority_write, key_write, url_write
-from proxyd_ext.cache.memory cimport (
-    INSERT_NO_ROOM, INSERT_PURGED, INSERT_RETRY, INSERT_STORED, KILL_REPLACED, LEAD_ALONE, LEAD_WAIT, LEAD_YOURS, ObjectShape,
-    StoreData, object_is_found, object_new, object_weight, store_chain, store_find, store_base_of, store_filled, store_hand_over,
-    store_insert, store_kill, store_largest, store_lead, store_leave, store_outcome, store_quit, store_release, store_resolve,
-    store_variant, store_vary, vary_union,
-)
+from proxyd_ext.cache.make cimport ObjectShape, object_new, object_weight
+from proxyd_ext.cache.memory cimport KILL_REPLACED, StoreData, store_chain, store_largest
 from proxyd_ext.cache.merge cimport merge_lines, storable_lines
 from proxyd_ext.cache.object cimport (
     CHAIN_COMPLETE, CHAIN_FAILED, FETCH_FAILED, FETCH_LEAD, FETCH_PASS, FETCH_STORED, FORM_BR, FORM_GZIP, FORM_NONE, FORM_ZSTD,
     INLINE_MAX, KEY_MAX, OBJECT_COMPRESS, OBJECT_MARKER, OBJECT_SHARE, OBJECT_SOFT, TAGS_MAX, TAG_MAX, URL_MAX, VARIANT_MAX, VARY_MAX,
     object_body, object_head, object_variant,
 )
+from proxyd_ext.cache.pin cimport object_is_found, store_kill, store_leave, store_release
 from proxyd_ext.cache.reasons cimport (
     REASON_IDENTITY, REASON_NO_ROOM, REASON_PURGED, REASON_TOO_LARGE, REASON_VARIANT, reason_word,
 )

@@ -12,8 +12,10 @@ from proxyd_ext.balance.pick cimport pick_leave
 from proxyd_ext.balance.pool cimport pool_pin_again, pool_unpin
 from proxyd_ext.cache.alarm cimport alarm_heard, alarm_is_promised
 from proxyd_ext.cache.chain cimport chain_drop, chain_extend, chain_finish, chain_full, chain_hold, chain_room, chain_wrote
-from proxyd_ext.cache.memory cimport KILL_CAPACITY, store_extend, store_filled, store_hold, store_kill, store_largest, store_release
+from proxyd_ext.cache.insert cimport store_filled
+from proxyd_ext.cache.memory cimport KILL_CAPACITY, store_extend, store_largest
 from proxyd_ext.cache.object cimport CHAIN_COMPLETE, CHAIN_FAILED, Chain, Piece
+from proxyd_ext.cache.pin cimport store_hold, store_kill, store_release
 from proxyd_ext.conn.cached cimport cached_tell
 from proxyd_ext.conn.model cimport (
     EX_HEDGE, EX_IN_FLIGHT, EX_ORIGIN_KEEP, EX_REQUEST_DONE, ORIGIN_BODY, OriginConn, context_timers_needed,

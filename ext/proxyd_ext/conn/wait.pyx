@@ -5,7 +5,7 @@ from libc.string cimport memcpy
 from proxyd_ext.auth.verdict cimport verdict_drop
 from proxyd_ext.balance.pool cimport Waiter
 from proxyd_ext.balance.queue cimport queue_join, queue_leave, queue_sheds, queue_wait
-from proxyd_ext.cache.memory cimport store_vary
+from proxyd_ext.cache.find cimport store_vary
 from proxyd_ext.cache.object cimport VARY_MAX, base_key
 from proxyd_ext.conn.cached cimport cached_variant_text
 from proxyd_ext.conn.model cimport CacheUse, WAITS_KEPT, WAITS_MAX

@@ -6,7 +6,7 @@ from proxyd_ext.cache.key cimport (
     KEY_AUTHORITY, KEY_COOKIE, KEY_FIELD, KEY_PARAMETERS, KEY_PATH, KEY_QUERY, KEY_SCHEME, KeyPart, KeyRecipe,
 )
 from proxyd_ext.cache.object cimport FORM_BR, FORM_GZIP, FORM_ZSTD
-from proxyd_ext.cache.memory cimport store_learn
+from proxyd_ext.cache.zone cimport store_learn
 from proxyd_ext.snapshot.conditions cimport RouteMatch
 from proxyd_ext.snapshot.text cimport keep_text, keep_texts
 from proxyd_ext.snapshot.spec import RespondAction, RouteSpec

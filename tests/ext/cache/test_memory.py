@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from proxyd_ext.cache.store import Cache
-from tests.support.blobs import page_blob, store_of_pages
+from tests.support.blobs import page_blob
 
 
 def test_what_is_asked_for_stays() -> None:
@@ -59,23 +59,3 @@ def test_what_somebody_holds_is_no_room() -> None:
     assert all(found.body == bytes(300_000) for found in held if found.state == "complete")
     held.clear()
     assert store.put("a", bytes(300_000), 60_000)
-
-
-def test_variants_of_a_key_are_bounded_and_the_oldest_go() -> None:
-    store = store_of_pages()
-    for number in range(100):
-        assert store.load(page_blob("http://test/", b"%d" % number, vary="x", variant=b"%d" % number))
-    assert [found.body for found in store.find("http://test/")] == [b"%d" % number for number in reversed(range(68, 100))]
-    assert store.stats()["evictions_variants"] == 68
-
-
-def test_the_curve_sees_every_request() -> None:
-    store = Cache(4 << 20)
-    for number in range(3_000):
-        store.put(f"{number % 500}", bytes(1_000), 60_000)
-        store.get(f"{number % 500}")
-    sizes = [point[0] for point in store.curve()]
-    hits = [point[2] for point in store.curve()]
-    assert sizes == sorted(sizes)
-    assert hits == sorted(hits)
-    assert all(found <= asked for _, asked, found in store.curve())
