@@ -13,7 +13,8 @@ from proxyd_ext.cache.object cimport (
 )
 from proxyd_ext.cache.pin cimport store_release
 from proxyd_ext.cache.purge cimport purge_count
-from proxyd_ext.conn.cached cimport cached_tags, cached_tell, cached_use, object_age_s
+from proxyd_ext.conn.cached cimport cached_use, object_age_s
+from proxyd_ext.conn.describe cimport cached_tags, cached_tell
 from proxyd_ext.conn.model cimport EX_REQUEST_DONE, USE_PASS, USE_SERVE, USE_TAKE, USE_TIER, CacheUse, ClientConn, Context
 from proxyd_ext.core.buffer cimport Buffer
 from proxyd_ext.core.fault cimport (

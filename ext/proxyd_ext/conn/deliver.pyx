@@ -13,7 +13,8 @@ from proxyd_ext.cache.ranges cimport (
     ByteRange, RANGES_UNSATISFIABLE, RANGES_WHOLE, multipart_size, parse_ranges, write_content_range, write_last_boundary,
     write_part_head, write_unsatisfied_range,
 )
-from proxyd_ext.conn.cached cimport STATUS_LINE, cached_status_line, object_age_s
+from proxyd_ext.conn.cache_status cimport STATUS_LINE, cached_status_line
+from proxyd_ext.conn.cached cimport object_age_s
 from proxyd_ext.conn.model cimport EX_CLIENT_CLOSE, EX_OUT_CHUNKED, EX_RESPONSE_BEGUN, CacheUse, Context
 from proxyd_ext.conn.out cimport Out, out_connection, out_lines, out_open, out_put, out_send, out_slice, out_text
 from proxyd_ext.filter.chain cimport names_have

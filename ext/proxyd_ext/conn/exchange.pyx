@@ -30,12 +30,10 @@ from proxyd_ext.conn.attempt cimport (
 )
 from proxyd_ext.cache.alarm cimport alarm_heard, alarm_ring_self
 from proxyd_ext.conn.aside cimport ASIDE_DELETE, ASIDE_SERVE, ASIDE_TAKE, ASIDE_TIER, aside_begin, aside_take
-from proxyd_ext.conn.cached cimport (
-    CACHED_LINES, LOOKUP_BEHIND, LOOKUP_ONLY, LOOKUP_PASS, LOOKUP_SERVE, LOOKUP_TIER, LOOKUP_WAIT, STORE_AGAIN, STORE_FILL, STORE_RELAY,
-    cached_again, cached_alone, cached_answer, cached_as_get, cached_asked, cached_behind, cached_claim, cached_edit, cached_end,
-    cached_failed, cached_heard, cached_instead, cached_lookup, cached_need, cached_status_line, cached_unfilled, cached_woken,
-)
+from proxyd_ext.conn.cache_status cimport cached_status_line
+from proxyd_ext.conn.cached cimport cached_as_get, cached_asked, cached_claim, cached_end, cached_heard, cached_unfilled
 from proxyd_ext.conn.client cimport client_behind, client_behind_ended, client_close, client_finish, client_rest
+from proxyd_ext.conn.collapse cimport cached_again, cached_alone, cached_failed, cached_woken
 from proxyd_ext.conn.deliver cimport (
     DELIVER_BLOCKED, DELIVER_DONE, DELIVER_FAILED, DELIVER_LATER, deliver_begin, deliver_more,
 )
@@ -44,6 +42,12 @@ from proxyd_ext.conn.filtered cimport (
     SHOW_NONE, filtered_ask, filtered_begin_behind, filtered_change_answer, filtered_end, filtered_hear_change, filtered_hear_nothing,
     filtered_remember, filtered_replied, filtered_run, filtered_show, filtered_show_failed, filtered_wants_verdict,
 )
+from proxyd_ext.conn.lookup cimport (
+    LOOKUP_BEHIND, LOOKUP_ONLY, LOOKUP_PASS, LOOKUP_SERVE, LOOKUP_TIER, LOOKUP_WAIT, cached_behind, cached_lookup, cached_need,
+)
+from proxyd_ext.conn.revalidate cimport CACHED_LINES, cached_edit
+from proxyd_ext.conn.stale cimport cached_instead
+from proxyd_ext.conn.store cimport STORE_AGAIN, STORE_FILL, STORE_RELAY, cached_answer
 from proxyd_ext.conn.wait cimport (
     ANSWER_CHANGE, ANSWER_CONTENT, ANSWER_FAIL, ANSWER_VERDICT, Answer, consult_ask, consult_ask_about, lookup_ask, wait_again, wait_end,
     wait_for_place, wait_for_room, wait_served, wait_sheds,

@@ -16,7 +16,7 @@ from proxyd_ext.cache.insert cimport store_filled
 from proxyd_ext.cache.memory cimport KILL_CAPACITY, store_extend, store_largest
 from proxyd_ext.cache.object cimport CHAIN_COMPLETE, CHAIN_FAILED, Chain, Piece
 from proxyd_ext.cache.pin cimport store_hold, store_kill, store_release
-from proxyd_ext.conn.cached cimport cached_tell
+from proxyd_ext.conn.describe cimport cached_tell
 from proxyd_ext.conn.model cimport (
     EX_HEDGE, EX_IN_FLIGHT, EX_ORIGIN_KEEP, EX_REQUEST_DONE, ORIGIN_BODY, OriginConn, context_timers_needed,
 )

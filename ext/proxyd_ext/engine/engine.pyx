@@ -14,7 +14,6 @@ from proxyd_ext.balance.queue cimport queue_more
 from proxyd_ext.balance.server cimport ServerData, server_drop, server_join
 from proxyd_ext.cache.object cimport Object
 from proxyd_ext.cache.store cimport stored_object
-from proxyd_ext.conn.cached cimport InvalidUrl
 from proxyd_ext.conn.client cimport client_accept
 from proxyd_ext.conn.dispatch cimport connections_abort, connections_drain, dispatch_install
 from proxyd_ext.conn.exchange cimport (
@@ -22,6 +21,7 @@ from proxyd_ext.conn.exchange cimport (
     exchange_woken,
 )
 from proxyd_ext.conn.fill cimport fill_woken
+from proxyd_ext.conn.invalidate cimport InvalidUrl
 from proxyd_ext.conn.mirror cimport mirrors_abort, mirrors_begin
 from proxyd_ext.conn.model cimport (
     CacheUse, ClientConn, Context, Exchange, Fill, MirrorCopy, OriginConn, PAUSE_ASK, PAUSE_TIER, WAITS_MAX, WaitSlot,
