@@ -87,6 +87,11 @@ def refused(*fields: str, **spec: Any) -> Row:
     return Row(Answer(*fields), Ask(1), Ask(2), **spec)
 
 
+def answer(body: bytes, *fields: str) -> bytes:
+    """What a scripted origin sends: 200 with this body."""
+    return "\r\n".join(["HTTP/1.1 200 OK", f"Content-Length: {len(body)}", *fields]).encode() + b"\r\n\r\n" + body
+
+
 def _tags(text: str) -> list[str]:
     return [tag.strip() for tag in text.split(",")]
 

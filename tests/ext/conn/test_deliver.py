@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from proxyd_ext.snapshot.spec import HeadersFilter, RouteSpec
 from tests.support.cache_rig import Answer, Ask, CacheRig
-from tests.support.engine import Rig, get
+from tests.support.engine import get
 from tests.support.wire import Peer
 
 BODY = bytes(range(256)) * 3900
-
-
-@pytest.fixture
-def cache() -> Iterator[CacheRig]:
-    rig = Rig("inline")
-    rig.listen(send_bytes=16384)
-    made = CacheRig(rig)
-    yield made
-    made.finish()
-    rig.finish()
 
 
 def stored(cache: CacheRig) -> None:
