@@ -659,6 +659,10 @@ class Daemon:
         return self.records.dropped
 
     @property
+    def records_held(self) -> dict[str, int]:
+        return self.records.held
+
+    @property
     def reloads(self) -> dict[str, int]:
         """Count of reloads by result: "ok", "unchanged", "failed". Dry runs are not counted."""
         return dict(self._reloading.counts)

@@ -193,6 +193,8 @@ class Collector:
         dropped = counter("log_dropped_total", "Records that a slow sink made proxyd drop.", ("sink",))
         sampled_out = counter("log_sampled_out_total", "Records that `log.access.sample` left out.", ("sink",))
         untapped = counter("tap_dropped_total", "Records that readers within proxyd (why, traces, live requests) were too slow for.")
+        held = counter(
+            "tap_held_total", "Records that were not made for readers within proxyd, who had enough of that class already.", ("class",))
         spans = counter("trace_spans_total", "Spans of traced requests, by what became of them.", ("result",))
         waiting = gauge("trace_queue_length", "Traced requests whose spans wait for the collector.")
         limit = gauge("trace_queue_limit", "How many may wait (tracing.queue).")
@@ -202,13 +204,15 @@ class Collector:
             dropped.add((log.sink,), self._numbers.total(("dropped", log.sink), log.dropped))
             sampled_out.add((log.sink,), self._numbers.total(("sampled_out", log.sink), log.sampled_out))
         untapped.add((), now.records_dropped)
+        for kind, count in now.records_held.items():
+            held.add((kind,), count)
         if now.traces is not None:
             for result, count in now.traces.spans.items():
                 spans.add((result,), count)
             waiting.add((), now.traces.waiting)
             limit.add((), now.traces.limit)
             failing.add((), float(bool(now.traces.error)))
-        return written, dropped, sampled_out, untapped, spans, waiting, limit, failing
+        return written, dropped, sampled_out, untapped, held, spans, waiting, limit, failing
 
 
 def is_ready(now: Capture) -> bool:

@@ -57,6 +57,9 @@ class MetricsSource(Protocol):
     @property
     def records_dropped(self) -> int: ...
 
+    @property
+    def records_held(self) -> Mapping[str, int]: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Capture:
@@ -77,6 +80,7 @@ class Capture:
     limits: LimitEntries = field(default_factory=LimitEntries)
     traces: TraceEntry | None = None
     records_dropped: int = 0
+    records_held: Mapping[str, int] = field(default_factory=dict)      # by class
     audit_failed: int = 0
 
 
@@ -97,5 +101,6 @@ def capture(source: MetricsSource) -> Capture:
         limits=source.limit_entries(),
         traces=source.trace_entry(),
         records_dropped=source.records_dropped,
+        records_held=source.records_held,
         audit_failed=source.audit_failed,
     )

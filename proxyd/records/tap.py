@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -29,13 +30,15 @@ class Tap:
 
     def __init__(self) -> None:
         self._log: AccessLog | None = None
+        self._before: list[AccessLog] = []     # that are not read any more, and close
         self._listeners: dict[int, Listener] = {}
         self._greedy: set[int] = set()         # who wants everything
         self._next = 0
         self._slow_us, self._one_in = 0xFFFF_FFFF, 0
         self._left = b""                       # taken, and not told yet
         self._paused: asyncio.TimerHandle | None = None
-        self._dropped = 0                      # of logs that are no longer read
+        self._dropped = 0                      # of logs that have closed
+        self._held: Counter[str] = Counter()
 
     # ------------------------------------------------------------------ readers
     def subscribe(self, on_records: Listener, *, everything: bool = False) -> Callable[[], None]:
@@ -63,7 +66,19 @@ class Tap:
     @property
     def dropped(self) -> int:
         """Records that there was no room for."""
-        return self._dropped + (self._log.tap_dropped if self._log is not None else 0)
+        return self._dropped + sum(log.tap_dropped for log in self._logs())
+
+    @property
+    def held(self) -> dict[str, int]:
+        """Telling records that nobody made since their class (`5xx`, `fault`, `other`) had used up its budget."""
+        found = self._held.copy()
+        for log in self._logs():
+            found.update(log.tap_held)
+        return dict(found)
+
+    def _logs(self) -> list[AccessLog]:
+        """That have not closed: counts of each must neither miss nor come twice."""
+        return [*self._before, self._log] if self._log is not None else self._before
 
     # ------------------------------------------------------------------ the log behind it
     def prepare(self, access_log: AccessLog) -> None:
@@ -76,6 +91,8 @@ class Tap:
         if access_log is self._log:
             return
         self._unwatch()
+        if self._log is not None:
+            self._before.append(self._log)
         self._log = access_log
         self.prepare(access_log)
         self._watch()
@@ -85,7 +102,10 @@ class Tap:
         if access_log is self._log:
             self._unwatch()
             self._log = None
+        elif access_log in self._before:
+            self._before.remove(access_log)
         self._dropped += access_log.tap_dropped
+        self._held.update(access_log.tap_held)
         self._tell(self._left + access_log.take())
         self._left = b""
 

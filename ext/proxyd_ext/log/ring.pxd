@@ -38,6 +38,9 @@ ctypedef struct LogWants:
 # What is made of telling records that nobody follows, by class (5xx, other faults, slow ones and samples): a flood of one class, or a
 # load that comes all of a sudden while everything counts as slow, costs next to nothing and leaves the others their share.
 cdef enum:
+    BUDGET_5XX = 0
+    BUDGET_FAULT = 1
+    BUDGET_OTHER = 2
     BUDGET_CLASSES = 3
     BUDGET_STEP_MS = 10        # one record in so long ...
     BUDGET_BURST = 500         # ... and so many at once
@@ -45,6 +48,7 @@ cdef enum:
 
 ctypedef struct LogBudget:
     int64_t[BUDGET_CLASSES] until_ms    # GCRA: when what was made has been paid for
+    uint64_t[BUDGET_CLASSES] held       # records that were held back; who asks writes, anyone reads
 
 
 cdef LogRing* log_ring_new(size_t bytes) noexcept nogil          # NULL: no memory.  bytes is rounded up to a power of two.
@@ -55,6 +59,7 @@ cdef void log_ring_free(LogRing* ring) noexcept nogil
 cdef void log_submit(LogRing* ring, const AccessRecord* record) noexcept nogil
 
 cdef uint64_t log_dropped(const LogRing* ring) noexcept nogil    # records refused so far
+cdef uint64_t log_held(const LogRing* ring, int of) noexcept nogil    # records of a class (BUDGET_*) that its budget held back
 
 # Whether somebody reads a record of these facts.  total_us: 0 where a long time means nothing; now_ms: any clock that goes forward.
 cdef bint log_wanted(LogRing* ring, int64_t now_ms, uint16_t fault, uint16_t status, uint64_t total_us, uint64_t id,

@@ -60,7 +60,7 @@ cdef struct LogRing:
     uint64_t tail_seen         # `tail` when the engine last looked
     uint64_t dropped           # records refused
     LogBudget budget
-    uint8_t[LINE - 48] _gap_engine
+    uint8_t[2 * LINE - 72] _gap_engine
     # The reader's line.
     uint64_t tail              # bytes ever let go of
     uint64_t head_seen         # `head` when the reader last looked
@@ -95,13 +95,14 @@ cdef void log_ring_attach(LogRing* ring, LogWaker* waker, const LogWants* wants)
     ring.wants = wants
 
 
-cdef inline bint _take_budget(int64_t* until_ms, int64_t now_ms) noexcept nogil:
-    cdef int64_t ahead = until_ms[0] - now_ms
+cdef inline bint _take_budget(LogBudget* budget, int of, int64_t now_ms) noexcept nogil:
+    cdef int64_t ahead = budget.until_ms[of] - now_ms
     if ahead < 0 or ahead > (BUDGET_BURST + 1) * BUDGET_STEP_MS:     # paid for; or the clock went back
         ahead = 0
     if ahead > (BUDGET_BURST - 1) * BUDGET_STEP_MS:
+        counter_add(&budget.held[of], 1)
         return False
-    until_ms[0] = now_ms + ahead + BUDGET_STEP_MS
+    budget.until_ms[of] = now_ms + ahead + BUDGET_STEP_MS
     return True
 
 
@@ -110,11 +111,11 @@ cdef bint log_is_telling(const LogWants* wants, LogBudget* budget, int64_t now_m
     if traced == TRACE_SAMPLED:
         return True
     if status >= 500:
-        return _take_budget(&budget.until_ms[0], now_ms)
+        return _take_budget(budget, BUDGET_5XX, now_ms)
     if fault != 0:
-        return _take_budget(&budget.until_ms[1], now_ms)
+        return _take_budget(budget, BUDGET_FAULT, now_ms)
     if total_us >= load_u32(&wants.slow_us) or id < load_u64(&wants.few):
-        return _take_budget(&budget.until_ms[2], now_ms)
+        return _take_budget(budget, BUDGET_OTHER, now_ms)
     return False
 
 
@@ -195,6 +196,10 @@ cdef void log_submit(LogRing* ring, const AccessRecord* record) noexcept nogil:
 
 cdef uint64_t log_dropped(const LogRing* ring) noexcept nogil:
     return load_u64(&ring.dropped)
+
+
+cdef uint64_t log_held(const LogRing* ring, int of) noexcept nogil:
+    return load_u64(&ring.budget.held[of])
 
 
 cdef const AccessRecord* log_ring_peek(LogRing* ring) noexcept nogil:

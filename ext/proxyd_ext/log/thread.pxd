@@ -25,6 +25,7 @@ cdef void log_writer_want(LogWriter* w, uint32_t slow_us, uint64_t few) noexcept
 cdef int log_writer_tap_fd(const LogWriter* w) noexcept nogil
 cdef size_t log_writer_tap(LogWriter* w, const uint8_t** out) noexcept nogil
 cdef uint64_t log_writer_tap_dropped(const LogWriter* w) noexcept nogil
+cdef uint64_t log_writer_tap_held(const LogWriter* w, int of) noexcept nogil     # of a class (BUDGET_*)
 
 cdef uint64_t log_writer_written(const LogWriter* w) noexcept nogil    # records that the sink took
 cdef uint64_t log_writer_dropped(const LogWriter* w) noexcept nogil    # records refused by a full ring or lost by a failing sink

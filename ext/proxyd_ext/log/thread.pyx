@@ -36,8 +36,8 @@ from proxyd_ext.log.record cimport AccessRecord, RECORD_HTTP
 from proxyd_ext.log.redact cimport Redacted, redact
 from proxyd_ext.log.render cimport LOG_JSON, LOG_LINE_MAX, render
 from proxyd_ext.log.ring cimport (
-    LogBudget, LogRing, LogWaker, LogWants, log_dropped, log_is_telling, log_ring_at, log_ring_attach, log_ring_bytes, log_ring_end,
-    log_ring_free, log_ring_new, log_ring_peek, log_ring_pop, log_waker_sleep)
+    LogBudget, LogRing, LogWaker, LogWants, log_dropped, log_held, log_is_telling, log_ring_at, log_ring_attach, log_ring_bytes,
+    log_ring_end, log_ring_free, log_ring_new, log_ring_peek, log_ring_pop, log_waker_sleep)
 from proxyd_ext.log.rules cimport FRAME_MAX, LogRules
 from proxyd_ext.log.sample cimport sample_keeps
 from proxyd_ext.log.sink cimport Sink, sink_close, sink_open, sink_write
@@ -467,6 +467,15 @@ cdef size_t log_writer_tap(LogWriter* w, const uint8_t** out) noexcept nogil:
 
 cdef uint64_t log_writer_tap_dropped(const LogWriter* w) noexcept nogil:
     return load_u64(&w.tap.dropped)
+
+
+cdef uint64_t log_writer_tap_held(const LogWriter* w, int of) noexcept nogil:
+    """A record is held back by its engine, which then makes none, or by the thread."""
+    cdef uint64_t count = load_u64(&w.budget.held[of])
+    cdef int engine
+    for engine in range(w.engines):
+        count += log_held(w.rings[engine], of)
+    return count
 
 
 # ---------------------------------------------------------------- what others read

@@ -4,12 +4,12 @@ from cpython.ref cimport Py_INCREF
 from libc.stdint cimport uint8_t
 from proxyd_ext.log.fields cimport RecordFields
 from proxyd_ext.log.render cimport format_of
-from proxyd_ext.log.ring cimport LogRing, log_submit
+from proxyd_ext.log.ring cimport BUDGET_5XX, BUDGET_FAULT, BUDGET_OTHER, LogRing, log_submit
 from proxyd_ext.log.rules cimport Rules
 from proxyd_ext.log.thread cimport (
     log_writer_dropped, log_writer_flush, log_writer_follow, log_writer_free, log_writer_new, log_writer_reopen, log_writer_ring,
     log_writer_sampled_out, log_writer_sleeps, log_writer_start, log_writer_stop, log_writer_tap, log_writer_tap_dropped,
-    log_writer_tap_fd, log_writer_want, log_writer_written)
+    log_writer_tap_fd, log_writer_tap_held, log_writer_want, log_writer_written)
 
 import os
 
@@ -19,6 +19,9 @@ cdef enum:
     STATE_RUNNING = 1
     STATE_STOPPED = 2
     STATE_ABANDONED = 3    # the thread did not come back: nothing that it uses may be freed
+
+
+_CLASS_WORDS = {"5xx": BUDGET_5XX, "fault": BUDGET_FAULT, "other": BUDGET_OTHER}
 
 
 cdef int _raise_for(int error) except -1:
@@ -115,6 +118,11 @@ cdef class AccessLog:
     def tap_dropped(self):
         """Records that the tap had no room for."""
         return log_writer_tap_dropped(self._writer)
+
+    @property
+    def tap_held(self):
+        """Telling records that were not made for the tap, since there was no budget for more of their class: class -> count."""
+        return {word: log_writer_tap_held(self._writer, of) for word, of in _CLASS_WORDS.items()}
 
     @property
     def dropped(self):

@@ -18,6 +18,7 @@ from proxyd_ext.snapshot.spec import (
     LimitKeyPart,
     ProxyAction,
     RateLimitFilter,
+    RespondAction,
     RetrySpec,
     RewriteSpec,
     RouteSpec,
@@ -101,6 +102,21 @@ def test_one_record_an_exchange(logged: Any) -> None:
         assert value in text, (value, text)
     assert 200 in record.values() or "200" in text
     assert rig.stats_of("web", "all").stats()["bytes_in"] == 4
+
+
+def test_what_an_engine_holds_back_is_counted(clocked: Rig) -> None:
+    """Nobody writes records, and all that come at a moment tell of something: of each class as many as its budget has are made."""
+    log = AccessLog(-1, "json", 1)
+    log.start()
+    clocked.engines[:] = [Engine(0, 1, inline=True, log=log, fake_clock=True)]
+    clocked.publish([RouteSpec("all", RespondAction(503, b""))])
+    client = clocked.connect()
+    client.send(get("/") * 520)
+    for _ in range(520):
+        assert client.response().status == 503
+    log.flush()
+    assert (log.take().count(b"\n"), log.tap_held) == (500, {"5xx": 20, "fault": 0, "other": 0})
+    log.stop()
 
 
 def test_a_rewritten_path(logged: Any) -> None:

@@ -135,11 +135,14 @@ def test_a_flood_of_one_class_is_bounded_and_leaves_the_others_their_share(silen
         for _ in range(700):
             silent.submit(0, kind | {"time_us": 10**15})
     assert [record["status"] for record in taken(silent)] == [200] * 500 + [429] * 500 + [502] * 500
+    assert silent.tap_held == {"5xx": 200, "fault": 200, "other": 200}
     for _ in range(700):
         silent.submit(0, kinds[2] | {"time_us": 10**15 + 1_000_000})
     assert len(taken(silent)) == 100, "one each ten milliseconds"
+    assert silent.tap_held == {"5xx": 800, "fault": 200, "other": 200}
     silent.submit(0, kinds[2] | {"time_us": 10**15 - 60_000_000})
     assert len(taken(silent)) == 1, "a clock that goes back holds nothing up"
     for _ in range(700):
         silent.submit(0, {"traced": 2, "time_us": 10**15})
     assert len(taken(silent)) == 700, "what is traced is always wanted"
+    assert sum(silent.tap_held.values()) == 1_200

@@ -132,6 +132,7 @@ class FakeDaemon:
     max_series: int = 20_000
     phase: Phase = "serving"
     records_dropped: int = 0
+    records_held: dict[str, int] = field(default_factory=dict)
     audit: Audit = field(default_factory=lambda: Audit(None, SystemClock()))
     audit_failed: int = 0
     serving: ServingView = field(default_factory=lambda: ServingView(5))

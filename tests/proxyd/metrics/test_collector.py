@@ -145,6 +145,10 @@ class Source:
     def records_dropped(self) -> int:
         return self.now.records_dropped
 
+    @property
+    def records_held(self) -> Mapping[str, int]:
+        return self.now.records_held
+
 
 class Page:
     """A scraped page, asked by sample."""
@@ -481,13 +485,15 @@ async def test_compressed_forms(source: Source, exposition: Exposition) -> None:
 async def test_records_and_spans(source: Source, exposition: Exposition) -> None:
     spans = {"sent": 40, "rejected": 1, "failed": 3, "dropped": 2}
     source.set(
-        records_dropped=9, traces=TraceEntry(spans, 12, 512, "http://127.0.0.1:4318/v1/traces", "connection refused"),
+        records_dropped=9, records_held={"5xx": 4, "other": 0},
+        traces=TraceEntry(spans, 12, 512, "http://127.0.0.1:4318/v1/traces", "connection refused"),
         logs=(SimpleNamespace(sink="access", written=5, dropped=0, sampled_out=0),),
     )
     page = await scrape(exposition)
     assert page.of("proxyd_trace_spans", "result") == {(result,): count for result, count in spans.items()}
     names = ("trace_queue_length", "trace_queue_limit", "trace_export_failing", "tap_dropped_total")
     assert [page.value(f"proxyd_{name}") for name in names] == [12, 512, 1, 9]
+    assert page.of("proxyd_tap_held", "class") == {("5xx",): 4, ("other",): 0}
     assert page.value("proxyd_log_records_total", sink="access") == 5
 
 

@@ -74,6 +74,26 @@ async def test_another_log_takes_over_and_nothing_is_lost(opened: Callable[[], A
     tap.finish(new)
 
 
+async def test_counts_of_logs_that_close_neither_miss_nor_come_twice(opened: Callable[[], AccessLog]) -> None:
+    tap = Tap()
+    old, new = opened(), opened()
+    tap.follow(old)
+    assert tap.held == {"5xx": 0, "fault": 0, "other": 0}
+    for _ in range(507):
+        old.submit(0, {"status": 502})
+    old.flush()
+    tap.follow(new)
+    assert tap.held["5xx"] == 7, "the old one still closes"
+    old.stop()
+    tap.finish(old)
+    assert tap.held["5xx"] == 7
+    for _ in range(501):
+        new.submit(0, {"status": 502})
+    new.flush()
+    assert tap.held["5xx"] == 8
+    tap.finish(new)
+
+
 async def test_a_flood_comes_in_turns_and_whole(opened: Callable[[], AccessLog]) -> None:
     tap, records, turns = Tap(), list[Record](), list[int]()
 
