@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from proxyd.cli.errors import Exit
 from proxyd.cli.output import paint, print_json, render_diagnostics
 from proxyd.cli.overrides import override_line
 from proxyd.cli.settings import Settings, common, pass_settings
@@ -17,15 +18,20 @@ from proxyd.cli.verbs.reload import change_line
 @common
 @pass_settings
 def command(settings: Settings) -> None:
-    """What the file (of the daemon, or -c FILE) would change in the running config, and what was changed at run time on top of it."""
+    """What the file (of the daemon, or -c FILE) would change in the running config, and what was changed at run time on top of it.
+
+    Exit codes: 0 whether it differs or not, 3 the file has errors.
+    """
     query = {"path": str(Path(settings.config).resolve())} if settings.config else {}
     found = settings.client().get("/config/diff", query)
     if settings.json:
         print_json(found)
-        return
-    if found["diagnostics"]:
-        click.echo(render_diagnostics(found["diagnostics"]) + "\n", err=True)
-    print("\n".join(lines_of(found)))
+    else:
+        if found["diagnostics"]:
+            click.echo(render_diagnostics(found["diagnostics"]) + "\n", err=True)
+        print("\n".join(lines_of(found)))
+    if not found["ok"]:
+        raise click.exceptions.Exit(Exit.CONFIG_INVALID)
 
 
 def lines_of(found: dict[str, Any]) -> list[str]:

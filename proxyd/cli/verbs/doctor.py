@@ -18,9 +18,13 @@ SIGNS = {"good": ("ok", "good"), "note": ("note", "dim"), "warning": ("warning",
 
 @click.command("doctor", short_help="what may be in the way here, and what to do")
 @common
+@click.option("--strict", is_flag=True, help="Fail (exit code 4) on warnings, too.")
 @pass_settings
-def command(settings: Settings) -> None:
-    """Look over the machine, the config and the running daemon. Nothing is changed; exit code 1 when something is wrong."""
+def command(settings: Settings, strict: bool) -> None:
+    """Look over the machine, the config and the running daemon. Nothing is changed.
+
+    Exit codes: 0 nothing is wrong, 1 something is, 4 warnings with --strict.
+    """
     found = list(findings(settings))
     bad = [finding for finding in found if finding.level in {"warning", "error"}]
     if settings.json:
@@ -36,6 +40,8 @@ def command(settings: Settings) -> None:
             print(f"\n{plural(len(bad), 'finding')} to look at" if bad else "\nnothing is in the way")
     if any(finding.level == "error" for finding in found):
         raise click.exceptions.Exit(Exit.FAILED)
+    if strict and bad:
+        raise click.exceptions.Exit(Exit.WARNINGS)
 
 
 def findings(settings: Settings) -> Iterator[Finding]:

@@ -32,12 +32,14 @@ def test_nothing_differs(run: Run, daemon: FakeDaemon) -> None:
     assert run("diff").stdout == "/etc/proxyd/proxyd.yaml is the running config\n"
 
 
-def test_a_broken_file_is_told_and_is_no_failure(run: Run, daemon: FakeDaemon) -> None:
+def test_a_broken_file_is_told_and_ends_as_check_does(run: Run, daemon: FakeDaemon) -> None:
     daemon.refusal = (UNKNOWN_KEY,)
     result = run("diff")
-    assert result.exit_code == 0
+    assert result.exit_code == Exit.CONFIG_INVALID
     assert result.stdout == "/etc/proxyd/proxyd.yaml has errors: a reload would be refused\n"
     assert "PXD-021" in result.stderr
+    as_json = run("diff", "--json")
+    assert (as_json.exit_code, json.loads(as_json.stdout)["ok"]) == (Exit.CONFIG_INVALID, False)
 
 
 def test_another_file(run: Run, daemon: FakeDaemon, tmp_path: Path) -> None:

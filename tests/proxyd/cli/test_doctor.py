@@ -43,6 +43,14 @@ def test_what_is_wrong_comes_with_what_to_do(run: Run, daemon: FakeDaemon) -> No
     assert "kernel" not in result.stdout
 
 
+def test_warnings_fail_when_they_shall(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (run("doctor").exit_code, run("doctor", "--strict").exit_code) == (0, 0)
+    monkeypatch.setattr(machine, "examine", lambda: iter([Finding("warning", "clock", "it is wrong")]))
+    assert (run("doctor").exit_code, run("doctor", "--strict").exit_code) == (0, Exit.WARNINGS)
+    monkeypatch.setattr(machine, "examine", lambda: iter([Finding("warning", "clock", "wrong"), Finding("error", "disk", "full")]))
+    assert run("doctor", "--strict").exit_code == Exit.FAILED, "what is worse counts"
+
+
 def test_json(run: Run) -> None:
     facts = json.loads(run("doctor", "--json").stdout)
     found = {finding["subject"]: finding["level"] for finding in facts["findings"]}
