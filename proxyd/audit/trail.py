@@ -1,4 +1,5 @@
 """The audit trail as the daemon writes it: who changed what, from where, and what came of it; one record each, on disk when `note` returns.
+`tell` is for changes that nobody waits for (a signal, a PURGE): their records are on disk soon, and when `close` returns at the latest.
 
 A change that cannot be recorded happens all the same (a full disk must not keep operators from draining a broken server), as auditd and
 Kubernetes do by default. It is counted (`proxyd_audit_failed_total`), `status` warns of it, the daemon's log has it, and it is written with
@@ -12,8 +13,9 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from proxyd.audit.file import AuditFile, Head, Timed
+from proxyd.audit.file import AuditFile, Head, Timed, last_records
 from proxyd.audit.record import Note, link
+from proxyd.audit.rotation import Bounds
 from proxyd.clock import Clock
 from proxyd.state import AuditView
 from proxyd.tasks import Tasks
@@ -25,9 +27,9 @@ log = logging.getLogger("proxyd.audit")
 
 
 class Audit:
-    def __init__(self, folder: Path | None, clock: Clock) -> None:
+    def __init__(self, folder: Path | None, clock: Clock, bounds: Bounds | None = None) -> None:
         """`folder` None: in memory, where records are chained, too."""
-        self._file = AuditFile(folder) if folder is not None else None
+        self._file = AuditFile(folder, bounds) if folder is not None else None
         self._clock, self._tasks = clock, Tasks(clock)
         self._lock = asyncio.Lock()
         self._pending: deque[Timed] = deque()
@@ -45,11 +47,25 @@ class Audit:
 
     async def note(self, note: Note) -> None:
         """Record a change. Never raises; a caller that goes away does not stop it."""
-        await self._tasks.shielded("audit", self._note(note))
+        self._put(note)
+        await self._tasks.shielded("audit", self._flush())
 
-    async def _note(self, note: Note) -> None:
+    def tell(self, note: Note) -> None:
+        """Record a change. Never raises; what is told after `close` is in the log alone."""
+        self._put(note)
+        if not self._tasks.closed:
+            self._tasks.spawn("audit", self._flush())
+
+    def follow(self, bounds: Bounds) -> None:
+        """A config with these bounds serves."""
+        if self._file is not None:
+            self._file.bounds = bounds
+
+    def _put(self, note: Note) -> None:
         log.info("%s", note.words())
         self._pending.append((note, self._clock.wall()))
+
+    async def _flush(self) -> None:
         async with self._lock:
             if self._pending:                    # else somebody before us has written it along with theirs
                 await self._write()
@@ -83,15 +99,17 @@ class Audit:
             self._head = Head(record["seq"], record["hash"])
 
     async def close(self) -> None:
-        """When nobody notes anything any more."""
+        """Write what was told. When nobody notes anything any more."""
         async with self._lock:
+            if self._pending:
+                await self._write()
             await self._tasks.close()
 
     async def last(self, count: int) -> list[dict[str, Any]]:
         """The newest records, oldest of them first. OSError."""
         if self._file is None:
             return list(self._recent)[-count:]
-        return await asyncio.to_thread(self._file.last, count)
+        return await asyncio.to_thread(last_records, self._file.path, count)
 
     def view(self) -> AuditView:
         head = self._file.head if self._file is not None else self._head
@@ -99,7 +117,8 @@ class Audit:
 
     def warnings(self) -> list[str]:
         if not self._reason:
-            return []
+            stuck = self._file.stuck if self._file is not None else ""
+            return [f"the audit trail cannot be put aside, and grows: {stuck}"] if stuck else []
         waiting = f"; {len(self._pending)} wait in memory" if self._pending else ""
         return [f"audit records cannot be written: {self._reason}{waiting} [PXD-256]"]
 

@@ -181,8 +181,18 @@ class AccessLog(Model):
         return self
 
 
+class AuditTrail(Model):
+    size: Annotated[Size, Within("64KiB", "1TiB")] = Field(
+        Size("16MiB"), description="A file of the trail that has grown so large is put aside, and the chain goes on in another one."
+    )
+    keep: Annotated[Integer, Field(ge=1, le=10_000)] = Field(
+        9, description="Files put aside that are kept; before an older one is removed, a record tells of it."
+    )
+
+
 class Log(Model):
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="What proxyd tells about itself, on stderr.")
     access: Annotated[AccessLog | None, Short(expand_access, (NONE, STRING))] = Field(
         AccessLog(), description="One record for each request; or `none`.", examples=[{"to": "stdout", "format": "json"}]
     )
+    audit: AuditTrail = Field(AuditTrail(), description="How much is kept of the audit trail, which lies in the state folder.")

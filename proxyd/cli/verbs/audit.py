@@ -1,6 +1,7 @@
 """`proxyd audit`: who changed what, and whether the record of it is whole."""
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,10 @@ from typing import Any
 import click
 
 from proxyd.admin.client import NotReachable
-from proxyd.audit.file import NAME, maybe_record
-from proxyd.audit.verify import verify
+from proxyd.audit.file import NAME, last_records
+from proxyd.audit.reading import Trail
+from proxyd.audit.rotation import files_before
+from proxyd.audit.verify import Verdict, verify
 from proxyd.cli.errors import CliError, Exit
 from proxyd.cli.number import Number
 from proxyd.cli.output import paint, plural, print_json, table
@@ -21,7 +24,10 @@ from proxyd.statedir import state_dir
 @click.group("audit", short_help="who changed what, and whether the record of it is whole: show, verify")
 @common
 def command() -> None:
-    """Who changed what, from where, and what came of it. Without FILE: the trail of the running daemon, or of the config's state folder."""
+    """Who changed what, from where, and what came of it. Without FILE: the trail of the running daemon, or of the config's state folder.
+
+    FILE is the newest file of a trail, `audit.jsonl`; those that were put aside before it, `audit-NUMBER.jsonl`, are read with it.
+    """
 
 
 @command.command("show", short_help="the newest records")
@@ -58,19 +64,34 @@ def verify_(settings: Settings, file: Path | None, head: str) -> None:
     """
     if file is None:
         file, head = of_daemon(settings, head)
-    if not file.exists():
-        raise CliError(f"{file}: there is no such file", Exit.NOT_FOUND)
-    with file.open("rb") as lines:
-        found = verify(lines, head=head.lower())
+    found, place, line = verified(file, head.lower())
     if settings.json:
-        print_json({"file": str(file), "ok": not found.fault, "records": found.records, "head": found.head, "fault": found.fault,
-                    "line": found.line, "text": found.text})
+        print_json({"file": str(place), "ok": not found.fault, "records": found.records, "expired": found.expired, "head": found.head,
+                    "fault": found.fault, "line": line, "text": found.text})
     elif found.fault:
-        raise CliError(f"{file}:{found.line}: {found.text}", hint=f"{plural(found.records, 'record')} before it are as they were written")
+        raise CliError(f"{place}:{line}: {found.text}", hint=f"{plural(found.records, 'record')} before it are as they were written")
     elif not settings.quiet:
-        print(f"{file}: {plural(found.records, 'record')}, unbroken; it ends with {found.head}")
+        expired = f", after {found.expired} that expired" if found.expired else ""
+        print(f"{file}: {plural(found.records, 'record')}{expired}, unbroken; it ends with {found.head}")
     if found.fault:
         raise click.exceptions.Exit(Exit.FAILED)
+
+
+def verified(file: Path, head: str) -> tuple[Verdict, Path, int]:
+    """What is found, in which file and which of its lines. Again when a file was removed meanwhile: then a newer one tells of it."""
+    while file.exists() or before(file):
+        with contextlib.suppress(FileNotFoundError):
+            trail = Trail(file)
+            found = verify(trail, head=head)
+            return found, *trail.place(found.line)
+    raise CliError(f"{file}: there is no such file", Exit.NOT_FOUND)
+
+
+def before(file: Path) -> list[Path]:
+    try:
+        return files_before(file)
+    except OSError:
+        return []
 
 
 def of_daemon(settings: Settings, head: str) -> tuple[Path, str]:
@@ -93,11 +114,9 @@ def local_file(settings: Settings) -> Path:
 
 
 def last_of(file: Path, count: int) -> list[dict[str, Any]]:
-    try:
-        lines = file.read_bytes().splitlines()[-count:]
-    except FileNotFoundError:
-        raise CliError(f"{file}: there is no such file", Exit.NOT_FOUND) from None
-    return [record for line in lines if (record := maybe_record(line)) is not None]
+    if not file.exists() and not before(file):
+        raise CliError(f"{file}: there is no such file", Exit.NOT_FOUND)
+    return last_records(file, count)
 
 
 def record_lines(records: list[dict[str, Any]]) -> list[str]:

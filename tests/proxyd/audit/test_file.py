@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from proxyd.audit.file import TAIL_BYTES, AuditFile, maybe_record
+from proxyd.audit.file import TAIL_BYTES, AuditFile, last_records, maybe_record
 from proxyd.audit.record import Note
 from proxyd.audit.verify import verify
 
@@ -19,7 +19,7 @@ CHANGE = Note("ops", "unix pid 1", "server.change", "app/10.0.0.1:80", detail={"
 def facts(file: AuditFile) -> list[tuple[int, str]]:
     with file.path.open("rb") as lines:
         assert verify(lines, head=file.head.hash).fault == ""
-    return [(record["seq"], record["action"]) for record in file.last(100)]
+    return [(record["seq"], record["action"]) for record in last_records(file.path, 100)]
 
 
 def test_records_are_chained_and_private(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_records_are_chained_and_private(tmp_path: Path) -> None:
     assert file.head.hash == record["hash"]
     file.append([(CHANGE, 1.0), (CHANGE, 2.0)])
     assert [seq for seq, _ in facts(file)] == [1, 2, 3]
-    assert file.last(2)[0]["seq"] == 2
+    assert last_records(file.path, 2)[0]["seq"] == 2
     assert os.stat(file.path).st_mode & 0o077 == 0
 
 
@@ -51,7 +51,7 @@ def test_no_record_hides_where_the_chain_ends(tmp_path: Path) -> None:
     after.open()
     after.append([(CHANGE, 2.0)])
     assert facts(after) == [(1, "cache.purge"), (2, "server.change")]
-    assert after.last(2)[0]["detail"]["left_out_bytes"] > TAIL_BYTES
+    assert last_records(after.path, 2)[0]["detail"]["left_out_bytes"] > TAIL_BYTES
 
 
 def test_a_torn_line_is_taken_away_and_told(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_torn_line_is_taken_away_and_told(tmp_path: Path) -> None:
     after.open()
     after.append([(CHANGE, 2.0)])
     assert facts(after) == [(1, "server.change"), (2, "audit.repaired"), (3, "server.change")]
-    assert after.last(2)[0]["detail"] == {"bytes_cut": 12}
+    assert last_records(after.path, 2)[0]["detail"] == {"bytes_cut": 12}
 
 
 @pytest.mark.parametrize("done", ["removed", "shortened", "replaced"])
@@ -83,7 +83,7 @@ def test_a_file_that_is_not_as_it_was_left_is_told(tmp_path: Path, done: str) ->
     file.append([(CHANGE, 3.0)])
     begins = 0 if done == "removed" else 1
     assert facts(file)[begins:] == [(begins + 1, "audit.gap"), (begins + 2, "server.change")]
-    assert file.last(2)[0]["detail"] == {"expected": left.hash, "seq": 2}
+    assert last_records(file.path, 2)[0]["detail"] == {"expected": left.hash, "seq": 2}
 
 
 def test_a_last_line_that_is_no_record_is_told_and_stays(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_last_line_that_is_no_record_is_told_and_stays(tmp_path: Path) -> None
     with file.path.open("rb") as lines:
         found = verify(lines)
     assert (found.fault, found.line) == ("changed", 1)
-    assert [record["action"] for record in file.last(9)] == ["audit.gap", "server.change"]
+    assert [record["action"] for record in last_records(file.path, 9)] == ["audit.gap", "server.change"]
 
 
 def test_what_the_disk_refuses_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from proxyd.audit.record import Note
+from proxyd.audit.rotation import Bounds
 from proxyd.audit.trail import Audit
 from proxyd.audit.verify import verify
 from tests.support.clock import FakeClock
@@ -57,6 +58,29 @@ async def test_what_cannot_be_written_is_counted_told_and_written_later(tmp_path
     records = await audit.last(9)
     assert [record["action"] for record in records] == ["server.change"] * 4 + ["audit.lost"]
     assert records[-1]["detail"] == {"records": 2}
+
+
+async def test_what_is_told_is_written_when_it_closes(tmp_path: Path) -> None:
+    audit = Audit(tmp_path, FakeClock())
+    noted = asyncio.create_task(audit.note(CHANGE))
+    audit.tell(CHANGE)
+    await asyncio.sleep(0)
+    audit.tell(CHANGE)
+    await audit.close()
+    await asyncio.gather(noted, return_exceptions=True)
+    assert [record["seq"] for record in await audit.last(9)] == [1, 2, 3]
+    audit.tell(CHANGE)      # a signal that comes last of all is in the log
+
+
+async def test_a_trail_that_cannot_be_put_aside_is_told(tmp_path: Path) -> None:
+    audit = Audit(tmp_path, FakeClock())
+    await audit.note(CHANGE)
+    audit.follow(Bounds(size=100, keep=1))
+    (tmp_path / "audit-000000000001.jsonl").touch()
+    await audit.note(CHANGE)
+    assert audit.warnings() == ["the audit trail cannot be put aside, and grows: audit-000000000001.jsonl is there"]
+    await audit.note(CHANGE)
+    assert audit.warnings() == []
 
 
 async def test_a_caller_that_goes_away_does_not_stop_it(tmp_path: Path) -> None:

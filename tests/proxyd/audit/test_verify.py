@@ -41,17 +41,18 @@ Mutation = Callable[[list[bytes]], list[bytes]]
 
 
 @pytest.mark.parametrize(("mutate", "fault", "line", "good", "text"), [
-    (lambda lines: [*lines[:3], altered(lines[3], who="eve"), *lines[4:]], "changed", 4, 3, "line 4 does not fit its own hash"),
+    (lambda lines: [*lines[:3], altered(lines[3], who="eve"), *lines[4:]], "changed", 4, 3, "record 4 does not fit its own hash"),
     (lambda lines: [*lines[:3], altered(lines[3], right_hash=True, who="eve"), *lines[4:]], "changed", 5, 4, "one of them was changed"),
-    (lambda lines: [*lines[:3], lines[3].replace(b'"seq":4', b'"seq": 4'), *lines[4:]], "changed", 4, 3, "not a record as proxyd writes"),
-    (lambda lines: [*lines[:3], b"hello\n", *lines[4:]], "changed", 4, 3, "not a record as proxyd writes"),
-    (lambda lines: [*lines[:3], *lines[4:]], "removed", 4, 3, "record 4 removed: line 4 holds record 5"),
-    (lambda lines: lines[2:], "removed", 1, 0, "records 1 to 2 removed: line 1 holds record 3"),
-    (lambda lines: [*lines[:3], lines[1], *lines[3:]], "inserted", 4, 3, "line 4 is line 2 again: it was put in"),
+    (lambda lines: [*lines[:3], lines[3].replace(b'"seq":4', b'"seq": 4'), *lines[4:]], "changed", 4, 3,
+     "record 4 is not as proxyd writes one"),
+    (lambda lines: [*lines[:3], b"hello\n", *lines[4:]], "changed", 4, 3, "record 4 is not as proxyd writes one"),
+    (lambda lines: [*lines[:3], *lines[4:]], "removed", 4, 3, "record 4 was removed: record 5 follows record 3"),
+    (lambda lines: lines[2:], "removed", 1, 0, "records 1 to 2 were removed: the trail begins with record 3"),
+    (lambda lines: [*lines[:3], lines[1], *lines[3:]], "inserted", 4, 3, "record 2 stands behind record 3 again: it was put in"),
     (lambda lines: [*lines[:3], altered(lines[3], right_hash=True, who="eve"), *lines[3:]], "inserted", 4, 3,
-     "line 4 was put in: line 5 follows line 3"),
-    (lambda lines: [*lines[:8], lines[8][:-20]], "truncated", 9, 8, "line 9 ends in the middle"),
-    (lambda lines: [lines[0], lines[2], lines[1], *lines[3:]], "removed", 2, 1, "record 2 removed"),
+     "record 4 was put in: the one behind follows record 3"),
+    (lambda lines: [*lines[:8], lines[8][:-20]], "truncated", 9, 8, "record 9 ends in the middle"),
+    (lambda lines: [lines[0], lines[2], lines[1], *lines[3:]], "removed", 2, 1, "record 2 was removed"),
 ])
 def test_what_was_done_to_it(mutate: Mutation, fault: str, line: int, good: int, text: str) -> None:
     found = verify(mutate(list(LINES)))

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from click.testing import Result
 
+from proxyd.audit.file import AuditFile
+from proxyd.audit.record import Note
+from proxyd.audit.rotation import Bounds
 from proxyd.cli.errors import Exit
 from proxyd.cli.trial import trial_line
 from tests.proxyd.admin.fake_daemon import UNKNOWN_KEY, FakeDaemon
@@ -112,6 +115,20 @@ def test_a_trail_without_a_daemon(run: Run, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b"hello\n")
     broken = run("audit", "verify", "a.jsonl")
     assert broken.exit_code == Exit.FAILED
-    assert "a.jsonl:1: line 1 is not a record as proxyd writes it" in broken.stderr
+    assert "a.jsonl:1: record 1 is not as proxyd writes one" in broken.stderr
     facts = json.loads(run("audit", "verify", "a.jsonl", "--json").stdout)
     assert (facts["ok"], facts["fault"], facts["line"]) == (False, "changed", 1)
+
+
+def test_a_trail_of_several_files(run: Run, tmp_path: Path) -> None:
+    file = AuditFile(tmp_path, Bounds(size=200, keep=2))
+    for seq in range(4):
+        file.append([(Note("ops", "unix pid 1", "server.change", f"app/10.0.0.{seq}:80"), 1.0)])
+    assert run("audit", "verify", "audit.jsonl").stdout == (
+        f"audit.jsonl: 4 records, after 1 that expired, unbroken; it ends with {file.head.hash}\n")
+    assert [record["seq"] for record in json.loads(run("audit", "show", "audit.jsonl", "--json").stdout)] == [2, 3, 4, 5]
+    (tmp_path / "audit-000000000003.jsonl").write_bytes(b"hello\n")
+    broken = run("audit", "verify", "audit.jsonl")
+    assert (broken.exit_code, "audit-000000000003.jsonl:1: record 3 is not as proxyd writes one" in broken.stderr) == (Exit.FAILED, True)
+    file.path.unlink()
+    assert run("audit", "verify", "audit.jsonl").exit_code == Exit.FAILED, "killed after it was put aside: the others are there"

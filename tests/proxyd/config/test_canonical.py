@@ -43,7 +43,7 @@ def test_every_shorthand_is_written_out() -> None:
     assert shown["listeners"] == {"default": {"bind": [":8080"], "mode": "http", "limits": canonical(Limits())}}
     assert canonical(Limits())["header_size"] == "16KiB"
     assert canonical(Limits())["body_size"] == "none"
-    assert shown["log"] == {"level": "info", "access": "none"}
+    assert shown["log"] == {"level": "info", "access": "none", "audit": {"size": "16MiB", "keep": 9}}
     assert "listen" not in shown
     assert shown["upstreams"]["default"]["health"] == {"passive": canonical(Passive()), "panic": "0%", "fail_open": False}
     assert canonical(Passive())["latency"] == "none"
