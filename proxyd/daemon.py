@@ -15,12 +15,16 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvloop
 
 from proxyd import codes
+from proxyd.audit.purges import Purges
+from proxyd.audit.record import Note, by_signal
+from proxyd.audit.rotation import Bounds
 from proxyd.audit.trail import Audit
 from proxyd.caching.purge import Purge, Purged, urls_of
 from proxyd.caching.report import CacheView, ObjectView, WhyView
@@ -172,7 +176,8 @@ class Daemon:
         assert config is not None
         logging.getLogger("proxyd").setLevel(config.log.level.upper())
         self._tasks = Tasks(self._clock)
-        self.audit = Audit(state.folder, self._clock)
+        self.audit = Audit(state.folder, self._clock, _bounds(config))
+        self._purges = Purges(self._tasks, self._clock, self.audit.tell)
         threads = min(len(os.sched_getaffinity(0)), THREADS_MAX) if config.runtime.threads == "auto" else config.runtime.threads
         self._threads = threads
         self._sights = Watch(self.events, threads=threads > 0)
@@ -181,7 +186,7 @@ class Daemon:
         self._resolver = self._make_resolver()
         self._server_state = ServerState(state)
         store = Store()
-        self._caching = Caching(self._tasks, self._clock)
+        self._caching = Caching(self._tasks, self._clock, on_asked=self._purges.on_purge)
         self._policing = Policing(self._tasks, self._clock, store, self._loop_lag)
         callbacks = Callbacks(
             self._on_ejected, self._on_consult, lambda: self._serving.sweep(), self._on_engine_death, self._caching.on_lookup,
@@ -265,11 +270,23 @@ class Daemon:
         """TERM drains (a second one, or INT: at once), HUP reloads, USR1 reopens the logs, USR2 upgrades. Main thread only, after the loop
         runs."""
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, lambda: self.stop(now=self._stop.is_set()))
-        loop.add_signal_handler(signal.SIGINT, lambda: self.stop(now=True))
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn("reload by SIGHUP", lambda: self._reload_unasked(SIGNAL)))
+        loop.add_signal_handler(signal.SIGTERM, lambda: self._stop_by("SIGTERM", now=self._stop.is_set()))
+        loop.add_signal_handler(signal.SIGINT, lambda: self._stop_by("SIGINT", now=True))
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._begin_by("SIGHUP", "config.reload", lambda: self._reload_unasked(SIGNAL)))
         loop.add_signal_handler(signal.SIGUSR1, self.reopen_logs)
-        loop.add_signal_handler(signal.SIGUSR2, lambda: self._spawn("upgrade by SIGUSR2", self._upgrade_and_log))
+        loop.add_signal_handler(signal.SIGUSR2, lambda: self._begin_by("SIGUSR2", "daemon.upgrade", self._upgrade_and_log))
+
+    def _stop_by(self, name: str, *, now: bool) -> None:
+        """One record, unless it stops already, and no slower than this signal says."""
+        if not (self._stop_now.is_set() if now else self._stop.is_set()):
+            self.audit.tell(by_signal(name, "daemon.stop", now=now))
+        self.stop(now=now)
+
+    def _begin_by(self, name: str, action: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if self._phase == "serving":
+            self._tasks.spawn(f"{action} by {name}", work())
+        else:
+            self.audit.tell(by_signal(name, action, f"proxyd is {self._phase}"))
 
     async def _drain(self) -> None:
         seconds = self.config.runtime.shutdown.drain.seconds
@@ -306,6 +323,7 @@ class Daemon:
         self._serving.close()
         await self._traces.close()
         await self._resolver.close()
+        self._purges.close()
         await self.audit.close()
         self._phase = "stopped"
 
@@ -350,6 +368,7 @@ class Daemon:
 
     def _on_taken(self) -> None:
         """Another config has begun to serve."""
+        self.audit.follow(_bounds(self.config))
         self.history.look()      # so that a point begins with it
         self._traces.follow(self.config.tracing)
         self._keep_sockets()
@@ -383,9 +402,11 @@ class Daemon:
 
     async def _upgrade_and_log(self) -> None:
         try:
-            await self.upgrade()
+            done = await self.upgrade()
+            self.audit.tell(by_signal("SIGUSR2", "daemon.upgrade", **asdict(done)))
         except UpgradeError as error:
             log.error("no upgrade, this process serves on: %s%s", error, f"\n{error.output}" if error.output else "")
+            self.audit.tell(by_signal("SIGUSR2", "daemon.upgrade", str(error)))
 
     def _keep_sockets(self) -> None:
         """Our listening sockets are kept by the service manager; those that a process before us has left there for nobody are not."""
@@ -481,6 +502,7 @@ class Daemon:
     def _on_engine_death(self, index: int, error: BaseException | None) -> None:
         log.critical("engine %d ended unexpectedly; proxyd leaves", index, exc_info=error)
         self._exit_code = 1
+        self.audit.tell(Note("proxyd", "self", "daemon.stop", detail={"now": True, "why": f"engine {index} ended unexpectedly"}))
         self.stop(now=True)
 
     def _loop_lag(self) -> float:
@@ -501,10 +523,6 @@ class Daemon:
             else:
                 self._notifier.send("WATCHDOG=1")
             await self._clock.sleep(period)
-
-    def _spawn(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        if self._phase == "serving":
-            self._tasks.spawn(name, work())
 
     # ------------------------------------------------------------------ facts
     @property
@@ -684,6 +702,10 @@ class Daemon:
     @property
     def max_series(self) -> int:
         return self.config.metrics.max_series
+
+
+def _bounds(config: Config) -> Bounds:
+    return Bounds(int(config.log.audit.size), config.log.audit.keep)
 
 
 def serve(

@@ -1,7 +1,7 @@
 """The cache: what it holds, why something is not in it, and purges. Each purge leaves one audit record."""
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from aiohttp import web
 
@@ -10,11 +10,9 @@ from proxyd.admin.control import Control
 from proxyd.admin.guard import json_answer
 from proxyd.admin.problem import Problem
 from proxyd.admin.request import JSON, View, audited, json_object
-from proxyd.caching.purge import Purge, parse_order
+from proxyd.caching.purge import parse_order, words_of
 from proxyd.config.target import client_part, field_part, port_part, query_part, request_parts
 from proxyd.snapshot.explain import Question
-
-AUDITED_MAX = 5      # purges of one order that its audit record names
 
 
 class CacheViews:
@@ -59,9 +57,9 @@ class CacheViews:
             orders = parse_order(order)
         except ValueError as error:
             raise Problem(problem.PARAMETER_INVALID, str(error)) from error
-        audited(request, _words(orders))
+        audited(request, words_of(orders))
         purged = await self._control.purge(orders)
-        audited(request, _words(orders), objects=purged.objects)
+        audited(request, words_of(orders), objects=purged.objects)
         return json_answer({
             "purged": purged.objects,
             "orders": [asdict(entry) for entry in purged.orders],
@@ -82,9 +80,3 @@ def _field(text: str) -> tuple[str, str]:
     if not colon:
         raise ValueError(f"`{text}` is not a field; write NAME: VALUE")
     return name.strip(), value
-
-
-def _words(orders: tuple[Purge, ...]) -> str:
-    """For the audit trail, which keeps no queries: tokens stand there."""
-    shown = ", ".join(str(replace(order, text=order.text.partition("?")[0])) for order in orders[:AUDITED_MAX])
-    return f"{shown} and {len(orders) - AUDITED_MAX} more" if len(orders) > AUDITED_MAX else shown

@@ -20,7 +20,7 @@ from proxyd.admin.limits import LimitViews
 from proxyd.admin.login import LoginViews
 from proxyd.admin.openapi import document
 from proxyd.admin.problem import Problem
-from proxyd.admin.request import JSON, YAML, View, asker, body_text, demand, json_object, text_member, text_pairs, texts_member
+from proxyd.admin.request import JSON, YAML, View, asker, audited, body_text, demand, json_object, text_member, text_pairs, texts_member
 from proxyd.admin.requests import RequestViews
 from proxyd.admin.transactions import ConfigViews, diagnostic_facts
 from proxyd.admin.upstreams import UpstreamViews
@@ -153,6 +153,7 @@ class Views:
         if not isinstance(now, bool):
             raise Problem(problem.PARAMETER_INVALID, "`now` is true or false")
         _log.info("stop asked for by %s%s", asker(request), ", at once" if now else "")
+        audited(request, "", now=now)
         phase = self._control.status().phase
         self._control.stop(now=now)                  # only begins: this server is closed last, and lets answers out first
         return json_answer({"stopping": True, "now": now, "was": phase}, 202)

@@ -40,8 +40,13 @@ class Note:
     def words(self) -> str:
         """For the daemon's log, on one line: `app/10.0.0.1:80: server.change by ops (unix pid 4242) ok {"state": "drain"}`."""
         detail = f" {json.dumps(self.detail, ensure_ascii=False)}" if self.detail else ""
-        result = f"refused ({self.code})" if self.result == "refused" else "ok"
+        result = f"refused ({self.code})" if self.code else self.result
         return plain(f"{self.action}{' ' + self.target if self.target else ''} by {self.who} ({self.origin}): {result}{detail}")
+
+
+def by_signal(name: str, action: str, refused: str = "", **detail: object) -> Note:
+    """What a signal ordered; `refused`: why nothing came of it."""
+    return Note("signal", name, action, "", "refused" if refused else "ok", detail=detail | ({"why": refused} if refused else {}))
 
 
 def link(note: Note, *, seq: int, at: float, prev: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 from urllib.parse import urlsplit
 
@@ -24,6 +24,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 TEXTS_MAX = 1_000      # tags or URLs in one order
 TAG_FIELDS = ("surrogate-key", "cache-tag")
 SOFT_FIELDS = ("soft-purge", "fastly-soft-purge")
+WORDS_MAX = 5          # purges of one order that are named
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s/?#@:\[\]]+)(:\d{1,5})?")
 
 
@@ -47,6 +48,17 @@ class Purged:
     orders: tuple[Purge, ...]
     seconds: float
     spread: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A PURGE request, and what became of it."""
+
+    client: str                    # who sent it: the peer, or whom a trusted peer names
+    peer: str                      # where the connection came from
+    words: str                     # what was purged, without queries
+    kinds: tuple[PurgeKind, ...]   # of its purges; none: it was not understood
+    objects: int | None = None     # purged here; None: it was refused, or failed
 
 
 class Spreader(Protocol):
@@ -121,8 +133,23 @@ def urls_of(text: str) -> Iterator[str]:
         yield f"{each}://{host.removesuffix(f':{DEFAULT_PORTS[each]}')}{path.decode()}{mark}{query}"
 
 
+def words_of(orders: Sequence[Purge]) -> str:
+    """For the audit trail, which keeps no queries: tokens stand there."""
+    shown = ", ".join(str(replace(order, text=order.text.partition("?")[0])) for order in orders[:WORDS_MAX])
+    return f"{shown} and {len(orders) - WORDS_MAX} more" if len(orders) > WORDS_MAX else shown
+
+
+def maybe_asked(payload: bytes, orders: Sequence[Purge]) -> Asked | None:
+    """Who sent a PURGE request, and for what (no orders: it is not understood); None: an application deletes a value of its own."""
+    method, who, url, *_ = [*payload.decode("utf-8", "replace").split("\n", 3), "", ""]
+    if method != "PURGE":
+        return None
+    client, _, peer = who.partition(" ")
+    return Asked(client, peer, words_of(orders) or url.partition("?")[0], tuple(order.kind for order in orders))
+
+
 def parse_request(payload: bytes) -> tuple[Purge, ...]:
-    """A PURGE request as an engine tells it: lines METHOD, URL, then fields as `Name: value`. Raises ValueError.
+    """A PURGE request as an engine tells it: lines METHOD, CLIENT PEER, URL, then fields as `Name: value`. Raises ValueError.
 
     `Surrogate-Key` (blanks between tags) or `Cache-Tag` (commas) name tags, and then the URL counts for nothing; a path that ends in `*` is
     a prefix; `Soft-Purge: 1` is soft.
@@ -130,10 +157,10 @@ def parse_request(payload: bytes) -> tuple[Purge, ...]:
     if payload.startswith(b"DELETE\n"):   # of a value of the cache for applications: aside:KEY
         return (Purge("url", payload[7:].decode("utf-8", "replace")),)
     lines = payload.decode("utf-8", "replace").split("\n")
-    if len(lines) < 2 or not lines[1]:
+    if len(lines) < 3 or not lines[2]:
         raise ValueError("the request has no URL")
     fields: dict[str, list[str]] = {}
-    for line in lines[2:]:
+    for line in lines[3:]:
         name, colon, value = line.partition(":")
         if colon:
             fields.setdefault(name.strip().lower(), []).append(value.strip())
@@ -141,7 +168,7 @@ def parse_request(payload: bytes) -> tuple[Purge, ...]:
     tags = [tag for name in TAG_FIELDS for value in fields.get(name, ()) for tag in re.split(r"[\s,]+", value) if tag]
     if tags:
         return build_orders("tag", tags, soft=soft)
-    url = lines[1] if not lines[1].startswith("/") else "".join(fields.get("host", [])) + lines[1]
+    url = lines[2] if not lines[2].startswith("/") else "".join(fields.get("host", [])) + lines[2]
     return build_orders("prefix", [url[:-1]], soft=soft) if url.endswith("*") else build_orders("url", [url], soft=soft)
 
 

@@ -9,11 +9,11 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from proxyd.caching.keeper import Keeper, SnapshotRule
-from proxyd.caching.purge import Purge, Purged, as_body, carry_out, parse_request
+from proxyd.caching.purge import Asked, Purge, Purged, as_body, carry_out, maybe_asked, parse_request
 from proxyd.caching.report import CacheView, WhyView, build_view, object_view, route_views, routes_of, why
 from proxyd.clock import Clock
 from proxyd.state import CacheEntry, TierEntry
@@ -72,10 +72,12 @@ class Caching:
         tasks: Tasks,
         clock: Clock,
         *,
+        on_asked: Callable[[Asked], None] = lambda asked: None,
         new_sharing: Callable[[Cache, Clock], Sharing] = new_sharing,
         new_compressor: Callable[[Cache, Tasks], Compressor[CachedObject]] = new_compressor,
     ) -> None:
-        self._tasks, self._clock = tasks, clock
+        """`on_asked` hears of each PURGE request that was obeyed or refused."""
+        self._tasks, self._clock, self._on_asked = tasks, clock, on_asked
         self._new_sharing, self._new_compressor = new_sharing, new_compressor
         self._keeper = Keeper(tasks, clock, self._mark, self._on_loaded)
         self._store: Cache | None = None
@@ -191,15 +193,22 @@ class Caching:
             orders = parse_request(payload)
         except ValueError as error:
             answer(400, json.dumps({"purged": 0, "error": str(error)}).encode() + b"\n", "application/json")
+            self._tell_asked(maybe_asked(payload, ()))
             return
-        self._tasks.spawn("purge", self._purge_and_answer(orders, answer))
+        self._tasks.spawn("purge", self._purge_and_answer(orders, maybe_asked(payload, orders), answer))
 
-    async def _purge_and_answer(self, orders: Sequence[Purge], answer: Answer) -> None:
+    def _tell_asked(self, asked: Asked | None, objects: int | None = None) -> None:
+        if asked is not None:
+            self._on_asked(replace(asked, objects=objects))
+
+    async def _purge_and_answer(self, orders: Sequence[Purge], asked: Asked | None, answer: Answer) -> None:
         try:
             purged = await self.purge(orders)
         except Exception:
             answer(500, b'{"purged": 0, "error": "proxyd met an error of its own"}\n', "application/json")
+            self._tell_asked(asked)
             raise
+        self._tell_asked(asked, purged.objects)
         # Applications delete their values all the time: that is no order of an operator's.
         level = logging.DEBUG if orders[0].text.startswith("aside:") else logging.INFO
         log.log(level, "purged %s by PURGE: %d objects", _words(orders), purged.objects)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from proxyd.transactions.opening import Opening
 from proxyd.transactions.reloading import Reloading
 from proxyd.transactions.terms import BY_ITSELF, UNCONDITIONAL, By, How, Terms
 from proxyd.transactions.trial import Trial, Verdict
-from proxyd.words import one_line, summary
+from proxyd.words import one_line, own_version, summary
 
 if TYPE_CHECKING:
     from proxyd.config.model import Config
@@ -85,8 +86,8 @@ class Transactions:
             self._serving, self._restores = newest.number, newest.restores
         else:
             await self._enter(By(how="start"), loaded, ReloadResult(True, True, False, 1, loaded.hash), of_file=not opening.last_good)
-        if opening.last_good or newest is None or newest.number != self._serving:
-            await self._note("config.start", By(how="start"), detail={"entry": self._serving, "last_good": opening.last_good})
+        detail = {"entry": self._serving, "last_good": opening.last_good, "version": own_version(), "pid": os.getpid()}
+        await self._note("daemon.start", By(how="start"), target=loaded.hash, detail=detail)
 
     async def leave(self) -> None:
         """The daemon leaves, and nobody has taken over: the next one shall serve its file. What is on trial stays so."""
@@ -312,8 +313,8 @@ class Transactions:
         await self._parts.audit.note(Note(by.who, by.origin, action, target, "ok" if ok else "refused", detail=detail))
 
     async def note_reload(self, result: ReloadResult, by: By) -> None:
-        """The record of a reload that came by no API. Nothing changed: there is none."""
-        if result.changed or not result.ok:
+        """The record of a reload that came by no API. Nothing changed: there is none, unless somebody asked by a signal."""
+        if result.changed or not result.ok or by.how == "signal":
             error = next((found for found in result.diagnostics if found.severity == "error"), None)
             detail = {"entry": result.entry, "plan": result.summary} if error is None else {"entry": result.entry, "error": one_line(error)}
             code = error.code if error is not None else ""

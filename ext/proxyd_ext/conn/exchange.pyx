@@ -636,10 +636,14 @@ cdef void _purge(Exchange* exchange, Head* head, uint32_t size) noexcept nogil:
     cdef int fault = _keep_request(exchange, head, size)
     cdef int i
     cdef const Field* field
-    if fault == FAULT_NONE and exchange.path.size + exchange.query.size + head.host.size + 64 > LINES_ROOM // 2:
+    if fault == FAULT_NONE and exchange.path.size + exchange.query.size + head.host.size + 160 > LINES_ROOM // 2:
         fault = FAULT_URI_TOO_LONG
     if fault == FAULT_NONE:
         out += _copy(out, slice_of(<const uint8_t*>b"PURGE\n", 6))
+        out += _copy(out, exchange.client_ip)
+        out += _copy(out, slice_of(<const uint8_t*>b" ", 1))
+        out += _copy(out, slice_of(exchange.client.ip, exchange.client.ip_size))
+        out += _copy(out, slice_of(<const uint8_t*>b"\n", 1))
         out += _copy(out, exchange.listener.scheme)
         out += _copy(out, slice_of(<const uint8_t*>b"://", 3))
         out += _copy(out, head.host)

@@ -4,7 +4,18 @@ from typing import Any
 
 import pytest
 
-from proxyd.caching.purge import TEXTS_MAX, Purge, build_orders, carry_out, parse_order, parse_request, urls_of
+from proxyd.caching.purge import (
+    TEXTS_MAX,
+    Asked,
+    Purge,
+    build_orders,
+    carry_out,
+    maybe_asked,
+    parse_order,
+    parse_request,
+    urls_of,
+    words_of,
+)
 from tests.support.store import FakeStore, as_cache
 
 
@@ -71,18 +82,27 @@ def test_a_wrong_order_is_told(order: dict[str, Any], said: str) -> None:
 
 # ---------------------------------------------------------------------- PURGE
 @pytest.mark.parametrize(("payload", "orders"), [
-    (b"PURGE\nhttp://h/a?b=1", [Purge("url", "http://h/a?b=1")]),
-    (b"PURGE\nhttp://h/static/*\nsoft-purge: 1", [Purge("prefix", "http://h/static/", True)]),
-    (b"PURGE\nhttp://h/a\nFastly-Soft-Purge: 1", [Purge("url", "http://h/a", True)]),
-    (b"PURGE\nhttp://h/a\nSoft-Purge: 0", [Purge("url", "http://h/a")]),
-    (b"PURGE\nhttp://h/a\nSurrogate-Key: a  b\nCache-Tag: c,d, a", [Purge("tag", tag) for tag in "abcd"]),
-    (b"PURGE\n/a\nHost: H.example", [Purge("url", "http://h.example/a"), Purge("url", "https://h.example/a")]),
+    (b"PURGE\n10.0.0.9 10.0.0.1\nhttp://h/a?b=1", [Purge("url", "http://h/a?b=1")]),
+    (b"PURGE\n10.0.0.9 10.0.0.1\nhttp://h/static/*\nsoft-purge: 1", [Purge("prefix", "http://h/static/", True)]),
+    (b"PURGE\n10.0.0.9 10.0.0.1\nhttp://h/a\nFastly-Soft-Purge: 1", [Purge("url", "http://h/a", True)]),
+    (b"PURGE\n10.0.0.9 10.0.0.1\nhttp://h/a\nSoft-Purge: 0", [Purge("url", "http://h/a")]),
+    (b"PURGE\n10.0.0.9 10.0.0.1\nhttp://h/a\nSurrogate-Key: a  b\nCache-Tag: c,d, a", [Purge("tag", tag) for tag in "abcd"]),
+    (b"PURGE\n10.0.0.9 10.0.0.1\n/a\nHost: H.example", [Purge("url", "http://h.example/a"), Purge("url", "https://h.example/a")]),
 ])
 def test_a_purge_request(payload: bytes, orders: list[Purge]) -> None:
     assert list(parse_request(payload)) == orders
 
 
-@pytest.mark.parametrize("payload", [b"", b"PURGE", b"PURGE\n", b"PURGE\n/a"])
+def test_who_asked_and_for_what() -> None:
+    payload = b"PURGE\n10.0.0.9 10.0.0.1\nhttp://h/a?token=1\nHost: h"
+    assert maybe_asked(payload, parse_request(payload)) == Asked("10.0.0.9", "10.0.0.1", "url http://h/a", ("url",))
+    assert maybe_asked(b"PURGE\n10.0.0.9 10.0.0.1\nnot a url?x", ()) == Asked("10.0.0.9", "10.0.0.1", "not a url", ())
+    assert maybe_asked(b"PURGE", ()) == Asked("", "", "", ())
+    assert maybe_asked(b"DELETE\naside:k", parse_request(b"DELETE\naside:k")) is None
+    assert words_of(build_orders("tag", list("abcdefg"))) == "tag a, tag b, tag c, tag d, tag e and 2 more"
+
+
+@pytest.mark.parametrize("payload", [b"", b"PURGE", b"PURGE\n", b"PURGE\n10.0.0.9 10.0.0.1\n/a"])
 def test_a_purge_request_without_a_url(payload: bytes) -> None:
     with pytest.raises(ValueError, match=r"URL|host"):
         parse_request(payload)

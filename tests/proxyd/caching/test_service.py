@@ -86,8 +86,11 @@ class World:
         self.clock, self.store, self.engine = FakeClock(), FakeStore([FakeObject("http://h/a")]), Engine()
         self.tasks = Tasks(self.clock)
         self.sharing, self.compressor = Sharing(), Compressor()
+        self.asked: list[tuple[str, int | None]] = []
         self.caching = Caching(
-            self.tasks, self.clock, new_sharing=lambda store, clock: cast(Any, self.sharing),
+            self.tasks, self.clock,
+            on_asked=lambda asked: self.asked.append((asked.words, asked.objects)),
+            new_sharing=lambda store, clock: cast(Any, self.sharing),
             new_compressor=lambda store, tasks: cast(Any, self.compressor),
         )
         self.answers: list[tuple[int, Any]] = []
@@ -167,22 +170,24 @@ async def test_purges_of_others_since_the_snapshot_go_again(
 
 async def test_a_purge_request_is_answered_when_it_is_in_effect(world: World, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "proxyd.caching")
-    world.caching.on_purge(b"PURGE\nhttp://h/a", world.answer)
+    world.caching.on_purge(b"PURGE\n10.0.0.9 10.0.0.1\nhttp://h/a", world.answer)
     await until(lambda: world.answers)
     assert world.answers == [(200, {"purged": 3})]
     assert world.store.purges == [("url", "http://h/a", False)]
     assert "purged url http://h/a by PURGE: 3 objects" in caplog.text
     await world.follow_all()
-    world.caching.on_purge(b"PURGE\nhttp://h/a", world.answer)
+    world.caching.on_purge(b"PURGE\n10.0.0.9 10.0.0.1\nhttp://h/a", world.answer)
     await until(lambda: len(world.answers) == 2)
     assert world.answers[1] == (200, {"purged": 1, "spread": True})
+    assert world.asked == [("url http://h/a", 3), ("url http://h/a", 1)]
 
 
 async def test_a_purge_request_that_says_nothing_is_refused(world: World) -> None:
-    world.caching.on_purge(b"PURGE\nnot a url", world.answer)
+    world.caching.on_purge(b"PURGE\n10.0.0.9 10.0.0.1\nnot a url", world.answer)
     (status, body), = world.answers
     assert (status, body["purged"]) == (400, 0)
     assert "blanks" in body["error"]
+    assert world.asked == [("not a url", None)]
 
 
 async def test_a_purge_that_fails_is_answered_too(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -191,9 +196,10 @@ async def test_a_purge_that_fails_is_answered_too(world: World, caplog: pytest.L
             raise RuntimeError("broken")
 
     await world.caching.follow(Wanted(as_cache(Broken())))
-    world.caching.on_purge(b"PURGE\nhttp://h/a", world.answer)
+    world.caching.on_purge(b"PURGE\n10.0.0.9 10.0.0.1\nhttp://h/a", world.answer)
     await until(lambda: "task purge failed" in caplog.text)
     assert world.answers[0][0] == 500
+    assert world.asked == [("url http://h/a", None)]
 
 
 async def test_the_view_puts_together_routes_store_and_parts(world: World) -> None:

@@ -275,7 +275,7 @@ async def test_a_start_with_the_same_config_goes_on_with_its_entry(kept: Path) -
         before = daemon.config_entries()
     async with running(config("two"), path=kept) as daemon:
         assert daemon.config_entries() == before
-    assert [record["action"] for record in await daemon.audit.last(9)] == ["config.start"], "what starts anew changes nothing"
+    assert [record["action"] for record in await daemon.audit.last(9)] == ["daemon.start"] * 3
 
 
 async def test_a_daemon_that_leaves_takes_nothing_back(daemon: Daemon, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
