@@ -15,7 +15,6 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -403,7 +402,7 @@ class Daemon:
     async def _upgrade_and_log(self) -> None:
         try:
             done = await self.upgrade()
-            self.audit.tell(by_signal("SIGUSR2", "daemon.upgrade", **asdict(done)))
+            self.audit.tell(by_signal("SIGUSR2", "daemon.upgrade", successor=done.pid, seconds=round(done.seconds, 3)))
         except UpgradeError as error:
             log.error("no upgrade, this process serves on: %s%s", error, f"\n{error.output}" if error.output else "")
             self.audit.tell(by_signal("SIGUSR2", "daemon.upgrade", str(error)))

@@ -81,6 +81,7 @@ class AuditFile:
         on: a record is worth more than a bound."""
         try:
             if os.stat(self.path).st_size < self.bounds.size:
+                self.stuck = ""
                 return False
             with _opened(self.path) as descriptor:
                 ending = _ending(descriptor)

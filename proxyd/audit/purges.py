@@ -48,8 +48,9 @@ class _Gathered:
         self.refused += asked.objects is None
         self.objects += asked.objects or 0
         self.kinds.update(asked.kinds)
-        if len(self.named) < NAMED_MAX:
-            self.named.append(asked.words[:NAME_MAX])
+        name = asked.words[:NAME_MAX]
+        if len(self.named) < NAMED_MAX and name not in self.named:
+            self.named.append(name)
 
     def note(self, client: str) -> Note:
         first, more = self.named[0], self.requests - 1
@@ -77,7 +78,7 @@ class Purges:
         if not self._gathered and self._admits():
             self._tell(_note(asked))
             return
-        if not self._gathered:
+        if not self._gathered and not self._tasks.closed:
             self._tasks.spawn("purges of a window", self._tell_later())
         self._room(asked).add(asked)
 

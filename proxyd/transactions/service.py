@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from proxyd import codes
 from proxyd.audit.record import Note
+from proxyd.audit.record import Result as Recorded
 from proxyd.audit.trail import Audit
 from proxyd.clock import Clock
 from proxyd.diagnostics import Diagnostic
@@ -72,7 +73,13 @@ class Transactions:
         self._restores = 0                 # the entry that it was gone back to
 
     async def begin(self, opening: Opening) -> None:
-        """It serves since the start. A start with the config that served last goes on with its entry."""
+        """It serves since the start."""
+        await self._begin(opening)
+        detail = {"entry": self._serving, "last_good": opening.last_good, "version": own_version(), "pid": os.getpid()}
+        await self._note("daemon.start", By(how="start"), target=opening.loaded.hash, detail=detail)
+
+    async def _begin(self, opening: Opening) -> None:
+        """A start with the config that served last goes on with its entry."""
         loaded, newest = opening.loaded, self._history.last_good()
         if opening.trial is not None and opening.trial.tried is not None:
             await self._go_on(opening.trial, opening.trial.tried, opening.verdict, loaded)
@@ -86,8 +93,6 @@ class Transactions:
             self._serving, self._restores = newest.number, newest.restores
         else:
             await self._enter(By(how="start"), loaded, ReloadResult(True, True, False, 1, loaded.hash), of_file=not opening.last_good)
-        detail = {"entry": self._serving, "last_good": opening.last_good, "version": own_version(), "pid": os.getpid()}
-        await self._note("daemon.start", By(how="start"), target=loaded.hash, detail=detail)
 
     async def leave(self) -> None:
         """The daemon leaves, and nobody has taken over: the next one shall serve its file. What is on trial stays so."""
@@ -316,10 +321,11 @@ class Transactions:
         """The record of a reload that came by no API. Nothing changed: there is none, unless somebody asked by a signal."""
         if result.changed or not result.ok or by.how == "signal":
             error = next((found for found in result.diagnostics if found.severity == "error"), None)
-            detail = {"entry": result.entry, "plan": result.summary} if error is None else {"entry": result.entry, "error": one_line(error)}
+            what = {"plan": result.summary or "nothing has changed"} if error is None else {"error": one_line(error)}
             code = error.code if error is not None else ""
+            outcome: Recorded = "ok" if result.ok else "refused"
             await self._parts.audit.note(
-                Note(by.who, by.origin, "config.reload", result.config_hash, "ok" if result.ok else "refused", code, detail))
+                Note(by.who, by.origin, "config.reload", result.config_hash, outcome, code, {"entry": result.entry, **what}))
 
     # ------------------------------------------------------------------ facts
     def entries(self) -> tuple[Entry, ...]:

@@ -83,7 +83,7 @@ def verified(file: Path, head: str) -> tuple[Verdict, Path, int]:
         with contextlib.suppress(FileNotFoundError):
             trail = Trail(file)
             found = verify(trail, head=head)
-            return found, *trail.place(found.line)
+            return found, *(trail.place(found.line) if found.fault else (file, 0))
     raise CliError(f"{file}: there is no such file", Exit.NOT_FOUND)
 
 

@@ -100,5 +100,9 @@ async def test_what_is_gathered_is_told_at_the_end(world: World) -> None:
     world.flood()
     world.ask(1)
     await settle()
+    await world.tasks.close()
+    world.ask(2)
     world.purges.close()
-    assert [note.detail["requests"] for note in world.notes] == [1]
+    world.ask(3)
+    world.purges.close()
+    assert [note.detail["requests"] for note in world.notes] == [2, 1]

@@ -100,7 +100,7 @@ async def test_usr2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             await records(daemon, count)
         assert await told(daemon) == [
             ("daemon.upgrade", "signal", "SIGUSR2", "refused", {"why": "the new process has died"}),
-            ("daemon.upgrade", "signal", "SIGUSR2", "ok", {"pid": 4242, "predecessor": 4141, "seconds": 0.5}),
+            ("daemon.upgrade", "signal", "SIGUSR2", "ok", {"successor": 4242, "seconds": 0.5}),
         ]
 
 

@@ -126,6 +126,7 @@ def test_a_trail_of_several_files(run: Run, tmp_path: Path) -> None:
         file.append([(Note("ops", "unix pid 1", "server.change", f"app/10.0.0.{seq}:80"), 1.0)])
     assert run("audit", "verify", "audit.jsonl").stdout == (
         f"audit.jsonl: 4 records, after 1 that expired, unbroken; it ends with {file.head.hash}\n")
+    assert json.loads(run("audit", "verify", "audit.jsonl", "--json").stdout)["file"] == "audit.jsonl"
     assert [record["seq"] for record in json.loads(run("audit", "show", "audit.jsonl", "--json").stdout)] == [2, 3, 4, 5]
     (tmp_path / "audit-000000000003.jsonl").write_bytes(b"hello\n")
     broken = run("audit", "verify", "audit.jsonl")
