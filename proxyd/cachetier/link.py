@@ -284,8 +284,13 @@ class Link:
     async def _carry_out(self, order: Order) -> int:
         self._carried += 1
         self._here.add(self._carried, order.kind, order.text)
-        # On a thread: to purge by prefix walks the store.
-        return await asyncio.to_thread(self._store.purge, order.kind, order.text, soft=order.soft)
+        try:
+            # On a thread: to purge by prefix walks the store.
+            return await asyncio.to_thread(self._store.purge, order.kind, order.text, soft=order.soft)
+        except ValueError as error:
+            # What names nothing that could be stored here has been carried out: a log that nobody gets past would be the end of the tier.
+            _log.warning("a purge of %s %.80r means nothing here: %s", order.kind, order.text, error)
+            return 0
 
     # ------------------------------------------------------------------ following the log
     async def _follow(self) -> None:

@@ -98,8 +98,9 @@ def build_orders(kind: PurgeKind, texts: Sequence[str], *, soft: bool = False) -
 
 
 def _normal(kind: PurgeKind, text: str) -> Iterator[str]:
-    if not text or any(ord(char) <= 0x20 or ord(char) == 0x7F for char in text):
-        raise ValueError(f"`{text}` is not a {'URL' if kind in ('url', 'prefix') else kind}: it is empty or holds blanks or controls")
+    if not text or any(ord(char) <= 0x20 or ord(char) == 0x7F or 0xD800 <= ord(char) < 0xE000 for char in text):
+        what = "URL" if kind in ("url", "prefix") else kind
+        raise ValueError(f"`{text.encode(errors='replace').decode()}` is not a {what}: it is empty or holds blanks or controls")
     if kind == "tag":
         yield text
     elif kind == "host":

@@ -50,6 +50,7 @@ class FakeStore:
         return sorted(each.text for each in self.objects.values())
 
     def purge(self, kind: PurgeKind, text: str = "", *, soft: bool = False) -> int:
+        text.encode()                  # as the native one: ValueError for what is no text
         self.purges.append((kind, text, soft))
         gone = [name for name, each in self.objects.items() if (
             kind == "all" or (kind == "tag" and text in each.tags) or (kind == "url" and text == each.url)

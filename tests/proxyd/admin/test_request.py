@@ -23,13 +23,10 @@ async def status_of(server: AdminServer, method: str, path: str, body: bytes | N
 @pytest.mark.parametrize(("method", "path", "body"), [
     ("GET", f"/requests?limit={DIGITS}", None), ("GET", f"/events?after={DIGITS}", None), ("GET", f"/stats/stream?routes={DIGITS}", None),
     ("POST", "/stop", b"[" * 200_000), ("POST", "/route/explain", b'{"url": "/", "method": "\\ud800"}'),
+    ("POST", "/cache/purge", b'{"url": "\\ud800"}'),
 ])
 async def test_no_error_of_ours(method: str, path: str, body: bytes | None, server: AdminServer) -> None:
     assert await status_of(server, method, path, body) == 400
-
-
-async def test_what_nobody_can_read_is_answered_all_the_same(server: AdminServer) -> None:
-    assert await status_of(server, "POST", "/cache/purge", b'{"url": "\\ud800"}') == 200
 
 
 async def test_an_id_that_no_event_can_have(server: AdminServer) -> None:

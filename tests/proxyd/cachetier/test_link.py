@@ -242,6 +242,19 @@ async def test_too_many_that_wait_become_one_of_everything(scene: Scene, monkeyp
     assert node.link.unsent == 2
 
 
+async def test_a_purge_that_no_store_can_carry_out_does_not_end_the_log(scene: Scene) -> None:
+    """Half a surrogate is a text of JSON and none of a store: all nodes would read it again and again, and get no further."""
+    one, two = await scene.node(), await scene.node()
+    stored = two.store.hold(FakeObject(tags=["t"]))
+    assert await one.link.purge("tag", "\ud800") == (0, True)
+    assert await one.link.purge("tag", "t") == (0, True)
+    await until_true(scene, lambda: not two.store.objects)
+    await until_true(scene, lambda: one.link.mark == two.link.mark)
+    assert await one.share(stored)
+    assert await two.look(stored) == 1
+    assert two.link.counters.failures == 0
+
+
 async def test_a_server_that_lost_its_data(scene: Scene) -> None:
     """Orders that were given meanwhile are found in its new log, and what carries the old token counts for nothing."""
     one, two = await scene.node(), await scene.node()

@@ -72,6 +72,7 @@ def test_an_order_names_one_kind(order: dict[str, Any], orders: list[Purge]) -> 
     ({"tag": [1]}, "a text or a list"),
     ({"tag": "a b"}, "blanks"),
     ({"tag": ""}, "empty"),
+    ({"tag": "a\ud800"}, r"`a\?` is not a tag"),
     ({"host": "h/a"}, "is not a host"),
     ({"tag": ["x"] * (TEXTS_MAX + 1)}, f"up to {TEXTS_MAX}"),
 ])
