@@ -416,11 +416,11 @@ cdef class Cache:
     cdef Url _url(self, bytes text, uint8_t* scratch, uint8_t* path) except *:
         cdef Url url
         cdef int size
-        if len(text) > KEY_MAX // 4:
+        if len(text) > KEY_MAX:
             raise ValueError("the URL is too long")
         if not url_read(_view(text), &url, scratch):
             raise ValueError(f"not a URL: {text.decode(errors='replace')} (scheme://host[:port]/path)")
-        size = normalize_path(url.path, path, KEY_MAX)
+        size = normalize_path(url.path, path, 3 * KEY_MAX)
         if size < 0:
             raise ValueError(f"not a path: {_bytes(url.path).decode(errors='replace')}")
         url.path = slice_of(path, size)
@@ -434,7 +434,7 @@ cdef class Cache:
         """
         cdef bytes data = text.encode()
         cdef uint8_t[KEY_MAX + 1] scratch
-        cdef uint8_t[KEY_MAX] path
+        cdef uint8_t[3 * KEY_MAX] path
         cdef uint8_t[KEY_MAX] key
         cdef Slice what = _view(data)
         cdef Url url
@@ -469,7 +469,7 @@ cdef class Cache:
 
     def find(self, str text not None) -> list[CachedObject]:
         cdef uint8_t[KEY_MAX + 1] scratch
-        cdef uint8_t[KEY_MAX] path
+        cdef uint8_t[3 * KEY_MAX] path
         cdef uint8_t[KEY_MAX] key
         cdef Object* found[256]
         cdef bytes data = text.encode()      # the URL is slices of it

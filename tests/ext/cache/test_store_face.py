@@ -120,6 +120,16 @@ def test_find_takes_any_spelling_of_the_url() -> None:
             store.find(url)
 
 
+def test_a_url_of_any_size_that_is_kept_is_found_and_purged() -> None:
+    url = "http://test/" + "p" * 16_000
+    store = store_of_pages()
+    assert store.load(page_blob(url, b"page"))
+    assert only(store, url).body == b"page"
+    assert store.purge("url", url) == 1
+    with pytest.raises(ValueError, match="too long"):
+        store.purge("url", url + "p" * 400)
+
+
 # ---- forms ----
 
 
