@@ -38,7 +38,7 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a file held. `skipped`: too old by now, no room, or a newer is there. `fault`: why reading ended early; "" when it did not."""
+    """What a file held. `skipped`: too old by now, purged since, no room, or a newer is there. `fault`: why reading ended early; "" when it did not."""
 
     objects: int
     skipped: int
@@ -133,7 +133,7 @@ def load(store: Cache, path: Path, go_on: Callable[[], bool]) -> Loaded:
                     fault = "proxyd is leaving"
                     break
                 try:
-                    taken = store.load(blob)
+                    taken = store.load(blob, restored=True)
                 except ValueError:
                     damaged += 1
                     continue

@@ -76,7 +76,7 @@ class FakeStore:
         end = cursor + most
         return (end if end < len(self.objects) else 0), self.objects[cursor:end]
 
-    def load(self, blob: bytes) -> bool:
+    def load(self, blob: bytes, *, restored: bool = False) -> bool:
         if not blob.startswith(b"blob "):
             raise ValueError("no blob")
         self.loaded.append(blob)

@@ -492,8 +492,11 @@ cdef class Cache:
             count = walk(self.data, &shard, &bucket, found, room)
         return 0 if shard < 0 else <int64_t>shard << 40 | bucket, [stored_object(found[i], self) for i in range(count)]
 
-    def load(self, bytes blob not None) -> bool:
-        """Insert what CachedObject.blob wrote. False: too old by now, no room, or a newer one is there. ValueError: it is no blob."""
+    def load(self, bytes blob not None, *, bint restored=False) -> bool:
+        """Insert what CachedObject.blob wrote. False: too old by now, no room, or a newer one is there. ValueError: it is no blob.
+
+        restored: it was kept before this store began, so that all purges it has seen may mean it; else those of before are the caller's.
+        """
         cdef Parts parts
         cdef Slice[TAGS_MAX] tags
         cdef Clock now = _now()
@@ -527,7 +530,7 @@ cdef class Cache:
         parts.response_s = response_s
         parts.response_ms = now.now_ms - max(0, passed_ms)
         parts.last_modified_s = modified
-        parts.epoch = purge_count(self.data.purges)
+        parts.epoch = 0 if restored else purge_count(self.data.purges)
         parts.fresh.lifetime_s, parts.fresh.initial_age_s = lifetime, age
         parts.fresh.stale_while_revalidate_s, parts.fresh.stale_if_error_s = revalidate, error
         parts.fresh.no_cache, parts.fresh.must_revalidate = bits & 1, bits >> 1 & 1

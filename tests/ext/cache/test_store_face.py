@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 import pytest
 
 from proxyd_ext.cache.store import Cache, CachedObject
-from tests.support.blobs import page_blob, store_of_pages
+from tests.support.blobs import PurgeKind, page_blob, store_of_pages
 
 URL = "http://test/page?q=1"
 
@@ -99,6 +99,25 @@ def test_a_newer_answer_is_not_replaced_by_what_is_loaded() -> None:
     store = with_page(b"new")
     assert not store.load(page_blob(URL, b"old", received_ago_s=5))
     assert only(store).body == b"new"
+
+
+@pytest.mark.parametrize(("purges", "loads"), [
+    ([("tag", "a")], False), ([("url", URL)], False), ([("tag", "b"), ("url", "http://test/other")], True), ([("tag", "b")] * 257, False),
+])
+def test_what_was_purged_before_it_was_restored_stays_purged(purges: list[tuple[PurgeKind, str]], loads: bool) -> None:
+    """Notes of purges are bounded: beyond, nobody can tell, and nothing of before is restored."""
+    store = store_of_pages()
+    for kind, text in purges:
+        store.purge(kind, text)
+    assert store.load(page_blob(URL, b"page", tags=["a"]), restored=True) == loads
+    assert store.load(page_blob(URL, b"page", tags=["a"], received_ago_s=-5))
+
+
+def test_what_was_made_stale_before_it_was_restored_is_stale() -> None:
+    store = store_of_pages()
+    store.purge("tag", "a", soft=True)
+    assert store.load(page_blob(URL, b"page", tags=["a"]), restored=True)
+    assert only(store).soft_purged
 
 
 def test_a_body_larger_than_an_eighth_is_not_kept() -> None:

@@ -79,11 +79,11 @@ def test_what_the_store_does_not_take_is_counted(tmp_path: Path) -> None:
 
 
 def test_a_file_cut_anywhere_gives_what_is_before_the_cut(tmp_path: Path) -> None:
-    path, store = tmp_path / "s", Cache(SIZE)
+    path = tmp_path / "s"
     data, most = saved(path, filled(2)), 0
     for size in range(len(data)):
         path.write_bytes(data[:size])
-        store.purge("all")
+        store = Cache(SIZE)
         found = load(store, path, go_on)
         assert found.fault
         assert held(store) == found.objects >= most
@@ -100,6 +100,18 @@ def test_damage_is_told(tmp_path: Path, data: bytes, fault: str) -> None:
     path = tmp_path / "s"
     path.write_bytes(data)
     assert fault in load(Cache(SIZE), path, go_on).fault
+
+
+def test_what_is_purged_while_a_file_is_loaded_does_not_come_back_with_it(tmp_path: Path) -> None:
+    path, store = tmp_path / "s", Cache(SIZE)
+    saved(path, filled(9))
+
+    def purge_first() -> bool:
+        store.delete("k8")
+        return True
+
+    found = load(store, path, purge_first)
+    assert (found.objects, found.skipped, store.get("k8")) == (8, 1, None)
 
 
 def test_loading_can_be_ended(tmp_path: Path) -> None:
