@@ -53,9 +53,9 @@ class Link:
 
     def __init__(
         self, settings: TierSettings, store: Purgeable, clock: Clock, *, counters: TierCounters | None = None,
-        empty: bool = True, open_tier: Callable[[TierSettings, Clock], Tier] = open_tier,
+        empty: bool = True, unsent: Sequence[Order] = (), open_tier: Callable[[TierSettings, Clock], Tier] = open_tier,
     ) -> None:
-        """`empty`: the store is, so that there is nothing that earlier purges of others could have meant.
+        """`empty`: the store is, so that there is nothing that earlier purges of others could have meant. `unsent`: of the link before.
 
         Raises MissingExtra, and ValueError for an address that is none.
         """
@@ -73,8 +73,9 @@ class Link:
         self._index = PurgeIndex()
         self._applied = Mark()
         self._own: set[int] = set()                # serials of orders that were carried out here when they were given
-        self._unsent: list[Order] = []
+        self._unsent = list(unsent)
         self._unsent_index = PurgeIndex()
+        self._build_unsent_index()
         self._order = asyncio.Lock()               # one at a time changes what has been applied
         self._catching: asyncio.Future[None] | None = None
         self._late = not empty                     # or the log could not be read at first: this node may have missed orders
@@ -104,6 +105,11 @@ class Link:
     def unsent(self) -> int:
         """Purges that the server has not been told yet."""
         return len(self._unsent)
+
+    @property
+    def unsent_orders(self) -> Sequence[Order]:
+        """For the link that comes after this one."""
+        return tuple(self._unsent)
 
     @property
     def mark(self) -> Mark:

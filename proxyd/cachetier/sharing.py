@@ -13,7 +13,7 @@ from typing import Protocol
 from proxyd.cachetier.counters import TierCounters
 from proxyd.cachetier.link import Link
 from proxyd.cachetier.settings import TierSettings
-from proxyd.cachetier.tier import TTL_MAX_S, Mark, PurgeKind, Tier, open_tier
+from proxyd.cachetier.tier import TTL_MAX_S, Mark, Order, PurgeKind, Tier, open_tier
 from proxyd.clock import Clock
 from proxyd.tasks import Tasks
 
@@ -97,12 +97,17 @@ class Sharing:
         self._tasks = Tasks(clock)
         self._waiting: asyncio.Queue[SharedObject] = asyncio.Queue()
         self._lookups = 0
+        self._turn = asyncio.Lock()    # of purges and changes of the link: none is told to a server that is being left, or to none at all
         self._empty = True         # the store, as far as is known: nothing was stored before the first start
 
     # ------------------------------------------------------------------ life
-    async def start(self, settings: TierSettings) -> None:
-        """Does not wait for the server. Raises MissingExtra, and ValueError for an address that is none; then nothing has been started."""
-        link = Link(settings, self._store, self._clock, counters=self.counters, empty=self._empty, open_tier=self._open_tier)
+    async def start(self, settings: TierSettings, unsent: Sequence[Order] = ()) -> None:
+        """Does not wait for the server. `unsent`: purges that it has not been told.
+
+        Raises MissingExtra, and ValueError for an address that is none; then nothing has been started.
+        """
+        link = Link(
+            settings, self._store, self._clock, counters=self.counters, empty=self._empty, unsent=unsent, open_tier=self._open_tier)
         self._empty = False
         self._link = link
         self._tasks = Tasks(self._clock)
@@ -113,6 +118,10 @@ class Sharing:
 
     async def stop(self) -> None:
         """What waits to be stored is given up."""
+        async with self._turn:
+            await self._leave()
+
+    async def _leave(self) -> None:
         link, self._link = self._link, None
         await self._tasks.close()
         if link is not None:
@@ -125,9 +134,12 @@ class Sharing:
         if settings is not None:
             # Whether it can be opened at all, before the one that works goes.
             await self._open_tier(settings, self._clock).close()
-        await self.stop()
-        if settings is not None:
-            await self.start(settings)
+        async with self._turn:
+            before = self._link
+            await self._leave()
+            if settings is not None:
+                same = before is not None and _same_server(before.settings, settings)
+                await self.start(settings, before.unsent_orders if before is not None and same else ())
 
     @property
     def settings(self) -> TierSettings | None:
@@ -228,9 +240,14 @@ class Sharing:
 
         Without a tier: None instead. The store is purged here and not by the caller, since it has to happen at a certain moment (link.py).
         """
-        if self._link is None:
-            return await asyncio.to_thread(self._store.purge, kind, text, soft=soft), None
-        return await self._link.purge(kind, text, soft)
+        async with self._turn:
+            if self._link is None:
+                return await asyncio.to_thread(self._store.purge, kind, text, soft=soft), None
+            return await self._link.purge(kind, text, soft)
+
+
+def _same_server(one: TierSettings, other: TierSettings) -> bool:
+    return (one.redis, one.memcached, one.prefix) == (other.redis, other.memcached, other.prefix)
 
 
 def _blob(stored: SharedObject) -> bytes | None:

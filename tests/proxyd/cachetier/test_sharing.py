@@ -1,14 +1,18 @@
 """Events of the engines in, blobs into the store and `proceed` out."""
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 import pytest
 
 from proxyd.cachetier import Sharing, TierSettings
+from proxyd.cachetier.redis_tier import RedisTier
 from proxyd.cachetier.sharing import lifetime_s
+from proxyd.cachetier.tier import Tier, open_tier
+from proxyd.clock import Clock
 from tests.support.clock import FakeClock
 from tests.support.redis_fake import FakeRedis, fake_redis
 from tests.support.tier_store import FakeEngine, FakeObject, FakeStore
@@ -16,10 +20,10 @@ from tests.support.wait import until
 
 
 class Node:
-    def __init__(self, clock: FakeClock) -> None:
+    def __init__(self, clock: FakeClock, open_tier: Callable[[TierSettings, Clock], Tier] = open_tier) -> None:
         self.store = FakeStore()
         self.engine = FakeEngine()
-        self.sharing = Sharing(self.store, clock)
+        self.sharing = Sharing(self.store, clock, open_tier=open_tier)
 
     async def look(self, stored: FakeObject, slot: int = 1) -> None:
         self.sharing.handle_lookup(self.engine, slot, 7, stored.key, b"")
@@ -170,6 +174,54 @@ async def test_reconfigured(scene: Scene) -> None:
     node.sharing.handle_stored(FakeObject())
     assert await node.sharing.purge("all") == (1, None)
     assert not await node.sharing.replay()
+
+
+async def test_what_the_server_was_not_told_outlives_a_change_of_settings(scene: Scene) -> None:
+    one, two = await scene.node(), await scene.node()
+    stored = FakeObject(tags=["t"])
+    await one.offer(stored)
+    await scene.server.stop()
+    assert await one.sharing.purge("tag", "t") == (0, False)
+    await one.sharing.reconfigure(replace(scene.settings, queue=3))
+    assert one.sharing.purges_unsent == 1
+    await scene.server.start()
+    for _ in range(3):
+        await scene.clock.advance(5.0)
+    await until(lambda: one.sharing.mark[1], "the late order has been sent, and has come back")
+    for node in (one, two):
+        await node.look(stored)
+        assert node.store.objects == {}
+
+
+async def test_a_purge_during_a_change_of_settings_is_told_to_the_others(scene: Scene) -> None:
+    closing: list[Tier] = []
+    may_close = asyncio.Event()
+
+    class Lingering(RedisTier):
+        async def close(self) -> None:
+            closing.append(self)
+            if len(closing) == 2:      # the first one was only tried out
+                await may_close.wait()
+            await super().close()
+
+    node = Node(scene.clock, Lingering)
+    await node.sharing.start(scene.settings)
+    try:
+        await until(lambda: node.sharing.mark[0])
+        stored = FakeObject(tags=["t"])
+        await node.offer(node.store.hold(stored))
+        changing = asyncio.create_task(node.sharing.reconfigure(replace(scene.settings, queue=3)))
+        await until(lambda: len(closing) == 2, "the link of before is closing")
+        purging = asyncio.create_task(node.sharing.purge("tag", "t"))
+        await asyncio.sleep(0)
+        may_close.set()
+        await changing
+        assert (await purging)[0] == 1
+        await node.look(stored)
+        assert node.store.objects == {}, "what the tier has is of before the purge"
+    finally:
+        may_close.set()
+        await node.sharing.stop()
 
 
 async def test_a_snapshot_is_brought_up_to_date(scene: Scene) -> None:
