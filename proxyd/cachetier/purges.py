@@ -62,5 +62,6 @@ class PurgeIndex:
 
 
 def path_of(url: str) -> str:
-    """`http://host/a?b` → `/a`."""
-    return url.partition("://")[2].partition("?")[0].partition("/")[2]
+    """`http://host/a?b` → `a`; what has no host is its own path."""
+    _, scheme, rest = url.partition("://")
+    return rest.partition("?")[0].partition("/")[2] if scheme else url

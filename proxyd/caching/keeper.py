@@ -6,12 +6,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from proxyd.caching.journal import Journal
 from proxyd.caching.outlook import size_text
+from proxyd.caching.purge import Purge
 from proxyd.caching.report import SnapshotView
 from proxyd.caching.warmth import Loaded, Saved, load, save
 from proxyd.clock import Clock
@@ -39,6 +41,7 @@ class Keeper:
         self._tasks, self._clock = tasks, clock
         self._note, self._on_loaded = note, on_loaded
         self._rule: SnapshotRule | None = None
+        self._journals: dict[Path, Journal] = {}
         self._store: Cache | None = None
         self._task: asyncio.Task[None] | None = None
         self._turn = threading.Lock()           # one save or load at a time: a thread goes on for a moment after its task was cancelled
@@ -72,6 +75,18 @@ class Keeper:
             end = self._clock.monotonic() + LAST_SAVE_MAX
             await self._save(self._rule, self._store, lambda: self._clock.monotonic() < end)
 
+    async def purged(self, orders: Sequence[Purge]) -> None:
+        """These have been carried out in the store, and are going to be answered for."""
+        if self._rule is None:
+            return
+        try:
+            await asyncio.to_thread(self._journal(self._rule).add, [(order.kind, order.text) for order in orders])
+        except OSError as error:
+            self._tell(self._rule, "note purges", error)
+
+    def _journal(self, rule: SnapshotRule) -> Journal:
+        return self._journals.setdefault(rule.file, Journal(rule.file))
+
     async def _end(self) -> None:
         self._stop.set()
         if self._task is not None:
@@ -100,7 +115,7 @@ class Keeper:
     async def _load(self, rule: SnapshotRule, store: Cache, go_on: Callable[[], bool]) -> None:
         def work() -> Loaded:
             with self._turn:
-                return load(store, rule.file, go_on)
+                return load(store, rule.file, go_on, self._journal(rule).read())
 
         try:
             found = await asyncio.to_thread(work)
@@ -121,11 +136,15 @@ class Keeper:
             log.warning("cache snapshot %s: %s", rule.file, self._error)
 
     async def _save(self, rule: SnapshotRule, store: Cache, go_on: Callable[[], bool]) -> None:
-        note = self._note()
+        note, journal = self._note(), self._journal(rule)
 
         def work() -> Saved:
             with self._turn:
-                return save(store, rule.file, go_on, note)
+                purges = journal.count
+                saved = save(store, rule.file, go_on, note)
+                if saved.whole:
+                    journal.drop(purges)
+                return saved
 
         try:
             found = await asyncio.to_thread(work)

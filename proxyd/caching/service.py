@@ -219,6 +219,7 @@ class Caching:
         """In effect on every engine when it returns."""
         began = self._clock.monotonic()
         objects, spread = await carry_out(self._store, orders, self._sharing)
+        await self._keeper.purged(orders)
         return Purged(objects, tuple(orders), self._clock.monotonic() - began, spread)
 
     def view(self, routes: Iterable[RouteEntry]) -> CacheView:

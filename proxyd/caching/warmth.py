@@ -16,7 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from proxyd_ext.cache.store import blob_names
+
 if TYPE_CHECKING:
+    from proxyd.cachetier.purges import PurgeIndex
     from proxyd_ext.cache.store import Cache
 
 MAGIC = b"proxyd cache 1\n"
@@ -38,7 +41,9 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a file held. `skipped`: too old by now, purged since, no room, or a newer is there. `fault`: why reading ended early; "" when it did not."""
+    """What a file held. `skipped`: too old by now, purged since, no room, or a newer is there.
+
+    `fault`: why reading ended early; "" when it did not."""
 
     objects: int
     skipped: int
@@ -120,8 +125,11 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def load(store: Cache, path: Path, go_on: Callable[[], bool]) -> Loaded:
-    """Load what the file holds, as long as `go_on()`. FileNotFoundError where there is none; damage is told, never raised."""
+def load(store: Cache, path: Path, go_on: Callable[[], bool], purges: PurgeIndex | None = None) -> Loaded:
+    """Load what the file holds, as long as `go_on()`, but for what is meant by purges that the file does not know of.
+
+    FileNotFoundError where there is none; damage is told, never raised.
+    """
     began = time.monotonic()
     loaded = skipped = damaged = size = 0
     fault, note = "", b""
@@ -133,7 +141,7 @@ def load(store: Cache, path: Path, go_on: Callable[[], bool]) -> Loaded:
                     fault = "proxyd is leaving"
                     break
                 try:
-                    taken = store.load(blob, restored=True)
+                    taken = not (purges and purges.latest(*blob_names(blob))) and store.load(blob, restored=True)
                 except ValueError:
                     damaged += 1
                     continue

@@ -41,5 +41,8 @@ class Cache:
     def put(self, key: str, value: bytes, ttl_ms: int, tags: Sequence[str] = ()) -> bool: ...
     def delete(self, key: str) -> bool: ...
 
+def blob_names(blob: bytes) -> tuple[str, list[str]]:
+    """URL and tags of what CachedObject.blob wrote, which is not checked. ValueError: it is no blob."""
+
 def reason_words() -> list[str]:
     """Every word that `CachedObject.reason` of a marker may be."""

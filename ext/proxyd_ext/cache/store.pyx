@@ -56,6 +56,11 @@ cdef Clock _now():
     return clock
 
 
+cdef str _text(bytes name):
+    """A URL or a tag as purges spell it: their texts are UTF-8."""
+    return name.decode("utf-8", "replace")
+
+
 cdef CachedObject stored_object(Object* object, Cache cache):
     cdef CachedObject out = CachedObject.__new__(CachedObject)
     cdef ObjectNames names
@@ -90,7 +95,7 @@ cdef class CachedObject:
 
     @property
     def url(self) -> str:
-        return _bytes(object_url(self.object)).decode("latin-1")
+        return _text(_bytes(object_url(self.object)))
 
     @property
     def route(self) -> str:
@@ -167,7 +172,7 @@ cdef class CachedObject:
 
     @property
     def tags(self) -> list[str]:
-        return [tag.decode("latin-1") for tag in self._tags]
+        return [_text(tag) for tag in self._tags]
 
     @property
     def reason(self) -> str:
@@ -206,7 +211,7 @@ cdef class CachedObject:
         cdef Object* o = self.object
         cdef Freshness* f = &o.fresh
         lifetime = min(f.lifetime_s, int(self.age_s)) if self.soft_purged else f.lifetime_s
-        url, route, vary = self.url.encode("latin-1"), self.route.encode("latin-1"), self.vary.encode()
+        url, route, vary = _bytes(object_url(self.object)), self.route.encode("latin-1"), self.vary.encode()
         variant, head, body = self.variant, self.head, self.body
         if len(body) != self.size:
             raise ValueError("nothing to keep: it has gone meanwhile")
@@ -509,11 +514,7 @@ cdef class Cache:
         sizes = (key_size, variant_size, head_size, url_size, route_size, vary_size, tags_size, body_size)
         if sum(sizes) != len(blob) - _BLOB.size - 4 or not 200 <= status <= 599 or vary_size > VARY_MAX or key_size > KEY_MAX:
             raise ValueError("not an object of the cache, or a damaged one")
-        at, texts = _BLOB.size, []
-        for size in sizes:
-            texts.append(blob[at:at + size])
-            at += size
-        key, variant, head, url, route, vary, tag_text, body = texts
+        key, variant, head, url, route, vary, tag_text, body = _parts(blob, sizes)
         if b"\0" not in key or (head and not head.endswith(b"\r\n")) or b"\r\n\r\n" in head or b"\0" in head or head.startswith(b"\r\n"):
             raise ValueError("not an object of the cache, or a damaged one")
         passed_ms = now.wall_us // 1000 - response_s * 1000
@@ -640,6 +641,23 @@ cdef class Cache:
         with nogil:
             count = sweep_key(self.data, view)
         return count > 0
+
+
+def _parts(blob: bytes, sizes: tuple[int, ...]) -> list[bytes]:
+    at, parts = _BLOB.size, []
+    for size in sizes:
+        parts.append(blob[at:at + size])
+        at += size
+    return parts
+
+
+def blob_names(bytes blob not None) -> tuple[str, list[str]]:
+    """URL and tags of what CachedObject.blob wrote, which is not checked. ValueError: it is no blob."""
+    if len(blob) < _BLOB.size:
+        raise ValueError("not an object of the cache")
+    sizes = _BLOB.unpack_from(blob)[10:]
+    _, _, _, url, _, _, tags, _ = _parts(blob, sizes)
+    return _text(url), [_text(tag) for tag in tags.split(b"\n") if tag]
 
 
 def _shards(size: int) -> int:

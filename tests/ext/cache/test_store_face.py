@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 
 import pytest
 
-from proxyd_ext.cache.store import Cache, CachedObject
+from proxyd_ext.cache.store import Cache, CachedObject, blob_names
 from tests.support.blobs import PurgeKind, page_blob, store_of_pages
 
 URL = "http://test/page?q=1"
@@ -46,6 +46,20 @@ def test_all_of_many_long_tags_are_known_and_kept() -> None:
     store = store_of_pages()
     assert store.load(only(source).blob())
     assert store.purge("tag", tags[63]) == 1
+
+
+def test_names_are_spelled_as_purges_spell_them() -> None:
+    """The shared tier holds them against the texts of purges (cachetier/purges.py)."""
+    url = "http://test/page?q=é"
+    store = store_of_pages()
+    assert store.load(page_blob(url, b"page", tags=["ü"]))
+    found = only(store, url)
+    assert (found.url, found.tags, blob_names(found.blob())) == (url, ["ü"], (url, ["ü"]))
+    assert store.purge("tag", found.tags[0]) == 1
+    assert store.load(found_again := page_blob(found.url, b"page"))
+    assert blob_names(found_again) == (url, [])
+    with pytest.raises(ValueError, match="not an object"):
+        blob_names(b"PXC1")
 
 
 def test_what_has_gone_keeps_its_names_but_is_no_blob() -> None:

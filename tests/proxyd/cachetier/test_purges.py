@@ -43,3 +43,4 @@ def test_it_forgets_the_oldest_and_remembers_that_it_did() -> None:
 def test_paths() -> None:
     assert path_of("http://a/b/c?d?e/f") == "b/c"
     assert path_of("http://a") == path_of("http://a/") == ""
+    assert path_of("aside:user:1?x") == "aside:user:1?x"

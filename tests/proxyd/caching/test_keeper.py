@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from proxyd.caching.keeper import Keeper, SnapshotRule
+from proxyd.caching.purge import Purge
 from proxyd.caching.warmth import load, save
 from proxyd.tasks import Tasks
+from proxyd_ext.cache.store import Cache
 from tests.support.clock import FakeClock
 from tests.support.store import FakeObject, FakeStore, as_cache
 from tests.support.wait import until
@@ -87,6 +89,38 @@ async def test_only_at_the_end(world: World) -> None:
     assert not world.rule.file.exists()
     await world.keeper.close(lambda: False)
     assert len(world.saved()) == 1
+
+
+async def test_what_was_purged_since_it_was_saved_is_not_loaded(world: World) -> None:
+    """As after a crash: the keeper is not closed."""
+    store = Cache(4 << 20)
+    for name in ("a", "b", "c"):
+        assert store.put(name, name.encode(), 60_000, [name])
+    await world.keeper.follow(world.rule, store)
+    await world.clock.sleeping(1)
+    await world.keeper.purged([Purge("tag", "a")])     # of before it is saved, and so not needed any more
+    await world.keeper.save()
+    store.put("a", b"new", 60_000, ["a"])
+    await world.keeper.save()
+    await world.keeper.purged([Purge("tag", "b"), Purge("url", "aside:c", soft=True)])
+    again, other = Cache(4 << 20), World(world.rule.file)
+    await other.keeper.follow(other.rule, again)
+    await other.clock.sleeping(1)
+    assert [again.get(name) for name in ("a", "b", "c")] == [b"new", None, None]
+    await other.keeper.save()
+    assert [path.name for path in world.rule.file.parent.iterdir()] == ["s"]
+    await other.tasks.close()
+
+
+async def test_a_purge_that_cannot_be_noted_is_told_and_holds(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.rule = SnapshotRule(world.rule.file / "no" / "such", 900.0)
+    await world.keeper.follow(world.rule, as_cache(FakeStore()))
+    await world.clock.sleeping(1)
+    await world.keeper.purged([Purge("all")])
+    view = world.keeper.view()
+    assert view is not None
+    assert view.error == "cannot note purges: No such file or directory"
+    assert view.error in caplog.text
 
 
 async def test_a_reload_with_the_same_settings_changes_nothing_and_a_second_store_is_not_warmed(world: World) -> None:

@@ -278,14 +278,15 @@ async def test_a_restart_finds_what_was_stored(tmp_path: Path, caplog: pytest.Lo
         at = whole.index(b"1 /a")
         path.write_bytes(whole[:at] + b"7" + whole[at + 1:])
         async with running(text) as daemon:
-            await until(lambda: loaded(daemon) == 5)
+            await until(lambda: loaded(daemon) == 4)
             assert "1 damaged objects were left out" in caplog.text
             assert await asked(daemon, "/a") == b"10"
             assert await asked(daemon, "/b") == b"2"
+            assert await asked(daemon, "/tagged/c") == b"11", "it was purged since, though the snapshot was not written again"
         path.write_bytes(whole[:at])
         async with running(text) as daemon:
             await until(lambda: "it ends too early" in caplog.text)
-            assert await asked(daemon, "/nobody") == b"11"
+            assert await asked(daemon, "/nobody") == b"12"
 
 
 # ---------------------------------------------------------------------- reloads
