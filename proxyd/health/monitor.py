@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -38,6 +38,8 @@ class Target(Protocol):
     def set_down(self, reason: Literal["health", "maint", "drain", "pending"], on: bool) -> None: ...
 
     def readmit(self) -> None: ...
+
+    def state(self) -> Mapping[str, Any]: ...
 
     def ramp(self) -> None: ...
 
@@ -69,7 +71,7 @@ class _Server:
     wanted: Wanted
     watches: list[_Watch]
     joined: bool                           # came to an upstream that was served already, and has not been good yet
-    ejected: bool = False                  # by the engines; passed checks may end it
+    ejected: int = 0                       # number of the ejection by the engines that passed checks may end; 0: none
     pending: bool = False
     downed: bool = False
 
@@ -131,7 +133,7 @@ class HealthMonitor:
         """The engines took the server out. `rise` passes in a row of each check from now on bring it back before its time is over."""
         server = self._servers.get((upstream, label))
         if server is not None and server.watches:
-            server.ejected = True
+            server.ejected = server.wanted.target.state()["ejections"]
             for watch in server.watches:
                 watch.streak = 0
 
@@ -170,8 +172,10 @@ class HealthMonitor:
         watch.streak = watch.streak + 1 if outcome.passed else 0
         if any(other.streak < other.state.rise for other in server.watches):
             return
-        server.ejected = False
-        wanted = server.wanted
+        wanted, number = server.wanted, server.ejected
+        state, server.ejected = wanted.target.state(), 0
+        if not state["ejected_for_ms"] or state["ejections"] != number:
+            return         # its time is over; or it has been ejected since for what checks do not see
         wanted.target.ramp()
         wanted.target.readmit()
         log.info("%s: %s is back: %d checks passed since it left", wanted.upstream, wanted.label, watch.state.rise)
@@ -234,7 +238,7 @@ def _taken(old: _Server | None, new: Wanted, served: set[str]) -> _Server:
             watches.append(_Watch(check, state, trusted=before.trusted, streak=before.streak))
         else:
             watches.append(_Watch(check, CheckState(check.rise, check.fall), trusted=good))
-    return _Server(new, watches, old.joined, old.ejected and bool(watches), old.pending, old.downed)
+    return _Server(new, watches, old.joined, old.ejected if watches else 0, old.pending, old.downed)
 
 
 def _release(server: _Server) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,15 @@ class Server:
 
     down: set[str] = field(default_factory=set)
     told: list[str] = field(default_factory=list)
+    ejections: int = 0
+    out: bool = False
+
+    def eject(self) -> None:
+        self.out = True
+        self.ejections += 1
+
+    def state(self) -> dict[str, Any]:
+        return {"ejections": self.ejections, "ejected_for_ms": 1_000 if self.out else 0}
 
     def set_down(self, reason: str, on: bool) -> None:
         assert on != (reason in self.down), "told what it knew"
@@ -28,6 +38,7 @@ class Server:
         self.told.append(f"{reason} {'on' if on else 'off'}")
 
     def readmit(self) -> None:
+        self.out = False
         self.told.append("readmit")
 
     def ramp(self) -> None:
@@ -180,6 +191,7 @@ async def test_an_ejected_server_returns_after_rise_passes(world: World) -> None
     world.answers = {"a": ""}
     await world.apply("a")
     await world.clock.advance(5)
+    world.servers["a"].eject()
     world.monitor.on_ejected("api", "a")
     world.answers["a"] = "no"
     await world.clock.advance(5)
@@ -190,6 +202,22 @@ async def test_an_ejected_server_returns_after_rise_passes(world: World) -> None
     assert world.servers["a"].told == ["ramp", "readmit"]
     await world.clock.advance(50)
     assert world.servers["a"].told == ["ramp", "readmit"]
+
+
+async def test_checks_end_the_ejection_that_they_were_told_of_and_no_other(world: World) -> None:
+    world.answers = {"a": ""}
+    await world.apply("a")
+    server = world.servers["a"]
+    server.eject()
+    world.monitor.on_ejected("api", "a")
+    server.out = False                             # its time was over before two checks had passed
+    await world.clock.advance(20)
+    assert server.told == [], "it is back already, and has begun its slow start"
+    server.eject()
+    world.monitor.on_ejected("api", "a")
+    server.eject()                                 # as an outlier: too slow, say, for which checks are no judges
+    await world.clock.advance(20)
+    assert (server.told, server.out) == ([], True)
 
 
 async def test_a_verdict_is_told_in_plain_words(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -265,6 +293,7 @@ async def test_an_ejected_server_returns_when_all_its_checks_passed(world: World
     told: list[tuple[str, str]] = []
     world.monitor.on_readmitted = lambda upstream, label: told.append((upstream, label))
     await world.apply("a", check=BOTH)
+    world.servers["a"].eject()
     world.monitor.on_ejected("api", "a")
     del world.answers["a/ready"]
     await world.clock.advance(20)
