@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import stat
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,12 +38,13 @@ class Rotation:
         return grown or (bool(self._every) and self._period(wall) != self._period(self._began))
 
     def put_aside(self) -> None:
-        """OSError: some may have moved on already; to do it again is right."""
-        for number in range(self._keep - 1, 0, -1):
-            with suppress(FileNotFoundError):
-                os.replace(self._name(number), self._name(number + 1))
-        with suppress(FileNotFoundError):
-            os.replace(self._path, self._name(1))
+        """OSError: some may have moved on already; to do it again is right, for only those move on that are in the way."""
+        if not self._path.exists():
+            return
+        free = next((number for number in range(1, self._keep) if not self._name(number).exists()), self._keep)
+        for number in range(free - 1, 0, -1):
+            os.replace(self._name(number), self._name(number + 1))
+        os.replace(self._path, self._name(1))
 
     def begin(self, wall: float) -> None:
         self._began = wall

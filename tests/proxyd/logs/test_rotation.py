@@ -62,7 +62,19 @@ def test_a_gap_in_the_names_does_no_harm(path: Path) -> None:
     path.with_name("a.log.2").write_text("old")
     path.write_text("new")
     rotation.put_aside()
-    assert {file.name: file.read_text() for file in path.parent.iterdir()} == {"a.log.1": "new", "a.log.3": "old"}
+    assert {file.name: file.read_text() for file in path.parent.iterdir()} == {"a.log.1": "new", "a.log.2": "old"}
+
+
+def test_no_file_makes_way_for_one_that_is_not_there(path: Path) -> None:
+    """As long as no new one can be begun, it is tried each second: those that are kept would all be gone in as many."""
+    rotation = Rotation(path, Rotate(size=Size("64KiB"), keep=3), 0.0)
+    for text in "abc":
+        path.write_text(text)
+        rotation.put_aside()
+    for _ in range(3):
+        assert rotation.is_due(0.0)
+        rotation.put_aside()
+    assert {file.name: file.read_text() for file in path.parent.iterdir()} == {"a.log.1": "c", "a.log.2": "b", "a.log.3": "a"}
 
 
 def test_a_file_that_has_gone_is_begun_anew_and_no_other_kind_is_touched(path: Path) -> None:
