@@ -37,7 +37,8 @@ class Tap:
         self._slow_us, self._one_in = 0xFFFF_FFFF, 0
         self._left = b""                       # taken, and not told yet
         self._paused: asyncio.TimerHandle | None = None
-        self._dropped = 0                      # of logs that have closed
+        self._unfinished: list[AccessLog] = []     # the one that is read, and those before it that still close
+        self._dropped = 0                          # of those that have closed
         self._held: Counter[str] = Counter()
 
     # ------------------------------------------------------------------ readers
@@ -66,19 +67,15 @@ class Tap:
     @property
     def dropped(self) -> int:
         """Records that there was no room for."""
-        return self._dropped + sum(log.tap_dropped for log in self._logs())
+        return self._dropped + sum(each.tap_dropped for each in self._unfinished)
 
     @property
     def held(self) -> dict[str, int]:
         """Telling records that nobody made since their class (`5xx`, `fault`, `other`) had used up its budget."""
         found = self._held.copy()
-        for log in self._logs():
-            found.update(log.tap_held)
+        for each in self._unfinished:
+            found.update(each.tap_held)
         return dict(found)
-
-    def _logs(self) -> list[AccessLog]:
-        """That have not closed: counts of each must neither miss nor come twice."""
-        return [*self._before, self._log] if self._log is not None else self._before
 
     # ------------------------------------------------------------------ the log behind it
     def prepare(self, access_log: AccessLog) -> None:
@@ -91,9 +88,8 @@ class Tap:
         if access_log is self._log:
             return
         self._unwatch()
-        if self._log is not None:
-            self._before.append(self._log)
         self._log = access_log
+        self._unfinished.append(access_log)
         self.prepare(access_log)
         self._watch()
 
@@ -102,10 +98,10 @@ class Tap:
         if access_log is self._log:
             self._unwatch()
             self._log = None
-        elif access_log in self._before:
-            self._before.remove(access_log)
-        self._dropped += access_log.tap_dropped
-        self._held.update(access_log.tap_held)
+        if access_log in self._unfinished:     # once: a daemon may be told twice to close
+            self._unfinished.remove(access_log)
+            self._dropped += access_log.tap_dropped
+            self._held.update(access_log.tap_held)
         self._tell(self._left + access_log.take())
         self._left = b""
 

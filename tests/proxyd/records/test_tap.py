@@ -94,6 +94,25 @@ async def test_counts_of_logs_that_close_neither_miss_nor_come_twice(opened: Cal
     tap.finish(new)
 
 
+async def test_what_was_dropped_stays_counted_while_a_log_closes(opened: Callable[[], AccessLog]) -> None:
+    tap, old, new = Tap(), opened(), opened()
+    tap.subscribe(lambda records: None, everything=True)
+    tap.follow(old)
+    for _ in range(4):                 # more than the tap has room for, and nobody takes it
+        for _ in range(1_000):
+            old.submit(0, {"path": b"/" + b"x" * 300})
+        old.flush()
+    dropped = tap.dropped
+    assert dropped > 0
+    tap.follow(new)
+    assert tap.dropped == dropped
+    old.stop()
+    for _ in range(2):
+        tap.finish(old)
+        assert tap.dropped == dropped
+    tap.finish(new)
+
+
 async def test_a_flood_comes_in_turns_and_whole(opened: Callable[[], AccessLog]) -> None:
     tap, records, turns = Tap(), list[Record](), list[int]()
 
