@@ -8,7 +8,7 @@ from libc.string cimport memcmp, memcpy, memset
 from proxyd_ext.cache.arena cimport arena_held, arena_used
 from proxyd_ext.cache.chain cimport chain_finish, chain_join, chain_leave, chain_ready, chain_room, chain_wrote
 from proxyd_ext.cache.curve cimport CURVE_POINTS, CurvePoint, curve_read
-from proxyd_ext.cache.find cimport ObjectNames, store_find, store_names, store_vary
+from proxyd_ext.cache.find cimport ObjectNames, store_find, store_names, store_variant, store_vary
 from proxyd_ext.cache.freshness cimport Freshness, STORE_COUNT
 from proxyd_ext.cache.insert cimport INSERT_RETRY, INSERT_STORED, store_insert, store_insert_beside
 from proxyd_ext.cache.key cimport Url, url_read
@@ -275,10 +275,7 @@ cdef Object* _make(StoreData* store, const Parts* parts, uint64_t hash, Slice* t
     object.epoch = parts.epoch
     object.fresh = parts.fresh
     object.body_size = <int64_t>parts.body.size
-    if parts.variant.size or parts.names.size:
-        object.variant = mix64(hash_bytes(parts.names.data, parts.names.size)) ^ hash_bytes(parts.variant.data, parts.variant.size)
-        if object.variant == 0:
-            object.variant = 1
+    object.variant = _variant(parts)
     _find_fields(object)
     if shape.inline_size or parts.body.size == 0:
         memcpy(object_body(object), parts.body.data, parts.body.size)
@@ -330,6 +327,14 @@ cdef bint _is(const uint8_t* data, const char* lower, size_t size) noexcept nogi
     return True
 
 
+cdef inline uint64_t _variant(const Parts* parts) noexcept nogil:
+    cdef uint64_t hash
+    if parts.variant.size == 0 and parts.names.size == 0:
+        return 0
+    hash = mix64(hash_bytes(parts.names.data, parts.names.size)) ^ hash_bytes(parts.variant.data, parts.variant.size)
+    return hash if hash else 1
+
+
 cdef bint _insert(StoreData* store, const Parts* parts, Slice* tags, int tag_count, bint unless_newer) noexcept nogil:
     """Make an object and hang it in. False: no room, purged meanwhile, or (unless_newer) a newer one is there."""
     cdef uint64_t hash = hash_bytes(parts.key.data, parts.key.size)
@@ -345,8 +350,10 @@ cdef bint _insert(StoreData* store, const Parts* parts, Slice* tags, int tag_cou
     other = store_find(store, hash, parts.key.data, <uint32_t>parts.key.size, order, &base, &version, vary, &size)
     if base == NULL:
         return False
+    if other == NULL and parts.names.size:
+        other = store_variant(store, base, _variant(parts), order, &version)
     if other != NULL:
-        if unless_newer and other.response_s >= parts.response_s and parts.names.size == 0:
+        if unless_newer and other.response_s >= parts.response_s:
             result = INSERT_STORED + 99
         store_release(store, other)
     for _tries in range(8):

@@ -115,6 +115,16 @@ def test_a_newer_answer_is_not_replaced_by_what_is_loaded() -> None:
     assert only(store).body == b"new"
 
 
+@pytest.mark.parametrize("before", [{}, {"vary": "x", "variant": b"v"}])
+def test_nor_is_one_by_an_older_variant(before: dict[str, Any]) -> None:
+    """That it varied then, where it does not now, would make way for it with all that is there."""
+    store = with_page(b"new", **before)
+    assert not store.load(page_blob(URL, b"old", vary="x", variant=b"v", received_ago_s=5))
+    assert only(store).body == b"new"
+    assert store.load(page_blob(URL, b"of another", vary="x", variant=b"w", received_ago_s=5)) == bool(before)
+    assert store.load(page_blob(URL, b"newer", vary="x", variant=b"v", received_ago_s=-5))
+
+
 @pytest.mark.parametrize(("purges", "loads"), [
     ([("tag", "a")], False), ([("url", URL)], False), ([("tag", "b"), ("url", "http://test/other")], True), ([("tag", "b")] * 257, False),
 ])
