@@ -548,7 +548,8 @@ cdef class Cache:
         return stored
 
     def put_encoded(self, CachedObject source not None, str encoding not None, bytes body not None) -> bool:
-        """A compressed form beside its source. False: the source has gone or changed meanwhile, or there is no room."""
+        """A compressed form beside its source. False: the source has gone or changed meanwhile, or there is no room. ValueError: it is no
+        source, or one of another cache."""
         cdef Parts parts
         cdef Slice[TAGS_MAX] tags
         cdef Object* object = source.object
@@ -560,6 +561,8 @@ cdef class Cache:
             raise ValueError(f"no encoding {encoding}: gzip, br, zstd")
         if source.encoding or source.object.flags & OBJECT_MARKER:
             raise ValueError(f"no source of a compressed form: {source.encoding or 'marker'}")
+        if source._cache is not self:
+            raise ValueError("no source of a compressed form: it is of another cache")
         if source.state != "complete":
             return False          # it broke off, or has gone and was given back in parts
         head = _encoded_head(source.head, encoding)

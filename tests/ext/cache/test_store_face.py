@@ -190,6 +190,12 @@ def test_a_form_stands_beside_its_source() -> None:
     assert store.purge("tag", "t") == 2
 
 
+def test_a_form_stands_in_the_cache_of_its_source() -> None:
+    """A cache that was turned off and on is another one, and its memory another's."""
+    with pytest.raises(ValueError, match="of another cache"):
+        store_of_pages().put_encoded(only(with_page()), "gzip", b"gz")
+
+
 def test_a_form_of_what_has_gone_is_not_kept() -> None:
     store = with_page()
     source, unknown = only(store), cast("Literal['gzip']", "deflate")
