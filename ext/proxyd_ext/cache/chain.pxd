@@ -26,8 +26,9 @@ cdef uint8_t* chain_room(Chain* chain, uint32_t* room) noexcept nogil
 cdef void chain_extend(Chain* chain, Piece* piece, uint8_t* data, uint32_t cap, uint32_t slots) noexcept nogil
 cdef void chain_wrote(Chain* chain, uint32_t size) noexcept nogil            # so many more bytes stand there; wakes who waits
 cdef void chain_finish(Chain* chain, int state) noexcept nogil               # CHAIN_COMPLETE or CHAIN_FAILED; wakes who waits
-# Another object has it, beside the one that it was made for; and: one of them is not found any more, and with the last nobody will find it.
-cdef void chain_adopt(Chain* chain) noexcept nogil
+# Another object has it, beside the one that it was made for.  False: nobody finds that one any more, and what is read is given back.
+cdef bint chain_adopt(Chain* chain) noexcept nogil
+# One of them is not found any more, and with the last nobody will find it.
 cdef void chain_disown(Arena* arena, Chain* chain) noexcept nogil
 # Whether the source should wait for its readers (then `wake` is called once there is room).  *alone: there are none left.
 cdef bint chain_full(Chain* chain, bint* alone) noexcept nogil

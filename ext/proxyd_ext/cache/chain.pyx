@@ -6,8 +6,8 @@ from proxyd_ext.cache.arena cimport ARENA_PAGE, arena_file, arena_free, arena_sl
 from proxyd_ext.cache.object cimport CHAIN_FILLING
 from proxyd_ext.core.lock cimport lock_give, lock_take
 from proxyd_ext.core.shim cimport (
-    INVARIANT, fetch_add_int, fetch_add_u64, load_acquire_int, load_acquire_ptr, load_acquire_u32, load_acquire_u64, load_int, load_u64,
-    store_int, store_release_int, store_release_ptr, store_release_u32, store_release_u64, store_u64,
+    INVARIANT, cas_int, fetch_add_int, fetch_add_u64, load_acquire_int, load_acquire_ptr, load_acquire_u32, load_acquire_u64, load_int,
+    load_u64, store_int, store_release_int, store_release_ptr, store_release_u32, store_release_u64, store_u64,
 )
 
 
@@ -104,9 +104,13 @@ cdef void chain_finish(Chain* chain, int state) noexcept nogil:
     _wake_all(chain)
 
 
-cdef void chain_adopt(Chain* chain) noexcept nogil:
-    fetch_add_int(&chain.refs, 1)
-    fetch_add_int(&chain.owners, 1)
+cdef bint chain_adopt(Chain* chain) noexcept nogil:
+    cdef int owners = load_acquire_int(&chain.owners)
+    while owners > 0:
+        if cas_int(&chain.owners, &owners, owners + 1):
+            fetch_add_int(&chain.refs, 1)
+            return True
+    return False
 
 
 cdef void chain_disown(Arena* arena, Chain* chain) noexcept nogil:

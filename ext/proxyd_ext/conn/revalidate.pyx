@@ -1,16 +1,16 @@
 """Asking the server (see revalidate.pxd)."""
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset, strlen
 from proxyd_ext.cache.chain cimport chain_adopt, chain_disown
 from proxyd_ext.cache.conditional cimport Validators, freshens
-from proxyd_ext.cache.find cimport store_vary
+from proxyd_ext.cache.find cimport store_variant, store_vary
 from proxyd_ext.cache.freshness cimport Freshness, STORE_OK
 from proxyd_ext.cache.insert cimport INSERT_STORED, store_insert
 from proxyd_ext.cache.make cimport ObjectShape, object_new, object_weight
 from proxyd_ext.cache.memory cimport KILL_REPLACED, StoreData
 from proxyd_ext.cache.merge cimport merge_lines
 from proxyd_ext.cache.object cimport CHAIN_COMPLETE, FORM_NONE, Object, TAGS_MAX, VARY_MAX, object_body, object_head, object_variant
-from proxyd_ext.cache.pin cimport store_kill, store_release
+from proxyd_ext.cache.pin cimport object_is_found, store_kill, store_release
 from proxyd_ext.conn.cached cimport cached_forget_stale, context_wall_s, object_age_s
 from proxyd_ext.conn.describe cimport (
     cached_describe, cached_share, cached_stamp, cached_tags, cached_tell, cached_url_text, object_etag, object_field, object_stands,
@@ -119,7 +119,12 @@ cdef int cached_refresh(CacheUse* use, Head* head) noexcept nogil:
     shape.tags = tags
     # Not those of the old object, whose tags go with its place in the store.
     shape.tag_count = cached_tags(use, &use.context.asked, tags) if lines > 0 else -1
-    object = object_new(store, use.base.hash, &shape) if shape.tag_count >= 0 and _is_whole(old) else NULL
+    object = NULL
+    if shape.tag_count >= 0 and _is_whole(old) and not _is_replaced(use):
+        object = object_new(store, use.base.hash, &shape)
+    if object != NULL and old.chain != NULL and not chain_adopt(old.chain):
+        store_release(store, object)
+        object = NULL
     if object == NULL:
         # It holds, but cannot be made anew: it answers once more as it is.
         cached_serve_stale(use)
@@ -127,7 +132,6 @@ cdef int cached_refresh(CacheUse* use, Head* head) noexcept nogil:
         return STORE_SERVE
     memcpy(<void*>object_head(object).data, use.context.lines + skip, lines)
     if old.chain != NULL:
-        chain_adopt(old.chain)
         object.chain = old.chain
     else:
         memcpy(object_body(object), object_body(old), old.body_size)
@@ -154,6 +158,20 @@ cdef int cached_refresh(CacheUse* use, Head* head) noexcept nogil:
 cdef bint _is_whole(const Object* object) noexcept nogil:
     """A body that is still arriving belongs to the object that it was stored with: its end is told to that one alone."""
     return object.chain == NULL or load_acquire_int(&object.chain.state) == CHAIN_COMPLETE
+
+
+cdef bint _is_replaced(CacheUse* use) noexcept nogil:
+    """What has come meanwhile does not make way for what the server was asked about before."""
+    cdef StoreData* store = use.rules.store
+    cdef Object* other
+    cdef uint8_t[1] order
+    if object_is_found(use.stale):
+        return False
+    order[0] = FORM_NONE
+    other = store_variant(store, use.base, use.stale.variant, order, &use.version)
+    if other != NULL:
+        store_release(store, other)
+    return other != NULL
 
 
 cdef bint _still_the_same(const Object* old, const Head* head, int64_t now_s) noexcept nogil:

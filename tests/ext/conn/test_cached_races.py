@@ -117,6 +117,35 @@ def test_tags_outlive_a_304(cache: CacheRig) -> None:
     assert cache.store.purge("tag", f"{59:060}") == 1
 
 
+def test_a_long_body_that_made_way_is_not_stored_again_in_part(cache: CacheRig) -> None:
+    """What nobody finds any more is given back as it is read; a new head before it would promise all of it."""
+    client = ask(cache)
+    origin, _ = told(cache, None, answer("Cache-Control: max-age=1", "ETag: \"a\"", body=LONG))
+    assert client.response().body == LONG
+    cache.wait(2)
+    client = ask(cache)
+    cache.store.resize(8 << 20)
+    while cache.store.find(f"http://test/{cache.rows}"):
+        assert cache.store.put(f"{cache.store.stats()['inserted']}", bytes(400_000), 60_000)
+    told(cache, origin, answer("Cache-Control: max-age=60", "ETag: \"a\"", status=304))
+    assert client.response().body == LONG
+    assert [stored.body == LONG for stored in cache.store.find(f"http://test/{cache.rows}")] in ([], [True])
+
+
+def test_a_304_does_not_bring_back_what_has_been_replaced(cache: CacheRig) -> None:
+    cache.begin({"collapse_ms": 0}, scripted=True)
+    client = ask(cache)
+    origin, _ = told(cache, None, answer("Cache-Control: max-age=1", "ETag: \"a\"", body=b"old"))
+    assert client.response().body == b"old"
+    cache.wait(2)
+    first, second = ask(cache), ask(cache)
+    told(cache, None, answer("Cache-Control: max-age=60", "ETag: \"b\"", body=b"new"))
+    assert second.response().body == b"new"
+    told(cache, origin, answer("Cache-Control: max-age=60", "ETag: \"a\"", status=304))
+    assert first.response().body == b"old"
+    assert ask(cache).response().body == b"new"
+
+
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("kind", ["url", "prefix", "host", "tag", "all"])
 def test_what_was_fetched_before_a_purge_is_not_used_after_it(cache: CacheRig, kind: PurgeKind, soft: bool) -> None:
