@@ -31,6 +31,7 @@ class Pools:
     spec_of: Callable[[str], UpstreamSpec | None]     # of an upstream that serves; None: it no longer does
     engines: int
     _due: set[str] = field(default_factory=set)
+    _begun: dict[str, int] = field(default_factory=dict)      # pools of the upstream, so far
     _ramping: set[str] = field(default_factory=set)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
@@ -60,12 +61,15 @@ class Pools:
         spec = self.spec_of(upstream)
         if spec is None:
             return
+        number = self._begun[upstream] = self._begun.get(upstream, 0) + 1
         small = len(spec.members) <= SMALL
         pool = Pool(spec, self.engines) if small else await asyncio.to_thread(Pool, spec, self.engines)
         if self.spec_of(upstream) is not spec:
             self._due.add(upstream)      # a reload came between: its own pool is newer than this one
             self._news.set()
             return
+        if self._begun[upstream] != number:
+            return                       # nor does this one know what the one knows that was begun after it
         spec.state.use(pool)
         self._watch_ramp(upstream, pool)
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
 
+from proxyd import pools
 from proxyd.pools import RAMP_STEP, Pools
 from proxyd.tasks import RESTART_FIRST, Tasks
 from proxyd_ext.balance.pool import Pool, UpstreamState
@@ -62,6 +65,29 @@ async def test_many_changes_make_one_pool(world: World) -> None:
     assert world.pool is first
     await settle()
     assert set(world.active()) == {"a"}
+
+
+async def test_of_two_at_the_same_time_the_one_begun_later_counts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def build(spec: UpstreamSpec, engines: int) -> Pool:
+        pool = Pool(spec, engines)
+        if not begun.is_set():
+            begun.set()
+            assert go_on.wait(10.0)
+        return pool
+
+    monkeypatch.setattr(pools, "SMALL", 0)
+    monkeypatch.setattr(pools, "Pool", build)
+    older = asyncio.create_task(world.pools.rebuild("api"))
+    await until(begun.is_set)
+    world.servers[1].set_down("drain", True)
+    try:
+        await world.pools.rebuild("api")
+    finally:
+        go_on.set()
+        await older
+    assert set(world.active()) == {"a", "c"}
 
 
 async def test_slow_start_is_followed_to_its_end(world: World) -> None:
