@@ -386,7 +386,7 @@ class Daemon:
                 raise UpgradeError(f"process {self._successor} serves already")
             self._transactions.check_upgrade()
             began = self._clock.monotonic()
-            await self._caching.save()
+            await self._serving.save()
             sockets = sockets_of(self._serving.bounds())
             for name, fds in self.passed.by_name().items():
                 sockets.setdefault(name, []).extend(fds)

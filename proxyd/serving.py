@@ -176,8 +176,15 @@ class Serving:
         """All listening sockets, those of the services, too."""
         return [*self.store.bounds(), *(bound for service in self.services for bound in service.bounds())]
 
+    async def save(self) -> None:
+        """Write what another process is going to read: the cache's snapshot, and usage of quotas."""
+        await self.caching.save()
+        await self.policing.gateway.save()
+
     async def hand_over(self) -> None:
-        """Another process serves at these addresses: the services stop listening, and no socket file is ours to remove."""
+        """Another process serves at these addresses: the services stop listening, and no file is ours to remove or to write."""
+        await self.caching.hand_over()
+        await self.policing.gateway.hand_over()
         for bound in self.store.bounds():
             bound.give_away()
         for service in self.services:

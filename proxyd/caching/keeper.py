@@ -46,6 +46,7 @@ class Keeper:
         self._task: asyncio.Task[None] | None = None
         self._turn = threading.Lock()           # one save or load at a time: a thread goes on for a moment after its task was cancelled
         self._stop = threading.Event()          # of the task that runs now
+        self._is_over = False                   # another process keeps the file
         self._warm = False                      # loading has ended; until then the store holds less than the file, and must not replace it
         self._loaded = self._saved = self._bytes = 0
         self._saved_at = 0.0
@@ -53,7 +54,7 @@ class Keeper:
 
     async def follow(self, rule: SnapshotRule | None, store: Cache | None) -> None:
         """Write this store to this file from now on. The first store is filled with what the file holds, without being waited for."""
-        if (rule, store) == (self._rule, self._store):
+        if (rule, store) == (self._rule, self._store) or self._is_over:
             return
         await self._end()
         self._rule, self._store = rule, store
@@ -74,6 +75,11 @@ class Keeper:
         if self._rule is not None and self._store is not None and self._warm:
             end = self._clock.monotonic() + LAST_SAVE_MAX
             await self._save(self._rule, self._store, lambda: self._clock.monotonic() < end)
+
+    async def hand_over(self) -> None:
+        """Another process has loaded the file, and writes it from now on."""
+        await self.follow(None, None)
+        self._is_over = True
 
     async def purged(self, orders: Sequence[Purge]) -> None:
         """These have been carried out in the store, and are going to be answered for."""

@@ -118,6 +118,10 @@ class Caching:
         """Write the snapshot now, where there is one: another process is going to load it."""
         await self._keeper.save()
 
+    async def hand_over(self) -> None:
+        """Another process keeps the snapshot now."""
+        await self._keeper.hand_over()
+
     async def close(self, is_cut: Callable[[], bool]) -> None:
         """After the engines have closed. Saves the snapshot, unless (or until) `is_cut()`."""
         await self._keeper.close(is_cut)

@@ -134,6 +134,14 @@ class Gateway:
             del self._leaving[number]
             await served.authority.close()
 
+    async def save(self) -> None:
+        """Write usage of quotas now: another process is going to read it."""
+        await self._usage.save()
+
+    async def hand_over(self) -> None:
+        """Another process keeps usage of quotas now."""
+        await self._usage.hand_over()
+
     async def close(self) -> None:
         """After the engines have closed."""
         every = [*self._served.values(), *(served for _, served in self._leaving.values())]

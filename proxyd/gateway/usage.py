@@ -73,6 +73,7 @@ class UsageKeeper:
         self._tasks, self._clock, self._consumers = tasks, clock, consumers
         self._rule: UsageRule | None = None
         self._task: asyncio.Task[None] | None = None
+        self._is_over = False        # another process keeps the file
         self._loaded = False         # the file that was there is part of the counts
         self._fresh = True           # nothing has been read yet: what was counted since is not in any file
         self._written: Counts | None = None
@@ -81,7 +82,7 @@ class UsageKeeper:
 
     async def follow(self, rule: UsageRule | None) -> None:
         """Keep usage in this file from now on. When it returns, what the file holds counts. Never fails: see the head of this file."""
-        if rule == self._rule:
+        if rule == self._rule or self._is_over:
             return
         await self._end()
         if rule is not None and (self._rule is None or self._rule.file != rule.file):
@@ -94,8 +95,17 @@ class UsageKeeper:
     async def close(self) -> None:
         """After the engines have closed."""
         await self._end()
+        await self.save()
+
+    async def save(self) -> None:
+        """Write now."""
         if self._rule is not None:
             await self._save(self._rule)
+
+    async def hand_over(self) -> None:
+        """Another process has read the file and counts on: what this one still counts must not take the place of that."""
+        await self.follow(None)
+        self._is_over = True
 
     def view(self) -> UsageView | None:
         if self._rule is None:

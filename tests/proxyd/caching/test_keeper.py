@@ -82,6 +82,20 @@ async def test_a_store_that_is_not_warm_yet_does_not_replace_the_file(world: Wor
     assert world.rule.file.read_bytes() == before
 
 
+async def test_who_hands_over_writes_no_more(world: World) -> None:
+    """As at an upgrade: what this process still stores or drops is not what the next one has."""
+    store = FakeStore([FakeObject("http://h/1")])
+    await world.keeper.follow(world.rule, as_cache(store))
+    await world.clock.sleeping(1)
+    await world.keeper.save()
+    await world.keeper.hand_over()
+    store.objects = [FakeObject("http://h/1"), FakeObject("http://h/2")]
+    await world.keeper.follow(world.rule, as_cache(store))      # names have got other addresses, say
+    assert world.tasks.names() == []
+    await world.keeper.close(lambda: False)
+    assert world.saved() == [b"blob http://h/1 body"]
+
+
 async def test_only_at_the_end(world: World) -> None:
     world.rule = SnapshotRule(world.rule.file, 0)
     await world.keeper.follow(world.rule, as_cache(FakeStore([FakeObject("http://h/1")])))

@@ -217,6 +217,24 @@ async def test_a_file_that_moves_takes_usage_along_and_counts_nothing_twice(worl
     assert read(other.file, NOW) == {("day", "shop"): (DAY, 9), ("day", "bank"): (DAY, 2)}
 
 
+async def test_who_hands_over_writes_no_more(world: Kept) -> None:
+    """As at an upgrade: this process still answers some requests while the next one counts."""
+    await world.keeper.follow(world.rule)
+    world.consumers.get("shop").set_usage(DAY, 7)
+    await world.keeper.save()
+    before, keeper = world.consumers.get("shop"), world.keeper
+    world.start()
+    await world.keeper.follow(world.rule)
+    await keeper.hand_over()
+    before.set_usage(DAY, 8)
+    world.consumers.get("shop").set_usage(DAY, 100)
+    await world.keeper.close()
+    await keeper.follow(world.rule)      # names have got other addresses, say
+    await world.clock.advance(10)
+    await keeper.close()
+    assert world.saved() == {("day", "shop"): (DAY, 100)}
+
+
 async def test_a_disk_that_is_full_is_told_once(world: Kept, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     await world.keeper.follow(world.rule)
 
