@@ -90,7 +90,7 @@ from proxyd.transactions.opening import choose
 from proxyd.transactions.reloading import Reloading
 from proxyd.transactions.service import Parts, Transactions
 from proxyd.transactions.terms import BY_ITSELF, SIGNAL, UNCONDITIONAL, WATCH, By, Terms
-from proxyd.watch import fingerprint, watch
+from proxyd.watch import fingerprint, read_since, watch
 from proxyd.words import one_line, own_version
 
 if TYPE_CHECKING:
@@ -164,9 +164,10 @@ class Daemon:
 
     async def _start(self) -> None:
         self._started_at = self._clock.wall()
+        before = fingerprint([self._path] if self._path is not None else [])
         own = self._reloading.load()
+        self._seen = read_since(before, own.files)
         state = open_state(self._path, leaving_root=privileges.leaves_root(own.config))
-        self._seen = fingerprint(own.files)
         configs = ConfigHistory(state)
         configs.open()
         opening = choose(own, configs, last_good=self._last_good, wall=self._clock.wall())

@@ -26,9 +26,7 @@ async def watch(files: Callable[[], Sequence[Path]], before: Print) -> AsyncIter
             now = fingerprint(files())
             if now != before:
                 yield
-                # The reload may have read other files than before; of those it knew, what was seen before it counts.
-                after = fingerprint(files())
-                before = after | {path: seen for path, seen in now.items() if path in after}
+                before = read_since(now, files())
             if folders_of(files()) != folders:
                 break
 
@@ -56,6 +54,13 @@ def fingerprint(files: Sequence[Path]) -> Print:
         except OSError:
             continue
     return {path: _print(path) for path in sorted(paths)}
+
+
+def read_since(before: Print, files: Sequence[Path]) -> Print:
+    """The fingerprint of files that have just been read. There may be others than before; of those that were known, what was seen before
+    counts: who writes meanwhile was perhaps not read."""
+    after = fingerprint(files)
+    return after | {path: seen for path, seen in before.items() if path in after}
 
 
 def _print(path: str) -> tuple[str, int, int, int] | None:

@@ -16,9 +16,11 @@ import pytest
 from proxyd.config.model import Config
 from proxyd.daemon import Daemon
 from proxyd.discovery.resolver import Answer
+from proxyd.loading import Loaded
 from proxyd.snapshot.explain import Question
 from proxyd.sockets import Bound
 from proxyd.state import DaemonError
+from proxyd.transactions.reloading import Reloading
 from tests.support.client import connect, get
 from tests.support.daemon import port_of, running, whole_config
 from tests.support.origin import Origin, answer
@@ -489,6 +491,23 @@ async def test_a_broken_file_at_hup_is_told_with_each_error_once(tmp_path: Path,
         assert "proxyd.yaml:1:9: `80` is a port without an address" in first
         assert "proxyd.yaml:2:6: the address `x` lacks a port" in second
         assert (await get(port_of(daemon))).body == b"one"
+
+
+async def test_watch_follows_a_file_that_changes_while_it_is_read_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "proxyd.yaml"
+    async with Origin("one") as one, Origin("two") as two:
+        load = Reloading.load
+
+        def load_and_change(self: Reloading) -> Loaded:
+            monkeypatch.undo()
+            loaded = load(self)
+            path.write_text(whole_config(config(two)))
+            return loaded
+
+        monkeypatch.setattr(Reloading, "load", load_and_change)
+        async with running(config(one), path=path, watch=True) as daemon:
+            await until(lambda: daemon.generation == 2)
+            assert (await get(port_of(daemon))).body == b"two"
 
 
 async def test_watch_follows_the_file(tmp_path: Path) -> None:
