@@ -174,7 +174,7 @@ class Gateway:
         # A service may go by the client's address, which is not in the digest: an answer for one client is not given to another beside it.
         key = (digest, asked.client if served.kind == "forward" else "")
         question = served.under_way.get(key)
-        if question is not None:
+        if question is not None and not question.revoked:
             question.waiting.append((engine, slot, generation))
             return
         if self._under_way >= self._max_under_way or len(served.under_way) >= self._max_of_policy:
@@ -193,7 +193,8 @@ class Gateway:
                 self._remember(served, question.digest, decided)
         finally:
             self._under_way -= 1
-            del served.under_way[key]
+            if served.under_way.get(key) is question:      # one that was revoked may have been asked anew
+                del served.under_way[key]
             for engine, slot, generation in question.waiting:
                 if decided is not None:
                     engine.decide(slot, generation, decided.verdict)

@@ -282,3 +282,23 @@ async def test_what_is_asked_while_somebody_is_revoked_is_not_remembered(world: 
     await settle()
     assert world.engine.verdict(1).allow
     assert world.verdicts().find(digest("a")) is None
+
+
+async def test_who_asks_after_somebody_was_revoked_gets_no_answer_of_before(world: SlowWorld) -> None:
+    await world.follow(POLICY)
+    authority = world.made[0]
+    before, after = authority.answer, asyncio.get_running_loop().create_future()
+    world.ask(1, "a")
+    await settle()
+    world.gateway.revoke("p")
+    authority.answer = after
+    world.ask(2, "a")
+    await settle()
+    before.set_result(Decided(Verdict(allow=True, user="ann"), 60.0))
+    await settle()
+    assert list(world.engine.slots) == [1]
+    world.ask(3, "a")              # with the second
+    after.set_result(Decided(Verdict(allow=False, status=401), 60.0))
+    await settle()
+    assert [world.engine.verdict(slot).allow for slot in (1, 2, 3)] == [True, False, False]
+    assert (len(authority.asked), world.gateway.under_way) == (2, 0)
