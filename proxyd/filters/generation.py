@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from proxyd.clock import Clock
+from proxyd.filters.breaker import Breaker
 from proxyd.filters.process import GoneWord, LoadFailed, Owner, Worker
 from proxyd.filters.protocol import Answer, Failure, HookWord, Loaded
 from proxyd.tasks import Tasks
@@ -56,6 +57,7 @@ class Call:
     request: bytes
     began: float               # seconds by the clock
     deadline: float
+    breaker: Breaker | None = None     # of the version that was asked
     done: bool = False         # answered, though perhaps not by its worker
 
 

@@ -128,7 +128,7 @@ class Pool:
     def ask(self, engine: Asking, slot: int, generation: int, hook: HookWord, request: bytes) -> None:
         """Answers the engine, at once or later."""
         current, now = self._generation, self._clock.monotonic()
-        call = Call(engine, slot, generation, hook, request, now, now + self.settings.timeout_s)
+        call = Call(engine, slot, generation, hook, request, now, now + self.settings.timeout_s, self._breaker)
         if current is None:
             engine.fail(slot, generation)
         elif hook not in current.loaded.hooks:
@@ -163,7 +163,8 @@ class Pool:
             self._fail(call, "error", f"the engine cannot do what on_{call.hook} says: {error}")
             return
         self._count(call, result)
-        self._breaker.on_success()
+        if call.breaker is self._breaker:
+            self._breaker.on_success()
 
     def _fail(self, call: Call, result: Result, message: str, trace: str = "") -> None:
         call.engine.fail(call.slot, call.generation)
@@ -171,8 +172,8 @@ class Pool:
         if self._closed:
             return
         self._tell(message, trace)
-        # A queue that is full says nothing about the filter.
-        if result != "refused" and self._breaker.on_failure():
+        # A queue that is full says nothing about the filter, nor an older version about the one that has taken over.
+        if result != "refused" and call.breaker is self._breaker and self._breaker.on_failure():
             self._disable()
 
     def _count(self, call: Call, result: Result) -> None:

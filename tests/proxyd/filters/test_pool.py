@@ -95,6 +95,23 @@ async def test_the_deadline_holds_without_an_answer() -> None:
     await world.pool.close()
 
 
+async def test_what_an_older_version_still_fails_at_is_not_held_against_the_new_one(tmp_path: Path) -> None:
+    world = await World(tmp_path / "old.py").start()
+    for _ in range(3):
+        world.ask()
+    settings = replace(world.settings, file=tmp_path / "new.py")
+    world.pool.take(settings, await world.pool.prepare(settings))
+    await settle()
+    await world.clock.advance(1.1)
+    assert world.engine.heard == [(slot, "failed") for slot in (1, 2, 3)]
+    assert not world.hooks.failing
+    world.call(WRONG, 2)
+    assert not world.hooks.failing
+    world.call(WRONG)
+    assert world.hooks.failing
+    await world.pool.close()
+
+
 async def test_failures_in_a_row_disable_for_longer_and_longer() -> None:
     world = await World().start()
     world.call(WRONG, 2)
