@@ -30,7 +30,6 @@ class Tap:
 
     def __init__(self) -> None:
         self._log: AccessLog | None = None
-        self._before: list[AccessLog] = []     # that are not read any more, and close
         self._listeners: dict[int, Listener] = {}
         self._greedy: set[int] = set()         # who wants everything
         self._next = 0
