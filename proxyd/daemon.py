@@ -82,6 +82,7 @@ from proxyd.state import (
 )
 from proxyd.statedir import open_state
 from proxyd.stats.history import History, Point
+from proxyd.tally import Tallies
 from proxyd.tasks import Tasks
 from proxyd.tracing.exporter import Exporter
 from proxyd.transactions.entry import Entry
@@ -648,6 +649,10 @@ class Daemon:
         return reset
 
     # ------------------------------------------------------------------ native handles, for the metrics collector
+    @property
+    def tallies(self) -> Tallies:
+        return self._serving.store.tallies
+
     def listener_entries(self) -> tuple[ListenerEntry, ...]:
         return self._serving.views.listener_entries()
 

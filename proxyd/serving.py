@@ -283,6 +283,7 @@ class Serving:
         await self.policing.follow(candidate.config, candidate.spec)
         await self.engines.publish(candidate.spec, candidate.native, sink.log)
         self.current, self._candidate = candidate, None
+        self.store.depart_others(dict(binds_of(candidate.config)).keys())
         self._flows |= any(listener.flow is not None for listener in candidate.spec.listeners)
         self.store.resize_cache(candidate.config)
         await self.policing.taken(candidate.config)
@@ -295,7 +296,6 @@ class Serving:
             self.tap.finish(before.log)
         for upstream in candidate.members:
             self.on_state(upstream)      # states may have changed since the snapshot was compiled
-        self.store.depart_others(dict(binds_of(candidate.config)).keys())
         await self._forget_names()
         await self.health.apply(wanted)
         await self.outliers.apply(self._judged(candidate))

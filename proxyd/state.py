@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from proxyd.diagnostics import Diagnostic
     from proxyd.limits.sharing import ShareCounters
     from proxyd.sockets import Bound
+    from proxyd.tally import Past
     from proxyd_ext.auth.verdict import Verdicts
     from proxyd_ext.balance.pool import UpstreamState
     from proxyd_ext.balance.server import Server
@@ -387,6 +388,7 @@ class ServerEntry:
     server: Server
     check_results: Mapping[str, int] = field(default_factory=dict)   # "passed" / "failed" -> count of active checks
     ejections: Mapping[str, int] = field(default_factory=dict)       # "consecutive", "error_rate", ... -> times it was ejected
+    past: Past[Server] | None = None         # what was counted before by handles under these names; None: nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,6 +400,7 @@ class UpstreamEntry:
     unresolved: tuple[tuple[str, int], ...] = ()       # (label, weight) of servers that have no address
     governor: GovernorView = field(default_factory=GovernorView)
     used: bool = True              # something can go there
+    past: Past[UpstreamState] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,6 +416,7 @@ class RouteEntry:
     listener: str
     route: str
     stats: RouteStats
+    past: Past[RouteStats] | None = None
 
 
 @dataclass(frozen=True, slots=True)

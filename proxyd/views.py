@@ -33,6 +33,7 @@ from proxyd.state import (
     UpstreamView,
     server_state,
 )
+from proxyd.tally import with_past
 
 if TYPE_CHECKING:
     from proxyd_ext.io.listener import Listener
@@ -76,7 +77,7 @@ class Views:
             yield RouteView(name, NO_ROUTE, -1, "*", "404 no route", self._requests(name, NO_ROUTE))
 
     def _requests(self, listener: str, route: str) -> int:
-        return sum(self.store.route(listener, route).stats()["requests"].values())
+        return sum(self.store.tallies.routes.stats((listener, route), self.store.route(listener, route))["requests"].values())
 
     def upstreams(self) -> tuple[UpstreamView, ...]:
         leaving = self._leaving()
@@ -129,7 +130,7 @@ class Views:
             return _unresolved(member, self.names.error(member.source.rpartition(":")[0]), since)
         server = self.store.server(upstream, member.label, member.address)
         state, stats, checks = server.state(), server.stats(), self.health.checks(upstream, member.label)
-        word = server_state(state)
+        word, counted = server_state(state), with_past(stats, self.store.tallies.servers.past((upstream, member.label)))
         return ServerView(
             label=member.label,
             source=member.source,
@@ -146,11 +147,11 @@ class Views:
             in_flight=stats["in_flight"],
             connections_active=stats["connections_active"],
             connections_idle=stats["connections_idle"],
-            requests=sum(stats["requests"].values()),
-            errors=stats["errors"],
+            requests=sum(counted["requests"].values()),
+            errors=counted["errors"],
             checks=checks,
             latency_seconds=stats["ewma_seconds"] or stats["latency_sum_seconds"] / max(stats["latency_count"], 1),
-            flows=stats["flows"],
+            flows=counted["flows"],
         )
 
     def note_states(self, upstream: str) -> None:
@@ -172,12 +173,13 @@ class Views:
     def listener_entries(self) -> tuple[ListenerEntry, ...]:
         modes = {name: listener.mode for name, listener in self.compiled.config.listeners.items()}
         found = [(item.listener, modes[item.name]) for item in self.compiled.spec.listeners]
-        found += [(held.listener, held.bound.kind) for held in self.store.leaving()]
+        found += [(held.listener, held.bound.kind) for held in self.store.departing()]
         return tuple(ListenerEntry(listener.name, listener.address, listener, mode) for listener, mode in found)
 
     def route_entries(self) -> tuple[RouteEntry, ...]:
         seen = {(stats.listener, stats.route): stats for item in self.compiled.spec.listeners for stats in item.stats}
-        return tuple(RouteEntry(listener, route, stats) for (listener, route), stats in seen.items())
+        past = self.store.tallies.routes.past
+        return tuple(RouteEntry(*key, stats, past(key)) for key, stats in seen.items())
 
     def upstream_entries(self) -> tuple[UpstreamEntry, ...]:
         return tuple(self._upstream_entry(name) for name in self.compiled.config.upstreams)
@@ -188,6 +190,7 @@ class Views:
             ServerEntry(
                 name, member.label, member.weight, member.backup, self.store.server(name, member.label, member.address),
                 _check_results(self.health.checks(name, member.label)), self.ejections.counts(name, member.label),
+                self.store.tallies.servers.past((name, member.label)),
             )
             for member in members
             if member.address is not None
@@ -195,7 +198,8 @@ class Views:
         unresolved = tuple((member.label, member.weight) for member in members if member.address is None)
         departed = self.store.departed_opened(name, (entry.server for entry in servers))
         governor, used = self.governors.view(name), name in self.compiled.used
-        return UpstreamEntry(name, self.store.upstream(name), servers, departed, unresolved, governor, used)
+        past = self.store.tallies.upstreams.past(name)
+        return UpstreamEntry(name, self.store.upstream(name), servers, departed, unresolved, governor, used, past)
 
 
 def listener_view(listener: Listener, mode: str, routes: Sequence[tuple[str, str, str]] = ()) -> ListenerView:

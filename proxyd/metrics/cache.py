@@ -3,12 +3,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from proxyd.caching.outlook import points
 from proxyd.caching.report import compress_results
-from proxyd.metrics.families import Family, Labels, counter, gauge
-from proxyd.metrics.retained import Ratchet, Stats
+from proxyd.metrics.families import Family, counter, gauge
+from proxyd.metrics.ratchet import Ratchet
 
 if TYPE_CHECKING:
     from proxyd.state import CacheEntry
@@ -18,7 +18,7 @@ REFUSALS = ("too_large", "no_room")
 PURGES = ("url", "prefix", "host", "tag", "all")
 
 
-def route_families(totals: Mapping[Labels, Stats]) -> Iterable[Family]:
+def route_families(totals: Mapping[tuple[str, str], Mapping[str, Any]]) -> Iterable[Family]:
     """`totals`: of routes, by (listener, route)."""
     labels = ("listener", "route")
     requests = counter("cache_requests_total", "Requests of routes that have a cache, by what it did.", (*labels, "result"))

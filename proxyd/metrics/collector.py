@@ -1,8 +1,8 @@
 """The metric families of interface.md §5, made from native counters at the moment of a scrape.
 
-Nothing is counted here; what the engines count is read, summed over what has left (`retained`) and named. Labels come from the config, from
-status codes, from methods as the engine normalises them and from fixed words, so that clients cannot grow the number of series. A route or
-server that nobody has used yet shows no histogram: a thousand routes would be forty thousand lines of zeros.
+Nothing is counted here; what the engines count is read, summed over what has left (`proxyd/tally.py`) and named. Labels come from the
+config, from status codes, from methods as the engine normalises them and from fixed words, so that clients cannot grow the number of
+series. A route or server that nobody has used yet shows no histogram: a thousand routes would be forty thousand lines of zeros.
 """
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from typing import Any
 from proxyd.metrics.audit import audit_families
 from proxyd.metrics.cache import compress_families, route_families, store_families, tier_families
 from proxyd.metrics.families import Family, Labels, Numbers, counter, gauge, histogram
-from proxyd.metrics.flows import FLOW_COUNTERS, flow_families
+from proxyd.metrics.flows import flow_families
 from proxyd.metrics.limits import limit_families
-from proxyd.metrics.retained import Ratchet, Retained, Stats
+from proxyd.metrics.ratchet import Ratchet
 from proxyd.metrics.source import Capture
 from proxyd.sockets import socket_kind
 from proxyd.state import ServerEntry, ServerState, server_state
+from proxyd.tally import Stats, add, with_past
 from proxyd_ext.core.fault import faults
 
 SERVER_STATES: tuple[ServerState, ...] = ("up", "down", "pending", "ejected", "maint", "drain", "unresolved")
@@ -31,19 +32,12 @@ class Collector:
 
     def __init__(self, version: str) -> None:
         self._version = version
-        self._accepted: Retained[str] = Retained(frozenset({"accepted"}), keep=False)
-        self._rejected: Retained[str] = Retained(frozenset({"rejected"}), keep=False)
-        self._flows: Retained[Labels] = Retained(FLOW_COUNTERS, keep=False)
-        self._routes: Retained[Labels] = Retained(
-            frozenset({"requests", "errors", "duration_seconds", "ttfb_seconds", "bytes_in", "bytes_out", "cache", "cache_bytes"}))
-        self._upstreams: Retained[str] = Retained(
-            frozenset({"response_seconds", "connect_seconds", "retries", "refused", "hedges", "mirror"}))
-        self._servers: Retained[Labels] = Retained(frozenset({"requests", "errors", "flows", "bytes_in", "bytes_out"}))
         self._numbers = Ratchet()
 
     def collect(self, now: Capture) -> Iterator[Family]:
-        yield from self._collect_listeners(now)
-        yield from flow_families(now.listeners, self._flows)
+        listeners = listener_totals(now)
+        yield from self._collect_listeners(now, listeners)
+        yield from flow_families(now.listeners, listeners)
         yield from self._collect_routes(now)
         yield from self._collect_upstreams(now)
         yield from self._collect_servers(now)
@@ -56,21 +50,23 @@ class Collector:
         yield from self._collect_engines(now)
         yield from self._collect_records(now)
 
-    def _collect_listeners(self, now: Capture) -> Iterable[Family]:
+    def _collect_listeners(self, now: Capture, totals: Mapping[Labels, Stats]) -> Iterable[Family]:
         accepted = counter("connections_accepted_total", "Client connections accepted.", ("listener",))
         rejected = counter(
             "connections_rejected_total", "Client connections (of UDP listeners: datagrams) that were not served, by reason.",
             ("listener", "reason"))
         is_open = gauge("connections_open", "Client connections open now.", ("listener",))
         in_flight = gauge("http_requests_in_flight", "Requests that are being served now.", ("listener",))
-        entries = [(entry, socket_kind(entry.mode)) for entry in now.listeners]
-        for name, total in self._accepted.totals((entry.name, entry.listener) for entry, kind in entries if kind != "udp").items():
-            accepted.add((name,), total["accepted"])
-        for name, total in self._rejected.totals((entry.name, entry.listener) for entry, _ in entries).items():
-            for reason, count in total["rejected"].items():
-                rejected.add((name, reason), count)
-        for entry, kind in entries:
-            stats = entry.listener.stats()
+        names = {entry.name for entry in now.listeners}
+        connected = {entry.name for entry in now.listeners if socket_kind(entry.mode) != "udp"}
+        for (name, kind), total in totals.items():
+            if name in connected and kind != "udp":
+                accepted.more((name,), total["accepted"])
+            if name in names:
+                for reason, count in total["rejected"].items():
+                    rejected.more((name, reason), count)
+        for entry in now.listeners:
+            stats, kind = entry.listener.stats(), socket_kind(entry.mode)
             if kind != "udp":
                 is_open.more((entry.name,), stats["open"])
             if kind == "http":
@@ -85,7 +81,7 @@ class Collector:
         ttfb = histogram("http_response_ttfb_seconds", "From the first byte of the request to the first of the answer.", labels)
         bytes_in = counter("http_request_bytes_total", "Bytes of requests received from clients.", labels)
         bytes_out = counter("http_response_bytes_total", "Bytes of answers sent to clients.", labels)
-        totals = self._routes.totals(((entry.listener, entry.route), entry.stats) for entry in now.routes)
+        totals = {(entry.listener, entry.route): with_past(entry.stats.stats(), entry.past) for entry in now.routes}
         for names, total in totals.items():
             for (method, code), count in total["requests"].items():
                 requests.add((*names, method, code_label(code)), count)
@@ -108,7 +104,8 @@ class Collector:
         connect = histogram("upstream_connect_duration_seconds", "Time to open a connection to a server.", ("upstream",))
         connections = gauge("upstream_connections", "Connections to servers, by state.", ("upstream", "state"))
         opened = counter("upstream_connections_opened_total", "Connections opened to servers.", ("upstream",))
-        for name, total in self._upstreams.totals((entry.name, entry.state) for entry in now.upstreams).items():
+        for entry in now.upstreams:
+            name, total = entry.name, with_past(entry.state.stats(), entry.past)
             for reason, count in total["retries"].items():
                 retries.add((name, reason), count)
             for reason, count in total["refused"].items():
@@ -120,12 +117,10 @@ class Collector:
                 copies.add((name, result), count)
             response.add((name,), total["response_seconds"])
             connect.add((name,), total["connect_seconds"])
-        for entry in now.upstreams:
             told = [member.server.stats() for member in entry.servers]
-            count = entry.departed_opened + sum(stats["opened"] for stats in told)
-            opened.add((entry.name,), self._numbers.total(("opened", entry.name), count))
-            connections.add((entry.name, "active"), sum(stats["connections_active"] for stats in told))
-            connections.add((entry.name, "idle"), sum(stats["connections_idle"] for stats in told))
+            opened.add((name,), entry.departed_opened + sum(stats["opened"] for stats in told))
+            connections.add((name, "active"), sum(stats["connections_active"] for stats in told))
+            connections.add((name, "idle"), sum(stats["connections_idle"] for stats in told))
         return retries, refused, hedges, copies, response, connect, connections, opened, *queue_gauges(now), *governor_gauges(now)
 
     def _collect_servers(self, now: Capture) -> Iterable[Family]:
@@ -137,7 +132,8 @@ class Collector:
         ejections = counter("upstream_ejections_total", "Times a server was taken out for what requests met there.", (*labels, "reason"))
         checks = counter("upstream_health_checks_total", "Active health checks, by result.", (*labels, "result"))
         entries = [entry for upstream in now.upstreams for entry in upstream.servers]
-        for names, total in self._servers.totals(((entry.upstream, entry.label), entry.server) for entry in entries).items():
+        for entry in entries:
+            names, total = names_of(entry), with_past(entry.server.stats(), entry.past)
             for code, count in total["requests"].items():
                 requests.add((*names, code_label(code)), count)
             for error, count in total["errors"].items():
@@ -146,11 +142,10 @@ class Collector:
                 moved.add((*names, direction), total[f"bytes_{direction}"])
             if total["flows"]:
                 flows.add(names, total["flows"])
-        for entry in entries:
             for kind, count in entry.ejections.items():
-                ejections.add((*names_of(entry), kind), self._numbers.total(("ejected", *names_of(entry), kind), count))
+                ejections.add((*names, kind), self._numbers.total(("ejected", *names, kind), count))
             for result, count in entry.check_results.items():
-                key = (*names_of(entry), result)
+                key = (*names, result)
                 checks.add(key, self._numbers.total(("check", *key), count))
         return requests, errors, moved, flows, ejections, checks, *server_gauges(now)
 
@@ -213,6 +208,14 @@ class Collector:
             limit.add((), now.traces.limit)
             failing.add((), float(bool(now.traces.error)))
         return written, dropped, sampled_out, untapped, held, spans, waiting, limit, failing
+
+
+def listener_totals(now: Capture) -> dict[Labels, Stats]:
+    """What listeners counted, at all the sockets that they have and had, by (name, kind)."""
+    found: dict[Labels, Stats] = {}
+    for key, stats in (*now.gone.items(), *(((entry.name, socket_kind(entry.mode)), entry.listener.stats()) for entry in now.listeners)):
+        add(found.setdefault(key, {}), stats)
+    return found
 
 
 def is_ready(now: Capture) -> bool:

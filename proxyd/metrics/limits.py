@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxyd.limits.views import INFLIGHT_DECISIONS, LANE_RESULTS, RATE_DECISIONS
 from proxyd.metrics.families import Family, Numbers, counter, gauge
-from proxyd.metrics.retained import Ratchet
+from proxyd.metrics.ratchet import Ratchet
 
 if TYPE_CHECKING:
     from proxyd.state import LimitEntries, ShareEntry

@@ -6,12 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from proxyd.state import CacheEntry, EngineEntry, LimitEntries, ListenerEntry, LogEntry, Phase, RouteEntry, TraceEntry, UpstreamEntry
-
-
-class Handle(Protocol):
-    """A native object with counters (`Server`, `RouteStats`, ...)."""
-
-    def stats(self) -> Mapping[str, object]: ...
+from proxyd.tally import Stats, Tallies
 
 
 class MetricsSource(Protocol):
@@ -37,6 +32,9 @@ class MetricsSource(Protocol):
 
     @property
     def phase(self) -> Phase: ...
+
+    @property
+    def tallies(self) -> Tallies: ...
 
     def listener_entries(self) -> tuple[ListenerEntry, ...]: ...
 
@@ -82,6 +80,7 @@ class Capture:
     records_dropped: int = 0
     records_held: Mapping[str, int] = field(default_factory=dict)      # by class
     audit_failed: int = 0
+    gone: Mapping[tuple[str, str], Stats] = field(default_factory=dict)      # what listeners counted with sockets that they have no more
 
 
 def capture(source: MetricsSource) -> Capture:
@@ -103,4 +102,5 @@ def capture(source: MetricsSource) -> Capture:
         records_dropped=source.records_dropped,
         records_held=source.records_held,
         audit_failed=source.audit_failed,
+        gone={key: past.stats for key, past in source.tallies.listeners.pasts().items()},
     )

@@ -6,7 +6,7 @@
     cache       there is one, as long as something is stored in it
 
 A handle is made when a snapshot first needs it and let go when no engine can use it any more: the daemon calls `sweep` with every
-snapshot that still serves somewhere.
+snapshot that still serves somewhere. What it had counted stays in the tally of its kind.
 """
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from proxyd.config.address import BindAddress
 from proxyd.snapshot.gates import lane_name, needs_lane
 from proxyd.snapshot.handles import HandleKey, Handles, HandleStore
 from proxyd.sockets import Bound, Kind
+from proxyd.tally import GONE_LIMIT, Tallies
 from proxyd_ext.balance.pool import UpstreamState
 from proxyd_ext.balance.server import Server
 from proxyd_ext.cache.store import Cache
@@ -51,10 +52,8 @@ class HeldListener:
 
 @dataclass(slots=True)
 class Store:
-    servers: dict[ServerKey, Server] = field(default_factory=dict)
-    upstreams: dict[str, UpstreamState] = field(default_factory=dict)
+    tallies: Tallies = field(default_factory=Tallies)
     listeners: dict[ListenerKey, HeldListener] = field(default_factory=dict)
-    routes: dict[RouteKey, RouteStats] = field(default_factory=dict)
     cache: Cache | None = None
     policies: HandleStore = field(default_factory=HandleStore)
     overload: Overload = field(default_factory=Overload)
@@ -62,6 +61,18 @@ class Store:
     lanes: dict[str, Lane] = field(default_factory=dict)
     _departing: list[HeldListener] = field(default_factory=list)     # no longer in the config; some engine may still close them
     _departed_opened: dict[str, int] = field(default_factory=dict)   # upstream -> connections opened to servers that were let go
+
+    @property
+    def servers(self) -> dict[ServerKey, Server]:
+        return self.tallies.servers.live
+
+    @property
+    def upstreams(self) -> dict[str, UpstreamState]:
+        return self.tallies.upstreams.live
+
+    @property
+    def routes(self) -> dict[RouteKey, RouteStats]:
+        return self.tallies.routes.live
 
     def server(self, upstream: str, label: str, address: tuple[str, int] | str) -> Server:
         return _held(self.servers, (upstream, label), lambda: Server(upstream, label, address))
@@ -108,8 +119,12 @@ class Store:
         for key in self.listeners.keys() - set(kept):
             self._departing.append(self.listeners.pop(key))
 
+    def departing(self) -> Sequence[HeldListener]:
+        """Those that are not in the config any more, while some engine may use them."""
+        return self._departing
+
     def leaving(self) -> Iterator[HeldListener]:
-        """Those that are not in the config any more, and serve connections or flows out."""
+        """Those of them that serve connections or flows out."""
         return (held for held in self._departing if held.listener.stats()["open"])
 
     def is_leaving(self, bind: BindAddress, kept: Collection[ListenerKey], kind: Kind = "http") -> bool:
@@ -161,19 +176,21 @@ class Store:
             del self.lanes[name]
         for key, server in _unnamed(self.servers, servers):
             self._departed_opened[key[0]] = self._departed_opened.get(key[0], 0) + server.stats()["opened"]
-            del self.servers[key]
-        for name, _ in _unnamed(self.upstreams, upstreams):
-            del self.upstreams[name]
-            self._departed_opened.pop(name, None)
-        for route_key, _ in _unnamed(self.routes, routes):
-            del self.routes[route_key]
-        for listener_key, held in list(self.listeners.items()):
-            if id(held.listener) not in listeners:
-                held.bound.remove_file()
-                del self.listeners[listener_key]
+        self.tallies.servers.let_go([key for key, _ in _unnamed(self.servers, servers)])
+        self.tallies.upstreams.let_go([name for name, _ in _unnamed(self.upstreams, upstreams)])
+        self.tallies.routes.let_go([key for key, _ in _unnamed(self.routes, routes)])
+        gone = [name for name in self._departed_opened if name not in self.upstreams]
+        for name in gone[:max(0, len(gone) - GONE_LIMIT)]:
+            del self._departed_opened[name]
+        for listener_key, _ in [(key, held) for key, held in self.listeners.items() if id(held.listener) not in listeners]:
+            self._let_go(self.listeners.pop(listener_key))
         for held in [held for held in self._departing if id(held.listener) not in listeners]:
-            held.bound.remove_file()
             self._departing.remove(held)
+            self._let_go(held)
+
+    def _let_go(self, held: HeldListener) -> None:
+        self.tallies.listeners.fold((held.listener.name, held.bound.kind), held.listener)
+        held.bound.remove_file()
 
 
 def _held(handles: dict[K, V], key: K, new: Callable[[], V]) -> V:

@@ -5,17 +5,12 @@ from native handles, added up and told (`Totals`).
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import add, sub
-from typing import TYPE_CHECKING
 
 from proxyd.governor.percentile import percentile
 from proxyd_ext.core.stats import BUCKETS_SECONDS
-
-if TYPE_CHECKING:
-    from proxyd_ext.balance.pool import UpstreamState
-    from proxyd_ext.balance.server import Server
 
 Figures = tuple[int, ...]
 """As `RouteStats.figures` gives them: answers by class (CLASSES), failures, bytes in, bytes out, looked up in the cache, answered by it,
@@ -42,15 +37,14 @@ def total(rows: Iterable[Figures]) -> Figures:
     return tuple(map(sum, zip(NOTHING, *rows, strict=True)))
 
 
-def of_server(server: Server) -> Figures:
-    """Answers of the server, tries that failed, times to the head of an answer (their sum alone)."""
-    figures = server.figures()
-    return (*figures[:CACHE_ASKED], 0, 0, figures[-1], *NOTHING[BUCKETS:])
+def of_server(row: Sequence[int]) -> Figures:
+    """Answers of a server, tries that failed, times to the head of an answer (their sum alone), of what `Server.figures` tells."""
+    return (*row[:CACHE_ASKED], 0, 0, row[-1], *NOTHING[BUCKETS:])
 
 
-def of_upstream(state: UpstreamState) -> Figures:
-    """The times alone. What was answered is known of its servers."""
-    return (*NOTHING[:SUM_US], *state.times())
+def of_upstream(row: Sequence[int]) -> Figures:
+    """The times alone, of what `UpstreamState.times` tells. What was answered is known of its servers."""
+    return (*NOTHING[:SUM_US], *row)
 
 
 def without_times(figures: Figures) -> Figures:

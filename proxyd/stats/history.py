@@ -16,10 +16,10 @@ from typing import Protocol
 
 from proxyd.clock import Clock
 from proxyd.feed import Feed
-from proxyd.metrics.retained import Retained, Stats
 from proxyd.state import EngineEntry, ListenerEntry, LogEntry, RouteEntry, UpstreamEntry
 from proxyd.stats.figures import NOTHING, Figures, Totals, of_server, of_upstream, plus, total, totals_of, without_times
-from proxyd.stats.sums import Sums
+from proxyd.stats.gains import Gains
+from proxyd.tally import Tallies
 from proxyd_ext.balance.pool import UpstreamState
 from proxyd_ext.balance.server import Server
 from proxyd_ext.route.stats import RouteStats
@@ -37,6 +37,9 @@ class Source(Protocol):
 
     @property
     def generation(self) -> int: ...
+
+    @property
+    def tallies(self) -> Tallies: ...
 
     def route_entries(self) -> tuple[RouteEntry, ...]: ...
 
@@ -90,11 +93,12 @@ class History:
     clock: Clock
     feed: Feed[Point] = field(default_factory=Feed)
     on_point: Callable[[Point], None] = lambda _point: None
-    routes: Sums[Route, RouteStats] = field(default_factory=lambda: Sums(RouteStats.figures))
-    servers: Sums[ServerKey, Server] = field(default_factory=lambda: Sums(of_server))
-    codes: Retained[Route] = field(default_factory=lambda: Retained(frozenset({"requests", "errors"})))
-    times: Sums[str, UpstreamState] = field(default_factory=lambda: Sums(of_upstream))
-    states: Mapping[str, UpstreamState] = field(default_factory=dict)      # of the upstreams that serve
+    routes: Mapping[Route, RouteStats] = field(default_factory=dict)          # that serve, in the order of the config, as all three
+    servers: Mapping[ServerKey, Server] = field(default_factory=dict)
+    upstreams: Mapping[str, UpstreamState] = field(default_factory=dict)
+    _route_gains: Gains[Route] = field(default_factory=Gains)
+    _server_gains: Gains[ServerKey] = field(default_factory=Gains)
+    _upstream_gains: Gains[str] = field(default_factory=Gains)
     _points: deque[Point] = field(default_factory=lambda: deque(maxlen=POINTS))
     _generation: int = -1
     _looked: float | None = None   # when the last point ended
@@ -110,10 +114,8 @@ class History:
     def look(self) -> Point:
         """Take a point that ends now. The first one has all since the start."""
         now = self.clock.monotonic()
-        if self.source.generation != self._generation:
-            self._follow()
-        parts = Parts(self.routes.gained(), self.servers.gained(), {})
-        parts.upstreams = self._upstreams(parts.servers)
+        self.follow()
+        parts = self._gained()
         seconds = now - self._looked if self._looked is not None else PERIOD
         point = Point(now, self.clock.wall(), seconds, total(parts.routes.values()), parts, self._gauges())
         self._looked = now
@@ -139,33 +141,32 @@ class History:
         """The newest, the oldest of them first."""
         return list(islice(self._points, max(len(self._points) - seconds, 0), None))
 
-    def counted(self) -> dict[Route, Stats]:
-        """Of each route that serves its `requests` by method and code, and `errors` by word, since the start."""
-        return self.codes.totals(((entry.listener, entry.route), entry.stats) for entry in self.source.route_entries())
+    def follow(self) -> None:
+        """Take note of the parts that serve now, if another snapshot does."""
+        if self.source.generation == self._generation:
+            return
+        self._generation = self.source.generation
+        self.routes = {(entry.listener, entry.route): entry.stats for entry in self.source.route_entries()}
+        upstreams = self.source.upstream_entries()
+        self.servers = {(server.upstream, server.label): server.server for entry in upstreams for server in entry.servers}
+        self.upstreams = {entry.name: entry.state for entry in upstreams}
 
     # ------------------------------------------------------------------ the steps
-    def _follow(self) -> None:
-        """Another snapshot serves."""
-        self._generation = self.source.generation
-        self.counted()           # so that no handle comes and goes without having been seen
-        self.routes.serve(((entry.listener, entry.route), entry.stats) for entry in self.source.route_entries())
-        upstreams = self.source.upstream_entries()
-        self.servers.serve(((server.upstream, server.label), server.server) for entry in upstreams for server in entry.servers)
-        self.states = {entry.name: entry.state for entry in upstreams}
-        self.times.serve(self.states.items())
-
-    def _upstreams(self, servers: Mapping[ServerKey, Figures]) -> dict[str, Figures]:
-        """What the servers of each upstream did together, with the times of the upstream, which has a histogram of them."""
-        found = self.times.gained()
-        for (upstream, _), gain in servers.items():
-            found[upstream] = plus(found.get(upstream, NOTHING), without_times(gain))
-        return found
+    def _gained(self) -> Parts:
+        tallies = self.source.tallies
+        servers = {key: of_server(gain) for key, gain in self._server_gains.take(tallies.servers).items()}
+        upstreams = {name: of_upstream(gain) for name, gain in self._upstream_gains.take(tallies.upstreams).items()}
+        for (name, _), gain in servers.items():
+            # What its servers did together, with the times of the upstream, which has a histogram of them.
+            upstreams[name] = plus(upstreams.get(name, NOTHING), without_times(gain))
+        return Parts(self._route_gains.take(tallies.routes), servers, upstreams)
 
     def _gauges(self) -> Gauges:
         listeners = [entry.listener.stats() for entry in self.source.listener_entries()]
         engines = [entry.engine.stats() for entry in self.source.engine_entries()]
+        gone = sum(past.stats["accepted"] for past in self.source.tallies.listeners.pasts().values())
         counts = (
-            sum(stats["accepted"] for stats in listeners),
+            gone + sum(stats["accepted"] for stats in listeners),
             sum(stats["cpu_seconds"] for stats in engines),
             sum(entry.dropped for entry in self.source.log_entries()),
         )

@@ -15,10 +15,12 @@ from typing import Any, Protocol
 
 from proxyd.events.ring import Events
 from proxyd.metrics.collector import code_label
-from proxyd.state import CacheEntry, StatusView, UpstreamView
-from proxyd.stats.figures import NOTHING, Figures, Totals, plus, total, totals_of, without_times
+from proxyd.sockets import socket_kind
+from proxyd.state import CacheEntry, ListenerEntry, StatusView, UpstreamView
+from proxyd.stats.figures import NOTHING, Figures, Totals, of_server, of_upstream, plus, total, totals_of, without_times
 from proxyd.stats.history import History, Point, Route, ServerKey, Source
 from proxyd.stats.wrong import wrong_now
+from proxyd.tally import Tallies
 
 RECENT = 10              # points
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -39,11 +41,12 @@ class Reported(Source, Protocol):
 
 def whole_report(daemon: Reported) -> dict[str, Any]:
     """All routes, each with its answers by status code and its failures by error word, and the same of all together."""
-    found, counted = report(daemon), daemon.history.counted()
+    found, routes, counted = report(daemon), daemon.history.routes, daemon.tallies.routes
     all_codes: Counter[str] = Counter()
     all_failures: Counter[str] = Counter()
     for entry in found["routes"]:
-        stats = counted[entry["listener"], entry["route"]]
+        key = (entry["listener"], entry["route"])
+        stats = counted.stats(key, routes[key])
         codes: Counter[str] = Counter()
         for (_, code), count in stats["requests"].items():
             codes[code_label(code)] += count
@@ -57,9 +60,10 @@ def whole_report(daemon: Reported) -> dict[str, Any]:
 def report(daemon: Reported, *, routes: int | None = None) -> dict[str, Any]:
     """`routes`: of how many routes there is to be a row, the busiest of the last seconds; None: of all."""
     history, status = daemon.history, daemon.status()
+    history.follow()
     points = history.points(RECENT)
     seconds = sum(point.seconds for point in points)
-    sums = history.routes.totals()
+    sums = {key: daemon.tallies.routes.row(key, handle) for key, handle in history.routes.items()}
     rows = [
         {"listener": listener, "route": name, **row(figures, recent, status.uptime_seconds, seconds)}
         for (listener, name), figures, recent in busiest(sums, gains(points, "routes"), routes)
@@ -71,10 +75,10 @@ def report(daemon: Reported, *, routes: int | None = None) -> dict[str, Any]:
         "recent_seconds": seconds,
         "wrong": wrong_now(status, points, daemon.events.after()),
         "total": row(total(sums.values()), total(point.all for point in points), status.uptime_seconds, seconds),
-        "listeners": [listener_facts(view) for view in map(asdict, status.listeners)],
+        "listeners": list(listener_rows(daemon.listener_entries(), daemon.tallies)),
         "routes": rows,
         "routes_left_out": len(sums) - len(rows),
-        "upstreams": list(upstream_rows(history, points, status)),
+        "upstreams": list(upstream_rows(history, daemon.tallies, points, status)),
         "engines": [asdict(engine) for engine in status.engines],
         "logs": [asdict(entry) for entry in daemon.log_entries()],
         "cache": cache_facts(daemon.cache_entry()),
@@ -118,8 +122,8 @@ def busiest(
     return ((key, figures, recent.get(key, NOTHING)) for key, figures in sums.items() if key in kept)
 
 
-def upstream_rows(history: History, points: Sequence[Point], status: StatusView) -> Iterable[dict[str, Any]]:
-    servers, times = history.servers.totals(), history.times.totals()
+def upstream_rows(history: History, tallies: Tallies, points: Sequence[Point], status: StatusView) -> Iterable[dict[str, Any]]:
+    servers = {key: of_server(tallies.servers.row(key, handle)) for key, handle in history.servers.items()}
     recent_servers: dict[ServerKey, Figures] = gains(points, "servers")
     recent: dict[str, Figures] = gains(points, "upstreams")
     seconds = sum(point.seconds for point in points)
@@ -127,9 +131,11 @@ def upstream_rows(history: History, points: Sequence[Point], status: StatusView)
     for (name, _), figures in servers.items():
         done[name] = plus(done.get(name, NOTHING), without_times(figures))
     for view in status.upstreams:
-        state = history.states.get(view.name)
+        state = history.upstreams.get(view.name)
         now = state.stats() if state is not None else None
-        figures = plus(done.get(view.name, NOTHING), times.get(view.name, NOTHING))
+        figures = done.get(view.name, NOTHING)
+        if state is not None:
+            figures = plus(figures, of_upstream(tallies.upstreams.row(view.name, state)))
         yield {
             "name": view.name,
             "balance": view.balance,
@@ -162,11 +168,20 @@ def server_rows(
         }
 
 
-def listener_facts(view: dict[str, Any]) -> dict[str, Any]:
+def listener_rows(entries: Sequence[ListenerEntry], tallies: Tallies) -> Iterable[dict[str, Any]]:
+    """A row for each address, and one with the address "" for what a listener counted with sockets that it has no more."""
+    for entry in entries:
+        yield listener_facts(entry.name, entry.address, entry.mode, entry.listener.stats())
+    names = {entry.name for entry in entries}
+    for (name, kind), past in tallies.listeners.pasts().items():
+        if name in names:
+            yield listener_facts(name, "", kind, {"open": 0, "in_flight": 0, **past.stats})
+
+
+def listener_facts(name: str, address: str, mode: str, stats: Mapping[str, Any]) -> dict[str, Any]:
     """`bytes_in` and `bytes_out` are of flows; None where a listener has none."""
-    flow = view["flow"] or {}
-    found = {name: view[name] for name in ("name", "address", "mode", "accepted", "open", "in_flight", "rejected")}
-    return found | {name: flow.get(name) for name in ("bytes_in", "bytes_out")}
+    found = {"name": name, "address": address, "mode": mode} | {word: stats[word] for word in ("accepted", "open", "in_flight", "rejected")}
+    return found | {word: stats[word] if socket_kind(mode) != "http" else None for word in ("bytes_in", "bytes_out")}
 
 
 def cache_facts(entry: CacheEntry | None) -> dict[str, Any] | None:

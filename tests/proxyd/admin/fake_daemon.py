@@ -77,6 +77,7 @@ from proxyd.state import (
     UpstreamView,
 )
 from proxyd.stats.history import History
+from proxyd.tally import Tallies
 from proxyd.transactions.entry import Entry
 from proxyd.transactions.service import TransactionError
 from proxyd.transactions.terms import BY_ITSELF, UNCONDITIONAL, By, Terms
@@ -142,6 +143,7 @@ class FakeDaemon:
     ])
     config: Config = field(default_factory=lambda: loaded("listen: :8080\nto: [127.0.0.1:9001]\n"))
     history: History = field(init=False)
+    tallies: Tallies = field(default_factory=Tallies)
     events: Events = field(default_factory=lambda: Events(SystemClock()))
     left: asyncio.Event = field(default_factory=asyncio.Event)
 

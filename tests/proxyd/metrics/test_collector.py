@@ -15,6 +15,7 @@ from proxyd.compress.compressor import Counters
 from proxyd.metrics.exposition import Exposition
 from proxyd.metrics.source import Capture
 from proxyd.state import CacheEntry, CircuitView, GovernorView, LimitEntries, LogEntry, Phase, TierEntry, TraceEntry, UpstreamEntry
+from proxyd.tally import Past, Tallies
 from proxyd_ext.core.stats import BUCKETS_SECONDS
 from tests.support.store import FakeStore, as_cache
 
@@ -41,22 +42,22 @@ def listener(name: str, address: str, mode: str = "http", **stats: Any) -> Any:
     return SimpleNamespace(name=name, address=address, listener=handle(**(zero | stats)), mode=mode)
 
 
-def route(name: str, **stats: Any) -> Any:
+def route(name: str, past: Past[Any] | None = None, **stats: Any) -> Any:
     empty = {"requests": {}, "errors": {}, "duration_seconds": EMPTY, "ttfb_seconds": EMPTY, "bytes_in": 0, "bytes_out": 0,
              "cache": {}, "cache_bytes": 0}
-    return SimpleNamespace(listener="web", route=name, stats=handle(**(empty | stats)))
+    return SimpleNamespace(listener="web", route=name, stats=handle(**(empty | stats)), past=past)
 
 
 def server(
-    label: str, checks: Mapping[str, int] | None = None, ejections: Mapping[str, int] | None = None, *, weight: int = 1,
-    down: tuple[str, ...] = (), **stats: Any,
+    label: str, checks: Mapping[str, int] | None = None, ejections: Mapping[str, int] | None = None, past: Past[Any] | None = None, *,
+    weight: int = 1, down: tuple[str, ...] = (), **stats: Any,
 ) -> Any:
     empty = {"requests": {}, "errors": {}, "flows": 0, "opened": 0, "bytes_in": 0, "bytes_out": 0, "in_flight": 0, "connections_active": 0,
              "connections_idle": 0}
     state = {"usable": not down, "down": list(down), "ejected_for_ms": 0}
     told = SimpleNamespace(stats=lambda: empty | stats, state=lambda: state)
     return SimpleNamespace(
-        upstream="app", label=label, weight=weight, server=told, check_results=checks or {}, ejections=ejections or {}
+        upstream="app", label=label, weight=weight, server=told, check_results=checks or {}, ejections=ejections or {}, past=past
     )
 
 
@@ -68,10 +69,10 @@ QUIET: dict[str, Any] = {
 
 def upstream(
     *servers: Any, name: str = "app", departed: int = 0, unresolved: tuple[tuple[str, int], ...] = (),
-    governor: GovernorView | None = None, used: bool = True, **stats: Any,
+    governor: GovernorView | None = None, used: bool = True, past: Past[Any] | None = None, **stats: Any,
 ) -> Any:
     state: Any = handle(**({"response_seconds": EMPTY, "connect_seconds": EMPTY, "retries": {}} | QUIET | stats))
-    return UpstreamEntry(name, state, servers, departed, unresolved, governor or GovernorView(), used)
+    return UpstreamEntry(name, state, servers, departed, unresolved, governor or GovernorView(), used, past)
 
 
 def engine(index: int, **stats: Any) -> Any:
@@ -84,6 +85,7 @@ class Source:
     """A `MetricsSource` whose capture a test sets."""
 
     def __init__(self) -> None:
+        self.tallies = Tallies()
         self.now = Capture("abc", {"ok": 1, "failed": 0}, 1_000.0, True, 20_000, "serving", (), (), (), (), ())
 
     def set(self, **changes: Any) -> None:
@@ -197,10 +199,8 @@ async def test_listeners_are_summed_by_name(source: Source, exposition: Expositi
 
 
 async def test_an_address_that_leaves_takes_its_gauge_but_not_its_count(source: Source, exposition: Exposition) -> None:
-    first, second = listener("web", "a", accepted=5, open=2), listener("web", "b", accepted=3, open=1)
-    source.set(listeners=(first, second))
-    await scrape(exposition)
-    source.set(listeners=(second,))
+    source.tallies.listeners.fold(("web", "http"), listener("web", "a", accepted=5, open=2).listener)
+    source.set(listeners=(listener("web", "b", accepted=3, open=1),))
     page = await scrape(exposition)
     assert page.value("proxyd_connections_accepted_total", listener="web") == 8
     assert page.value("proxyd_connections_open", listener="web") == 1
@@ -233,10 +233,8 @@ async def test_flows(source: Source, exposition: Exposition) -> None:
 
 
 async def test_flows_never_fall_over_a_reload(source: Source, exposition: Exposition) -> None:
-    first, second = listener("pg", "a", "tcp", accepted=5, bytes_in=10), listener("pg", "b", "tcp", accepted=3, bytes_in=1)
-    source.set(listeners=(first, second))
-    await scrape(exposition)
-    source.set(listeners=(second,))
+    source.tallies.listeners.fold(("pg", "tcp"), listener("pg", "a", "tcp", accepted=5, bytes_in=10).listener)
+    source.set(listeners=(listener("pg", "b", "tcp", accepted=3, bytes_in=1),))
     page = await scrape(exposition)
     assert page.value("proxyd_tcp_connections_total", listener="pg") == 8
     assert page.value("proxyd_l4_bytes_total", listener="pg", direction="in") == 11
@@ -331,13 +329,15 @@ async def test_what_governs_an_upstream(source: Source, exposition: Exposition) 
 
 async def test_counters_never_fall_over_a_reload(source: Source, exposition: Exposition) -> None:
     one = server("s:1", {"passed": 8}, {"latency": 2}, requests={200: 9}, opened=4)
-    source.set(upstreams=(upstream(one, retries={"connect_refused": 1}),), routes=(route("api", requests={("GET", 200): 7}),))
+    source.set(upstreams=(upstream(one),), routes=(route("api", requests={("GET", 200): 7}),))
     await scrape(exposition)
     source.set(upstreams=(), routes=())
     page = await scrape(exposition)
     assert page.of("proxyd_upstream_requests", "upstream", "server", "code") == {}
-    again = server("s:1", {"passed": 1}, {"latency": 1}, requests={200: 1}, opened=1)
-    source.set(upstreams=(upstream(again, retries={"connect_refused": 1}),), routes=(route("api", requests={("GET", 200): 1}),))
+    again = server("s:1", {"passed": 1}, {"latency": 1}, Past(("requests",), {"requests": {200: 9}}), requests={200: 1}, opened=1)
+    before: Past[Any] = Past(("retries",), {"retries": {"connect_refused": 1}})
+    source.set(upstreams=(upstream(again, departed=4, past=before, retries={"connect_refused": 1}),),
+               routes=(route("api", Past(("requests",), {"requests": {("GET", 200): 7}}), requests={("GET", 200): 1}),))
     page = await scrape(exposition)
     assert page.value("proxyd_upstream_requests_total", upstream="app", server="s:1", code="200") == 10
     assert page.value("proxyd_upstream_connections_opened_total", upstream="app") == 5

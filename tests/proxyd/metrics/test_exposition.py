@@ -124,10 +124,10 @@ async def test_a_listener_that_left_is_let_go_by_the_metrics(tmp_path: object) -
         await scrape(exposition)
         port = port_of(daemon, "side")
         assert (await daemon.reload(whole_config(plain))).ok
-        await until(lambda: not listens(port), "the port is free")
+        await until(lambda: names_of(daemon) == {"default"}, "no engine has it any more")
+        assert not listens(port)
         samples, _ = await scrape(exposition)
         assert total(samples, "connections_accepted_total", listener="side") == 0
-        assert names_of(daemon) == {"default"}
 
 
 def listens(port: int) -> bool:

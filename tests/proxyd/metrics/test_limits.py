@@ -6,7 +6,7 @@ from typing import Any
 from proxyd.limits.sharing import ShareCounters
 from proxyd.metrics.families import Numbers
 from proxyd.metrics.limits import limit_families
-from proxyd.metrics.retained import Ratchet
+from proxyd.metrics.ratchet import Ratchet
 from proxyd.state import LimitEntries, ShareEntry
 
 RATE = {

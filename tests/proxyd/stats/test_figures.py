@@ -1,8 +1,6 @@
 """Rows of figures, read from what handles tell, and told again."""
 from __future__ import annotations
 
-from typing import cast
-
 import pytest
 
 from proxyd.stats.figures import BUCKETS, NOTHING, SUM_US, WIDTH, of_server, of_upstream, plus, total, totals_of, without_times
@@ -41,21 +39,21 @@ def test_answers_of_routes_and_their_errors() -> None:
 def test_a_try_without_an_answer_is_a_request_of_the_upstream_and_an_error() -> None:
     server = Server("app", "10.0.0.1:80")
     server.requests, server.errors = {200: 6, 503: 2, 404: 1}, {"connect_refused": 3}
-    found = totals_of(of_server(cast("NativeServer", server)), 1.0, tries=True)
+    found = totals_of(of_server(server.figures()), 1.0, tries=True)
     assert (found.requests, found.errors, found.proxy_errors) == (12, 5, 3)
     assert found.classes == {"2xx": 6, "4xx": 1, "5xx": 2}
     assert found.quantile(0.5) is None, "a server has no histogram"
 
 
 def test_native_servers_and_upstreams_give_rows_of_this_width() -> None:
-    assert of_server(NativeServer("app", "10.0.0.1:80", ("10.0.0.1", 80))) == NOTHING
-    assert of_upstream(UpstreamState("app")) == NOTHING
+    assert of_server(NativeServer("app", "10.0.0.1:80", ("10.0.0.1", 80)).figures()) == NOTHING
+    assert of_upstream(UpstreamState("app").times()) == NOTHING
 
 
 def test_an_upstream_has_times_alone() -> None:
     upstream = Upstream("app")
     upstream.buckets[0] = 2
-    found = totals_of(of_upstream(cast("UpstreamState", upstream)), 1.0, tries=True)
+    found = totals_of(of_upstream(upstream.times()), 1.0, tries=True)
     assert found.requests == 0
     assert found.quantile(1.0) == 0.0005
 

@@ -15,7 +15,7 @@ from tests.support.origin import Origin
 def busy() -> tuple[World, Route]:
     world, route = World(), Route()
     world.routes.append(route)
-    world.history.look()
+    world.look()
     return world, route
 
 
@@ -44,19 +44,19 @@ def test_a_look_begins_another_point() -> None:
     world, route = busy()
     route.answer(times=5)
     world.clock.pass_time(0.3)
-    point = world.history.look()
+    point = world.look()
     assert point.seconds == pytest.approx(0.3)
     since = world.clock.monotonic()
     route.answer(times=2)
     world.clock.pass_time(0.7)
-    world.history.look()
+    world.look()
     assert world.history.totals(since).requests == 2
 
 
 def test_of_one_route() -> None:
     world = World()
     world.routes = [Route("web", "api"), Route("tls", "api"), Route("web", "media")]
-    world.history.look()
+    world.look()
     for count, route in enumerate(world.routes):
         route.answer(times=10 ** count)
     world.second()
@@ -67,7 +67,7 @@ def test_of_one_route() -> None:
 def test_of_one_upstream_with_what_its_servers_did() -> None:
     world, one, two = World(), Server("app", "10.0.0.1:80"), Server("app", "10.0.0.2:80")
     world.upstreams = [Upstream("app", one, two), Upstream("other")]
-    world.history.look()
+    world.look()
     one.requests, two.requests, two.errors = {200: 8}, {500: 1}, {"connect_refused": 2}
     world.upstreams[0].buckets[3] = 9
     world.second()
@@ -81,12 +81,20 @@ def test_a_reload_changes_what_is_looked_at_and_loses_nothing() -> None:
     world, old = busy()
     old.answer(times=4)
     world.routes, world.generation = [Route()], 2
-    world.second()
-    old.answer()
     world.routes[0].answer(times=2)
     world.second()
-    assert world.history.totals(route="api").requests == 7
-    assert {key: sum(row[:6]) for key, row in world.history.routes.totals().items()} == {("web", "api"): 7}
+    assert world.history.totals(route="api").requests == 6
+    key, handle = ("web", "api"), world.history.routes["web", "api"]
+    assert sum(world.tallies.routes.row(key, handle)[:6]) == 6
+
+
+def test_what_came_and_went_within_a_second_counts() -> None:
+    world, _ = busy()
+    world.routes.append(Route(route="brief"))
+    world.serve()
+    world.routes.pop().answer(times=3)
+    world.second()
+    assert (world.history.totals().requests, world.history.totals(route="brief").requests) == (3, 3)
 
 
 def test_fifteen_minutes_are_kept() -> None:

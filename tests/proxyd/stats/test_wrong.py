@@ -73,7 +73,7 @@ def test_events_that_are_not_over() -> None:
 def test_answers_that_fail_and_the_routes_that_they_are_of() -> None:
     world = World()
     world.routes = [Route(route="good"), Route(route="bad"), Route(route="worse")]
-    world.history.look()
+    world.look()
     world.routes[0].answer(times=900)
     world.routes[1].answer(503, times=10)
     world.routes[1].answer(times=70)
@@ -86,7 +86,7 @@ def test_answers_that_fail_and_the_routes_that_they_are_of() -> None:
 def test_a_few_errors_among_many_answers_are_not_worth_a_word() -> None:
     world = World()
     world.routes = [Route()]
-    world.history.look()
+    world.look()
     world.routes[0].answer(502, times=4)
     world.second()
     world.routes[0].answer(502, times=9)

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from proxyd.stats.figures import NOTHING, Figures
-from proxyd.stats.history import History
-from proxyd.stats.sums import Sums
+from proxyd.stats.history import History, Point
+from proxyd.tally import Tallies, Tally
 from proxyd_ext.core.stats import BUCKETS_SECONDS
 from tests.support.clock import FakeClock
 
@@ -25,7 +25,7 @@ class Counters:
         return tuple(self.row)
 
     def stats(self) -> dict[str, Any]:
-        return {"requests": self.requests, "errors": self.errors}
+        return {"requests": self.requests, "errors": self.errors, "answers": sum(self.row[:6])}
 
 
 class Route:
@@ -53,6 +53,9 @@ class Server:
         classes = [sum(times for code, times in self.requests.items() if code // 100 == hundreds) for hundreds in range(1, 6)]
         return (*classes, 0, sum(self.errors.values()), 0, 0, 0)
 
+    def stats(self) -> dict[str, Any]:
+        return {"requests": self.requests, "errors": self.errors}
+
 
 class Upstream:
     def __init__(self, name: str, *servers: Server) -> None:
@@ -61,6 +64,9 @@ class Upstream:
 
     def times(self) -> tuple[int, ...]:
         return (0, *self.buckets)
+
+    def stats(self) -> dict[str, Any]:
+        return {"buckets": self.buckets}
 
 
 class World:
@@ -74,7 +80,8 @@ class World:
         self.engine = {"cpu_seconds": 0.0, "loop_lag_seconds": 0.0, "heartbeat": 0}
         self.dropped = 0
         self.clock = FakeClock()
-        self.history = History(self._as_source(), self.clock, routes=_figures())
+        self.tallies = _tallies()
+        self.history = History(self._as_source(), self.clock)
 
     def _as_source(self) -> Any:
         return self
@@ -94,11 +101,29 @@ class World:
     def log_entries(self) -> tuple[Any, ...]:
         return (SimpleNamespace(dropped=self.dropped),)
 
+    def serve(self) -> None:
+        """As the store does: what is new has a handle, and what has left is let go."""
+        now: tuple[tuple[Tally[Any, Any], dict[Any, Any]], ...] = (
+            (self.tallies.routes, {(route.listener, route.route): route.stats for route in self.routes}),
+            (self.tallies.servers, {(server.upstream, server.label): server for entry in self.upstreams for server in entry.servers}),
+            (self.tallies.upstreams, {entry.name: entry for entry in self.upstreams}),
+        )
+        for tally, handles in now:
+            tally.let_go([key for key, handle in tally.live.items() if handles.get(key) is not handle])
+            tally.live.update(handles)
+
+    def look(self) -> Point:
+        self.serve()
+        return self.history.look()
+
     def second(self) -> None:
         """A second passes, and is looked at."""
         self.clock.pass_time(1.0)
-        self.history.look()
+        self.look()
 
 
-def _figures() -> Any:
-    return Sums(Counters.figures)
+def _tallies() -> Tallies:
+    routes: Any = Tally(("requests", "errors", "answers"), Counters.figures)
+    servers: Any = Tally(("requests", "errors"), Server.figures)
+    upstreams: Any = Tally(("buckets",), Upstream.times)
+    return Tallies(routes, servers, upstreams)
