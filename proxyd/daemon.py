@@ -41,6 +41,7 @@ from proxyd.health.monitor import HealthMonitor
 from proxyd.health.passive import Outliers
 from proxyd.logs import rotation
 from proxyd.logs.own import set_up_log
+from proxyd.metrics.admin import AdminCounts
 from proxyd.metrics.exposition import Exposition
 from proxyd.operate import Operator
 from proxyd.overrides import OverrideError
@@ -145,6 +146,7 @@ class Daemon:
         self.events = Events(self._clock)
         self.flight = Flight(self.records, self._clock)
         self._notes = Notes(self.events, lambda: self._serving.views)
+        self.admin_counts = AdminCounts()
         self.metrics = Exposition(self, own_version())
         self._reloading = Reloading(path, text, self._clock, self._notifier, self._on_taken, self._notes.on_reload)
 

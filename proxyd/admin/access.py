@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from proxyd.admin import problem
+from proxyd.admin.forwarded import client_of
 from proxyd.admin.guard import Handler
 from proxyd.admin.problem import Problem
 from proxyd.admin.request import EVENTS, RANKS, Identity, View, identify
@@ -96,7 +97,7 @@ class Access:
 
     async def log_in(self, request: web.Request, name: str, password: str) -> tuple[str, AdminUser]:
         """The token of a new session, and whose it is. Raises Problem."""
-        right = await self.users.check(name, password.encode("utf-8", "surrogatepass"), str(request.remote))
+        right = await self.users.check(name, password.encode("utf-8", "surrogatepass"), client_of(request))
         user = self.users.get(name) if right else None
         if user is None:
             raise self.unknown(request, problem.LOGIN_REFUSED, "the user or the password is wrong")
@@ -113,7 +114,7 @@ class Access:
         if scheme.lower() != "basic":
             return ""
         name, password = parse_credential(credential.strip())
-        if password is None or not await self.users.check(name, password, str(request.remote)):
+        if password is None or not await self.users.check(name, password, client_of(request)):
             raise self.unknown(request, problem.LOGIN_REFUSED, "the user or the password is wrong")
         return name
 

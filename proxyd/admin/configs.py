@@ -1,6 +1,7 @@
 """Configs as the admin API and `proxyd show config` tell them. Secrets are `***` in both forms."""
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,5 +54,7 @@ def _sparse(value: object, shown: object) -> object:
     return shown
 
 
+@functools.cache
 def json_schema() -> dict[str, Any]:
+    """The same for the life of the program, and it takes a while."""
     return schema()

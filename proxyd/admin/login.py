@@ -8,6 +8,7 @@ from aiohttp import web
 
 from proxyd.admin import problem
 from proxyd.admin.access import Access, by_https, cookie_name, is_unix, set_cookie
+from proxyd.admin.forwarded import client_of
 from proxyd.admin.guard import json_answer
 from proxyd.admin.problem import Problem
 from proxyd.admin.request import JSON, View, json_object, maybe_identity, text_member, user
@@ -33,11 +34,11 @@ class LoginViews:
     async def log_in(self, request: web.Request) -> web.Response:
         if not self._access.users or is_unix(request):
             raise Problem(problem.PARAMETER_INVALID, "nobody has to log in here: this address asks for no user")
-        value = await json_object(request.clone(client_max_size=LOG_IN_BYTES))      # from anybody: no more than this is kept of it
+        value = await json_object(request, LOG_IN_BYTES)      # from anybody: no more than this is kept of it
         name, password = text_member(value, "user", ""), text_member(value, "password", "")
         token, found = await self._access.log_in(request, name, password)
         self._end(request)
-        _log.info("%s logged in at %s", name, request.remote)
+        _log.info("%s logged in at %s", name, client_of(request))
         answer = json_answer({"user": name, "role": found.role, "asks": True, "idle_seconds": IDLE_S, "life_seconds": LIFE_S})
         set_cookie(request, answer, token, secure=by_https(request))
         return answer

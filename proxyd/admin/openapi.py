@@ -31,7 +31,9 @@ REFUSALS = {
     "401": "PXD-270, PXD-271: no user, or a wrong password",
     "403": "PXD-240, PXD-241, PXD-246, PXD-272: not from there, or not with this role",
     "404": "there is no such thing",
+    "408": "PXD-276: the body did not arrive in time",
     "429": "PXD-273: too many wrong passwords",
+    "503": "PXD-260, PXD-274, PXD-275, PXD-277: too many clients, or too much to do; try again",
     "default": "another problem",
 }
 

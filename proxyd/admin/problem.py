@@ -55,10 +55,18 @@ TOO_MANY_ATTEMPTS = Kind("PXD-273", 429, "Too many wrong passwords came from thi
     "logged in stays so, and the unix socket asks for no password."))
 LOGIN_BUSY = Kind("PXD-274", 503, "Passwords cannot be checked now", (
     "Checking a hash takes time and memory, so only a few are checked at once. Try again in a moment."))
+TOO_MANY_CONNECTIONS = Kind("PXD-275", 503, "Too many are connected to the admin API", (
+    "Each of its addresses has `admin.max_connections` places, and all are busy. Try again in a moment, or ask at the unix socket, which "
+    "has places of its own. What tells whether proxyd is well (`proxyd status`, `/live`, `/ready`) is answered all the same."))
+TOO_SLOW = Kind("PXD-276", 408, "The request did not arrive in time", "The body of a request must be there within 30 seconds.")
+TOO_MANY_CHECKS = Kind("PXD-277", 503, "Too many configs are being checked", (
+    "Checking a config takes a while, so only two are checked at a time, and eight may wait. Try again in a moment; `proxyd check` needs "
+    "no daemon."))
 
 KINDS: dict[str, Kind] = {kind.code: kind for kind in (
     HOST_REFUSED, CROSS_SITE, NOT_FOUND, METHOD_NOT_ALLOWED, PARAMETER_INVALID, BODY_TOO_LARGE, PEER_REFUSED, CONFIG_REFUSED, INTERNAL,
     BIND_UNSAFE, NOT_REACHABLE, LOGIN_NEEDED, LOGIN_REFUSED, ROLE_TOO_LOW, TOO_MANY_ATTEMPTS, LOGIN_BUSY,
+    TOO_MANY_CONNECTIONS, TOO_SLOW, TOO_MANY_CHECKS,
 )}
 """What `proxyd explain PXD-2xx` knows of the admin API."""
 

@@ -1,6 +1,7 @@
 """What a request to the admin API carries, checked: who asks, flags of the query, the body as text or as a JSON object."""
 from __future__ import annotations
 
+import asyncio
 import json
 import pwd
 import socket
@@ -11,6 +12,7 @@ from typing import Any, Literal
 from aiohttp import web
 
 from proxyd.admin import problem
+from proxyd.admin.forwarded import client_of
 from proxyd.admin.guard import Handler, peer_of
 from proxyd.admin.problem import Problem
 
@@ -20,6 +22,9 @@ RANKS: Mapping[Role, int] = {"viewer": 0, "operator": 1, "admin": 2}
 
 JSON, YAML, EVENTS = "application/json", "application/yaml", "text/event-stream"
 DIGITS_MAX = 18            # of a number
+CONFIG_BYTES = 16 * 1024 * 1024
+JSON_BYTES = 1024 * 1024   # of an order or a question, which is read on the event loop
+BODY_S = 30.0              # in which a body must arrive
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,7 @@ class View:
     at_root: bool = False      # also without /api/v1, where scrapers and probes look
     role: Role | None = None   # that it takes at least; None: viewer to read, operator to change
     action: str = ""           # what is changed, as the audit trail calls it: `server.change`; "": nothing
+    vital: bool = False        # answered even where every place is taken: what tells whether proxyd is well
     public: bool = False       # also for those who have not said who they are: the log-in itself
     query: Mapping[str, str] = field(default_factory=dict)      # parameters, each with what it says
     takes: str = ""            # media type of the body; "": it takes none
@@ -92,7 +98,7 @@ def asker(request: web.Request) -> str:
     sock = request.get_extra_info("socket")
     if sock is None or sock.family != socket.AF_UNIX:
         identity = maybe_identity(request)
-        return f"{identity.name} at {request.remote}" if identity is not None and identity.name else str(request.remote)
+        return f"{identity.name} at {client_of(request)}" if identity is not None and identity.name else client_of(request)
     pid, uid = peer_of(sock)
     return f"user id {uid} (pid {pid})"
 
@@ -102,7 +108,7 @@ def user(request: web.Request) -> str:
     sock = request.get_extra_info("socket")
     if sock is None or sock.family != socket.AF_UNIX:
         identity = maybe_identity(request)
-        return (identity.name if identity is not None else "") or str(request.remote)
+        return (identity.name if identity is not None else "") or client_of(request)
     uid = peer_of(sock)[1]
     try:
         return pwd.getpwuid(uid).pw_name
@@ -114,7 +120,7 @@ def origin(request: web.Request) -> str:
     """Where the request came from: `unix pid 4242`, `127.0.0.1`."""
     sock = request.get_extra_info("socket")
     if sock is None or sock.family != socket.AF_UNIX:
-        return str(request.remote)
+        return client_of(request)
     return f"unix pid {peer_of(sock)[0]}"
 
 
@@ -152,9 +158,13 @@ def number(request: web.Request, name: str, default: int, least: int, most: int 
     return int(text)
 
 
-async def body_text(request: web.Request) -> str | None:
-    """The body as UTF-8 text; None when there is none."""
-    body = await request.read()
+async def body_text(request: web.Request, most: int = CONFIG_BYTES) -> str | None:
+    """The body as UTF-8 text, of `most` bytes; None when there is none."""
+    try:
+        async with asyncio.timeout(BODY_S):
+            body = await request.clone(client_max_size=most).read()
+    except TimeoutError:
+        raise Problem(problem.TOO_SLOW, f"the body has not arrived within {BODY_S:g} s") from None
     if not body:
         return None
     try:
@@ -163,9 +173,9 @@ async def body_text(request: web.Request) -> str | None:
         raise Problem(problem.PARAMETER_INVALID, f"the body is not UTF-8: byte {error.start} is {body[error.start]:#04x}") from error
 
 
-async def json_object(request: web.Request) -> dict[str, Any]:
+async def json_object(request: web.Request, most: int = JSON_BYTES) -> dict[str, Any]:
     """The JSON object of the body; an empty body is an empty object."""
-    text = await body_text(request)
+    text = await body_text(request, most)
     try:
         value = json.loads(text) if text else {}
     except (ValueError, RecursionError) as error:

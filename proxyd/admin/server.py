@@ -15,13 +15,17 @@ from proxyd.admin.access import VIEWS, Access
 from proxyd.admin.address import AddressError, default_bind
 from proxyd.admin.audit import record_changes
 from proxyd.admin.control import Control
+from proxyd.admin.door import IDLE_S, VISITORS, Door, Visitors, attend
+from proxyd.admin.forwarded import TRUST, Trust
 from proxyd.admin.guard import HOSTS, harden, refuse_strangers, render_problems
 from proxyd.admin.pages import add_pages
-from proxyd.admin.views import BODY_LIMIT_BYTES, Views
+from proxyd.admin.request import CONFIG_BYTES
+from proxyd.admin.views import Views
 from proxyd.clock import Clock, SystemClock
 from proxyd.codes import BIND_FAILED
 from proxyd.config.address import BindAddress
 from proxyd.diagnostics import Diagnostic
+from proxyd.metrics.admin import Kind
 from proxyd.sockets import BindError, Bound, Passed, close_all, open_bound
 from proxyd.state import DaemonError
 
@@ -39,7 +43,8 @@ class _Open:
     """One bound address and what serves it."""
 
     bound: Bound
-    site: web.SockSite
+    door: Door
+    server: asyncio.Server
 
 
 class AdminServer:
@@ -55,6 +60,8 @@ class AdminServer:
         self._clock = clock or SystemClock()
         self._access = Access(self._clock)
         self._hosts: set[str] = set()
+        self._trust = Trust()
+        self._visitors: Visitors = {}
         self._runner: web.AppRunner | None = None
         self._open: dict[AdminBind, _Open] = {}      # by the address as the config spells it
 
@@ -81,10 +88,13 @@ class AdminServer:
             raise DaemonError(errors[0].message, errors)
         runner = await self._running()
         self._access.use(config.admin)
+        self._trust.use(config.admin.client_ip)
         self._hosts.clear()
         self._hosts.update(config.admin.hosts)
         for bind, bound in added.items():
-            self._open[bind] = await _serve(runner, bound)
+            self._open[bind] = await self._serve(runner, bound)
+        for entry in self._open.values():
+            entry.door.limit = config.admin.max_connections
         await self._leave(set(self._open) - set(wanted))
 
     def bounds(self) -> Sequence[Bound]:
@@ -107,20 +117,29 @@ class AdminServer:
     async def _running(self) -> web.AppRunner:
         if self._runner is None:
             recording = record_changes(self._control.audit, self._clock)
-            middlewares = [render_problems, recording, refuse_strangers, self._access.admit]
-            application = web.Application(middlewares=middlewares, client_max_size=BODY_LIMIT_BYTES)
-            application[HOSTS], application[VIEWS] = self._hosts, {}
+            middlewares = [attend, render_problems, recording, refuse_strangers, self._access.admit]
+            application = web.Application(middlewares=middlewares, client_max_size=CONFIG_BYTES)
+            application[HOSTS], application[TRUST], application[VISITORS] = self._hosts, self._trust, self._visitors
+            application[VIEWS] = {}
             application.on_response_prepare.append(harden)
             Views(self._control, self._access).add_to(application)
             add_pages(application)
-            self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0, handle_signals=False)
+            self._runner = web.AppRunner(
+                application, access_log=None, shutdown_timeout=2.0, handle_signals=False, keepalive_timeout=IDLE_S)
             await self._runner.setup()
         return self._runner
+
+    async def _serve(self, runner: web.AppRunner, bound: Bound) -> _Open:
+        assert runner.server is not None
+        sock = socket.socket(fileno=bound.fds[0])        # the server owns the descriptor from here on
+        kind: Kind = "unix" if sock.family == socket.AF_UNIX else "tcp"
+        door = Door(runner.server, self._visitors, self._control.admin_counts, kind)
+        return _Open(bound, door, await asyncio.get_running_loop().create_server(door, sock=sock))
 
     async def _leave(self, binds: Iterable[AdminBind]) -> None:
         for bind in binds:
             entry = self._open.pop(bind)
-            await entry.site.stop()
+            entry.server.close()
             entry.bound.remove_file()
 
 
@@ -143,12 +162,6 @@ def bind_admin(bind: AdminBind, passed: Passed | None = None) -> Bound:
         bound = open_bound(BindAddress(path=beside.path), engines=1, mode=SOCKET_MODE)
         _log.warning("another proxyd has the admin socket %s; this one uses %s", address, beside)
         return bound
-
-
-async def _serve(runner: web.AppRunner, bound: Bound) -> _Open:
-    site = web.SockSite(runner, socket.socket(fileno=bound.fds[0]))    # the site owns the descriptor from here on
-    await site.start()
-    return _Open(bound, site)
 
 
 def _cannot_bind(error: BindError | AddressError, path: str) -> Diagnostic:

@@ -16,6 +16,7 @@ from aiohttp import web
 from proxyd import codes
 from proxyd.admin import problem
 from proxyd.admin.control import Control
+from proxyd.admin.door import streaming
 from proxyd.admin.problem import Problem
 from proxyd.feed import ROOM, Feed
 
@@ -48,7 +49,7 @@ async def stream(
     response = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store", "X-Accel-Buffering": "no"})
     leaving = asyncio.ensure_future(control.until_leaving())
     try:
-        with feed.listen(room) as listening:
+        with streaming(request), feed.listen(room) as listening:
             begin = b"".join((b": \n\n", *past()))      # in the same turn: nothing comes between the past and what is new
             await response.prepare(request)
             if request.method == "HEAD":
@@ -64,6 +65,7 @@ async def stream(
                     frames += frame({"missed": missed}, event="missed")
                 if frames or not came:
                     await _write(response, frames or b": \n\n")
+        await response.write_eof()
     except ConnectionResetError:
         return response                                  # the client has gone
     except TimeoutError:
@@ -72,7 +74,6 @@ async def stream(
         return response
     finally:
         leaving.cancel()
-    await response.write_eof()
     return response
 
 

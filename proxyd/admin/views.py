@@ -23,6 +23,7 @@ from proxyd.admin.problem import Problem
 from proxyd.admin.request import JSON, YAML, View, asker, audited, body_text, demand, json_object, text_member, text_pairs, texts_member
 from proxyd.admin.requests import RequestViews
 from proxyd.admin.transactions import ConfigViews, diagnostic_facts
+from proxyd.admin.turns import Turns
 from proxyd.admin.upstreams import UpstreamViews
 from proxyd.admin.watching import WatchViews
 from proxyd.config.target import client_part, field_part, flow_parts, port_part, protocol_part, query_part, request_parts
@@ -31,7 +32,6 @@ from proxyd.snapshot.explain import Question
 from proxyd.snapshot.explain_flow import FlowQuestion
 
 PREFIX = "/api/v1"
-BODY_LIMIT_BYTES = 16 * 1024 * 1024
 CONFIG_VIEWS = ("file", "running", "full")
 
 _log = logging.getLogger("proxyd.admin")
@@ -39,12 +39,12 @@ _log = logging.getLogger("proxyd.admin")
 
 class Views:
     def __init__(self, control: Control, access: Access) -> None:
-        self._control = control
+        self._control, self._checks = control, Turns()
         self.table: tuple[View, ...] = (
             View("GET", "", self.index, "this list"),
-            View("GET", "/status", self.status, "the daemon, its listeners, upstreams and engines"),
-            View("GET", "/ready", self.ready, "200 when traffic may come, else 503 with the reasons", at_root=True),
-            View("GET", "/live", self.live, "200 while every engine moves, else 503", at_root=True),
+            View("GET", "/status", self.status, "the daemon, its listeners, upstreams and engines", vital=True),
+            View("GET", "/ready", self.ready, "200 when traffic may come, else 503 with the reasons", at_root=True, vital=True),
+            View("GET", "/live", self.live, "200 while every engine moves, else 503", at_root=True, vital=True),
             *ConfigViews(control).table,
             View("POST", "/check", self.check, "check the config in the body (role admin: it may include any file), or the daemon's file",
                  role="viewer", takes=YAML),
@@ -108,13 +108,13 @@ class Views:
 
     # ------------------------------------------------------------------ questions and orders
     async def check(self, request: web.Request) -> web.Response:
-        text = await body_text(request)
-        if text is not None:
+        if request.can_read_body:
             demand(request, "admin", "checking another config, which may name any file of this machine and is told what stands in it,")
-        path = self._control.config_path
-        if text is None and path is None:
-            text = self._control.config_text
-        diagnostics = await asyncio.to_thread(check_text, text, path)
+        async with self._checks.take():
+            text, path = await body_text(request), self._control.config_path
+            if text is None and path is None:
+                text = self._control.config_text
+            diagnostics = await asyncio.to_thread(check_text, text, path)
         errors = sum(1 for entry in diagnostics if entry.severity == "error")
         return json_answer({
             "ok": not errors,

@@ -10,13 +10,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
-from proxyd.config.address import BindAddress
+from proxyd.config.address import BindAddress, Network
 from proxyd.config.auth_fields import UserName
 from proxyd.config.auth_keys import WrittenSecret
 from proxyd.config.base import ONE_OR_MORE, STRING, Model
+from proxyd.config.headers import HeaderName
 from proxyd.config.hosts import check_host
 from proxyd.config.password_hashes import check_hash
-from proxyd.config.text import Text, as_text
+from proxyd.config.text import Integer, Text, as_text
 from proxyd.diagnostics.fail import fail, shown
 from proxyd.diagnostics.nodes import SecretText
 
@@ -69,6 +70,17 @@ class AdminUser(Model):
     )
 
 
+class AdminClientIp(Model):
+    trust: Annotated[tuple[Network, ...], ONE_OR_MORE] = Field(
+        description="Networks that are believed.", examples=[["10.0.0.0/8"]], min_length=1
+    )
+    header: HeaderName = Field(
+        "X-Forwarded-For",
+        description="Field that carries the client's address: a list whose last address that is not in `trust` counts, or `Forwarded`.",
+        examples=["Forwarded"],
+    )
+
+
 class Admin(Model):
     bind: Annotated[tuple[AdminBind, ...], ONE_OR_MORE] = Field(
         ("auto",),
@@ -90,6 +102,19 @@ class Admin(Model):
         description="Who may use it over TCP, by name. Without users everybody may who can reach it. The unix socket needs none: it "
         "answers the user that runs proxyd, and root.",
         examples=[{"ops": {"role": "operator", "password": "${file:/run/secrets/ops}"}}],
+    )
+
+    max_connections: Annotated[Integer, Field(ge=8, le=65_536)] = Field(
+        256,
+        description="Connections at a time to each of its addresses, streams included. Where all are busy, only `/status`, `/live` and "
+        "`/ready` are answered; connections that rest give way to new ones.",
+        examples=[1024],
+    )
+    client_ip: AdminClientIp | None = Field(
+        None,
+        description="Proxies in front of it that are believed about the client's address, by which wrong passwords are counted and changes "
+        "are recorded; unset: none.",
+        examples=[{"trust": ["10.0.0.0/8"]}],
     )
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ import platform
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from proxyd.metrics.admin import admin_families
 from proxyd.metrics.audit import audit_families
 from proxyd.metrics.cache import compress_families, route_families, store_families, tier_families
 from proxyd.metrics.families import Family, Labels, Numbers, counter, gauge, histogram
@@ -47,6 +48,7 @@ class Collector:
         yield from limit_families(now.limits, self._numbers)
         yield from self._collect_config(now)
         yield from audit_families(now.audit_failed)
+        yield from admin_families(now.admin)
         yield from self._collect_engines(now)
         yield from self._collect_records(now)
 

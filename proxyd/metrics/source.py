@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from proxyd.metrics.admin import AdminCounts
 from proxyd.state import CacheEntry, EngineEntry, LimitEntries, ListenerEntry, LogEntry, Phase, RouteEntry, TraceEntry, UpstreamEntry
 from proxyd.tally import Stats, Tallies
 
@@ -29,6 +30,9 @@ class MetricsSource(Protocol):
 
     @property
     def audit_failed(self) -> int: ...
+
+    @property
+    def admin_counts(self) -> AdminCounts: ...
 
     @property
     def phase(self) -> Phase: ...
@@ -80,6 +84,7 @@ class Capture:
     records_dropped: int = 0
     records_held: Mapping[str, int] = field(default_factory=dict)      # by class
     audit_failed: int = 0
+    admin: AdminCounts = field(default_factory=AdminCounts)
     gone: Mapping[tuple[str, str], Stats] = field(default_factory=dict)      # what listeners counted with sockets that they have no more
 
 
@@ -102,5 +107,6 @@ def capture(source: MetricsSource) -> Capture:
         records_dropped=source.records_dropped,
         records_held=source.records_held,
         audit_failed=source.audit_failed,
+        admin=source.admin_counts,
         gone={key: past.stats for key, past in source.tallies.listeners.pasts().items()},
     )

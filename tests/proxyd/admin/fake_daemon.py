@@ -36,6 +36,7 @@ from proxyd.gateway.views import AuthView, ConsumerUsage, KeysView, PolicyView, 
 from proxyd.limits.service import LimitError
 from proxyd.limits.sharing import LeaseView
 from proxyd.limits.views import KeyView, LaneView, LimitsView, LimitView, PlacesView, ResetView, StoreView, TopKey
+from proxyd.metrics.admin import AdminCounts
 from proxyd.metrics.exposition import Exposition
 from proxyd.overrides import OverrideError
 from proxyd.process.upgrade import Upgraded, UpgradeError
@@ -144,6 +145,7 @@ class FakeDaemon:
     config: Config = field(default_factory=lambda: loaded("listen: :8080\nto: [127.0.0.1:9001]\n"))
     history: History = field(init=False)
     tallies: Tallies = field(default_factory=Tallies)
+    admin_counts: AdminCounts = field(default_factory=AdminCounts)
     events: Events = field(default_factory=lambda: Events(SystemClock()))
     left: asyncio.Event = field(default_factory=asyncio.Event)
 

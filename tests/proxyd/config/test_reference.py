@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from proxyd.config import Config, load_text
+from proxyd.config.admin import Admin, AdminClientIp
 from proxyd.config.model import Runtime
 from proxyd.config.options import options
 from proxyd.config.overload import Overload
@@ -42,8 +43,8 @@ def test_every_option_stands_in_it_with_its_documentation() -> None:
 def test_it_shows_the_defaults() -> None:
     config = load_text(reference(), env={}).config
     assert config is not None
-    for name in ("log", "admin"):
-        assert getattr(config, name) == Config.model_fields[name].default
+    assert config.log == Config.model_fields["log"].default
+    assert config.admin == Admin(client_ip=AdminClientIp(trust=("10.0.0.0/8",)))
     assert config.runtime == Runtime(overload=Overload())
     assert config.listeners["web"].limits == type(config.listeners["web"].limits)()
     app = config.upstreams["app"]

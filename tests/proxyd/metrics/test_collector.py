@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxyd.cachetier.counters import TierCounters
 from proxyd.compress.compressor import Counters
+from proxyd.metrics.admin import AdminCounts
 from proxyd.metrics.exposition import Exposition
 from proxyd.metrics.source import Capture
 from proxyd.state import CacheEntry, CircuitView, GovernorView, LimitEntries, LogEntry, Phase, TierEntry, TraceEntry, UpstreamEntry
@@ -85,7 +86,7 @@ class Source:
     """A `MetricsSource` whose capture a test sets."""
 
     def __init__(self) -> None:
-        self.tallies = Tallies()
+        self.tallies, self.admin_counts = Tallies(), AdminCounts()
         self.now = Capture("abc", {"ok": 1, "failed": 0}, 1_000.0, True, 20_000, "serving", (), (), (), (), ())
 
     def set(self, **changes: Any) -> None:
@@ -345,6 +346,16 @@ async def test_counters_never_fall_over_a_reload(source: Source, exposition: Exp
     assert page.value("proxyd_upstream_ejections_total", upstream="app", server="s:1", reason="latency") == 3
     assert page.value("proxyd_http_retries_total", upstream="app", reason="connect_refused") == 2
     assert page.value("proxyd_http_requests_total", listener="web", route="api", method="GET", code="200") == 8
+
+
+async def test_who_connects_to_the_admin_api(source: Source, exposition: Exposition) -> None:
+    counts = source.admin_counts
+    counts.accepted["unix"], counts.accepted["tcp"], counts.open["tcp"], counts.rejected["tcp", "head"] = 1, 9, 2, 3
+    page = await scrape(exposition)
+    assert page.of("proxyd_admin_connections_accepted", "socket") == {("tcp",): 9, ("unix",): 1}
+    assert page.of("proxyd_admin_connections_open", "socket") == {("tcp",): 2, ("unix",): 0}
+    assert page.value("proxyd_admin_connections_rejected_total", socket="tcp", reason="head") == 3
+    assert page.value("proxyd_admin_connections_rejected_total", socket="unix", reason="limit") == 0
 
 
 async def test_readiness(source: Source, exposition: Exposition) -> None:
