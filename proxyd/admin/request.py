@@ -39,6 +39,7 @@ class View:
     role: Role | None = None   # that it takes at least; None: viewer to read, operator to change
     action: str = ""           # what is changed, as the audit trail calls it: `server.change`; "": nothing
     vital: bool = False        # answered even where every place is taken: what tells whether proxyd is well
+    heavy: bool = False        # takes the event loop for tens of milliseconds where the config is large
     public: bool = False       # also for those who have not said who they are: the log-in itself
     query: Mapping[str, str] = field(default_factory=dict)      # parameters, each with what it says
     takes: str = ""            # media type of the body; "": it takes none

@@ -20,6 +20,7 @@ from proxyd.admin.forwarded import TRUST, Trust
 from proxyd.admin.guard import HOSTS, harden, refuse_strangers, render_problems
 from proxyd.admin.pages import add_pages
 from proxyd.admin.request import CONFIG_BYTES
+from proxyd.admin.turns import HEAVY, in_turn
 from proxyd.admin.views import Views
 from proxyd.clock import Clock, SystemClock
 from proxyd.codes import BIND_FAILED
@@ -117,10 +118,10 @@ class AdminServer:
     async def _running(self) -> web.AppRunner:
         if self._runner is None:
             recording = record_changes(self._control.audit, self._clock)
-            middlewares = [attend, render_problems, recording, refuse_strangers, self._access.admit]
+            middlewares = [attend, render_problems, recording, refuse_strangers, self._access.admit, in_turn]
             application = web.Application(middlewares=middlewares, client_max_size=CONFIG_BYTES)
             application[HOSTS], application[TRUST], application[VISITORS] = self._hosts, self._trust, self._visitors
-            application[VIEWS] = {}
+            application[VIEWS], application[HEAVY] = {}, asyncio.Lock()
             application.on_response_prepare.append(harden)
             Views(self._control, self._access).add_to(application)
             add_pages(application)

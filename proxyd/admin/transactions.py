@@ -31,7 +31,7 @@ class ConfigViews:
     def __init__(self, control: Control) -> None:
         self._control = control
         self.table: tuple[View, ...] = (
-            View("GET", "/config", self.config, "the config as it serves", query={
+            View("GET", "/config", self.config, "the config as it serves", heavy=True, query={
                 "view": "file (default, role admin), running, full"}),
             View("POST", "/config", self.reload, "take the config in the body, or the daemon's file again, for good or on trial",
                  role="admin", action="config.reload", takes=YAML, query={

@@ -23,7 +23,7 @@ class UpstreamViews:
     def __init__(self, control: Control) -> None:
         self._control = control
         self.table: tuple[View, ...] = (
-            View("GET", "/upstreams", self.every, "the upstreams with the state of every server"),
+            View("GET", "/upstreams", self.every, "the upstreams with the state of every server", heavy=True),
             View("GET", "/upstreams/{upstream}", self.one, "one upstream"),
             View("POST", "/upstreams/{upstream}/servers", self.add, "add a server: {address, weight, backup}, as in the config",
                  action="server.add", takes=JSON),

@@ -42,14 +42,14 @@ class Views:
         self._control, self._checks = control, Turns()
         self.table: tuple[View, ...] = (
             View("GET", "", self.index, "this list"),
-            View("GET", "/status", self.status, "the daemon, its listeners, upstreams and engines", vital=True),
+            View("GET", "/status", self.status, "the daemon, its listeners, upstreams and engines", vital=True, heavy=True),
             View("GET", "/ready", self.ready, "200 when traffic may come, else 503 with the reasons", at_root=True, vital=True),
             View("GET", "/live", self.live, "200 while every engine moves, else 503", at_root=True, vital=True),
             *ConfigViews(control).table,
             View("POST", "/check", self.check, "check the config in the body (role admin: it may include any file), or the daemon's file",
                  role="viewer", takes=YAML),
             View("GET", "/listeners", self.listeners, "the bound addresses"),
-            View("GET", "/routes", self.routes, "the routes of every listener, in order"),
+            View("GET", "/routes", self.routes, "the routes of every listener, in order", heavy=True),
             *UpstreamViews(control).table,
             *CacheViews(control).table,
             *LimitViews(control).table,

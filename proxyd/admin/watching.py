@@ -16,6 +16,8 @@ from proxyd.stats.history import POINTS, Point, named
 from proxyd.stats.report import columns, report, whole_report
 
 ROUTES_SHOWN = 200       # rows of routes in a frame of the stream, unless asked for more
+ROUTES_STEPS = (0, ROUTES_SHOWN, 2_000, 1_000_000)
+"""What is asked for is rounded up to one of these, so that a few reports a second do for all who listen."""
 
 
 class WatchViews:
@@ -24,13 +26,14 @@ class WatchViews:
         self._frames: dict[int, bytes] = {}          # of the newest point, by the number of routes that were asked for
         self._framed = 0.0                           # when that point ended
         self.table: tuple[View, ...] = (
-            View("GET", "/stats", self.stats, "sums since the start and of the last seconds: all, by route, upstream and server"),
-            View("GET", "/stats/history", self.history, "the last quarter of an hour, a point a second, as columns", query={
+            View("GET", "/stats", self.stats, "sums since the start and of the last seconds: all, by route, upstream and server",
+                 heavy=True),
+            View("GET", "/stats/history", self.history, "the last quarter of an hour, a point a second, as columns", heavy=True, query={
                 "seconds": "how many points: 1 to 900",
                 "route": "of this route alone: NAME or LISTENER/NAME",
                 "upstream": "of this upstream alone"}),
             View("GET", "/stats/stream", self.stats_stream, "every second what /stats tells (SSE)", answers=EVENTS, query={
-                "routes": f"how many routes have a row, the busiest ones; {ROUTES_SHOWN} unless asked for more"}),
+                "routes": f"how many routes have a row at least, the busiest ones; {ROUTES_SHOWN} unless asked for more"}),
             View("GET", "/events", self.events, "what happened lately (SSE, or JSON if Accept asks for no stream)", answers=EVENTS, query={
                 "after": "the id of the last event that is known (a stream: Last-Event-ID)",
                 "limit": f"the newest so many: 0 to {LIMIT}"}),
@@ -47,7 +50,8 @@ class WatchViews:
         return json_answer(columns(points, named(points, route, upstream), tries=bool(upstream)))
 
     async def stats_stream(self, request: web.Request) -> web.StreamResponse:
-        routes = number(request, "routes", ROUTES_SHOWN, 0, 1_000_000)
+        asked = number(request, "routes", ROUTES_SHOWN, 0, ROUTES_STEPS[-1])
+        routes = next(step for step in ROUTES_STEPS if step >= asked)
         return await stream(request, self._control, self._control.history.feed, lambda point: self._frame(point, routes))
 
     def _frame(self, point: Point, routes: int) -> bytes:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from proxyd.admin import sse
 from proxyd.admin.client import Answer, Refused
 from proxyd.admin.server import AdminServer
+from proxyd.stats.report import report
 from tests.proxyd.admin.fake_daemon import FakeDaemon
 from tests.proxyd.admin.streams import stream
 from tests.support.wait import until
@@ -73,6 +75,25 @@ async def test_stats_come_with_every_point(server: AdminServer, daemon: FakeDaem
             message = await anext(messages)
             assert message is not None
             assert (message.event, message.data["total"]["requests"]) == ("stats", 0)
+
+
+async def test_few_reports_do_for_all_who_listen(server: AdminServer, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = list[int]()
+
+    def counted(reported: Any, *, routes: int) -> dict[str, Any]:
+        made.append(routes)
+        return report(reported, routes=routes)
+
+    monkeypatch.setattr("proxyd.admin.watching.report", counted)
+    async with AsyncExitStack() as stack:
+        heard = [await stack.enter_async_context(stream(server.addresses[0], f"/stats/stream?routes={asked}")) for asked in (5, 90, 200, 0)]
+        messages = [each.messages() for each in heard]
+        for each in messages:
+            assert await anext(each) is None
+        daemon.history.look()
+        for each in messages:
+            assert await anext(each) is not None
+    assert sorted(made) == [0, 200]
 
 
 async def test_a_stream_ends_when_the_daemon_leaves(server: AdminServer, daemon: FakeDaemon) -> None:
