@@ -131,28 +131,28 @@ class Tally(Generic[K, H]):
         for key in keys:
             self.let_gos += 1
             handle = self.live.pop(key)
-            if is_busy(handle):
+            told = handle.stats()
+            if is_busy(told):
                 before = self._take(key)
                 self._past[key] = replace(before, late=(*before.late, handle))
             else:
-                self._fold(key, handle)
+                self._fold(key, handle, told)
         self._settle()
         self._forget()
 
     def fold(self, key: K, handle: H) -> None:
         """A handle that is not among those of this tally counts no more. Take over what it has counted."""
-        self._fold(key, handle)
+        self._fold(key, handle, handle.stats())
         self._forget()
 
-    def _fold(self, key: K, handle: H) -> None:
-        told = handle.stats()
+    def _fold(self, key: K, handle: H, told: Mapping[str, Any]) -> None:
         counted = {name: told[name] for name in self._counters}
         if is_zero(counted):
             return
-        before, stats = self._take(key), Stats()
-        add(stats, before.stats)
-        add(stats, counted)
-        self._past[key] = replace(before, stats=stats, row=plus(before.row, self._row(handle)))
+        before = self._take(key)
+        if before.stats:
+            add(counted, before.stats)
+        self._past[key] = replace(before, stats=counted, row=plus(before.row, self._row(handle)))
 
     def _take(self, key: K) -> Past[H]:
         """The past of the key, which is going to be put back as that of the key that was let go last."""
@@ -162,13 +162,13 @@ class Tally(Generic[K, H]):
         """Fold the late handles that have nothing under way any more."""
         for key in [key for key, past in self._past.items() if past.late]:
             past = self._past.pop(key)
-            late = tuple(handle for handle in past.late if is_busy(handle))
+            late = tuple(handle for handle in past.late if is_busy(handle.stats()))
             if past.stats or late:
                 self._past[key] = replace(past, late=late)
             for handle in past.late:
                 if handle not in late:
                     self.let_gos += 1
-                    self._fold(key, handle)
+                    self._fold(key, handle, handle.stats())
 
     def _forget(self) -> None:
         gone = [key for key, past in self._past.items() if key not in self.live and not past.late]
@@ -176,9 +176,9 @@ class Tally(Generic[K, H]):
             del self._past[key]
 
 
-def is_busy(handle: Handle) -> bool:
-    """Whether a server or an upstream has something under way."""
-    return bool(handle.stats().get("in_flight"))
+def is_busy(told: Mapping[str, Any]) -> bool:
+    """Whether a server or an upstream, by its stats, has something under way."""
+    return bool(told.get("in_flight"))
 
 
 @dataclass(slots=True)

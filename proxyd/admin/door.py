@@ -66,11 +66,18 @@ class Door:
             self._counts.open[self._kind] -= 1
 
     def rest(self, visitor: Visitor) -> None:
+        """It waits for a request, as the last of those that do."""
+        self._resting.pop(visitor, None)
         if visitor in self._here:
             self._resting[visitor] = None
 
     def rise(self, visitor: Visitor) -> None:
         self._resting.pop(visitor, None)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there is a place that is no spare one."""
+        return sum(not visitor.spare for visitor in self._here) < self.limit
 
     def count(self, reason: Reason) -> None:
         self._counts.rejected[self._kind, reason] += 1
@@ -88,9 +95,8 @@ class Visitor(asyncio.Protocol):
     """One connection. What happens to it goes on to aiohttp's protocol."""
 
     def __init__(self, door: Door, handler: asyncio.Protocol) -> None:
-        self.handler = handler
-        self.spare = False
-        self.door = door
+        self.door, self.handler = door, handler
+        self.spare = False                           # its place is one beyond the bound
         self._transport: asyncio.Transport | None = None
         self._entered = False
         self._asking = False                         # a request is being answered
@@ -110,7 +116,8 @@ class Visitor(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._entered:
-            if not self._asking:
+            if not self._asking and self._head is None:
+                self.door.rest(self)                 # it begins to ask: others rest longer
                 self._expect_head()
             self.handler.data_received(data)
 
@@ -140,6 +147,7 @@ class Visitor(asyncio.Protocol):
         if self._head is not None:
             self._head.cancel()
         self._head, self._asking = None, True
+        self.spare = self.spare and not self.door.has_room
         self.door.rise(self)
 
     def end(self) -> None:
@@ -156,8 +164,7 @@ class Visitor(asyncio.Protocol):
             self._transport.close()
 
     def _expect_head(self) -> None:
-        if self._head is None:
-            self._head = self._later(HEAD_S, "head")
+        self._head = self._later(HEAD_S, "head")
 
     def _later(self, seconds: float, reason: Reason) -> asyncio.TimerHandle:
         return asyncio.get_running_loop().call_later(seconds, self._cut_off, reason)

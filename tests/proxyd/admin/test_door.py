@@ -214,6 +214,30 @@ async def test_beyond_the_spare_places_nobody_is_let_in() -> None:
     assert (counts.open["tcp"], len(known), counts.accepted["tcp"]) == (0, 0, 3 + SPARE)
 
 
+async def test_a_spare_place_becomes_an_ordinary_one_when_there_is_room() -> None:
+    door, _, _ = door_of(1)
+    first, _ = enter(door)
+    first.begin()
+    second, _ = enter(door)
+    second.begin()
+    assert second.spare
+    second.end()
+    first.connection_lost(None)
+    second.begin()
+    assert not second.spare
+
+
+async def test_who_begins_to_ask_is_not_the_one_that_rests_longest() -> None:
+    door, _, _ = door_of(2)
+    (first, ends), (second, others) = enter(door), enter(door)
+    for visitor in (first, second):
+        visitor.begin()
+        visitor.end()
+    first.data_received(b"GET /")
+    enter(door)
+    assert (ends.ends, others.ends) == ([], ["close"])
+
+
 async def test_who_is_being_sent_an_answer_does_not_give_way() -> None:
     door, _, _ = door_of(2)
     (_, first), (_, second) = enter(door), enter(door)
