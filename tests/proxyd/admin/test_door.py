@@ -88,12 +88,13 @@ async def all_busy(server: AdminServer, daemon: FakeDaemon, monkeypatch: pytest.
 
 
 async def test_a_slow_head_is_cut_off(server: AdminServer, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "HEAD_S", 0.02)
-    async with connected(server) as silent, connected(server) as slow, connected(server) as second:
-        slow.send("GET /live HTTP/1.1\nHost: local")
+    async with connected(server) as second:
         assert "200 OK" in (await second.answer("/live"))[0]
-        second.send("GET /live HTTP/1.1\nHo")
-        assert [await peer.ended() for peer in (silent, slow, second)] == [True] * 3
+        monkeypatch.setattr(module, "HEAD_S", 0.02)
+        async with connected(server) as silent, connected(server) as slow:
+            slow.send("GET /live HTTP/1.1\nHost: local")
+            second.send("GET /live HTTP/1.1\nHo")
+            assert [await peer.ended() for peer in (silent, slow, second)] == [True] * 3
     assert daemon.admin_counts.rejected["tcp", "head"] == 3
     await until(lambda: not daemon.admin_counts.open["tcp"], "their places are free")
 
@@ -101,9 +102,10 @@ async def test_a_slow_head_is_cut_off(server: AdminServer, daemon: FakeDaemon, m
 async def test_an_answer_that_takes_long_is_not_cut_off(
     server: AdminServer, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "HEAD_S", 0.02)
-    async with all_busy(server, daemon, monkeypatch) as go, connected(server) as idle:
-        assert await idle.ended(), "the time for a head is over"
+    async with all_busy(server, daemon, monkeypatch) as go:
+        monkeypatch.setattr(module, "HEAD_S", 0.02)
+        async with connected(server) as idle:
+            assert await idle.ended(), "the time for a head is over"
         assert daemon.admin_counts.open["tcp"] == PLACES
         go.set()
 
