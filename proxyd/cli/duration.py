@@ -16,3 +16,11 @@ def as_seconds(ctx: click.Context, parameter: click.Parameter, value: str) -> fl
         spelling = f"write `{value}s` or `{value}ms`" if value.isdigit() else "write it like `500ms`, `30s`, `1m30s`"
         raise click.BadParameter(f"`{value}` is not a duration; {spelling}", ctx, parameter)
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+
+
+def as_some_seconds(ctx: click.Context, parameter: click.Parameter, value: str) -> float:
+    """The same, where nothing at all would come of `0s`: an answer takes some time."""
+    seconds = as_seconds(ctx, parameter, value)
+    if not seconds:
+        raise click.BadParameter(f"`{value}` is no time to wait for an answer; write it like `500ms`, `30s`, `1m30s`", ctx, parameter)
+    return seconds

@@ -14,7 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from proxyd.cli.errors import CliError, Exit
-from proxyd.cli.settings import Settings, common, settings_of
+from proxyd.cli.settings import Settings, common, own_first, settings_of
 
 VERBS: dict[str, str] = {
     "proxy": "a load balancer with no config file: proxyd proxy :8080 HOST:PORT...",
@@ -61,6 +61,7 @@ class Root(click.Group):
             return None
         command = importlib.import_module(f"proxyd.cli.verbs.{cmd_name}").command
         assert isinstance(command, click.Command)
+        own_first(command)
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

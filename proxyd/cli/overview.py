@@ -26,7 +26,7 @@ def command(settings: Settings) -> None:
         print_json({"running": status is not None, "status": status, "reason": why})
         return
     if status is None:
-        print(f"No proxyd is running here ({why}).")
+        print(f"{why[0].upper()}{why[1:]}.")
     else:
         print(headline(status))
         for listener in status["listeners"]:
@@ -41,14 +41,14 @@ def command(settings: Settings) -> None:
 
 
 def maybe_status(settings: Settings) -> tuple[dict[str, Any] | None, str]:
-    """The daemon's status, or None and the reason in a few words."""
+    """The daemon's status, or None and the reason in a sentence: one that may not be asked may well be running."""
     client = settings.client(timeout_s=2.0)
     try:
         found = client.get("/status")
     except NotPermitted as error:
         return None, str(error)
     except AdminError:
-        return None, f"nothing answers at {client.address}"
+        return None, f"no proxyd is running here (nothing answers at {client.address})"
     return (found, "") if isinstance(found, dict) else (None, f"{client.address} is not proxyd's admin address")
 
 

@@ -79,16 +79,27 @@ def _keep(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
         setattr(settings_of(ctx), parameter.name, value)
 
 
+class CommonOption(click.Option):
+    """One that every command has."""
+
+
+def own_first(command: click.Command) -> None:
+    """Have the help of a command, and of those below it, begin with what is its own: the common ones are known, and many lines."""
+    command.params.sort(key=lambda parameter: isinstance(parameter, CommonOption))
+    for one in command.commands.values() if isinstance(command, click.Group) else ():
+        own_first(one)
+
+
 def common(function: Function) -> Function:
     """Give a command the global options. They are kept in the `Settings` of the root, so that both places of a line mean the same."""
     options = (
-        click.option("-c", "--config", metavar="FILE", expose_value=False, callback=_keep,
+        click.option("-c", "--config", metavar="FILE", cls=CommonOption, expose_value=False, callback=_keep,
                      help="The config. [default: $PROXYD_CONFIG, ./proxyd.yaml, /etc/proxyd/proxyd.yaml]"),
-        click.option("--admin", metavar="unix:PATH|[USER@]HOST:PORT", expose_value=False, callback=_keep,
+        click.option("--admin", metavar="unix:PATH|[USER@]HOST:PORT", cls=CommonOption, expose_value=False, callback=_keep,
                      help="The daemon's admin address. [default: $PROXYD_ADMIN, the config's, the default socket]"),
-        click.option("--json", is_flag=True, expose_value=False, callback=_keep, help="Answer in JSON."),
-        click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_keep, help="Say only what is wrong."),
-        click.option("-v", "--verbose", count=True, expose_value=False, callback=_keep, help="Say more."),
+        click.option("--json", is_flag=True, cls=CommonOption, expose_value=False, callback=_keep, help="Answer in JSON."),
+        click.option("-q", "--quiet", is_flag=True, cls=CommonOption, expose_value=False, callback=_keep, help="Say only what is wrong."),
+        click.option("-v", "--verbose", count=True, cls=CommonOption, expose_value=False, callback=_keep, help="Say more."),
     )
     for option in reversed(options):
         function = option(function)

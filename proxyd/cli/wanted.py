@@ -10,6 +10,10 @@ from proxyd.records.filters import WORDS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+METAVARS = {"status": "STATUS", "host": "HOST", "path": "PATH", "client": "IP", "server": "ADDRESS", "method": "METHOD",
+            "slower_than": "DURATION", "kind": "KIND", "grep": "TEXT"}
+"""Of the others it is NAME."""
+
 
 def filter_options(function: Function) -> Function:
     """`--status 5xx --slower-than 1s`: an option for each filter."""
@@ -18,5 +22,5 @@ def filter_options(function: Function) -> Function:
         if name == "error":
             function = click.option(option, name, is_flag=False, flag_value="any", metavar="[TYPE]", help=f"{meaning}.")(function)
         else:
-            function = click.option(option, name, metavar="TEXT", help=f"{meaning}.")(function)
+            function = click.option(option, name, metavar=METAVARS.get(name, "NAME"), help=f"{meaning}.")(function)
     return function

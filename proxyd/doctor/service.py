@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from proxyd.codes import FILE_DIFFERS
 from proxyd.doctor.finding import Finding
 from proxyd.doctor.machine import file_facts
 
@@ -21,13 +22,17 @@ def examine_config(loaded: Loaded, path: Path) -> Iterator[Finding]:
     errors = sum(1 for entry in loaded.diagnostics if entry.severity == "error")
     warnings = len(loaded.diagnostics) - errors
     if errors:
-        yield Finding("error", "config", f"{path} has {errors} errors", f"proxyd check -c {path}")
+        yield Finding("error", "config", f"{path} has {_plural(errors, 'error')}", f"proxyd check -c {path}")
     elif warnings:
-        yield Finding("warning", "config", f"{path} has {warnings} warnings", f"proxyd check -c {path}")
+        yield Finding("warning", "config", f"{path} has {_plural(warnings, 'warning')}", f"proxyd check -c {path}")
     else:
         yield Finding("good", "config", f"{path} is valid")
     if loaded.config is not None:
         yield from examine_files(loaded.config)
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def examine_files(config: Config) -> Iterator[Finding]:
@@ -73,7 +78,7 @@ def examine_daemon(status: Mapping[str, Any], installed: str) -> Iterator[Findin
     for reason in status["not_ready"]:
         yield Finding("error", "readiness", reason, "proxyd status")
     for text in status["warnings"]:
-        yield Finding("warning", "running config", text, "proxyd check")
+        yield Finding("warning", "running config", text, "proxyd diff" if FILE_DIFFERS.code in text else "proxyd check")
     yield from _engines(status["engines"])
     yield from _rejected(status["listeners"])
     last = status["last_reload"]

@@ -109,7 +109,7 @@ WORDS: Mapping[str, str] = {
     "host": "the host that was asked for",
     "path": "what the path begins with",
     "client": "address of the client",
-    "method": "GET, POST, ...",
+    "method": "GET, POST and so on",
     "slower_than": "a duration: 500ms",
     "error": "an error type (RFC 9209): connection_refused; any: all failures",
     "kind": "http, flow, tcp, tls, udp",

@@ -73,7 +73,7 @@ def _exchange(record: Record, daemon: Knowing) -> Iterator[Step]:
     what = f"{record.get('method', '')} {target}{query}" if record.get("path") else "a request that was not understood"
     yield Step("client", f"{_client(record)} sent {what} to listener {record.get('listener', '-')} ({record.get('protocol', 'HTTP')})")
     yield from _route(record, daemon)
-    for name, _, decision in (entry.rpartition(":") for entry in str(record.get("policies", "")).split(",") if entry):
+    for name, decision in _decisions(record):
         yield Step("policies", f"policy {name} {_DECISIONS.get(decision, decision)}")
     if "user" in record:
         yield Step("policies", f"the user is {record['user']}")
@@ -85,7 +85,22 @@ def _exchange(record: Record, daemon: Knowing) -> Iterator[Step]:
     yield from _tries(record)
     whom = _BY.get(record.get("status_by", ""), "nobody")
     sent = f"{record.get('bytes_out', 0)} bytes sent, {record.get('bytes_in', 0)} bytes of body received"
-    yield Step("answer", f"{record.get('status', 0)} came from {whom}, {_time(record.get('t_total', 0.0))} after the request began; {sent}")
+    took = record.get("t_total", 0.0)      # 0: within one turn of the engine's loop, which looks at the clock once
+    when = f"{_time(took)} after the request began" if took else "at once"
+    yield Step("answer", f"{record.get('status', 0)} came from {whom}, {when}; {sent}")
+
+
+def _decisions(record: Record) -> Iterator[tuple[str, str]]:
+    """Each policy that said something, and what, in their order."""
+    for entry in str(record.get("policies", "")).split(","):
+        if entry:
+            name, _, decision = entry.rpartition(":")
+            yield name, decision
+
+
+def _refusing(record: Record) -> str:
+    """The policy that ended the request, as the advice of its fault names it."""
+    return next((name for name, decision in _decisions(record) if decision == "refused"), "POLICY")
 
 
 def _client(record: Record) -> str:
@@ -157,7 +172,7 @@ def _failure(record: Record) -> Iterator[Step]:
     if "error" in record:
         yield Step("error", f"{record['error']}: {record.get('why', '')}")
         if helping := advice(record.get("why", "")):
-            yield Step("advice", helping)
+            yield Step("advice", helping.replace(" POLICY ", f" {_refusing(record)} "))
 
 
 def _now(record: Record, daemon: Knowing, clock: Clock) -> Iterator[Step]:

@@ -102,7 +102,7 @@ def _conduct(cache: CacheSpec) -> Iterator[str]:
     for word, seconds in (("while a new one is fetched", cache.while_revalidate_s), ("when the server fails", cache.if_error_s)):
         if seconds >= 0:
             yield f"stale {word} {f'for {_time(seconds)}' if seconds else 'never'}"
-    yield f"others wait {cache.collapse_ms} ms for the fetch of one" if cache.collapse_ms else "each fetches for itself"
+    yield f"others wait {cache.collapse_ms / 1000:g} s for the fetch of one" if cache.collapse_ms else "each fetches for itself"
     if cache.strip_set_cookie:
         yield "stored without Set-Cookie"
     if not cache.client_directives:

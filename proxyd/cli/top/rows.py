@@ -7,6 +7,7 @@ from typing import Any
 
 from proxyd.cli.glance import clipped, rate, short
 from proxyd.cli.output import count
+from proxyd.state import NO_ROUTE
 
 Sample = Mapping[str, Any]
 NAME_WIDTH = 22
@@ -44,6 +45,8 @@ def headline(sample: Sample) -> str:
 def route_rows(sample: Sample) -> Iterator[Row]:
     seconds = max(sample["recent_seconds"], 1e-3)
     for route in sample["routes"]:
+        if route["route"] == NO_ROUTE and not route["requests"]:
+            continue
         name, recent = f"{route['listener']}/{route['route']}", route["recent"]
         figures = tuple(recent[word] / seconds for word in ("requests", "errors", "proxy_errors"))
         times = tuple(recent[word] for word in ("p50", "p95", "p99"))

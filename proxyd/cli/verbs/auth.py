@@ -17,7 +17,7 @@ def command() -> None:
     """Policies of the kind `auth`: what they remember, usage of quotas, and forgetting."""
 
 
-@command.command("list")
+@command.command("list", short_help="what each policy remembers and decided")
 @common
 @pass_settings
 def list_(settings: Settings) -> None:
@@ -49,7 +49,7 @@ def _keys(policies: list[dict[str, Any]]) -> Iterator[str]:
             yield f"{policy['policy']}: {known} of {source['place']}{age}{error}"
 
 
-@command.command("usage")
+@command.command("usage", short_help="who has used what of a quota")
 @common
 @pass_settings
 def usage(settings: Settings) -> None:
@@ -68,7 +68,7 @@ def usage(settings: Settings) -> None:
         print(f"{file['file']}: {saved}" + (paint(f", {file['error']}", "error") if file["error"] else ""))
 
 
-@command.command("revoke")
+@command.command("revoke", short_help="forget a user, or everybody")
 @common
 @click.argument("policy", metavar="POLICY")
 @click.argument("user", required=False, metavar="[USER]", default="")

@@ -20,7 +20,7 @@ def command() -> None:
     """The cache: what it holds and does, why something is not in it, and purges."""
 
 
-@command.command("stats")
+@command.command("stats", short_help="hit ratio, memory, evictions, for each route")
 @common
 @pass_settings
 def stats(settings: Settings) -> None:
@@ -32,7 +32,7 @@ def stats(settings: Settings) -> None:
     print("\n".join(lines_of_stats(found)))
 
 
-@command.command("get")
+@command.command("get", short_help="what is stored under a URL")
 @common
 @click.argument("url", metavar="URL")
 @pass_settings
@@ -49,7 +49,7 @@ def get(settings: Settings, url: str) -> None:
         raise click.exceptions.Exit(Exit.NOT_FOUND)
 
 
-@command.command("why")
+@command.command("why", short_help="why something is stored, or not")
 @common
 @click.argument("url", metavar="URL")
 @click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A field of the request.")
@@ -72,7 +72,7 @@ def why(settings: Settings, url: str, headers: tuple[str, ...], client: str, lis
         raise click.exceptions.Exit(Exit.NOT_FOUND)
 
 
-@command.command("purge")
+@command.command("purge", short_help="by URL, prefix, tag, host, or all")
 @common
 @click.argument("address", metavar="[URL]", required=False)
 @click.option("--url", "urls", multiple=True, metavar="URL", help="This URL, all its variants; both schemes without http:// or https://.")

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import click
 
-from proxyd.admin.client import NotReachable
-from proxyd.cli.errors import CliError, Exit
+from proxyd.admin.client import AdminError
+from proxyd.cli.errors import Exit
 from proxyd.cli.output import print_json
 from proxyd.cli.settings import Settings, common, pass_settings
 
@@ -15,11 +15,15 @@ from proxyd.cli.settings import Settings, common, pass_settings
               help="How long the daemon may take to answer.")
 @pass_settings
 def command(settings: Settings, timeout: float) -> None:
-    """Exit with 0 when the daemon is ready for traffic, and with 1 when it is not, or does not answer."""
+    """Exit with 0 when the daemon is ready for traffic, and with 1 when it is not, does not answer, or may not be asked."""
     try:
         found = settings.client(timeout_s=timeout).get("/ready", accept=frozenset({503}))
-    except NotReachable as error:
-        raise CliError(str(error), Exit.FAILED, code="PXD-249") from error
+    except AdminError as error:
+        from proxyd.cli.entry import explain_failure  # not above: it is who imports us
+
+        failure = explain_failure(error)
+        failure.exit = Exit.FAILED               # probes know two outcomes
+        raise failure from error
     if settings.json:
         print_json(found)
     elif not settings.quiet:

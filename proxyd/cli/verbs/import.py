@@ -15,14 +15,22 @@ from proxyd.importing.report import Kind, Report
 _HEADINGS: tuple[tuple[Kind, str], ...] = (("changed", "translated with a difference"), ("left out", "not translated"))
 
 
+def _nginx(ctx: click.Context, parameter: click.Parameter, kind: str) -> str:
+    """Before the file is looked for: it would be the wrong complaint."""
+    if kind != "nginx":
+        known = "only nginx's config can be imported" if kind in ("haproxy", "caddy") else "it takes the word `nginx` and a file"
+        raise CliError(f"`proxyd import {kind}` is not there: {known}", Exit.USAGE, code=NOT_IMPORTED.code, hint="proxyd import nginx FILE")
+    return kind
+
+
 @click.command("import", short_help="the config of another proxy as one of proxyd's: nginx FILE")
 @common
-@click.argument("kind", metavar="nginx")
+@click.argument("kind", metavar="nginx", callback=_nginx, expose_value=False)
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the config there instead of to stdout.")
 @click.option("--strict", is_flag=True, help="Fail (exit code 4) when something was not translated.")
 @pass_settings
-def command(settings: Settings, kind: str, file: Path, output: Path | None, strict: bool) -> None:
+def command(settings: Settings, file: Path, output: Path | None, strict: bool) -> None:
     """Translate an nginx config, with all that it includes, into one of proxyd's.
 
     The config goes to stdout, or to -o; what is different in it, or not in it, is told on stderr.
@@ -30,9 +38,6 @@ def command(settings: Settings, kind: str, file: Path, output: Path | None, stri
     from proxyd.importing.nginx.build import import_nginx
     from proxyd.importing.nginx.tree import NotRead
 
-    if kind != "nginx":
-        known = "only nginx's config can be imported" if kind in ("haproxy", "caddy") else "it takes the word `nginx` and a file"
-        raise CliError(f"`proxyd import {kind}` is not there: {known}", Exit.USAGE, code=NOT_IMPORTED.code, hint="proxyd import nginx FILE")
     try:
         imported = import_nginx(file)
     except NotRead as error:

@@ -17,7 +17,7 @@ def command() -> None:
     """Limits by key, the places of routes, and what is shared with other proxies."""
 
 
-@command.command("list")
+@command.command("list", short_help="every limit, and the places of routes")
 @common
 @pass_settings
 def list_(settings: Settings) -> None:
@@ -29,7 +29,7 @@ def list_(settings: Settings) -> None:
     print("\n".join(lines_of_limits(found, top=bool(settings.verbose))))
 
 
-@command.command("show")
+@command.command("show", short_help="one limit with its busiest keys, or a key")
 @common
 @click.argument("policy", metavar="POLICY")
 @click.argument("key", nargs=-1, metavar="[KEY]...")
@@ -51,7 +51,7 @@ def show(settings: Settings, policy: str, key: tuple[str, ...]) -> None:
         print("\n".join(lines_of_limit(found)))
 
 
-@command.command("reset")
+@command.command("reset", short_help="forget a key, or all of them")
 @common
 @click.argument("policy", metavar="POLICY")
 @click.argument("key", nargs=-1, metavar="[KEY]...")

@@ -41,8 +41,12 @@ def command(settings: Settings, /, follow: bool, lines: int, **words: str | None
             gc.enable()
             _follow(settings, client, wanted, lines)
         else:
-            for record in kept(client, wanted, lines):
+            found = kept(client, wanted, lines)
+            for record in found:
                 tell(settings, record)
+            if not found and lines and not settings.quiet:
+                nothing = "none of the requests that are kept fits" if wanted else "no request is kept yet"
+                print(f"{nothing}; -f shows those that come", file=sys.stderr)
     except KeyboardInterrupt:
         return
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from proxyd.admin.client import Client, Refused, TimedOut
-from proxyd.cli.duration import as_seconds
+from proxyd.cli.duration import as_some_seconds
 from proxyd.cli.errors import CliError, Exit
 from proxyd.cli.output import paint, plural, print_json, render_diagnostics
 from proxyd.cli.settings import Settings, common, pass_settings
@@ -24,7 +24,7 @@ SIGNS = {"added": ("+", "good"), "removed": ("-", "error"), "changed": ("~", "wa
 @click.option("--guard", metavar="EXPR", default="",
               help="Roll back by itself when this holds after the reload: 'errors > 2% for 30s or p99 of route api > 1s'.")
 @click.option("--confirm", metavar="DURATION", default="", help="Roll back by itself unless `proxyd confirm` comes in time: 2m.")
-@click.option("--wait", callback=as_seconds, default="30s", is_flag=False, flag_value="30s", metavar="[DURATION]", show_default=True,
+@click.option("--wait", callback=as_some_seconds, default="30s", is_flag=False, flag_value="30s", metavar="[DURATION]", show_default=True,
               help="How long to wait until every engine has taken the config.")
 @pass_settings
 def command(settings: Settings, dry_run: bool, guard: str, confirm: str, wait: float) -> None:

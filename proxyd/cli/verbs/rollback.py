@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import click
 
-from proxyd.cli.duration import as_seconds
+from proxyd.cli.duration import as_some_seconds
 from proxyd.cli.number import Number
 from proxyd.cli.output import print_json
 from proxyd.cli.settings import Settings, common, pass_settings
@@ -13,7 +13,7 @@ from proxyd.cli.verbs.reload import print_result, take
 @click.command("rollback", short_help="serve an earlier config again")
 @common
 @click.argument("number", required=False, type=Number(min=1), metavar="[N]")
-@click.option("--wait", callback=as_seconds, default="30s", metavar="DURATION", show_default=True,
+@click.option("--wait", callback=as_some_seconds, default="30s", metavar="DURATION", show_default=True,
               help="How long to wait until every engine has taken the config.")
 @pass_settings
 def command(settings: Settings, number: int | None, wait: float) -> None:

@@ -14,6 +14,8 @@ from proxyd.cli.output import print_json
 from proxyd.cli.settings import Settings, common, pass_settings
 from proxyd.config.target import client_part, field_part, flow_parts, port_part, protocol_part, query_part, request_parts
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
 if TYPE_CHECKING:
     from proxyd.config.model import Config
 
@@ -41,6 +43,8 @@ def command(
     words = " ".join(request).split()
     if len(words) > 2:
         raise click.UsageError(f"one method and one URL are needed, not {len(words)} words")
+    if words[0] in METHODS and len(words) == 1:
+        raise click.UsageError(f"`{words[0]}` is a method, and of what? Write proxyd route {words[0]} URL, like /path or example.com/path")
     method, url = (words[0], words[1]) if len(words) == 2 else ("GET", words[0])
     try:
         flow = flow_parts(url)

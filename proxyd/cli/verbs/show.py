@@ -16,7 +16,7 @@ def command() -> None:
     """Show the config."""
 
 
-@command.command("config")
+@command.command("config", short_help="the config in its canonical form")
 @common
 @click.option("--full", is_flag=True, help="With every default filled in.")
 @click.option("--running", is_flag=True, help="What the running daemon serves, instead of the file.")

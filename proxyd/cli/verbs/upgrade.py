@@ -4,7 +4,7 @@ from __future__ import annotations
 import click
 
 from proxyd.admin.client import Refused, TimedOut
-from proxyd.cli.duration import as_seconds
+from proxyd.cli.duration import as_some_seconds
 from proxyd.cli.errors import CliError, Exit
 from proxyd.cli.output import duration, plural, print_json
 from proxyd.cli.settings import Settings, common, pass_settings
@@ -12,7 +12,7 @@ from proxyd.cli.settings import Settings, common, pass_settings
 
 @click.command("upgrade", short_help="have a new process take over, without a refused connection")
 @common
-@click.option("--wait", callback=as_seconds, default="1m", metavar="DURATION", show_default=True,
+@click.option("--wait", callback=as_some_seconds, default="1m", metavar="DURATION", show_default=True,
               help="How long to wait until the new process serves; it is given 30 s itself.")
 @pass_settings
 def command(settings: Settings, wait: float) -> None:

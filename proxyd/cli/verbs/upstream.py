@@ -33,7 +33,7 @@ def command() -> None:
 
 
 # ---------------------------------------------------------------------- looking
-@command.command("list")
+@command.command("list", short_help="every upstream with its servers")
 @common
 @pass_settings
 def list_(settings: Settings) -> None:
@@ -45,17 +45,32 @@ def list_(settings: Settings) -> None:
     print("\n".join(line for upstream in found for line in lines_of(upstream)) or "no upstreams")
 
 
-@command.command("show")
+@command.command("show", short_help="one upstream, or one server of it")
 @common
-@click.argument("upstream", metavar="UPSTREAM")
+@click.argument("target", metavar="UPSTREAM[/SERVER]")
 @pass_settings
-def show(settings: Settings, upstream: str) -> None:
-    """One upstream with its servers, and what was changed at run time."""
-    found = settings.client().get(upstream_path(upstream))
+def show(settings: Settings, target: str) -> None:
+    """One upstream with its servers, or one of these, and what was changed at run time."""
+    upstream, _, server = target.partition("/")
+    whole = settings.client().get(upstream_path(upstream))
+    found = only(whole, server) if server else whole
     if settings.json:
         print_json(found)
         return
-    print("\n".join([*lines_of(found), *(f"  {override_line(entry)}" for entry in found["overrides"])]))
+    print("\n".join([lines_of(whole)[0], *lines_of(found)[1:], *(f"  {override_line(entry)}" for entry in found["overrides"])]))
+
+
+def only(upstream: dict[str, Any], server: str) -> dict[str, Any]:
+    """The upstream with this server alone, named by its label, or as the config does. Raises CliError."""
+    found = upstream | {
+        "servers": [entry for entry in upstream["servers"] if server in (entry["label"], entry["source"])],
+        "leaving": [entry for entry in upstream["leaving"] if entry["label"] == server],
+        "overrides": [entry for entry in upstream["overrides"] if entry["server"] == server],
+    }
+    if not found["servers"] and not found["leaving"]:
+        labels = ", ".join(f"`{entry['label']}`" for entry in upstream["servers"]) or "none"
+        raise CliError(f"upstream {upstream['name']} has no server `{server}`; it has {labels}", Exit.NOT_FOUND, code="PXD-221")
+    return found
 
 
 def _flows_text(flows: int) -> str:
@@ -83,7 +98,7 @@ def lines_of(upstream: dict[str, Any]) -> list[str]:
 
 
 # ---------------------------------------------------------------------- states
-@command.command("drain", cls=WaitCommand)
+@command.command("drain", cls=WaitCommand, short_help="no new requests; what is under way finishes")
 @common
 @click.argument("target", metavar="UPSTREAM/SERVER")
 @wait_option
@@ -94,7 +109,7 @@ def drain(settings: Settings, target: str, wait: float, force: bool) -> None:
     take_out(settings, target, "drain", wait, force=force)
 
 
-@command.command("maint", cls=WaitCommand)
+@command.command("maint", cls=WaitCommand, short_help="as drain, and said to be in maintenance")
 @common
 @click.argument("target", metavar="UPSTREAM/SERVER")
 @wait_option
@@ -114,7 +129,7 @@ def take_out(settings: Settings, target: str, state: str, wait: float, *, force:
         finish(settings, answer, target, until_idle(client, upstream, answer["servers"], wait, quiet=settings.quiet or settings.json))
 
 
-@command.command("ready", cls=WaitCommand)
+@command.command("ready", cls=WaitCommand, short_help="requests may go to it again")
 @common
 @click.argument("target", metavar="UPSTREAM/SERVER")
 @click.option("--wait", callback=as_seconds, default="0s", is_flag=False, flag_value="30s", metavar="[DURATION]",
@@ -130,7 +145,7 @@ def ready(settings: Settings, target: str, wait: float) -> None:
         finish(settings, answer, target, until_usable(client, upstream, answer["servers"], wait))
 
 
-@command.command("weight")
+@command.command("weight", short_help="its share of the requests")
 @common
 @click.argument("target", metavar="UPSTREAM/SERVER")
 @click.argument("weight", type=Number(1, 65_535), metavar="N")
@@ -142,7 +157,7 @@ def weight(settings: Settings, target: str, weight: int) -> None:
 
 
 # ---------------------------------------------------------------------- membership
-@command.command("add")
+@command.command("add", short_help="add a server, or take one back")
 @common
 @click.argument("upstream", metavar="UPSTREAM")
 @click.argument("address", metavar="ADDRESS")
@@ -159,7 +174,7 @@ def add(settings: Settings, /, upstream: str, address: str, **traits: Any) -> No
     tell(settings, answer, str(answer["text"]))
 
 
-@command.command("remove", cls=WaitCommand)
+@command.command("remove", cls=WaitCommand, short_help="remove a server")
 @common
 @click.argument("target", metavar="UPSTREAM/SERVER")
 @wait_option

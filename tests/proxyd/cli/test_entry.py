@@ -13,7 +13,7 @@ import pytest
 from click.testing import Result
 
 from proxyd.admin.address import TcpAddress
-from proxyd.admin.client import Refused
+from proxyd.admin.client import NotPermitted, Refused
 from proxyd.cli.entry import VERBS, explain_failure, root
 from proxyd.cli.errors import Exit
 from proxyd.cli.settings import Settings
@@ -35,6 +35,19 @@ def test_every_verb_has_a_command_with_the_global_options(verb: str, run: Run) -
     result = run(verb, "--help")
     assert result.exit_code == 0
     assert result.stdout.startswith("Usage: proxyd ")
+
+
+def test_help_begins_with_what_is_the_commands_own(run: Run) -> None:
+    for arguments in (("reload",), ("upstream", "drain")):
+        text = run(*arguments, "--help").stdout
+        assert text.index("--wait") < text.index("--config"), arguments
+
+
+@pytest.mark.parametrize("verb", ["upstream", "cache", "limit", "auth", "audit", "show"])
+def test_what_is_below_a_command_is_told_in_whole_lines(verb: str, run: Run) -> None:
+    listed = run(verb, "--help").stdout.partition("Commands:\n")[2]
+    assert listed
+    assert "..." not in listed
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -140,6 +153,17 @@ def test_alone_it_shows_the_five_commands(run: Run) -> None:
     assert result.exit_code == 0
     assert "No proxyd is running" in result.stdout
     assert sum(line.startswith("  proxyd ") for line in result.stdout.splitlines()) == 5
+
+
+def test_alone_without_permission(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may not ask the daemon was told that there is none."""
+    def refuse(*_: object, **__: object) -> None:
+        raise NotPermitted("you may not use the admin socket")
+
+    monkeypatch.setattr("proxyd.admin.client.Client.get", refuse)
+    text = run().stdout
+    assert text.startswith("You may not use the admin socket.\n")
+    assert "No proxyd" not in text
 
 
 def test_alone_beside_a_daemon(run: Run, daemon: object) -> None:

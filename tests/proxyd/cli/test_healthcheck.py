@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import pytest
 from click.testing import Result
 
+from proxyd.admin.client import AdminError, NotPermitted, Refused
 from proxyd.cli.errors import Exit
 from tests.proxyd.admin.fake_daemon import FakeDaemon
 
@@ -29,3 +31,12 @@ def test_without_a_daemon_it_is_1_like_every_failure(run: Run) -> None:
     result = run("healthcheck")
     assert result.exit_code == Exit.FAILED
     assert "PXD-249" in result.stderr
+
+
+@pytest.mark.parametrize("error", [NotPermitted("no"), Refused(401, {"code": "PXD-270", "detail": "who?"}), AdminError("not proxyd")])
+def test_who_may_not_ask_does_not_know_that_it_is_ready(error: AdminError, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("proxyd.admin.client.Client.get", refuse)
+    assert run("healthcheck").exit_code == Exit.FAILED

@@ -52,6 +52,7 @@ def test_others_are_not_there(run: Run, write: Write, kind: str) -> None:
     result = run("import", kind, write("x.cfg", "global\n"))
     assert result.exit_code == Exit.USAGE
     assert f"`proxyd import {kind}` is not there" in result.stderr
+    assert f"`proxyd import {kind}` is not there" in run("import", kind, "no-such-file").stderr, "rather than that the file is not there"
 
 
 def test_what_is_not_nginx(run: Run, write: Write) -> None:

@@ -33,6 +33,14 @@ def test_kept_ones_the_oldest_first(run: Run, daemon: FakeDaemon) -> None:
     assert run("logs", "--status", "6xx").exit_code == 2
 
 
+def test_nothing_to_show_is_said_where_it_is_in_nobodys_way(run: Run, daemon: FakeDaemon) -> None:
+    assert run("logs").stderr == "no request is kept yet; -f shows those that come\n"
+    none = run("logs", "--route", "nope")
+    assert (none.exit_code, none.stdout) == (0, "")
+    assert none.stderr == "none of the requests that are kept fits; -f shows those that come\n"
+    assert run("logs", "--route", "nope", "-q").output == run("logs", "-n", "0").output == ""
+
+
 @pytest.fixture
 def submit(served: Served) -> Iterator[Callable[..., None]]:
     """Submits a record as an engine would, once somebody follows."""

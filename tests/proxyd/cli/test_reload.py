@@ -64,6 +64,7 @@ def test_quiet(run: Run, daemon: FakeDaemon) -> None:
 
 def test_a_wait_that_is_over(run: Run, daemon: FakeDaemon) -> None:
     daemon.holds = True
+    assert run("reload", "--wait=0s").exit_code == 2
     result = run("reload", "--wait=50ms")
     daemon.held.set()
     assert result.exit_code == Exit.FAILED

@@ -88,7 +88,7 @@ def test_an_unknown_listener(run: Run, daemon: FakeDaemon) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("GET", "/a", "/b"), ("/a", "-H", "no colon"), ("/a", "--client", "me"), ("ftp://x/",), ("G(T", "/"),
+    "arguments", [(), ("GET",), ("GET", "/a", "/b"), ("/a", "-H", "no colon"), ("/a", "--client", "me"), ("ftp://x/",), ("G(T", "/"),
                   ("/a", "-H", "a b: c"), ("/a", "-H", "A: b\nc"), ("/a", "--cookie", "x"), ("/a", "--cookie", "=x")]
 )
 def test_what_cannot_be_meant(arguments: tuple[str, ...], run: Run) -> None:

@@ -46,6 +46,18 @@ def test_list_and_show(run: Run, daemon: FakeDaemon) -> None:
     assert run("upstream", "show", "nope").exit_code == Exit.NOT_FOUND
 
 
+def test_show_of_one_server(run: Run, daemon: FakeDaemon) -> None:
+    daemon.overrides = (OverrideView("app", "10.0.0.2:80", "weight", "weight 3", "ops", 1.0),)
+    assert run("upstream", "show", ONE).stdout.splitlines() == ["app: 1/2 usable, p2c", "  app/10.0.0.1:80  up  weight 1  0 in flight"]
+    other = run("upstream", "show", "app/10.0.0.2:80").stdout.splitlines()
+    assert other[1].startswith("  app/10.0.0.2:80  down")
+    assert other[2].startswith("  override: app/10.0.0.2:80 weight 3 by ops ")
+    assert [server["label"] for server in json.loads(run("upstream", "show", ONE, "--json").stdout)["servers"]] == ["10.0.0.1:80"]
+    missing = run("upstream", "show", "app/x")
+    assert missing.exit_code == Exit.NOT_FOUND
+    assert "has no server `x`; it has `10.0.0.1:80`, `10.0.0.2:80`" in missing.stderr
+
+
 @pytest.mark.parametrize(("arguments", "order", "said"), [
     (("drain", ONE), ("set", "app", "10.0.0.1:80", {"state": "drain"}, False), f"{ONE} is draining\n"),
     (("maint", ONE, "--force"), ("set", "app", "10.0.0.1:80", {"state": "maint"}, True), f"{ONE} is in maintenance\n"),

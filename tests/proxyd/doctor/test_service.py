@@ -22,8 +22,8 @@ def levels(found: Any) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("text", "level", "words"), [
     (GOOD, "good", "is valid"),
-    ("listen: nonsense\n", "error", "has 1 errors"),
-    (GOOD + "upstreams: {unused: ['127.0.0.1:1']}\n", "warning", "has 1 warnings"),
+    ("listen: nonsense\n", "error", "has 1 error"),
+    (GOOD + "upstreams: {unused: ['127.0.0.1:1']}\n", "warning", "has 1 warning"),
 ])
 def test_the_config(text: str, level: str, words: str) -> None:
     found = next(service.examine_config(load_given(text, None), Path("p.yaml")))
@@ -75,6 +75,14 @@ def test_no_socket_is_nothing() -> None:
 ])
 def test_the_daemon(change: dict[str, Any], expected: list[tuple[str, str]]) -> None:
     assert levels(service.examine_daemon(STATUS | change, "1.0")) == expected
+
+
+@pytest.mark.parametrize(("text", "advice"), [
+    ("p.yaml is not what serves (config 1 does) [PXD-258]", "proxyd diff"), ("x does not resolve", "proxyd check"),
+])
+def test_where_to_look_for_a_warning(text: str, advice: str) -> None:
+    found = service.examine_daemon(STATUS | {"warnings": [text]}, "1.0")
+    assert [finding.advice for finding in found if finding.subject == "running config"] == [advice]
 
 
 def test_records_that_were_dropped() -> None:

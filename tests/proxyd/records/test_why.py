@@ -91,6 +91,12 @@ def test_policies_cache_and_queue() -> None:
     assert told(found, "answer")[0].startswith("200 came from the cache")
 
 
+def test_the_advice_names_the_policy() -> None:
+    found = failed("rate_limited", 429, policies=b"per-ip:passed,slow:refused", t_total_us=0)
+    assert told(found, "advice")[0].startswith("`proxyd limit show slow KEY` shows")
+    assert told(found, "answer")[0].startswith("429 came from proxyd itself, at once; ")
+
+
 def test_what_could_not_be_understood() -> None:
     found = failed("request_malformed", 400, path=None, host=None, method=None, route=None, upstream=None, server=None)
     assert "a request that was not understood" in told(found, "client")[0]

@@ -5,7 +5,7 @@ from proxyd.cli.top.rows import arranged_routes, arranged_servers, headline, rou
 from tests.proxyd.cli.samples import route, sample, server, upstream
 
 SAMPLE = sample(
-    routes=[route("api", 4_000, errors=40, recent=100, times=0.0042), route("media", 900, times=0.5), route("-")],
+    routes=[route("api", 4_000, errors=40, recent=100, times=0.0042), route("media", 900, times=0.5), route("-", 2)],
     upstreams=[
         upstream("app", server("10.0.0.1:80", requests=50, times=0.002), server("10.0.0.2:80", "down")),
         upstream("db", server("10.0.1.1:80", requests=900)),
@@ -17,6 +17,11 @@ def test_a_route() -> None:
     first, *_ = route_rows(SAMPLE)
     assert first.key == "web/api"
     assert first.cells == ("web/api", "10", "0.1", "0", "4.2ms", "4.2ms", "4.2ms", "4000")
+
+
+def test_requests_without_a_route_are_shown_when_there_are_any() -> None:
+    assert [row.key for row in route_rows(sample(routes=[route("api"), route("-")]))] == ["web/api"]
+    assert [row.key for row in route_rows(sample(routes=[route("-", 1)]))] == ["web/-"]
 
 
 def test_an_upstream_with_its_servers() -> None:
