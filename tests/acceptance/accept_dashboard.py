@@ -1,5 +1,6 @@
-"""The dashboard in a real browser, at the width of a desk and of a phone, light and dark: nothing on the console, nothing from elsewhere,
-nothing to scroll sideways; roles, orders with their dialogs, figures that are those of the daemon. Screenshots stay in its folder."""
+"""The dashboard in a real browser, at the width of a desk, a tablet and a phone, light and dark: nothing on the console, nothing from
+elsewhere, nothing to scroll sideways; roles, orders with their dialogs, figures that are those of the daemon. Screenshots stay in its
+folder."""
 from __future__ import annotations
 
 import http.client
@@ -19,6 +20,8 @@ from proxyd.admin.client import Client
 from tests.acceptance.stage import OriginProcess, Proxyd, ending, free_port, needed, until
 
 VIOLATIONS = "window.violations = []; addEventListener('securitypolicyviolation', (event) => violations.push(event.violatedDirective))"
+HIDDEN_BESIDE = """[...document.querySelectorAll(".table-frame")].filter((frame) => frame.scrollWidth > frame.clientWidth)
+    .map((frame) => frame.firstChild.getAttribute("aria-label"))"""
 GROUNDS = {"light": "rgb(246, 247, 249)", "dark": "rgb(14, 17, 22)"}
 CHROMIUM = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
@@ -72,6 +75,7 @@ routes:
   - {{name: static, match: /static/*, to: shop, cache: {{ttl: {{override: 10m}}, key: [host, path]}}}}
   - {{name: gone, match: /gone/*, to: gone}}
   - {{name: api, match: /api/*, to: shop, use: [per-user]}}
+  - {{name: moved, match: /a/path/that/was/long/*, redirect: {{to: "https://www.shop.example/where/it/is/now{{path}}", status: 308}}}}
   - {{name: all, to: shop}}
 admin: {{bind: ['unix:{folder}/admin.sock', '127.0.0.1:{admin}'], users: {{{users}}}}}
 log: {{access: none}}
@@ -190,7 +194,7 @@ def first_label(world: World) -> str:
 
 # ------------------------------------------------------------------ how it looks
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("width", [1280, 900, 400])
 def test_every_page_at_every_size(width: int, theme: str, open_page: Open, folder: Path) -> None:
     page = open_page("ada", width=width, theme=theme)
     for name in PAGES:
@@ -199,6 +203,7 @@ def test_every_page_at_every_size(width: int, theme: str, open_page: Open, folde
         expect(page.locator("main .note.bad")).to_have_count(0)
         page.wait_for_load_state("networkidle") if name not in {"", "live"} else page.wait_for_timeout(1500)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        assert page.evaluate(HIDDEN_BESIDE) == [], f"what the frames of tables have no room for, on {name}"
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == GROUNDS[theme]
         page.screenshot(path=folder / f"{name or 'overview'}-{width}-{theme}.png", full_page=True)
     print(f"\nscreenshots in {folder}")

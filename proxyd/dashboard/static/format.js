@@ -35,7 +35,7 @@ export function percent(share) {
 /** Seconds of a response: 0.4 ms, 12 ms, 1.24 s */
 export function latency(seconds) {
   if (!known(seconds)) return DASH;
-  if (seconds === 0) return "0\u202fms";
+  if (seconds === 0) return "<\u202f1\u202fms";   // within one turn of the engine's loop, which looks at the clock once
   if (seconds < 0.00095) return `${Math.round(seconds * 1e6)}\u202fµs`;
   if (seconds < 0.00995) return `${(seconds * 1e3).toFixed(1)}\u202fms`;
   if (seconds < 0.9995) return `${Math.round(seconds * 1e3)}\u202fms`;
@@ -65,6 +65,11 @@ export function ago(at) {
   if (!known(at) || at <= 0) return DASH;
   const seconds = Date.now() / 1000 - at;
   return seconds < 2 ? "just now" : `${span(seconds)} ago`;
+}
+
+/** How long something has been so. */
+export function lasting(at) {
+  return known(at) && at > 0 ? `for ${span(Date.now() / 1000 - at)}` : DASH;
 }
 
 export function time(at) {

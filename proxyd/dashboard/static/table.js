@@ -19,7 +19,7 @@ export class Table {
     this.table = h("table", { class: "table", role: "table", "aria-label": label },
       h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, [...this.heads.values()])), this.body);
     this.nothing = h("p", { class: "empty", hidden: true });
-    this.element = h("div", {}, this.table, this.nothing);
+    this.element = h("div", { class: "table-frame" }, this.table, this.nothing);
     this.tools = this.#tools(label);
     this.#showOrder();
   }

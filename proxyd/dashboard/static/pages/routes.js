@@ -13,7 +13,7 @@ const COLUMNS = [
   { id: "order", title: "#", name: "Order", kind: "order", text: (row) => (row.index < 0 ? "" : row.index + 1), sort: (row) => (row.index < 0 ? 1e9 : row.order) },
   { id: "route", title: "Route", kind: "main", text: (row) => `${nameOf(row)} ${row.listener}`, sort: (row) => row.route, render: (row) => h("span", {}, nameOf(row), h("small", {}, row.listener)) },
   { id: "match", title: "Match", text: (row) => row.match, mark: () => "mono wrap" },
-  { id: "action", title: "Does", text: (row) => row.action },
+  { id: "action", title: "Does", text: (row) => row.action, mark: () => "wrap" },
   { id: "requests", title: "Requests", kind: "num", text: (row) => count(row.requests), sort: (row) => row.requests },
 ];
 const RATES = [

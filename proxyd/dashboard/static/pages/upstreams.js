@@ -1,7 +1,7 @@
 import { get, poll, send } from "../api.js";
 import { confirm } from "../dialog.js";
 import { fill, h, say } from "../dom.js";
-import { ago, count, latency, plural, time } from "../format.js";
+import { ago, count, lasting, latency, plural, time } from "../format.js";
 import { head, sentence, state, toast, trouble } from "../parts.js";
 import { needs, refusal } from "../session.js";
 import { Table } from "../table.js";
@@ -9,7 +9,7 @@ import { Table } from "../table.js";
 export const title = "Upstreams";
 
 const ORDERS = {
-  drain: { action: "Drain", asks: (name) => `Drain ${name}?`, done: "drains", text: "It gets no new requests. Those that are under way finish, and sessions that stick to it may go on until they end." },
+  drain: { action: "Drain", asks: (name) => `Drain ${name}?`, done: "drains", text: "It gets no new requests. Those that are under way finish, and sticky sessions move on to another server." },
   maint: { action: "Maint", asks: (name) => `Take ${name} into maintenance?`, done: "is in maintenance", text: "It gets no requests at all, sticky ones neither, and it is not checked. Those under way finish." },
   ready: { action: "Ready", asks: (name) => `Make ${name} ready?`, done: "is ready", text: "It gets requests again, as soon as its checks pass." },
 };
@@ -52,7 +52,7 @@ function upstreamCard(name, again) {
     empty: "No servers.",
     columns: [
       { id: "label", title: "Server", kind: "main", text: (row) => `${row.label}${row.source !== row.label ? ` of ${row.source}` : ""}${row.backup ? " backup" : ""}`, sort: (row) => row.label, render: serverCell },
-      { id: "state", title: "State", text: (row) => `${row.state} ${row.reason} ${ago(row.since)}`, sort: (row) => row.state, render: stateCell },
+      { id: "state", title: "State", text: (row) => `${row.state} ${row.reason} ${lasting(row.since)}`, sort: (row) => row.state, render: stateCell },
       { id: "checks", title: "Checks", text: (row) => row.checks.map((check) => `${check.title} ${check.result} ${check.reason}`).join("; ") || "–", render: checksCell },
       { id: "weight", title: "Weight", kind: "num", text: (row) => count(row.weight), sort: (row) => row.weight },
       { id: "in_flight", title: "In flight", kind: "num", text: (row) => count(row.in_flight), sort: (row) => row.in_flight },
@@ -89,7 +89,7 @@ function serverCell(row) {
 }
 
 function stateCell(row) {
-  const since = row.since ? ago(row.since) : "";
+  const since = row.since ? lasting(row.since) : "";
   return h("div", {}, state(row.state), h("small", {}, row.reason ? `${row.reason}${since ? `, ${since}` : ""}` : since));
 }
 
