@@ -111,4 +111,5 @@ def examine_drops(metrics: Mapping[str, float]) -> Iterator[Finding]:
     """Records that a log or a ring had no room for."""
     for name, value in metrics.items():
         if name.startswith("proxyd_log_dropped_total") and value:
-            yield Finding("warning", "log", f"{value:.0f} records were dropped: {name}", "its sink is too slow: log to a file, or sample")
+            advice = "its sink is full, gone or too slow: look at it, or sample"
+            yield Finding("warning", "log", f"{value:.0f} records were dropped: {name}", advice)

@@ -93,7 +93,7 @@ class Watch:
     def _on_drops(self, dropped: int, now: float) -> None:
         if dropped:
             if not self._dropping:
-                text = f"access records are being dropped, {dropped} so far: what takes them is too slow"
+                text = f"access records are being dropped, {dropped} so far: what takes them is full, gone or too slow"
                 self.events.note("log.drops", text, dropped=dropped, over=False)
             self._dropping += dropped
             self._dropped_at = now
