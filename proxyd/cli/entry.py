@@ -86,8 +86,10 @@ class Root(click.Group):
         except (click.exceptions.Exit, click.Abort, click.UsageError, KeyboardInterrupt):
             raise
         except Exception as error:
-            found = explain_failure(error)
-            found.show(as_json=settings_of(ctx).json)
+            found, settings = explain_failure(error), settings_of(ctx)
+            if found.exit == Exit.NOT_REACHABLE and settings.lacks_config():
+                found.hint = f"there is no `{settings.config}`, which would name the daemon's address; {found.hint}"
+            found.show(as_json=settings.json)
             raise click.exceptions.Exit(found.exit) from error
 
 

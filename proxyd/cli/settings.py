@@ -34,6 +34,10 @@ class Settings:
             return Path(named)
         return next((Path(place) for place in CONFIG_PLACES if Path(place).is_file()), None)
 
+    def lacks_config(self) -> bool:
+        """Whether -c names a file that is not there, and nothing else says where the daemon is."""
+        return bool(self.config) and not self.admin and not os.environ.get("PROXYD_ADMIN") and not Path(self.config).exists()
+
     def config_path(self) -> Path:
         """The same. Raises CliError when there is none to mean."""
         path = self.maybe_config_path()

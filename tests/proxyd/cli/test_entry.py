@@ -87,6 +87,15 @@ def test_without_a_daemon_the_exit_code_is_5(arguments: tuple[str, ...], run: Ru
     assert "proxyd run" in result.stderr
 
 
+def test_a_config_that_is_not_there_is_named(run: Run, write: Callable[[str, str], str]) -> None:
+    """It may be gone and its daemon run: it is no error until nobody answers."""
+    found = run("status", "-c", "typo.yaml")
+    assert found.exit_code == Exit.NOT_REACHABLE
+    assert "there is no `typo.yaml`" in found.stderr
+    assert "there is no `" not in run("status", "-c", write("p.yaml", "listen: :8080\n")).stderr
+    assert "typo" not in run("status", "-c", "typo.yaml", "--admin", "unix:/none").stderr
+
+
 def test_a_daemon_beside_is_named(run: Run, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     with socket.socket(socket.AF_UNIX) as other:
