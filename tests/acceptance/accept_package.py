@@ -1,59 +1,34 @@
 """The Debian package in a clean root: installed, served, upgraded, purged; and `runtime.user`, which takes root and ports below 1024.
 
 The machine's own packages, users and /etc are not touched: the root is a folder made by debootstrap, entered by chroot in a mount namespace
-of its own. There is no systemd in it, so that what the scripts tell systemd is not tried here.
+of its own. There is no systemd in it: accept_systemd.py has one.
 """
 from __future__ import annotations
 
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.acceptance.stage import ROOT, Process, exchange, free_port, listens, needed, until
+from tests.acceptance.debian import Root, build_package
+from tests.acceptance.stage import Process, exchange, free_port, listens, needed, until
 
-MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
 GET = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-ENTER = 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"'
 NET_BIND_SERVICE = 1 << 10
-
-
-class Root:
-    """A Debian 12 in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        assert os.geteuid() == 0, "a root that one can enter takes root"
-        self.folder = folder
-        subprocess.run([needed("debootstrap"), "--variant=minbase", "--include=python3,adduser", "bookworm", str(folder), MIRROR],
-                       check=True, stdout=subprocess.DEVNULL)
-
-    def words(self, *command: str) -> list[str]:
-        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", ENTER, str(self.folder), *command]
-
-    def run(self, *command: str, code: int = 0) -> str:
-        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
-        done = subprocess.run(self.words(*command), capture_output=True, text=True, check=False, env=environment, stdin=subprocess.DEVNULL)
-        assert done.returncode == code, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
-        return done.stdout + done.stderr
-
-    def path(self, name: str) -> Path:
-        return self.folder / name.removeprefix("/")
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
     folder = tmp_path_factory.mktemp("package")
-    built = subprocess.run([sys.executable, "tests/packaging/deb.py", str(folder)], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    package = build_package(folder)
     found = Root(folder / "root")
-    package = Path(built.stdout.split()[-1])
     found.path("/proxyd.deb").write_bytes(package.read_bytes())
     yield found
-    subprocess.run(["rm", "-rf", "--one-file-system", str(found.folder)], check=True)
+    found.remove()
 
 
 def test_lintian_finds_no_errors(root: Root) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxyd.cli.entry import VERBS
+from proxyd.cli.errors import Exit
 from proxyd.config import load_text
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
@@ -27,6 +28,8 @@ def test_the_unit_speaks_our_protocol() -> None:
     assert (service["Type"], service["NotifyAccess"], service["Restart"], service["RestartSec"]) == ("notify", "all", "on-failure", "100ms")
     assert int(service["FileDescriptorStoreMax"]) >= 64 * 10      # ten addresses of as many engines as there can be
     assert service["WatchdogSec"] == "10"
+    not_again = {int(code) for code in service["RestartPreventExitStatus"].split()}
+    assert not_again == {Exit.USAGE, Exit.CONFIG_INVALID}, "what another start would not mend"
     for line in (service["ExecStart"], service["ExecReload"]):
         program, verb = line.split()[:2]
         assert (program, verb in VERBS) == ("/usr/bin/proxyd", True)
