@@ -70,7 +70,7 @@ class Root(click.Group):
         return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
+        if args and args[0] not in VERBS and not args[0].startswith("-") and not ctx.resilient_parsing:     # that is completion
             near = difflib.get_close_matches(args[0], VERBS, n=1)
             help_ = f"did you mean `proxyd {near[0]}`?" if near else "`proxyd --help` lists the commands."
             raise click.UsageError(f"there is no command `{args[0]}`; {help_}", ctx)

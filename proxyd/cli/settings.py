@@ -97,7 +97,7 @@ def own_first(command: click.Command) -> None:
 def common(function: Function) -> Function:
     """Give a command the global options. They are kept in the `Settings` of the root, so that both places of a line mean the same."""
     options = (
-        click.option("-c", "--config", metavar="FILE", cls=CommonOption, expose_value=False, callback=_keep,
+        click.option("-c", "--config", metavar="FILE", type=click.Path(), cls=CommonOption, expose_value=False, callback=_keep,
                      help="The config. [default: $PROXYD_CONFIG, ./proxyd.yaml, /etc/proxyd/proxyd.yaml]"),
         click.option("--admin", metavar="unix:PATH|[USER@]HOST:PORT", cls=CommonOption, expose_value=False, callback=_keep,
                      help="The daemon's admin address. [default: $PROXYD_ADMIN, the config's, the default socket]"),

@@ -25,7 +25,10 @@ def _nginx(ctx: click.Context, parameter: click.Parameter, kind: str) -> str:
 
 @click.command("import", short_help="the config of another proxy as one of proxyd's: nginx FILE")
 @common
-@click.argument("kind", metavar="nginx", callback=_nginx, expose_value=False)
+@click.argument(
+    "kind", metavar="nginx", callback=_nginx, expose_value=False,
+    shell_complete=lambda context, argument, begun: ["nginx"] if "nginx".startswith(begun) else [],
+)
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the config there instead of to stdout.")
 @click.option("--strict", is_flag=True, help="Fail (exit code 4) when something was not translated.")

@@ -29,6 +29,14 @@ def test_verbs_and_what_is_below_them() -> None:
     assert complete(["run"], "--sup") == ["--supervise"]
     assert complete([], "--js") == ["--json"]
     assert complete(["completion"], "") == ["bash", "zsh", "fish"]
+    assert complete(["import"], "") == ["nginx"]
+    assert complete(["nosuch", "more"], "rel") == ["reload"], "no error in the middle of a line"
+
+
+@pytest.mark.parametrize("words", [["-c"], ["run", "--config"], ["check"], ["import", "nginx"], ["audit", "verify"]])
+def test_where_a_file_may_stand_the_shell_is_told_so(words: list[str]) -> None:
+    [item] = ShellComplete(root, {}, "proxyd", "_PROXYD_COMPLETE").get_completions(words, "a")
+    assert (item.type, item.value) == ("file", "a")
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
@@ -38,16 +46,20 @@ def test_other_shells(run: Run, shell: str) -> None:
 
 
 def test_in_a_real_bash(run: Run, tmp_path: Path) -> None:
+    """Words are those of the line, not readline's, which end at `=` and `:`, too. More shells: accept_completion.py."""
     program = tmp_path / "proxyd"
     program.write_text(f"#!/bin/sh\nexec {sys.executable} -m proxyd \"$@\"\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     (tmp_path / "completion.bash").write_text(run("completion", "bash").stdout)
     script = """
         source completion.bash
-        COMP_WORDS=(proxyd upstream dr); COMP_CWORD=2
-        $(complete -p proxyd | sed 's/.*-F \\([^ ]*\\).*/\\1/') proxyd
-        echo "${COMPREPLY[@]}"
+        for COMP_LINE in 'proxyd upstream dr' 'proxyd check --format=j' 'proxyd --admin unix:/x rel'; do
+            COMP_POINT=${#COMP_LINE}
+            _proxyd_completion proxyd
+            echo "${COMPREPLY[@]}"
+        done
+        complete -p proxyd
     """
     env = environment(PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, check=True, timeout=20)
-    assert done.stdout == "drain\n"
+    assert done.stdout.splitlines() == ["drain", "json", "reload", "complete -o nosort -F _proxyd_completion proxyd"]
