@@ -87,7 +87,8 @@ acceptance: build package-test ## what needs real peers: installs them when root
 	@$(NEED) nginx=nginx haproxy=haproxy wrk=wrk curl=curl promtool=prometheus redis-server=redis-server memcached=memcached \
 		nginx-stream=libnginx-mod-stream postgres=postgresql dig=bind9-dnsutils unbound=unbound openssl=openssl \
 		goaccess=goaccess halog=haproxy h2load=nghttp2-client rsyslogd=rsyslog \
-		chromium=chromium debootstrap=debootstrap lintian=lintian man=man-db systemd-socket-activate=systemd
+		chromium=chromium debootstrap=debootstrap lintian=lintian man=man-db systemd-socket-activate=systemd \
+		systemd-nspawn=systemd-container buildah=buildah podman=podman zsh=zsh fish=fish
 	@$(PY) -c "import playwright, openapi_spec_validator" 2>/dev/null || $(PY) -m pip install -q --disable-pip-version-check \
 		$$($(PY) -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['acceptance'])") </dev/null
 	$(PYTEST) --timeout 900 -x tests/acceptance/accept_*.py

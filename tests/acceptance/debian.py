@@ -84,12 +84,8 @@ class Machine(Root):
     @contextlib.contextmanager
     def network(self) -> Iterator[None]:
         """The calling thread, and whatever it starts, is in this machine's network."""
-        with open("/proc/thread-self/ns/net") as ours, open(f"/proc/{self.leader}/ns/net") as theirs:
-            _enter(theirs.fileno())
-            try:
-                yield
-            finally:
-                _enter(ours.fileno())
+        with network_of(self.leader):
+            yield
 
     def fact(self, unit: str, name: str) -> str:
         """A property of a unit (`systemctl show`)."""
@@ -114,6 +110,17 @@ def _only_child(pid: int) -> int:
     """0: it has none, or several."""
     done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
     return int(done.stdout) if re.fullmatch(r"\s*\d+\s*", done.stdout) else 0
+
+
+@contextlib.contextmanager
+def network_of(pid: int) -> Iterator[None]:
+    """The calling thread, and whatever it starts, is in the network that the process is in."""
+    with open("/proc/thread-self/ns/net") as ours, open(f"/proc/{pid}/ns/net") as theirs:
+        _enter(theirs.fileno())
+        try:
+            yield
+        finally:
+            _enter(ours.fileno())
 
 
 def _enter(namespace: int) -> None:
