@@ -221,6 +221,8 @@ class Daemon:
         self._engines.start()
         try:
             await self._serving.take(config, loaded.hash)
+            for service in self._serving.services:
+                await service.begin()
         except DaemonError as error:
             await self._close()
             raise DaemonError(str(error), loaded.places.put(error.diagnostics)) from error

@@ -123,6 +123,9 @@ class DemoOrigins:
             await web.SockSite(runner, socket.socket(fileno=bound.fds[0])).start()     # the site owns the descriptor from here on
             self.ports.append(bound.port)
 
+    async def begin(self) -> None:
+        """Nothing: servers are there before who asks them."""
+
     def bounds(self) -> Sequence[Bound]:
         return self._bounds
 

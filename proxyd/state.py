@@ -498,6 +498,9 @@ class Service(Protocol):
         When a later step of the reload fails, it is called once more with the old config.
         """
 
+    async def begin(self) -> None:
+        """Called once, when the engines serve the first config, before READY: what takes its time, and no client of theirs waits for."""
+
     def bounds(self) -> Sequence[Bound]:
         """What it listens on: kept for the process after this one."""
 

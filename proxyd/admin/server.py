@@ -1,36 +1,24 @@
-"""The admin server: binds what the config names, keeps what did not change over a reload, serves the views behind the guard."""
+"""The admin server: binds what the config names, and keeps what did not change over a reload. What it serves is in `application.py`."""
 from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from aiohttp import web
-
 from proxyd.admin import problem
-from proxyd.admin.access import VIEWS, Access
 from proxyd.admin.address import AddressError, default_bind
-from proxyd.admin.audit import record_changes
-from proxyd.admin.control import Control
-from proxyd.admin.door import IDLE_S, VISITORS, Door, Visitors, attend
-from proxyd.admin.forwarded import TRUST, Trust
-from proxyd.admin.guard import HOSTS, harden, refuse_strangers, render_problems
-from proxyd.admin.pages import add_pages
-from proxyd.admin.request import CONFIG_BYTES
-from proxyd.admin.turns import HEAVY, in_turn
-from proxyd.admin.views import Views
 from proxyd.clock import Clock, SystemClock
 from proxyd.codes import BIND_FAILED
 from proxyd.config.address import BindAddress
 from proxyd.diagnostics import Diagnostic
-from proxyd.metrics.admin import Kind
 from proxyd.sockets import BindError, Bound, Passed, close_all, open_bound
 from proxyd.state import DaemonError
 
 if TYPE_CHECKING:
+    from proxyd.admin.application import Application, Served
+    from proxyd.admin.control import Control
     from proxyd.config.model import Config
 
 AdminBind = BindAddress | Literal["auto"]
@@ -41,11 +29,10 @@ _log = logging.getLogger("proxyd.admin")
 
 @dataclass(slots=True)
 class _Open:
-    """One bound address and what serves it."""
+    """One bound address and, once it has begun, what serves it."""
 
     bound: Bound
-    door: Door
-    server: asyncio.Server
+    served: Served | None = None
 
 
 class AdminServer:
@@ -59,11 +46,8 @@ class AdminServer:
         self._binds = binds
         self._passed = passed
         self._clock = clock or SystemClock()
-        self._access = Access(self._clock)
-        self._hosts: set[str] = set()
-        self._trust = Trust()
-        self._visitors: Visitors = {}
-        self._runner: web.AppRunner | None = None
+        self._config: Config | None = None
+        self._application: Application | None = None
         self._open: dict[AdminBind, _Open] = {}      # by the address as the config spells it
 
     @property
@@ -87,16 +71,27 @@ class AdminServer:
         if errors:
             close_all(list(added.values()))
             raise DaemonError(errors[0].message, errors)
-        runner = await self._running()
-        self._access.use(config.admin)
-        self._trust.use(config.admin.client_ip)
-        self._hosts.clear()
-        self._hosts.update(config.admin.hosts)
-        for bind, bound in added.items():
-            self._open[bind] = await self._serve(runner, bound)
+        self._config = config
+        self._open |= {bind: _Open(bound) for bind, bound in added.items()}
+        if self._application is not None:
+            await self._serve(self._application, config)
+        self._leave(set(self._open) - set(wanted))
+
+    async def begin(self) -> None:
+        """Answer. Clients that came since the addresses were bound have waited in the kernel's queue."""
+        from proxyd.admin.application import Application  # here: it takes 0.2 s to import, for which no other client should wait
+
+        assert self._config is not None, "no config was applied"
+        self._application = Application(self._control, self._clock)
+        await self._application.start()
+        await self._serve(self._application, self._config)
+
+    async def _serve(self, application: Application, config: Config) -> None:
+        application.use(config.admin)
         for entry in self._open.values():
-            entry.door.limit = config.admin.max_connections
-        await self._leave(set(self._open) - set(wanted))
+            if entry.served is None:
+                entry.served = await application.serve(entry.bound)
+            entry.served.limit(config.admin.max_connections)
 
     def bounds(self) -> Sequence[Bound]:
         return [entry.bound for entry in self._open.values()]
@@ -104,44 +99,24 @@ class AdminServer:
     async def hand_over(self) -> None:
         for entry in self._open.values():
             entry.bound.give_away()
-        await self._leave(list(self._open))
+        self._leave(list(self._open))
 
     async def close(self) -> None:
-        await self._leave(list(self._open))
+        self._leave(list(self._open))
         # A connection that was accepted in this turn is made known to aiohttp in the next one, and would be left open without an answer.
         await asyncio.sleep(0)
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
-        await self._access.close()
+        if self._application is not None:
+            await self._application.close()
+            self._application = None
 
-    async def _running(self) -> web.AppRunner:
-        if self._runner is None:
-            recording = record_changes(self._control.audit, self._clock)
-            middlewares = [attend, render_problems, recording, refuse_strangers, self._access.admit, in_turn]
-            application = web.Application(middlewares=middlewares, client_max_size=CONFIG_BYTES)
-            application[HOSTS], application[TRUST], application[VISITORS] = self._hosts, self._trust, self._visitors
-            application[VIEWS], application[HEAVY] = {}, asyncio.Lock()
-            application.on_response_prepare.append(harden)
-            Views(self._control, self._access).add_to(application)
-            add_pages(application)
-            self._runner = web.AppRunner(
-                application, access_log=None, shutdown_timeout=2.0, handle_signals=False, keepalive_timeout=IDLE_S)
-            await self._runner.setup()
-        return self._runner
-
-    async def _serve(self, runner: web.AppRunner, bound: Bound) -> _Open:
-        assert runner.server is not None
-        sock = socket.socket(fileno=bound.fds[0])        # the server owns the descriptor from here on
-        kind: Kind = "unix" if sock.family == socket.AF_UNIX else "tcp"
-        door = Door(runner.server, self._visitors, self._control.admin_counts, kind)
-        return _Open(bound, door, await asyncio.get_running_loop().create_server(door, sock=sock))
-
-    async def _leave(self, binds: Iterable[AdminBind]) -> None:
+    def _leave(self, binds: Iterable[AdminBind]) -> None:
         for bind in binds:
             entry = self._open.pop(bind)
-            entry.server.close()
-            entry.bound.remove_file()
+            if entry.served is not None:
+                entry.served.close()
+                entry.bound.remove_file()
+            else:
+                close_all([entry.bound])
 
 
 def refuse_unsafe(bind: AdminBind, *, asks: bool = False) -> None:

@@ -294,6 +294,9 @@ class Refusing:
         if config.routes[0].name == "bad":
             raise DaemonError("no such thing")
 
+    async def begin(self) -> None:
+        self.seen.append("begin")
+
     def bounds(self) -> Sequence[Bound]:
         return ()
 
@@ -316,7 +319,7 @@ async def test_a_service_that_refuses_stops_the_reload_and_goes_back() -> None:
         result = await daemon.reload(whole_config(text.replace("good", "bad").replace("old", "new")))
         assert not result.ok
         assert (await get(port_of(daemon))).body == b"old"
-    assert made[0].seen == ["good", "bad", "good", "closed"]
+    assert made[0].seen == ["good", "begin", "bad", "good", "closed"]
 
 
 # ---------------------------------------------------------------------- health

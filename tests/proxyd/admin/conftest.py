@@ -47,6 +47,7 @@ async def server(daemon: FakeDaemon, socket_path: str, config_of: Callable[..., 
     """Listens on a unix socket and on loopback."""
     found = AdminServer(daemon)
     await found.apply(config_of(f"unix:{socket_path}", "127.0.0.1:0"))
+    await found.begin()
     yield found
     daemon.left.set()            # streams end when the daemon leaves, and it closes its server last
     await found.close()

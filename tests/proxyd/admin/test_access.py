@@ -61,6 +61,7 @@ async def guarded(daemon: Any, socket_path: str, clock: FakeClock, monkeypatch: 
     monkeypatch.setattr(Views, "__init__", with_stream)
     found = AdminServer(daemon, clock=clock)
     await found.apply(config_with(USERS, f"unix:{socket_path}", "127.0.0.1:0", hosts="[proxy.internal]"))
+    await found.begin()
     yield found
     await found.close()
 
@@ -148,6 +149,7 @@ async def test_the_hash_of_a_password(daemon: Any) -> None:
     stored = "$2y" + bcrypt.hashpw(b"correct horse", bcrypt.gensalt(4)).decode()[3:]
     server = AdminServer(daemon)
     await server.apply(config_with(f"ops: {{role: viewer, password: '{stored}'}}", "127.0.0.1:0"))
+    await server.begin()
     async with aiohttp.ClientSession(f"http://{server.addresses[0]}") as session:
         found = [(await sender(session)("GET", "/status", headers=basic("ops", password))).status for password in ("correct horse", stored)]
     assert found == [200, 401]
@@ -299,7 +301,9 @@ async def test_a_stream_ends_with_the_right_to_see_it(
     elif how == "user gone":
         await guarded.apply(config_with(USERS.replace("ops:", "eve:"), "127.0.0.1:0"))
     await asyncio.wait_for(reader.read(), 5)
-    await until(lambda: not guarded._access._streams)
+    application = guarded._application
+    assert application is not None
+    await until(lambda: not application._access._streams)
     writer.close()
 
 
@@ -311,7 +315,9 @@ async def test_a_stream_of_nobody_ends_where_somebody_is_asked_for(guarded: Admi
     assert b"begins" in await reader.readuntil(b"begins")
     await guarded.apply(config_with(USERS, "127.0.0.1:0"))
     await asyncio.wait_for(reader.read(), 5)
-    await until(lambda: not guarded._access._streams)
+    application = guarded._application
+    assert application is not None
+    await until(lambda: not application._access._streams)
     writer.close()
 
 

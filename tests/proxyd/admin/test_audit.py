@@ -89,6 +89,7 @@ async def clocked(daemon: Any, config_of: Any) -> AsyncIterator[tuple[str, FakeC
     clock = FakeClock()
     server = AdminServer(daemon, clock=clock)
     await server.apply(config_of("127.0.0.1:0"))
+    await server.begin()
     yield server.addresses[0], clock
     await server.close()
 

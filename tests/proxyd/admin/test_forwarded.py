@@ -67,6 +67,7 @@ async def behind(daemon: Any) -> AsyncIterator[AdminServer]:
     """A server that believes this machine."""
     found = AdminServer(daemon)
     await found.apply(config_with("{trust: 127.0.0.1}"))
+    await found.begin()
     yield found
     await found.close()
 

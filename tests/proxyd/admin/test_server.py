@@ -93,6 +93,7 @@ async def test_a_stale_socket_is_replaced_and_a_living_one_is_not(daemon: Any, s
             await AdminServer(daemon).apply(config_of(f"unix:{socket_path}"))
     server = AdminServer(daemon)                     # the file is there, but nobody behind it
     await server.apply(config_of(f"unix:{socket_path}"))
+    await server.begin()
     assert await live(f"unix:{socket_path}")
     await server.close()
 
@@ -108,6 +109,7 @@ def test_it_never_listens_for_others(host: str) -> None:
 async def test_addresses_given_to_it_stand_for_those_of_the_config(daemon: Any, socket_path: str, config_of: Configs) -> None:
     server = AdminServer(daemon, [BindAddress(path=socket_path)])
     await server.apply(config_of("127.0.0.1:0"))
+    await server.begin()
     assert server.addresses == [f"unix:{socket_path}"]
     await server.close()
     assert server.addresses == []
@@ -121,6 +123,7 @@ async def test_a_second_daemon_takes_the_socket_beside(
     first, second = AdminServer(daemon), AdminServer(daemon)
     await first.apply(config_of("auto"))
     await second.apply(config_of("auto"))
+    await second.begin()
     assert first.addresses == [f"unix:{tmp_path}/run/admin.sock"]
     assert second.addresses == [f"unix:{tmp_path}/run/admin-{os.getpid()}.sock"]
     assert "another proxyd has the admin socket" in caplog.text

@@ -49,7 +49,8 @@ class Served:
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         self._server = AdminServer(self.daemon, [BindAddress(path=str(path))])
-        asyncio.run_coroutine_threadsafe(self._server.apply(self.daemon.config), self._loop).result(10)
+        for step in (self._server.apply(self.daemon.config), self._server.begin()):
+            asyncio.run_coroutine_threadsafe(step, self._loop).result(10)
 
     def close(self) -> None:
         self._closing = asyncio.run_coroutine_threadsafe(self._server.close(), self._loop)
