@@ -295,7 +295,7 @@ class Daemon:
 
     async def _drain(self) -> None:
         seconds = self.config.runtime.shutdown.drain.seconds
-        log.info("draining: %s under way may take %g s", self._under_way(), seconds)
+        log.info("draining: %s under way, for %g s at most", self._under_way(), seconds)
         self._serving.store.remove_files()       # a client of a unix socket is told at once that nobody serves there
         drain = asyncio.ensure_future(self._engines.drain(seconds, hand_over=self._successor is not None))
         cut = asyncio.ensure_future(self._stop_now.wait())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from proxyd.plain import plain
 
 Result = Literal["ok", "refused"]
 
+SENTENCES = frozenset({"error", "plan", "terms", "text", "why"})       # of a detail: what can be read without the name of its place
 NOTHING_BEFORE = "0" * 64
 TARGET_MAX = 10_000        # characters
 DETAIL_MAX = 100_000       # bytes
@@ -38,10 +39,22 @@ class Note:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
     def words(self) -> str:
-        """For the daemon's log, on one line: `app/10.0.0.1:80: server.change by ops (unix pid 4242) ok {"state": "drain"}`."""
-        detail = f" {json.dumps(self.detail, ensure_ascii=False)}" if self.detail else ""
+        """For the daemon's log, on one line: `server.change app/10.0.0.1:80 by ops (unix pid 4242): ok, state drain`."""
         result = f"refused ({self.code})" if self.code else self.result
-        return plain(f"{self.action}{' ' + self.target if self.target else ''} by {self.who} ({self.origin}): {result}{detail}")
+        told = ", ".join((result, *in_words(self.detail)))
+        return plain(f"{self.action}{' ' + self.target if self.target else ''} by {self.who} ({self.origin}): {told}")
+
+
+def in_words(detail: Mapping[str, Any]) -> Iterator[str]:
+    """A record's detail for people: sentences without the name of their place, and nothing of what goes without saying."""
+    for name, value in detail.items():
+        if name in SENTENCES:
+            yield str(value)
+        elif name == "changed":
+            yield from () if value else ("nothing changed",)
+        elif value is not False:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            yield name.replace("_", " ") if value is True else f"{name} {text}"
 
 
 def by_signal(name: str, action: str, refused: str = "", **detail: object) -> Note:

@@ -118,6 +118,9 @@ class Reloading:
         shown, overrides = str(path or self.path or ""), self._serving.overrides.views()
         if loaded.config is None:
             return Difference(shown, (), loaded.diagnostics, overrides)
+        failed = await asyncio.to_thread(rehearse, loaded.config)
+        if failed:
+            return Difference(shown, (), (*loaded.diagnostics, *loaded.places.put(failed)), overrides)
         warnings = loaded.places.put(not_live(plan(self._born, loaded.config)))
         text = self.plan_text(loaded) if self.changes(loaded) else ""
         changes = plan(self._serving.compiled.config, loaded.config)

@@ -2,8 +2,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import click
 from proxyd.admin.client import NotReachable
 from proxyd.audit.file import NAME, last_records
 from proxyd.audit.reading import Trail
+from proxyd.audit.record import in_words
 from proxyd.audit.rotation import files_before
 from proxyd.audit.verify import Verdict, verify
 from proxyd.cli.errors import CliError, Exit
@@ -20,8 +19,6 @@ from proxyd.cli.output import paint, plural, print_json, table
 from proxyd.cli.settings import Settings, common, pass_settings
 from proxyd.plain import plain
 from proxyd.statedir import state_dir
-
-SENTENCES = frozenset({"error", "plan", "terms", "text", "why"})       # of a detail: what can be read without the name of its place
 
 
 @click.group("audit", short_help="who changed what, and whether the record of it is whole: show, verify")
@@ -122,21 +119,10 @@ def last_of(file: Path, count: int) -> list[dict[str, Any]]:
     return last_records(file, count)
 
 
-def told(detail: Mapping[str, Any]) -> Iterator[str]:
-    """A record's detail for people: sentences without the name of their place, and nothing of what goes without saying."""
-    for name, value in detail.items():
-        if name in SENTENCES:
-            yield str(value)
-        elif name == "changed":
-            yield from () if value else ("nothing changed",)
-        elif value is not False:
-            yield name.replace("_", " ") if value is True else f"{name} {value if isinstance(value, str) else json.dumps(value)}"
-
-
 def record_lines(records: list[dict[str, Any]]) -> list[str]:
     rows = [[paint(name, "dim") for name in ("#", "TIME", "WHO", "FROM", "ACTION", "TARGET", "RESULT", "DETAIL")]]
     for record in records:
-        refused, detail = record["result"] == "refused", "; ".join(told(record["detail"]))
+        refused, detail = record["result"] == "refused", "; ".join(in_words(record["detail"]))
         rows.append([
             str(record["seq"]), *(plain(record[name]) for name in ("time", "who", "origin", "action")), plain(record["target"]) or "-",
             paint(plain(f"refused {record['code']}".rstrip()), "error") if refused else plain(record["result"]), plain(detail),

@@ -24,7 +24,7 @@ async def test_a_note_is_on_disk_when_it_returns_and_in_the_log(tmp_path: Path, 
         found = verify(lines, head=audit.view().head)
     assert (found.fault, found.records, audit.view().records) == ("", 5, 5)
     assert [record["seq"] for record in await audit.last(2)] == [4, 5]
-    assert caplog.messages[0] == 'server.change app/10.0.0.1:80 by ops (unix pid 1): ok {"state": "drain"}'
+    assert caplog.messages[0] == 'server.change app/10.0.0.1:80 by ops (unix pid 1): ok, state drain'
     await audit.close()
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import pytest
 from click.testing import Result
 
 from proxyd.audit.file import AuditFile
@@ -14,7 +12,6 @@ from proxyd.audit.record import Note
 from proxyd.audit.rotation import Bounds
 from proxyd.cli.errors import Exit
 from proxyd.cli.trial import trial_line
-from proxyd.cli.verbs.audit import told
 from tests.proxyd.admin.fake_daemon import UNKNOWN_KEY, FakeDaemon
 
 Run = Callable[..., Result]
@@ -91,16 +88,6 @@ def test_rollback(run: Run, daemon: FakeDaemon) -> None:
     daemon.refusal = (UNKNOWN_KEY,)
     refused = run("rollback", "4")
     assert (refused.exit_code, "PXD-021" in refused.stderr) == (Exit.RELOAD_REFUSED, True)
-
-
-@pytest.mark.parametrize(("detail", "shown"), [
-    ({"changed": True, "entry": 2, "plan": "1 route changed", "last_good": False}, ["entry 2", "1 route changed"]),
-    ({"changed": False, "terms": "to be confirmed within 2m"}, ["nothing changed", "to be confirmed within 2m"]),
-    ({"text": "app/10.0.0.1:80 drained", "forced": True, "last_good": True}, ["app/10.0.0.1:80 drained", "forced", "last good"]),
-    ({"kinds": ["url", "tag"], "objects": 0}, ['kinds ["url", "tag"]', "objects 0"]),
-])
-def test_what_a_record_says_beside(detail: dict[str, Any], shown: list[str]) -> None:
-    assert list(told(detail)) == shown
 
 
 def test_audit_show(run: Run, daemon: FakeDaemon) -> None:

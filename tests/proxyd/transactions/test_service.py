@@ -245,6 +245,15 @@ async def test_the_file_differs_until_it_says_what_serves(kept: Path, clock: Fak
         assert not daemon.status().serving.file_differs
 
 
+async def test_a_diff_tells_that_a_failing_test_of_the_config_would_refuse_it(kept: Path, clock: FakeClock) -> None:
+    async with running(config("one"), path=kept, clock=clock) as daemon:
+        write(kept, whole_config(config("two")) + "tests: [{request: /, status: 404}]\n")
+        found = await daemon.diff()
+        assert not (await daemon.reload(by=OPS)).ok
+    assert found.changes == ()
+    assert [(one.code, one.severity) for one in found.diagnostics] == [("PXD-055", "error")]
+
+
 async def test_includes_and_pages_are_as_they_were(kept: Path, clock: FakeClock) -> None:
     parts = kept.parent / "conf.d"
     parts.mkdir()
