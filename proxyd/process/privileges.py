@@ -169,9 +169,13 @@ def _give_one(name: str, place: int | None, uid: int, gid: int) -> None:
 
 
 def renounce_capabilities() -> None:
-    """For an engine's thread, of a daemon that is not root: it may have begun with what the main thread keeps."""
+    """For an engine's thread, of a daemon that is not root: it may have begun with what the main thread keeps.
+
+    Giving up is always allowed, but by a filter of system calls that knows no capset(2) (@privileged of systemd): then it stays as it is.
+    """
     if os.geteuid() != 0:
-        _keep_capabilities(0)
+        with contextlib.suppress(PermissionError):
+            _keep_capabilities(0)
 
 
 def _keep_capabilities(wanted: int) -> None:
