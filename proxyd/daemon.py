@@ -51,7 +51,7 @@ from proxyd.process import privileges
 from proxyd.process.fdstore import FdStore, sockets_of
 from proxyd.process.notify import Notifier
 from proxyd.process.passed import PassedFds
-from proxyd.process.upgrade import Predecessor, Upgrade, Upgraded, UpgradeError
+from proxyd.process.upgrade import Predecessor, Upgrade, Upgraded, UpgradeError, death_of
 from proxyd.records import flight
 from proxyd.records.flight import Flight
 from proxyd.records.tap import Tap
@@ -384,10 +384,19 @@ class Daemon(Facts):
             seconds = self._clock.monotonic() - began
             log.info("process %d serves, after %.1f s; this one drains", self._successor, seconds)
             self._notifier.send(f"MAINPID={self._successor}")
+            if self._notifier.watches_children:
+                self._tasks.spawn("watch the successor", self._leave_when_it_dies())
             self._notifier.mute()
             await self._serving.hand_over()
             self.stop()
             return Upgraded(self._successor, os.getpid(), seconds)
+
+    async def _leave_when_it_dies(self) -> None:
+        """The manager hears of our successor's death when we, its parent, have left: until then nobody would serve."""
+        assert self._successor is not None
+        if how := await death_of(self._successor):
+            log.error("process %d, which took over, died: %s; this one leaves, so that another is started", self._successor, how)
+            self.stop(now=True)
 
     async def _upgrade_and_log(self) -> None:
         try:

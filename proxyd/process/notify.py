@@ -21,6 +21,12 @@ class Notifier:
         # The manager kills us when it hears nothing for this long; half of it is the usual beat. 0.0 = it does not watch.
         self.watchdog_seconds = int(usec) / 1e6 if usec.isascii() and usec.isdigit() and pid == str(os.getpid()) else 0.0
 
+    @property
+    def watches_children(self) -> bool:
+        """Whether the manager hears of deaths as a parent does, and of no others: systemd, whose socket has a path. Our own supervisor,
+        whose socket has none, watches whoever is named to it."""
+        return self._address.startswith("/")
+
     def send(self, *facts: str, fds: Sequence[int] = ()) -> bool:
         """`send("READY=1", "STATUS=serving")`. A manager that is gone is not our trouble. Whether it was told."""
         if not self._address:

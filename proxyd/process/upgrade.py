@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from proxyd.process import privileges, program
 from proxyd.process.fdstore import Sockets
+from proxyd.process.supervise import end_of
 
 VARIABLE = "PROXYD_PREDECESSOR"    # "READY-FD,STDERR-FD", in the new one's environment
 HANDED = "PROXYD_HANDED_OVER"      # "FD", of a file in memory; a variable of its own, since an older program may be the new one
@@ -130,6 +131,23 @@ class Upgrade:
         if silent:
             return f"the new program did not serve within {self._patience:g} s, and was ended"
         return f"the new program ended before it served: {f'signal {-code}' if code < 0 else f'exit code {code}'}"
+
+
+async def death_of(pid: int) -> str:
+    """Wait for the end of the one that took over from us. How it died; "" when it left by itself, or another has buried it."""
+    await end_of(pid)
+    return _look_at(pid)
+
+
+def _look_at(pid: int) -> str:
+    """Only that: who adopts it when we have left is to see its exit code, too."""
+    try:
+        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return ""
+    if ended is None or (ended.si_code, ended.si_status) == (os.CLD_EXITED, 0):
+        return ""
+    return f"{'exit code' if ended.si_code == os.CLD_EXITED else 'signal'} {ended.si_status}"
 
 
 class Predecessor:

@@ -102,7 +102,7 @@ def test_root_becomes_an_ordinary_user(root: Root, tmp_path: Path) -> None:
         assert {each["Uid"] for each in threads.values()} == {"\t".join([uid] * 4)}
         assert {each["Groups"] for each in threads.values()} == {root.run("id", "-G", "proxyd").strip()}
         assert (int(threads[pid]["CapEff"], 16), threads[pid]["NoNewPrivs"]) == (NET_BIND_SERVICE, "1")
-        assert {int(each["CapEff"], 16) for each in threads.values() if "engine" in each["Name"]} <= {0}
+        assert sum(int(each["CapEff"], 16) == 0 for each in threads.values()) >= 2, "both engines have none"
 
         second = low_port()
         root.path("/etc/proxyd/tried.yaml").write_text(text.replace("MORE", f", '127.0.0.1:{second}'"))

@@ -5,6 +5,7 @@ with, but its death, which would be seen in the journal. Everything that a confi
 """
 from __future__ import annotations
 
+import os
 import re
 import socket
 import threading
@@ -21,6 +22,7 @@ GET = b"GET /who HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 UNIT, CONFIG = "proxyd.service", "/etc/proxyd/proxyd.yaml"
 ORIGIN_PORT = 9001
 NET_BIND_SERVICE = 1 << 10
+WATCHDOG = 10.0         # seconds; WatchdogSec= of the unit
 EXPOSURE = 2.0          # of systemd-analyze security, 10 being the worst
 FILTER = """
 import os
@@ -117,6 +119,8 @@ def test_installed_and_confined(machine: Machine) -> None:
     assert set(facts["Uid"].split()) == {machine.run("id", "-u", "proxyd").strip()} != {"0"}
     assert {int(facts[each], 16) for each in ("CapEff", "CapPrm", "CapBnd")} == {NET_BIND_SERVICE}
     assert (facts["NoNewPrivs"], facts["Seccomp"]) == ("1", "2")
+    threads = machine.run("sh", "-c", "cat /proc/$0/task/*/status", machine.fact(UNIT, "MainPID"))
+    assert threads.count(f"CapEff:\t{0:016x}") >= len(os.sched_getaffinity(0)), "engines have none"
 
 
 def test_the_unit_is_understood_and_hardened(machine: Machine) -> None:
@@ -225,6 +229,27 @@ def test_systemd_keeps_the_sockets_over_a_crash(machine: Machine) -> None:
     """The first to be killed is one that took over from another, so that it was not systemd that started it."""
     assert int(machine.fact(UNIT, "NFileDescriptorStore")) > 0
     assert crowd_while_killed(machine).refused == 0
+
+
+def test_one_that_dies_while_the_one_before_it_drains_is_replaced_at_once(machine: Machine) -> None:
+    """It is no child of systemd's yet, which would notice by the watchdog only."""
+    with machine.network():
+        download = socket.create_connection(("127.0.0.1", 80))
+    with download:
+        download.sendall(get("/stream"))
+        assert download.recv(1000).startswith(b"HTTP/1.1 200")
+        before = machine.fact(UNIT, "MainPID")
+        machine.run("proxyd", "upgrade")
+        machine.run("test", "-d", f"/proc/{before}")
+        restarts = machine.fact(UNIT, "NRestarts")
+        signal_main(machine, "KILL")
+        crowd = Crowd(80)
+        with machine.network():
+            crowd.come(50)
+        until_changed(machine, "NRestarts", restarts)
+    print(f"\nkilled while another drained: {crowd.refused} refused, longest wait {crowd.longest:.2f} s")
+    assert crowd.refused == 0
+    assert crowd.longest < WATCHDOG / 2
 
 
 def test_one_that_hangs_is_replaced(machine: Machine) -> None:

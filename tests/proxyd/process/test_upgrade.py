@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from proxyd.config.address import BindAddress
 from proxyd.overrides import OverrideError
 from proxyd.process import program, upgrade
 from proxyd.process.fdstore import Sockets, sockets_of
-from proxyd.process.upgrade import READY, Predecessor, Upgrade, UpgradeError
+from proxyd.process.upgrade import READY, Predecessor, Upgrade, UpgradeError, death_of
 from proxyd.sockets import open_bound
 from tests.support.client import get
 from tests.support.daemon import running
@@ -65,6 +66,16 @@ async def test_it_has_what_the_old_one_hands_over() -> None:
     bound.close()
     assert (await get(bound.port)).body == b"drains"
     assert await asyncio.to_thread(os.waitpid, pid, 0) == (pid, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "how"), [("", ""), ("raise SystemExit(3)", "exit code 3"), ("import os; os.kill(os.getpid(), 9)", "signal 9")]
+)
+async def test_the_death_of_the_new_one_is_seen_and_left_for_its_next_parent(text: str, how: str) -> None:
+    child = await asyncio.to_thread(subprocess.Popen, command(text))
+    assert await death_of(child.pid) == how
+    assert bool(await asyncio.to_thread(child.wait)) == bool(how), "not buried yet"
+    assert await death_of(child.pid) == "", "it is now"
 
 
 async def test_what_cannot_even_begin_is_told(one: Sockets, capfd: pytest.CaptureFixture[str]) -> None:
