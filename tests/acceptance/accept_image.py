@@ -83,7 +83,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 class Container(Process):
-    """`podman run` of the image; a config, if there is one, mounted where a user would mount it."""
+    """The image, run; a config, if there is one, mounted where a user would mount it."""
 
     NAME = "proxyd-accepted"
 
@@ -94,11 +94,11 @@ class Container(Process):
             mounts = ["--volume", f"{folder / 'proxyd.yaml'}:/etc/proxyd/proxyd.yaml:ro"]
         # Not raised above ours, and no cgroup: neither is what is tried, and both may be forbidden where tests run.
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        words = store.words(
-            "podman", "--cgroup-manager=cgroupfs", "run", "--name", self.NAME, "--network", "none", "--cgroups=disabled",
+        store.run(      # by itself, because it copies the whole image here
+            "podman", "--cgroup-manager=cgroupfs", "create", "--name", self.NAME, "--network", "none", "--cgroups=disabled",
             "--ulimit", f"nofile={min(files, 1024)}:{files}", "--ulimit", "nproc=4096:4096", *mounts, IMAGE,
         )
-        super().__init__(words, folder / "container.log")
+        super().__init__(store.words("podman", "start", "--attach", self.NAME), folder / "container.log")
         self.ready(lambda: " serves " in self.output(), "the container serves")
         self.host_pid = int(store.run("podman", "inspect", "--format", "{{.State.Pid}}", self.NAME))
 
