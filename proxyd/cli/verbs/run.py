@@ -32,11 +32,12 @@ def command(settings: Settings, watch: bool, last_good: bool, demo: bool, superv
     if supervise:
         raise click.exceptions.Exit(supervise_self())
     from proxyd.cli.serving import serve_in_foreground  # the whole daemon; help and errors of usage need none of it
-    from proxyd.demo import ADDRESSES, DemoOrigins
 
     if not demo:
         serve_in_foreground(settings, path=settings.config_path(), watch=watch, last_good=last_good)
         return
+    from proxyd.demo import ADDRESSES, DemoOrigins
+
     path = settings.maybe_config_path() if settings.config else None
     text = None if path else demo_config(ADDRESSES)
     serve_in_foreground(settings, path=path, text=text, watch=watch and path is not None, services=[DemoOrigins], to_try=DEMO_PATHS)

@@ -4,6 +4,8 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from proxyd.cli.errors import Exit
 from proxyd.cli.verbs.run import demo_config
 from proxyd.config import load_text
 from proxyd.demo import ADDRESSES
-from tests.proxyd.cli.program import Program, fetch, proxyd
+from tests.proxyd.cli.program import Program, environment, fetch, proxyd
 
 Run = Callable[..., Result]
 CONFIG = """\
@@ -45,6 +47,21 @@ def started(tmp_path: Path, write: Callable[[str], None]) -> Iterator[tuple[Prog
     program.wait_for("admin: unix:")
     yield program, url
     program.kill()
+
+
+def test_engines_serve_before_what_only_others_need_is_imported(write: Callable[[str], None], tmp_path: Path) -> None:
+    """A start is import time for the most part: after a crash clients wait for it."""
+    write("one")
+    script = (
+        "import os, sys; from proxyd.admin.server import AdminServer; from proxyd.cli.entry import root\n"
+        "async def begin(self):\n"
+        "    print('HEAVY', [name for name in ('aiohttp', 'cryptography', 'joserfc', 'redis') if name in sys.modules], flush=True)\n"
+        "    os._exit(0)\n"
+        "AdminServer.begin = begin\n"
+        "root.main(['run', '-q'])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, cwd=tmp_path, env=environment())
+    assert (done.stdout, done.returncode) == ("HEAVY []\n", 0), done.stderr
 
 
 def test_from_start_to_stop(started: tuple[Program, str], write: Callable[[str], None], tmp_path: Path) -> None:
