@@ -205,8 +205,6 @@ class Daemon(Facts):
         self._engines.start()
         try:
             await self._serving.take(config, loaded.hash)
-            for service in self._serving.services:
-                await service.begin()
         except DaemonError as error:
             await self._close()
             raise DaemonError(str(error), loaded.places.put(error.diagnostics)) from error
@@ -226,6 +224,12 @@ class Daemon(Facts):
             self._tasks.keep("watch", self._watch_files)
         if self._notifier.watchdog_seconds:
             self._tasks.keep("watchdog", self._feed_watchdog)
+        try:
+            for service in self._serving.services:
+                await service.begin()
+        except BaseException:
+            await self._close()
+            raise
 
     async def wait(self) -> int:
         """Serve until stopped. Returns the exit code: 0, or 1 when an engine died."""

@@ -22,6 +22,7 @@ def say(text, *fds):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
         sock.sendmsg([text.encode()], rights, 0, "\\0" + os.environ["NOTIFY_SOCKET"][1:])
+signal.signal(signal.SIGHUP, lambda *_: open(sys.argv[2], "w").write("heard"))
 if os.environ["LISTEN_FDS"] != "0":
     assert (os.environ["LISTEN_PID"], os.environ["LISTEN_FDNAMES"]) == (str(os.getpid()), "web")
     sock = socket.socket(fileno=3)
@@ -29,7 +30,6 @@ else:
     sock = socket.create_server(("127.0.0.1", int(sys.argv[1])))
     say("FDSTORE=1\\nFDNAME=web", sock.fileno())
 say("READY=1\\nSTATUS=serving", sock.fileno())
-signal.signal(signal.SIGHUP, lambda *_: open(sys.argv[2], "w").write("heard"))
 while True:
     client, _ = sock.accept()
     word = client.recv(100)
