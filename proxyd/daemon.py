@@ -102,14 +102,15 @@ class Daemon(Facts):
         services: Sequence[ServiceFactory] = (),
         watch: bool = False,
         last_good: bool = False,
+        signals: bool = False,
         clock: Clock | None = None,
         resolver: Callable[[], Resolver] = AresResolver,
     ) -> None:
         """One of `path` and `text` is given. `last_good`: a file that is broken at start does not keep the last good config from serving.
-        Nothing happens before `start()`."""
+        `signals`: those of the process are for this daemon, from the moment that it begins to serve. Nothing happens before `start()`."""
         if (path is None) == (text is None):
             raise ValueError("a daemon is started from a file or from a text")
-        self._path, self._last_good = path, last_good
+        self._path, self._last_good, self._signals = path, last_good, signals
         self._factories, self._watch = tuple(services), watch
         self._clock: Clock = clock or SystemClock()
         self._make_resolver = resolver
@@ -203,6 +204,8 @@ class Daemon(Facts):
             self._reloading, configs, self.audit, self.history, self._clock, self._tasks, self._lock, lambda: self._phase))
         privileges.renounce(config.runtime.user)
         self._engines.start()
+        if self._signals:
+            self.install_signals()       # not later: one that came before would cut off those who are served already
         try:
             await self._serving.take(config, loaded.hash)
         except DaemonError as error:
@@ -260,7 +263,7 @@ class Daemon(Facts):
         await self._stop.wait()
 
     def install_signals(self) -> None:
-        """TERM drains (a second one, or INT: at once), HUP reloads, USR1 reopens the logs, USR2 upgrades. Main thread only, after the loop
+        """TERM drains (a second one, or INT: at once), HUP reloads, USR1 reopens the logs, USR2 upgrades. Main thread only, while the loop
         runs."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, lambda: self._stop_by("SIGTERM", now=self._stop.is_set()))
@@ -557,13 +560,12 @@ def serve(
 
     async def main() -> int:
         allow_many_files()
-        daemon = Daemon(path=path, text=text, services=services, watch=watch, last_good=last_good)
+        daemon = Daemon(path=path, text=text, services=services, watch=watch, last_good=last_good, signals=True)
         set_up_log("info")
         await daemon.start()
         # What is there now stays: no collection of garbage needs to walk it (60 ms, in which neither the loop nor an inline engine moves).
         gc.freeze()
         gc.enable()
-        daemon.install_signals()
         if on_ready is not None:
             on_ready(daemon)
         return await daemon.wait()

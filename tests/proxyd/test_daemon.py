@@ -467,6 +467,47 @@ async def test_an_engine_that_dies_takes_the_daemon_with_it(caplog: pytest.LogCa
 
 
 # ---------------------------------------------------------------------- signals, logs, the service manager
+class Terminated:
+    """A service that takes its time to begin; meanwhile a client comes, and the daemon is told to leave."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.daemon = daemon
+
+    async def apply(self, config: Config) -> None: ...
+
+    async def begin(self) -> None:
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", port_of(self.daemon))
+        self.writer.write(b"GET / HTTP/1.1\r\n")
+        await self.writer.drain()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await until(self.daemon._stop.is_set, "the daemon has heard it")
+
+    def bounds(self) -> tuple[Bound, ...]:
+        return ()
+
+    async def hand_over(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+async def test_a_signal_while_the_daemon_starts_cuts_nobody_off() -> None:
+    made: list[Terminated] = []
+
+    def factory(daemon: Daemon) -> Terminated:
+        made.append(Terminated(daemon))
+        return made[-1]
+
+    text = whole_config("listen: '127.0.0.1:0'\nroutes: [{respond: {body: served}}]\n", threads=1)
+    daemon = Daemon(text=text, services=[factory], signals=True)
+    await daemon.start()
+    leaves = asyncio.ensure_future(daemon.wait())
+    made[0].writer.write(b"Host: a\r\n\r\n")
+    assert (await made[0].reader.read()).endswith(b"served")
+    made[0].writer.close()
+    async with asyncio.timeout(10):
+        assert await leaves == 0
+
+
 async def test_hup_reloads_the_file_and_term_drains(tmp_path: Path) -> None:
     path = tmp_path / "proxyd.yaml"
     async with Origin("one") as one, Origin("two") as two, running(config(one), path=path) as daemon:
