@@ -51,5 +51,5 @@ def test_a_fetch_behind_that_fails_over_leaves_its_asker_alone() -> None:
     response = client.response()
     assert (response.status, response.body) == (206, b"234")
     store.purge("all")
-    del store
+    del store, upstreams
     rig.finish()
