@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib import import_module
 
 from proxyd.health.check import (
     Address,
@@ -25,7 +26,7 @@ from proxyd.health.stream import run_script
 def load(check: Check) -> None:
     """What an HTTP check needs takes 0.1 s to import: neither the first request that proxyd serves nor the check waits for it."""
     if isinstance(check, HttpCheck):
-        import proxyd.health.http  # noqa: F401
+        import_module("proxyd.health.http")
 
 
 async def probe(check: Check, address: Address) -> None:
